@@ -1,0 +1,169 @@
+-- +goose Up
+-- Presence: who is connected, what they chose to show, and who may be told.
+-- Everything of ours lives in the schema realtime; nobody but the server's own
+-- role has a right on it.
+create schema if not exists realtime;
+revoke all on schema realtime from public;
+
+-- One row a running server. The lease is the only statement of its being
+-- alive; (id, epoch) fences what it writes: whoever finds the lease run out
+-- deletes the row, and with it every session that node ever asserted.
+create table realtime.nodes (
+  id          uuid primary key,
+  epoch       bigint generated always as identity,
+  lease_until timestamptz not null,
+  started_at  timestamptz not null default clock_timestamp(),
+  unique (id, epoch)
+);
+
+-- One row, emptied with every other unlogged table when Postgres recovers from
+-- a crash: a changed id tells each node to assert its sessions again.
+create unlogged table realtime.boot (
+  only_row boolean primary key default true check (only_row),
+  id       uuid not null default gen_random_uuid(),
+  since    timestamptz not null default clock_timestamp()
+);
+
+-- One row a socket, or a client that only sends HTTP heartbeats (node_id null).
+-- Unlogged: a session is worth as much as the socket behind it, and the node
+-- that holds the socket can say so again.
+create unlogged table realtime.sessions (
+  id               uuid primary key,
+  tenant           text not null,
+  user_id          uuid not null,
+  node_id          uuid,
+  node_epoch       bigint,
+  counts           boolean not null default true,   -- false: must not make its user appear online
+  device_id        text,
+  device           text not null default 'unknown' check (device in ('web', 'ios', 'android', 'desktop', 'unknown')),
+  name             text,
+  token_id         text,
+  connected_at     timestamptz not null,
+  last_active_at   timestamptz not null,
+  idle             boolean not null default false,
+  parked           boolean not null default false,  -- set offline by hand: counts again with the next activity
+  ended_at         timestamptz,                     -- the socket closed: counts until the grace has passed
+  latency_ms       integer,
+  -- HTTP-only sessions have no node to run their timers; the sweep does.
+  idle_at          timestamptz,
+  lapses_at        timestamptz,
+  -- What another node asks of the one that holds the socket.
+  signed_out       boolean not null default false,
+  token_expires_at timestamptz,
+  nudged_at        timestamptz,
+  check ((node_id is null) = (node_epoch is null)),
+  check ((node_id is null) = (lapses_at is not null)),
+  foreign key (node_id, node_epoch) references realtime.nodes (id, epoch) on delete cascade
+);
+create index sessions_user_idx on realtime.sessions (user_id, tenant);
+create index sessions_node_idx on realtime.sessions (node_id, node_epoch);
+create index sessions_http_idx on realtime.sessions (lapses_at) where node_id is null;
+
+-- One row a user who ever connected or chose something.
+create table realtime.presence (
+  tenant            text not null,
+  user_id           uuid not null,
+  active            boolean not null default false, -- has sessions that count; survives a crash that empties them
+  active_http       boolean not null default false, -- one of them is HTTP-only
+  manual_status     text check (manual_status in ('away', 'busy')),
+  manual_until      timestamptz,
+  custom_text       text check (char_length(custom_text) <= 255),
+  custom_emoji      text check (char_length(custom_emoji) <= 64),
+  custom_expires_at timestamptz,
+  last_seen_at      timestamptz,                    -- as others may see it: does not move while invisible
+  -- What others go on seeing while the user is invisible: the moment it began.
+  hidden_since      timestamptz,
+  frozen_status     text check (frozen_status in ('online', 'away', 'busy', 'offline')),
+  frozen_text       text,
+  frozen_emoji      text,
+  frozen_expires_at timestamptz,
+  updated_at        timestamptz not null default clock_timestamp(),
+  primary key (tenant, user_id)
+) with (fillfactor = 80);
+create index presence_active_idx on realtime.presence (tenant, user_id) where active;
+
+create table realtime.presence_settings (
+  tenant                  text not null,
+  user_id                 uuid not null,
+  visibility              text not null default 'everyone' check (visibility in ('everyone', 'contacts', 'nobody')),
+  show_online_status      boolean not null default true,
+  show_last_seen          boolean not null default true,
+  allow_read_receipts     boolean not null default true,
+  allow_delivery_receipts boolean not null default true,
+  invisible_mode          boolean not null default false,
+  broadcast_typing        boolean not null default true,
+  typing_visibility       text not null default 'everyone' check (typing_visibility in ('everyone', 'contacts', 'nobody')),
+  -- Since when the owner has shared what reciprocity asks of a viewer; null: always.
+  status_shared_since     timestamptz,
+  last_seen_shared_since  timestamptz,
+  created_at              timestamptz not null default clock_timestamp(),
+  updated_at              timestamptz not null default clock_timestamp(),
+  primary key (tenant, user_id)
+);
+
+-- Grows by a row whenever who-may-see-a-user may have changed (contacts,
+-- blocks, direct channels). Only ever inserted into by triggers, so that two
+-- transactions of the app can never block or deadlock each other on it. A
+-- reader compares (count, max id): it differs whenever a relation read before
+-- may be out of date. The sweep prunes it.
+create table realtime.audience (
+  id      bigint generated always as identity primary key,
+  user_id uuid not null,
+  at      timestamptz not null default clock_timestamp()
+);
+create index audience_user_idx on realtime.audience (user_id, id);
+create index audience_at_idx on realtime.audience (at);
+
+-- Tokens that are refused although their signature holds.
+create table realtime.revoked_users (
+  tenant     text not null,
+  user_id    uuid not null,
+  not_before timestamptz not null,
+  primary key (tenant, user_id)
+);
+create table realtime.revoked_tokens (
+  tenant     text not null,
+  user_id    uuid not null,
+  token_id   text not null,
+  revoked_at timestamptz not null default clock_timestamp(),
+  primary key (tenant, token_id)
+);
+
+-- ring tells every node to look at something: ids only, never what changed.
+-- Our own writers set realtime.quiet and ring after their commit, many at once.
+-- With the notification queue half full nothing rings: nodes poll as well.
+-- +goose StatementBegin
+create function realtime.ring(topic text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if coalesce(current_setting('realtime.quiet', true), '') <> 'on' and pg_notification_queue_usage() < 0.5 then
+    perform pg_notify('nchat_realtime', topic);
+  end if;
+end $$;
+
+create function realtime.ring_presence() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  r record;
+begin
+  if tg_op = 'DELETE' then r := old; else r := new; end if;
+  perform realtime.ring('presence/' || r.user_id || '/' || translate(r.tenant, E'\n', ''));
+  return null;
+end $$;
+
+create function realtime.ring_revoked() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform realtime.ring('revoked');
+  return null;
+end $$;
+-- +goose StatementEnd
+
+create trigger ring after insert or update or delete on realtime.presence
+  for each row execute function realtime.ring_presence();
+create trigger ring after insert or update or delete on realtime.presence_settings
+  for each row execute function realtime.ring_presence();
+create trigger ring after insert or update or delete on realtime.revoked_users
+  for each statement execute function realtime.ring_revoked();
+create trigger ring after insert or update or delete on realtime.revoked_tokens
+  for each statement execute function realtime.ring_revoked();

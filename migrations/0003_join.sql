@@ -1,0 +1,196 @@
+-- +goose Up
+-- How we read nchat's tables. An install may lack a column or a table, or gain
+-- one later, so join_nchat() writes the readers and triggers to fit what is
+-- there; it runs after every migrate and may run at any time. The readers are
+-- string-bodied SQL functions and not views: Postgres inlines them all the
+-- same, and they never stand in the way of an ALTER TABLE of nchat's.
+
+-- +goose StatementBegin
+create function realtime.has_column(tbl text, col text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (select from pg_attribute
+                  where attrelid = to_regclass(tbl) and attname = col and attnum > 0 and not attisdropped)
+$$;
+
+-- touch says that who may see a user may have changed.
+create function realtime.touch(who uuid) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if who is not null then
+    insert into realtime.audience (user_id) values (who);
+    perform realtime.ring('audience/' || who);
+  end if;
+end $$;
+
+create function realtime.contact_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op <> 'INSERT' then perform realtime.touch(old.user_id); end if;
+  if tg_op <> 'DELETE' then perform realtime.touch(new.user_id); end if;
+  return null;
+end $$;
+
+create function realtime.block_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op <> 'INSERT' then perform realtime.touch(old.blocker_id); end if;
+  if tg_op <> 'DELETE' then perform realtime.touch(new.blocker_id); end if;
+  return null;
+end $$;
+
+create function realtime.user_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op <> 'INSERT' then perform realtime.touch(old.id); end if;
+  if tg_op <> 'DELETE' then perform realtime.touch(new.id); end if;
+  return null;
+end $$;
+
+-- A direct channel makes contacts; any channel makes a list of members.
+create function realtime.member_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  r record;
+  direct boolean;
+begin
+  if tg_op = 'DELETE' then r := old; else r := new; end if;
+  select c.type::text = 'direct' into direct from public.nchat_channels c where c.id = r.channel_id;
+  if coalesce(direct, tg_op = 'DELETE') then
+    perform realtime.touch(m.user_id) from public.nchat_channel_members m where m.channel_id = r.channel_id;
+    perform realtime.touch(r.user_id);
+  end if;
+  perform realtime.ring('members/' || r.channel_id);
+  if tg_op = 'UPDATE' and old.channel_id <> new.channel_id then
+    perform realtime.touch(old.user_id);
+    perform realtime.ring('members/' || old.channel_id);
+  end if;
+  return null;
+end $$;
+
+create function realtime.channel_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if 'direct' in (old.type::text, new.type::text) and old.type <> new.type then
+    perform realtime.touch(m.user_id) from public.nchat_channel_members m where m.channel_id = new.id;
+  end if;
+  perform realtime.ring('members/' || new.id);
+  return null;
+end $$;
+
+-- The first message somebody writes in a direct channel makes its other member a contact of theirs.
+create function realtime.message_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  r record;
+begin
+  if tg_op = 'DELETE' then r := old; else r := new; end if;
+  if exists (select from public.nchat_channels c where c.id = r.channel_id and c.type::text = 'direct')
+     and not exists (select from public.nchat_messages m
+                      where m.channel_id = r.channel_id and m.user_id = r.user_id and m.id <> r.id) then
+    perform realtime.touch(r.user_id);
+  end if;
+  return null;
+end $$;
+
+create function realtime.join_nchat() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $join$
+declare
+  tenant text;
+  t record;
+begin
+  perform pg_advisory_xact_lock(hashtext('realtime.join_nchat'));
+
+  tenant := case when realtime.has_column('public.nchat_users', 'source_account_id') then 'source_account_id::text' else $q$'primary'$q$ end;
+  execute format($f$
+    create or replace function realtime.nchat_users()
+    returns table (id uuid, tenant text, display_name text, avatar_url text) language sql stable as
+    'select id, %s, display_name::text, %s from public.nchat_users %s' $f$,
+    replace(tenant, '''', ''''''),
+    case when realtime.has_column('public.nchat_users', 'avatar_url') then 'avatar_url::text' else 'null::text' end,
+    case when realtime.has_column('public.nchat_users', 'deleted_at') then 'where deleted_at is null' else '' end);
+
+  tenant := case when realtime.has_column('public.nchat_channels', 'source_account_id') then 'source_account_id::text' else $q$'primary'$q$ end;
+  execute format($f$
+    create or replace function realtime.nchat_channels()
+    returns table (id uuid, tenant text, type text) language sql stable as
+    'select id, %s, type::text from public.nchat_channels' $f$, replace(tenant, '''', ''''''));
+
+  execute format($f$
+    create or replace function realtime.nchat_members()
+    returns table (channel_id uuid, user_id uuid, can_read boolean, can_write boolean) language sql stable as
+    'select channel_id, user_id, %s, %s from public.nchat_channel_members' $f$,
+    case when realtime.has_column('public.nchat_channel_members', 'can_read') then 'coalesce(can_read, true)' else 'true' end,
+    case when realtime.has_column('public.nchat_channel_members', 'can_write') then 'coalesce(can_write, true)' else 'true' end);
+
+  -- Whoever wrote in a direct channel has its other member as a contact.
+  execute format($f$
+    create or replace function realtime.nchat_dm_contacts()
+    returns table (user_id uuid, contact_user_id uuid) language sql stable as
+    'select mine.user_id, other.user_id
+       from public.nchat_channels c
+       join public.nchat_channel_members mine on mine.channel_id = c.id
+       join public.nchat_channel_members other on other.channel_id = c.id and other.user_id <> mine.user_id
+      where c.type::text = ''direct''
+        and exists (select from public.nchat_messages m
+                     where m.channel_id = c.id and m.user_id = mine.user_id and m.type::text <> ''system'' %s)' $f$,
+    case when realtime.has_column('public.nchat_messages', 'is_system') then 'and m.is_system is not true' else '' end);
+
+  create or replace function realtime.nchat_contacts()
+  returns table (user_id uuid, contact_user_id uuid) language sql stable as
+  'select user_id, contact_user_id from public.nchat_contacts';
+
+  create or replace function realtime.nchat_blocks()
+  returns table (blocker_id uuid, blocked_user_id uuid) language sql stable as
+  'select blocker_id, blocked_user_id from public.nchat_blocked_users';
+
+  if realtime.has_column('public.nchat_user_settings', 'user_id') then
+    execute format($f$
+      create or replace function realtime.nchat_switches()
+      returns table (user_id uuid, show_online_status boolean, show_typing_indicator boolean, read_receipts boolean) language sql stable as
+      'select user_id, %s, %s, %s from public.nchat_user_settings' $f$,
+      case when realtime.has_column('public.nchat_user_settings', 'show_online_status') then 'show_online_status' else 'null::boolean' end,
+      case when realtime.has_column('public.nchat_user_settings', 'show_typing_indicator') then 'show_typing_indicator' else 'null::boolean' end,
+      case when realtime.has_column('public.nchat_user_settings', 'read_receipts') then 'read_receipts' else 'null::boolean' end);
+  else
+    create or replace function realtime.nchat_switches()
+    returns table (user_id uuid, show_online_status boolean, show_typing_indicator boolean, read_receipts boolean) language sql stable as
+    'select null::uuid, null::boolean, null::boolean, null::boolean where false';
+  end if;
+
+  -- Writers of the two lists that are ours to write, tenant included where there is one.
+  execute format($f$
+    create or replace function realtime.add_contact(tenant text, owner uuid, other uuid) returns void language sql volatile as
+    'insert into public.nchat_contacts (user_id, contact_user_id %s) select owner, other %s
+      where exists (select from realtime.nchat_users() u where u.id = other and u.tenant = add_contact.tenant) and owner <> other
+     on conflict do nothing' $f$,
+    case when realtime.has_column('public.nchat_contacts', 'source_account_id') then ', source_account_id' else '' end,
+    case when realtime.has_column('public.nchat_contacts', 'source_account_id') then ', tenant' else '' end);
+  execute format($f$
+    create or replace function realtime.add_block(tenant text, owner uuid, other uuid) returns void language sql volatile as
+    'insert into public.nchat_blocked_users (blocker_id, blocked_user_id %s) select owner, other %s
+      where exists (select from realtime.nchat_users() u where u.id = other and u.tenant = add_block.tenant) and owner <> other
+     on conflict do nothing' $f$,
+    case when realtime.has_column('public.nchat_blocked_users', 'source_account_id') then ', source_account_id' else '' end,
+    case when realtime.has_column('public.nchat_blocked_users', 'source_account_id') then ', tenant' else '' end);
+
+  for t in select * from (values
+      ('nchat_contacts', 'insert or update or delete', 'contact_changed'),
+      ('nchat_blocked_users', 'insert or update or delete', 'block_changed'),
+      ('nchat_channel_members', 'insert or delete or update of channel_id, user_id, can_read', 'member_changed'),
+      ('nchat_channels', 'update of type', 'channel_changed'),
+      ('nchat_messages', 'insert or delete', 'message_changed'),
+      ('nchat_users', 'insert or delete or update of deleted_at', 'user_changed'))
+      as v (tbl, events, fn) loop
+    if t.tbl = 'nchat_users' and not realtime.has_column('public.nchat_users', 'deleted_at') then
+      t.events := 'insert or delete';
+    end if;
+    if t.tbl = 'nchat_channel_members' and not realtime.has_column('public.nchat_channel_members', 'can_read') then
+      t.events := 'insert or delete or update of channel_id, user_id';
+    end if;
+    if not exists (select from pg_trigger where tgrelid = to_regclass('public.' || t.tbl) and tgname = 'realtime_presence') then
+      execute format('create trigger realtime_presence after %s on public.%I for each row execute function realtime.%I()',
+                     t.events, t.tbl, t.fn);
+    end if;
+  end loop;
+end $join$;
+-- +goose StatementEnd
