@@ -41,16 +41,16 @@ create unlogged table realtime.sessions (
   connected_at     timestamptz not null,
   last_active_at   timestamptz not null,
   idle             boolean not null default false,
-  parked           boolean not null default false,  -- set offline by hand: counts again with the next activity
+  parked_at        timestamptz,                     -- set offline by hand: counts again with activity after it
   ended_at         timestamptz,                     -- the socket closed: counts until the grace has passed
   latency_ms       integer,
   -- HTTP-only sessions have no node to run their timers; the sweep does.
   idle_at          timestamptz,
   lapses_at        timestamptz,
-  -- What another node asks of the one that holds the socket.
+  -- What another node asks of the one that holds the socket. Activity and
+  -- parking need no asking: each only ever moves forward, whoever writes it.
   signed_out       boolean not null default false,
   token_expires_at timestamptz,
-  nudged_at        timestamptz,
   check ((node_id is null) = (node_epoch is null)),
   check ((node_id is null) = (lapses_at is not null)),
   foreign key (node_id, node_epoch) references realtime.nodes (id, epoch) on delete cascade
@@ -58,6 +58,10 @@ create unlogged table realtime.sessions (
 create index sessions_user_idx on realtime.sessions (user_id, tenant);
 create index sessions_node_idx on realtime.sessions (node_id, node_epoch);
 create index sessions_http_idx on realtime.sessions (lapses_at) where node_id is null;
+
+-- Whether a session makes its user appear connected.
+create function realtime.counts(s realtime.sessions) returns boolean language sql immutable as
+  'select s.counts and (s.parked_at is null or s.parked_at < s.last_active_at)';
 
 -- One row a user who ever connected or chose something.
 create table realtime.presence (

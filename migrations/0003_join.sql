@@ -161,14 +161,14 @@ begin
   execute format($f$
     create or replace function realtime.add_contact(tenant text, owner uuid, other uuid) returns void language sql volatile as
     'insert into public.nchat_contacts (user_id, contact_user_id %s) select owner, other %s
-      where exists (select from realtime.nchat_users() u where u.id = other and u.tenant = add_contact.tenant) and owner <> other
+      where owner <> other and (select count(*) from realtime.nchat_users() u where u.id in (owner, other) and u.tenant = add_contact.tenant) = 2
      on conflict do nothing' $f$,
     case when realtime.has_column('public.nchat_contacts', 'source_account_id') then ', source_account_id' else '' end,
     case when realtime.has_column('public.nchat_contacts', 'source_account_id') then ', tenant' else '' end);
   execute format($f$
     create or replace function realtime.add_block(tenant text, owner uuid, other uuid) returns void language sql volatile as
     'insert into public.nchat_blocked_users (blocker_id, blocked_user_id %s) select owner, other %s
-      where exists (select from realtime.nchat_users() u where u.id = other and u.tenant = add_block.tenant) and owner <> other
+      where owner <> other and (select count(*) from realtime.nchat_users() u where u.id in (owner, other) and u.tenant = add_block.tenant) = 2
      on conflict do nothing' $f$,
     case when realtime.has_column('public.nchat_blocked_users', 'source_account_id') then ', source_account_id' else '' end,
     case when realtime.has_column('public.nchat_blocked_users', 'source_account_id') then ', tenant' else '' end);

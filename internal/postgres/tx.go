@@ -1,0 +1,106 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// SQLSTATE codes (PostgreSQL manual, appendix A).
+const (
+	serializationFailure = "40001"
+	deadlockDetected     = "40P01"
+	lockNotAvailable     = "55P03"
+	queryCanceled        = "57014"
+	readOnlyTransaction  = "25006"
+	idleInTxTimeout      = "25P03"
+	adminShutdown        = "57P01"
+	crashShutdown        = "57P02"
+	cannotConnectNow     = "57P03"
+	idleSessionTimeout   = "57P05"
+	uniqueViolation      = "23505"
+	duplicateSchema      = "42P06"
+	insufficientRights   = "42501"
+)
+
+// txAttempts bounds how often InTx runs its function.
+const txAttempts = 5
+
+// InTx runs fn in a transaction and commits it if fn returns nil. After a
+// serialization failure or a deadlock, from fn or from the commit, all of it is
+// done again, up to five times: fn must not keep effects outside tx. Any other
+// error is returned as it is, the transaction rolled back. A connection lost in
+// the commit leaves it unknown whether the transaction happened; that is never
+// tried again here.
+func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := pgx.BeginFunc(ctx, pool, fn)
+		if err == nil || attempt == txAttempts || !collided(err) {
+			return err
+		}
+		// Whoever collided must not do so again in step.
+		wait := time.NewTimer(rand.N(time.Duration(attempt) * 10 * time.Millisecond))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return fmt.Errorf("%w (after %w)", ctx.Err(), err)
+		}
+	}
+}
+
+func collided(err error) bool {
+	code := state(err)
+	return code == serializationFailure || code == deadlockDetected
+}
+
+// Retryable tells an outage or a collision (the server is gone, starting, a
+// standby, out of room; the lock or the statement timed out), which passes, from
+// a bug, which does not. A cancelled context is neither: nobody waits any more.
+// It does not say that the statement had no effect.
+func Retryable(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
+	if code := state(err); code != "" {
+		switch code {
+		case serializationFailure, deadlockDetected, lockNotAvailable, queryCanceled, readOnlyTransaction,
+			idleInTxTimeout, adminShutdown, crashShutdown, cannotConnectNow, idleSessionTimeout:
+			return true
+		}
+		class := code[:2]
+		return class == "08" || class == "53" // connection exception, insufficient resources
+	}
+	if pgconn.SafeToRetry(err) || pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	for _, gone := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
+}
+
+// state is the SQLSTATE in err's chain, or "".
+func state(err error) string {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && len(pg.Code) == 5 {
+		return pg.Code
+	}
+	return ""
+}

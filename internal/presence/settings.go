@@ -1,0 +1,206 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+// Change is a partial change of settings; nil stays.
+type Change struct {
+	Visibility            *Visibility
+	ShowOnlineStatus      *bool
+	ShowLastSeen          *bool
+	AllowReadReceipts     *bool
+	AllowDeliveryReceipts *bool
+	InvisibleMode         *bool
+	BroadcastTyping       *bool
+	TypingVisibility      *Visibility
+}
+
+func (c Change) empty() bool { return c == Change{} }
+
+// apply makes the change. With stricter, settings have changed since the
+// change was made: of each field the value that shows less wins, so that two
+// devices at odds never show more than either chose.
+func (c Change) apply(s Settings, stricter bool, now time.Time) Settings {
+	old := s
+	s.Visibility = pick(s.Visibility, c.Visibility, stricter, narrower)
+	s.ShowOnlineStatus = pick(s.ShowOnlineStatus, c.ShowOnlineStatus, stricter, lessShown)
+	s.ShowLastSeen = pick(s.ShowLastSeen, c.ShowLastSeen, stricter, lessShown)
+	s.AllowReadReceipts = pick(s.AllowReadReceipts, c.AllowReadReceipts, stricter, lessShown)
+	s.AllowDeliveryReceipts = pick(s.AllowDeliveryReceipts, c.AllowDeliveryReceipts, stricter, lessShown)
+	s.InvisibleMode = pick(s.InvisibleMode, c.InvisibleMode, stricter, func(a, b bool) bool { return a || b })
+	s.BroadcastTyping = pick(s.BroadcastTyping, c.BroadcastTyping, stricter, lessShown)
+	s.TypingVisibility = pick(s.TypingVisibility, c.TypingVisibility, stricter, narrower)
+	return s.shared(old, now)
+}
+
+// shared notes when the owner began to share again what reciprocity asks of it.
+func (s Settings) shared(old Settings, now time.Time) Settings {
+	if s.ShowOnlineStatus && !old.ShowOnlineStatus {
+		s.statusSharedSince = &now
+	}
+	if s.ShowLastSeen && !old.ShowLastSeen {
+		s.lastSeenSharedSince = &now
+	}
+	return s
+}
+
+func pick[T any](old T, to *T, stricter bool, strict func(a, b T) T) T {
+	switch {
+	case to == nil:
+		return old
+	case stricter:
+		return strict(old, *to)
+	}
+	return *to
+}
+
+func lessShown(a, b bool) bool { return a && b }
+
+func narrower(a, b Visibility) Visibility {
+	width := map[Visibility]int{Everyone: 2, Contacts: 1}
+	if width[b] < width[a] {
+		return b
+	}
+	return a
+}
+
+func known(v *Visibility) bool {
+	return v == nil || *v == Everyone || *v == Contacts || *v == Nobody
+}
+
+// defaults of somebody who never chose, keeping the row's times.
+func (s Settings) defaults(now time.Time) Settings {
+	d := Settings{UserID: s.UserID, Visibility: Everyone, ShowOnlineStatus: true, ShowLastSeen: true, AllowReadReceipts: true,
+		AllowDeliveryReceipts: true, BroadcastTyping: true, TypingVisibility: Everyone,
+		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+		statusSharedSince: s.statusSharedSince, lastSeenSharedSince: s.lastSeenSharedSince}
+	return d.shared(s, now)
+}
+
+// UpdateSettings changes some of the caller's settings. base is the UpdatedAt
+// the change was made from; where they have changed since, the stricter wins.
+func (e *Editor) UpdateSettings(ctx context.Context, v Viewer, c Change, base *time.Time) (Settings, error) {
+	if c.empty() {
+		return Settings{}, fault.Field("input", "at least one field must be given")
+	}
+	if !known(c.Visibility) || !known(c.TypingVisibility) {
+		return Settings{}, fault.Field("input", "unknown visibility")
+	}
+	return e.settle(ctx, v, func(s Settings, now time.Time) Settings {
+		return c.apply(s, base != nil && !equalTime(base, s.UpdatedAt), now)
+	})
+}
+
+// SetInvisible turns invisible mode on or off.
+func (e *Editor) SetInvisible(ctx context.Context, v Viewer, on bool) (Settings, error) {
+	return e.settle(ctx, v, func(s Settings, _ time.Time) Settings {
+		s.InvisibleMode = on
+		return s
+	})
+}
+
+// ResetSettings goes back to the defaults.
+func (e *Editor) ResetSettings(ctx context.Context, v Viewer) (Settings, error) {
+	return e.settle(ctx, v, Settings.defaults)
+}
+
+// settle rewrites the caller's settings and, in the same transaction, what
+// others see where invisibility changed: turned on, they keep a frozen picture
+// that ends as a disconnection does; turned off, an ordinary connection.
+func (e *Editor) settle(ctx context.Context, v Viewer, to func(Settings, time.Time) Settings) (Settings, error) {
+	if v.User == uuid.Nil {
+		return Settings{}, fault.Access()
+	}
+	var out Settings
+	err := e.w.quietly(ctx, func(tx pgx.Tx) error {
+		var t touched
+		t.add(v.Key, nil)
+		if err := t.lock(ctx, tx); err != nil { // one writer of a user's settings at a time
+			return err
+		}
+		rec, err := loadRecord(ctx, tx, v.Key)
+		if err != nil {
+			return err
+		}
+		now := e.w.now()
+		out = to(rec.settings, now)
+		switch {
+		case out.InvisibleMode && rec.hiddenSince == nil:
+			err = e.hide(ctx, tx, rec, now)
+		case !out.InvisibleMode && rec.hiddenSince != nil:
+			err = e.unhide(ctx, tx, v.Key)
+		}
+		if err != nil {
+			return err
+		}
+		out, err = writeSettings(ctx, tx, v.Key, rec.settings, out)
+		return err
+	})
+	if err != nil {
+		return Settings{}, err
+	}
+	e.w.ring(v.Key)
+	return out, nil
+}
+
+func (e *Editor) hide(ctx context.Context, tx pgx.Tx, rec *record, now time.Time) error {
+	d := derive(rec, e.w.rules, e.w.outage(), now)
+	const q = `
+update realtime.presence
+   set hidden_since = $3, frozen_status = $4, frozen_text = custom_text, frozen_emoji = custom_emoji,
+       frozen_expires_at = custom_expires_at, updated_at = clock_timestamp(),
+       last_seen_at = greatest(last_seen_at, $5)
+ where tenant = $1 and user_id = $2`
+	_, err := tx.Exec(ctx, q, rec.key.Tenant, rec.key.User, now, string(d.status), d.seen)
+	if err != nil {
+		return fmt.Errorf("hiding: %w", err)
+	}
+	return nil
+}
+
+func (e *Editor) unhide(ctx context.Context, tx pgx.Tx, k Key) error {
+	const q = `
+update realtime.presence
+   set last_seen_at = case when frozen_status <> 'offline' then greatest(last_seen_at, hidden_since) else last_seen_at end,
+       hidden_since = null, frozen_status = null, frozen_text = null, frozen_emoji = null, frozen_expires_at = null,
+       updated_at = clock_timestamp()
+ where tenant = $1 and user_id = $2`
+	if _, err := tx.Exec(ctx, q, k.Tenant, k.User); err != nil {
+		return fmt.Errorf("unhiding: %w", err)
+	}
+	return nil
+}
+
+// writeSettings stores what changed; nothing changed, nothing is written.
+func writeSettings(ctx context.Context, tx pgx.Tx, k Key, old, s Settings) (Settings, error) {
+	if same := s; same == old && old.CreatedAt != nil {
+		return old, nil
+	}
+	const q = `
+insert into realtime.presence_settings as p (tenant, user_id, visibility, show_online_status, show_last_seen, allow_read_receipts,
+       allow_delivery_receipts, invisible_mode, broadcast_typing, typing_visibility, status_shared_since, last_seen_shared_since)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+on conflict (tenant, user_id) do update
+   set visibility = excluded.visibility, show_online_status = excluded.show_online_status, show_last_seen = excluded.show_last_seen,
+       allow_read_receipts = excluded.allow_read_receipts, allow_delivery_receipts = excluded.allow_delivery_receipts,
+       invisible_mode = excluded.invisible_mode, broadcast_typing = excluded.broadcast_typing,
+       typing_visibility = excluded.typing_visibility, status_shared_since = excluded.status_shared_since,
+       last_seen_shared_since = excluded.last_seen_shared_since,
+       updated_at = greatest(clock_timestamp(), p.updated_at + interval '1 microsecond')
+returning created_at, updated_at`
+	err := tx.QueryRow(ctx, q, k.Tenant, k.User, s.Visibility, s.ShowOnlineStatus, s.ShowLastSeen, s.AllowReadReceipts,
+		s.AllowDeliveryReceipts, s.InvisibleMode, s.BroadcastTyping, s.TypingVisibility,
+		s.statusSharedSince, s.lastSeenSharedSince).Scan(&s.CreatedAt, &s.UpdatedAt)
+	if err != nil {
+		return s, fmt.Errorf("writing settings: %w", err)
+	}
+	return s, nil
+}

@@ -1,0 +1,165 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Dead is a node whose lease ran out, with the last moment it was known alive.
+type Dead struct {
+	Node  uuid.UUID
+	Alive time.Time
+}
+
+// Bury ends the sessions of dead nodes, within the transaction that holds
+// their rows locked: whatever such a node still writes then fails. It answers
+// whose presence to ring after the commit.
+func (s *Service) Bury(ctx context.Context, tx pgx.Tx, dead []Dead) ([]Key, error) {
+	if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
+		return nil, err
+	}
+	nodes, alive := make([]uuid.UUID, len(dead)), make([]time.Time, len(dead))
+	for i, d := range dead {
+		nodes[i], alive[i] = d.Node, d.Alive
+	}
+	const q = `
+select s.tenant, s.user_id, max(coalesce(s.ended_at, d.alive))
+  from unnest($1::uuid[], $2::timestamptz[]) d (node, alive)
+  join realtime.sessions s on s.node_id = d.node
+ group by 1, 2`
+	t, err := collectTouched(ctx, tx, q, nodes, alive)
+	if err != nil || len(t.users) == 0 {
+		return nil, err
+	}
+	if err := t.lock(ctx, tx); err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, `delete from realtime.sessions where node_id = any($1)`, nodes); err != nil {
+		return nil, fmt.Errorf("deleting dead sessions: %w", err)
+	}
+	return t.keys(), t.write(ctx, tx)
+}
+
+// Ring tells every watcher of these users. Only after commit.
+func (s *Service) Ring(keys []Key) { s.Read.w.ring(keys...) }
+
+const (
+	lapsedBatch  = 500             // HTTP-only sessions ended in one transaction
+	orphanSettle = 6 * time.Second // after a crash of Postgres, until nodes have asserted their sockets again
+	audienceKeep = time.Hour
+)
+
+// Sweep ends what nobody's timer ends: HTTP-only sessions that lapsed, users
+// left marked as connected by a crash that took their sessions, and audience
+// rows nobody compares any more. Any node may run it, many at once.
+// inTouch is how long this node has been in unbroken contact with Postgres.
+func (s *Service) Sweep(ctx context.Context, inTouch time.Duration) error {
+	w := s.Read.w
+	if err := s.sweepLapsed(ctx, inTouch); err != nil {
+		return err
+	}
+	if inTouch < orphanSettle {
+		return nil
+	}
+	if err := s.sweepOrphans(ctx); err != nil {
+		return err
+	}
+	_, err := w.pool.Exec(ctx, `delete from realtime.audience where at < clock_timestamp() - $1::interval`, audienceKeep)
+	return err
+}
+
+func (s *Service) sweepLapsed(ctx context.Context, inTouch time.Duration) error {
+	w := s.Read.w
+	lapse := w.rules.HTTPLapse
+	now := w.now()
+	o := w.outage()
+	var t touched
+	err := w.quietly(ctx, func(tx pgx.Tx) error {
+		const pick = `
+select id, tenant, user_id, lapses_at from realtime.sessions
+ where node_id is null and lapses_at <= $1 order by id limit $2 for update skip locked`
+		rows, err := tx.Query(ctx, pick, now, lapsedBatch)
+		if err != nil {
+			return fmt.Errorf("reading lapsed sessions: %w", err)
+		}
+		t = touched{}
+		var ids []uuid.UUID
+		var id, user uuid.UUID
+		var tenant string
+		var at time.Time
+		_, err = pgx.ForEachRow(rows, []any{&id, &tenant, &user, &at}, func() error {
+			// What could not be reported while Postgres was away is no absence.
+			if end, _ := (session{LapsesAt: &at}).end(w.rules, o); now.Before(end) {
+				return nil
+			}
+			seen := at.Add(-lapse)
+			ids = append(ids, id)
+			t.add(Key{tenant, user}, &seen)
+			return nil
+		})
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		if err := t.lock(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `delete from realtime.sessions where id = any($1)`, ids); err != nil {
+			return fmt.Errorf("deleting lapsed sessions: %w", err)
+		}
+		return t.write(ctx, tx)
+	})
+	if err == nil && len(t.users) > 0 {
+		w.ring(t.keys()...)
+	}
+	return err
+}
+
+// sweepOrphans ends those whose sessions a crash of Postgres took and nobody
+// asserted again: sockets within a lease, HTTP-only ones within their lapse.
+func (s *Service) sweepOrphans(ctx context.Context) error {
+	w := s.Read.w
+	const find = `
+select p.tenant, p.user_id, b.since
+  from realtime.presence p, realtime.boot b
+ where p.active
+   and b.since < clock_timestamp() - case when p.active_http then $2::interval else $1::interval end
+   and not exists (select from realtime.sessions s where s.tenant = p.tenant and s.user_id = p.user_id and realtime.counts(s))`
+	t, err := collectTouched(ctx, w.pool, find, orphanSettle, w.rules.HTTPLapse+orphanSettle)
+	if err != nil || len(t.users) == 0 {
+		return err
+	}
+	err = w.quietly(ctx, func(tx pgx.Tx) error {
+		if err := t.lock(ctx, tx); err != nil {
+			return err
+		}
+		return t.write(ctx, tx)
+	})
+	if err == nil {
+		w.ring(t.keys()...)
+	}
+	return err
+}
+
+func collectTouched(ctx context.Context, db querier, sql string, args ...any) (touched, error) {
+	var t touched
+	rows, err := db.Query(ctx, sql, args...)
+	if err != nil {
+		return t, fmt.Errorf("reading whom to sweep: %w", err)
+	}
+	var k Key
+	var seen *time.Time
+	_, err = pgx.ForEachRow(rows, []any{&k.Tenant, &k.User, &seen}, func() error {
+		at := seen
+		t.add(k, at)
+		seen = nil
+		return nil
+	})
+	if err != nil {
+		return t, fmt.Errorf("reading whom to sweep: %w", err)
+	}
+	return t, nil
+}

@@ -1,0 +1,161 @@
+package presence
+
+import (
+	"bytes"
+	"context"
+	"sort"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+func (m *mirror) openRoom(channel uuid.UUID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rooms[channel]++
+}
+
+func (m *mirror) closeRoom(channel uuid.UUID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.rooms[channel]--; m.rooms[channel] == 0 {
+		delete(m.rooms, channel)
+	}
+}
+
+// window is one viewer's page of one channel's members. The whole channel is
+// projected for that viewer, for the counts and for who stands on the page.
+type window struct {
+	wa      *Watcher
+	v       Viewer
+	channel uuid.UUID
+	size    int
+	from    place
+
+	t      *tracker
+	order  []place // every member, in list order
+	counts Counts
+	told   map[uuid.UUID]View // those on the page as the reader holds them
+}
+
+// run sends the snapshot and then what changes, until ctx ends or the viewer
+// may no longer see the channel.
+func (w *window) run(ctx context.Context, members []uuid.UUID, out chan<- Batch) error {
+	w.t = w.wa.track(w.v, members, w.channel)
+	defer w.t.close()
+	var told *Counts
+	dirty, again := members, true
+	for {
+		if err := w.refresh(ctx, dirty, again); err != nil {
+			if f := (*fault.Error)(nil); asFault(err, &f) {
+				return f
+			}
+			if !w.wa.pause(ctx, err) {
+				return nil
+			}
+			continue
+		}
+		if b, news := w.batch(told); news {
+			select {
+			case out <- b:
+			case <-ctx.Done():
+				return nil
+			}
+			c := w.counts
+			told = &c
+		}
+		var err error
+		if dirty, again, err = w.t.next(ctx); err != nil {
+			return nil
+		}
+	}
+}
+
+// refresh projects those who changed, and the list of members if that did.
+func (w *window) refresh(ctx context.Context, dirty []uuid.UUID, members bool) error {
+	if members {
+		ids, ok, err := loadMembers(ctx, w.wa.w.pool, w.v.Key, w.channel)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fault.Access()
+		}
+		dirty = append(w.arrive(ids), dirty...)
+	}
+	here := dirty[:0:0]
+	for _, u := range dirty {
+		if _, ok := w.t.rels[u]; ok || w.watches(u) {
+			here = append(here, u)
+		}
+	}
+	moved := false
+	err := w.t.changes(ctx, here, func(View) bool { moved = true; return true })
+	if moved || members {
+		w.arrange()
+	}
+	return err
+}
+
+func (w *window) watches(u uuid.UUID) bool {
+	i := sort.Search(len(w.t.users), func(i int) bool { return bytes.Compare(w.t.users[i][:], u[:]) >= 0 })
+	return i < len(w.t.users) && w.t.users[i] == u
+}
+
+// arrive takes the list of members as it is now (by id, as it is read), and
+// answers who is not known yet.
+func (w *window) arrive(ids []uuid.UUID) []uuid.UUID {
+	w.t.set(ids)
+	var fresh []uuid.UUID
+	for _, u := range ids {
+		if _, ok := w.t.last[u]; !ok {
+			fresh = append(fresh, u)
+		}
+	}
+	return fresh
+}
+
+func (w *window) arrange() {
+	w.order, w.counts = w.order[:0], Counts{}
+	for _, v := range w.t.last {
+		w.order = append(w.order, placeOf(v))
+		w.counts.add(v.Status, 1)
+	}
+	sort.Slice(w.order, func(i, j int) bool { return w.order[i].before(w.order[j]) })
+}
+
+// batch is what the reader does not hold yet; false: nothing.
+func (w *window) batch(told *Counts) (Batch, bool) {
+	b := Batch{Presences: []View{}, Snapshot: told == nil}
+	at := sort.Search(len(w.order), func(i int) bool { return w.from.before(w.order[i]) })
+	page := w.order[at:min(at+w.size, len(w.order))]
+	next := make(map[uuid.UUID]View, len(page))
+	for _, p := range page {
+		view := w.t.last[p.id]
+		if old, ok := w.told[p.id]; !ok || !old.equal(view) {
+			b.Presences = append(b.Presences, view)
+		}
+		next[p.id] = view
+	}
+	w.leave(next, &b)
+	w.told = next
+	if told == nil || *told != w.counts {
+		c := w.counts
+		b.Counts = &c
+	}
+	return b, b.Snapshot || b.Counts != nil || len(b.Presences) > 0
+}
+
+// leave adds those who changed and by that moved off the page: the reader must
+// not go on holding what they were.
+func (w *window) leave(next map[uuid.UUID]View, b *Batch) {
+	for id, old := range w.told {
+		if _, on := next[id]; on {
+			continue
+		}
+		if view, member := w.t.last[id]; member && !old.equal(view) {
+			b.Presences = append(b.Presences, view)
+		}
+	}
+}

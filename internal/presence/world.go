@@ -1,0 +1,120 @@
+package presence
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+// Doorbell tells every node, this one included, to look at something. Ring
+// never blocks and never loses a topic.
+type Doorbell interface{ Ring(topics ...string) }
+
+// Node is this server's lease. Sessions are written under its identity, so
+// that a node believed dead cannot write on.
+type Node interface {
+	// Identity is the row sessions refer to; false: there is none just now.
+	Identity() (id uuid.UUID, epoch int64, ok bool)
+	// Lost says that the database does not know that epoch any more.
+	Lost(epoch int64)
+}
+
+// Options are what the package stands on.
+type Options struct {
+	Pool  *pgxpool.Pool
+	Clock *clock.Clock
+	Bell  Doorbell
+	Node  Node
+	Rules Rules
+	Log   *slog.Logger
+}
+
+// Service is presence as the rest of the server sees it.
+type Service struct {
+	Read     *Reader
+	Edit     *Editor
+	Sessions *Sessions
+	Watch    *Watcher
+}
+
+// New builds the service. Nothing runs before Run.
+func New(o Options) *Service {
+	w := &world{pool: o.Pool, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log}
+	m := newMirror(w)
+	w.marked = m.mark
+	s := newSessions(w, o.Node)
+	r := &Reader{w: w, live: s}
+	return &Service{
+		Read:     r,
+		Edit:     &Editor{w: w, read: r, sessions: s},
+		Sessions: s,
+		Watch:    &Watcher{w: w, mirror: m, live: s},
+	}
+}
+
+// Run keeps timers, writes what sessions change and reads what is watched,
+// until ctx ends; what sessions still have to say is then written once more.
+func (s *Service) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.Watch.mirror.run(ctx) })
+	return s.Sessions.run(ctx)
+}
+
+// world is what the parts of the package share.
+type world struct {
+	pool   *pgxpool.Pool
+	clock  *clock.Clock
+	bell   Doorbell
+	rules  Rules
+	log    *slog.Logger
+	marked func(keys ...Key) // this node's own watchers, sooner than the doorbell comes round
+
+	mu  sync.Mutex
+	out outage // guarded by mu
+}
+
+func (w *world) now() time.Time { return w.clock.Now() }
+
+func (w *world) outage() outage {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.out
+}
+
+func (w *world) setOutage(from, to time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.out = outage{from, to}
+}
+
+func presenceTopic(k Key) string { return "presence/" + k.User.String() + "/" + k.Tenant }
+
+// ring tells everybody that something of these users changed. Only after commit.
+func (w *world) ring(keys ...Key) {
+	topics := make([]string, len(keys))
+	for i, k := range keys {
+		topics[i] = presenceTopic(k)
+	}
+	w.marked(keys...)
+	w.bell.Ring(topics...)
+}
+
+// quietly runs a transaction whose changes ring by w.ring after the commit,
+// many at once, and not by the triggers.
+func (w *world) quietly(ctx context.Context, do func(tx pgx.Tx) error) error {
+	return postgres.InTx(ctx, w.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
+			return err
+		}
+		return do(tx)
+	})
+}
