@@ -1,0 +1,173 @@
+// Package hub fans out that something changed, and never what. A subscriber is
+// told which of its keys are dirty and reads their present state itself: what
+// changes many times before it looks is one change to it, and whoever marks
+// never waits for anybody. For state only; it keeps no history.
+package hub
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// ErrClosed: the subscription was closed.
+var ErrClosed = errors.New("hub: subscription closed")
+
+// Hub holds subscriptions by key. Its methods never block on a subscriber.
+type Hub[K comparable] struct {
+	mu   sync.Mutex
+	keys map[K]map[*Sub[K]]struct{} // guarded by mu
+	subs map[*Sub[K]]struct{}       // guarded by mu
+}
+
+// New is a hub nobody listens to.
+func New[K comparable]() *Hub[K] {
+	return &Hub[K]{keys: map[K]map[*Sub[K]]struct{}{}, subs: map[*Sub[K]]struct{}{}}
+}
+
+// Sub is one subscription. Its memory is bounded by its keys.
+type Sub[K comparable] struct {
+	hub    *Hub[K]
+	wake   chan struct{}
+	closed chan struct{}
+
+	// Guarded by hub.mu.
+	keys  map[K]struct{}
+	dirty map[K]struct{}
+	all   bool
+}
+
+// Subscribe listens to keys. Nothing is dirty at first.
+func (h *Hub[K]) Subscribe(keys ...K) *Sub[K] {
+	s := &Sub[K]{hub: h, wake: make(chan struct{}, 1), closed: make(chan struct{}),
+		keys: map[K]struct{}{}, dirty: map[K]struct{}{}}
+	h.mu.Lock()
+	h.subs[s] = struct{}{}
+	h.mu.Unlock()
+	s.Add(keys...)
+	return s
+}
+
+// Mark says that k changed.
+func (h *Hub[K]) Mark(k K) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := range h.keys[k] {
+		s.dirty[k] = struct{}{}
+		s.poke()
+	}
+}
+
+// MarkAll says that anything may have changed.
+func (h *Hub[K]) MarkAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := range h.subs {
+		s.all = true
+		s.poke()
+	}
+}
+
+// Watched reports whether anybody listens to k.
+func (h *Hub[K]) Watched(k K) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.keys[k]) > 0
+}
+
+// Len is the number of keys listened to.
+func (h *Hub[K]) Len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.keys)
+}
+
+func (s *Sub[K]) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Add listens to more keys.
+func (s *Sub[K]) Add(keys ...K) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if _, open := s.hub.subs[s]; !open {
+		return
+	}
+	for _, k := range keys {
+		s.keys[k] = struct{}{}
+		set, ok := s.hub.keys[k]
+		if !ok {
+			set = map[*Sub[K]]struct{}{}
+			s.hub.keys[k] = set
+		}
+		set[s] = struct{}{}
+	}
+}
+
+// Remove stops listening to keys, and forgets that they were dirty.
+func (s *Sub[K]) Remove(keys ...K) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	for _, k := range keys {
+		s.remove(k)
+	}
+}
+
+func (s *Sub[K]) remove(k K) {
+	delete(s.keys, k)
+	delete(s.dirty, k)
+	delete(s.hub.keys[k], s)
+	if len(s.hub.keys[k]) == 0 {
+		delete(s.hub.keys, k)
+	}
+}
+
+// Next waits until something is dirty and takes all of it. all: anything may
+// be, whatever dirty says. Errors: ctx's, or ErrClosed.
+func (s *Sub[K]) Next(ctx context.Context) (dirty []K, all bool, err error) {
+	for {
+		if dirty, all = s.take(); len(dirty) > 0 || all {
+			return dirty, all, nil
+		}
+		select {
+		case <-s.wake:
+		case <-s.closed:
+			return nil, false, ErrClosed
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+	}
+}
+
+func (s *Sub[K]) take() ([]K, bool) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	all := s.all
+	s.all = false
+	if len(s.dirty) == 0 {
+		return nil, all
+	}
+	dirty := make([]K, 0, len(s.dirty))
+	for k := range s.dirty {
+		dirty = append(dirty, k)
+	}
+	clear(s.dirty)
+	return dirty, all
+}
+
+// Close ends the subscription; a waiting Next returns ErrClosed.
+func (s *Sub[K]) Close() {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if _, open := s.hub.subs[s]; !open {
+		return
+	}
+	delete(s.hub.subs, s)
+	for k := range s.keys {
+		s.remove(k)
+	}
+	close(s.closed)
+}

@@ -1,0 +1,275 @@
+// Package lease says which servers are alive. Each holds one row of
+// realtime.nodes and renews it by one statement, however many sockets it has;
+// a row whose lease ran out is deleted by any other node, within a transaction
+// in which the owner of what hangs on it tidies up. An epoch fences the dead:
+// what is written under a deleted epoch fails.
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nself-org/nchat-realtime/internal/clock"
+)
+
+// The intervals: a node not heard of for TTL is dead, and found so within
+// another Every.
+const (
+	TTL   = 5 * time.Second
+	Every = time.Second
+	// patience is how long a node must itself have been in touch before it
+	// judges another: after an outage everybody gets a whole lease to return.
+	patience = TTL + Every
+)
+
+// Dead is a node whose lease ran out, with the last moment it was known alive.
+type Dead struct {
+	Node  uuid.UUID
+	Alive time.Time
+}
+
+// Hooks are called from the lease's own goroutine, one at a time.
+type Hooks struct {
+	// Bury tidies up after dead nodes in the transaction that will delete
+	// them; what it returns is called after the commit.
+	Bury func(ctx context.Context, tx pgx.Tx, dead []Dead) (func(), error)
+	// Sweep does what else some node must do now and then. inTouch is for how
+	// long this one has been in unbroken contact with Postgres.
+	Sweep func(ctx context.Context, inTouch time.Duration) error
+	// Reassert: the database lost what this node wrote (a crash emptied
+	// unlogged tables, or this node was thought dead).
+	Reassert func()
+	// Restored: Postgres was out of reach between two instants.
+	Restored func(from, to time.Time)
+}
+
+// Lease is this node's row.
+type Lease struct {
+	pool  *pgxpool.Pool
+	clock *clock.Clock
+	hooks Hooks
+	log   *slog.Logger
+	id    uuid.UUID
+	lost  chan int64
+
+	mu      sync.Mutex
+	epoch   int64     // guarded by mu; 0: no row just now
+	boot    uuid.UUID // guarded by mu: the unlogged tables' incarnation
+	since   time.Time // guarded by mu: in unbroken contact since (local); zero: not in contact
+	renewed time.Time // guarded by mu: the last contact, by the database's clock
+}
+
+// New is a lease not held yet.
+func New(pool *pgxpool.Pool, c *clock.Clock, log *slog.Logger, hooks Hooks) *Lease {
+	return &Lease{pool: pool, clock: c, hooks: hooks, log: log, id: uuid.New(), lost: make(chan int64, 1)}
+}
+
+// ID is this node's for its whole life.
+func (l *Lease) ID() uuid.UUID { return l.id }
+
+// Identity is what this node's rows refer to; false: there is no lease now.
+func (l *Lease) Identity() (uuid.UUID, int64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.id, l.epoch, l.epoch != 0
+}
+
+// Lost says that the database did not know an epoch: another is taken at once.
+func (l *Lease) Lost(epoch int64) {
+	select {
+	case l.lost <- epoch:
+	default:
+	}
+}
+
+// InTouch is for how long this node has been in unbroken contact with Postgres.
+func (l *Lease) InTouch() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.since.IsZero() {
+		return 0
+	}
+	return time.Since(l.since)
+}
+
+// Acquire takes the lease before anything is served.
+func (l *Lease) Acquire(ctx context.Context) error { return l.renew(ctx) }
+
+// Run renews the lease and sweeps until ctx ends. The row is then left to run
+// out after grace, as long as a closed socket counts, for another node to bury.
+func (l *Lease) Run(ctx context.Context, grace time.Duration) error {
+	t := time.NewTicker(Every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return l.leave(context.WithoutCancel(ctx), grace)
+		case <-t.C:
+		case epoch := <-l.lost:
+			l.forget(epoch)
+		}
+		if err := l.renew(ctx); err != nil {
+			if ctx.Err() == nil {
+				l.log.WarnContext(ctx, "lease not renewed", "error", err)
+			}
+			continue
+		}
+		if err := l.sweep(ctx); err != nil && ctx.Err() == nil {
+			l.log.WarnContext(ctx, "sweep failed", "error", err)
+		}
+	}
+}
+
+func (l *Lease) forget(epoch int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.epoch == epoch {
+		l.epoch = 0
+	}
+}
+
+// One statement: renews the row, or makes a new one (with a new epoch) where
+// it is gone, and reads the incarnation of the unlogged tables.
+const renewal = `
+with boot as (
+  insert into realtime.boot (only_row) select true where not exists (select from realtime.boot)
+  on conflict (only_row) do nothing returning id),
+kept as (
+  update realtime.nodes set lease_until = clock_timestamp() + $2::interval
+   where id = $1 and epoch = $3 returning epoch),
+made as (
+  insert into realtime.nodes (id, lease_until)
+  select $1, clock_timestamp() + $2::interval where not exists (select from kept)
+  on conflict (id) do nothing returning epoch)
+select coalesce((select epoch from kept), (select epoch from made)), coalesce((select id from boot), (select id from realtime.boot)), clock_timestamp()`
+
+func (l *Lease) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*Every)
+	defer cancel()
+	_, epoch, _ := l.Identity()
+	var now *int64
+	var boot *uuid.UUID // nil: another node made it in this very moment
+	var at time.Time
+	sent := time.Now()
+	err := l.pool.QueryRow(ctx, renewal, l.id, TTL, epoch).Scan(&now, &boot, &at)
+	if err == nil && now == nil {
+		err = errors.New("the row is held under another epoch")
+		l.forget(epoch)
+		l.discard(ctx)
+	}
+	if err != nil {
+		l.lose()
+		return fmt.Errorf("renewing the lease: %w", err)
+	}
+	l.clock.Observe(sent, time.Now(), at)
+	if boot == nil {
+		return l.renew(ctx)
+	}
+	l.regain(*now, *boot, at)
+	return nil
+}
+
+// discard removes a row of ours whose epoch we do not know: a renewal whose
+// answer never came.
+func (l *Lease) discard(ctx context.Context) {
+	if _, err := l.pool.Exec(ctx, `delete from realtime.nodes where id = $1`, l.id); err != nil {
+		l.log.WarnContext(ctx, "own lease not discarded", "error", err)
+	}
+}
+
+func (l *Lease) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.since = time.Time{}
+}
+
+func (l *Lease) regain(epoch int64, boot uuid.UUID, at time.Time) {
+	l.mu.Lock()
+	again := l.epoch != epoch || l.boot != boot
+	first := l.boot == uuid.Nil
+	from, broken := l.renewed, l.since.IsZero() && !l.renewed.IsZero()
+	l.epoch, l.boot, l.renewed = epoch, boot, at
+	if l.since.IsZero() {
+		l.since = time.Now()
+	}
+	l.mu.Unlock()
+	if broken {
+		l.hooks.Restored(from, at)
+	}
+	if again && !first {
+		l.hooks.Reassert()
+	}
+}
+
+func (l *Lease) sweep(ctx context.Context) error {
+	inTouch := l.InTouch()
+	ctx, cancel := context.WithTimeout(ctx, TTL)
+	defer cancel()
+	if inTouch >= patience {
+		if err := l.bury(ctx); err != nil {
+			return err
+		}
+	}
+	return l.hooks.Sweep(ctx, inTouch)
+}
+
+func (l *Lease) bury(ctx context.Context) error {
+	tx, err := l.pool.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("burying: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	// A node that is just writing holds its row: it is not dead.
+	const q = `
+select id, lease_until - $1::interval from realtime.nodes
+ where lease_until < clock_timestamp() and id <> $2 order by id for update skip locked`
+	rows, err := tx.Query(ctx, q, TTL, l.id)
+	if err != nil {
+		return fmt.Errorf("finding dead nodes: %w", err)
+	}
+	dead, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Dead])
+	if err != nil || len(dead) == 0 {
+		return err
+	}
+	after, err := l.hooks.Bury(ctx, tx, dead)
+	if err != nil {
+		return err
+	}
+	ids := make([]uuid.UUID, len(dead))
+	for i, d := range dead {
+		ids[i] = d.Node
+	}
+	if _, err := tx.Exec(ctx, `delete from realtime.nodes where id = any($1)`, ids); err != nil {
+		return fmt.Errorf("deleting dead nodes: %w", err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("burying: %w", err)
+	}
+	l.log.InfoContext(ctx, "buried dead nodes", "nodes", len(dead))
+	after()
+	return nil
+}
+
+// leave lets the lease run out when this node's closed sockets stop counting.
+func (l *Lease) leave(ctx context.Context, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*Every)
+	defer cancel()
+	id, epoch, ok := l.Identity()
+	if !ok {
+		return nil
+	}
+	_, err := l.pool.Exec(ctx, `
+update realtime.nodes set lease_until = clock_timestamp() + $3::interval where id = $1 and epoch = $2`, id, epoch, min(grace, TTL))
+	if err != nil {
+		return fmt.Errorf("leaving: %w", err)
+	}
+	return nil
+}

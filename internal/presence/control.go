@@ -1,0 +1,96 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+// SignOut closes one of the caller's sessions, wherever its socket is; false:
+// there is no such session of the caller's.
+func (e *Editor) SignOut(ctx context.Context, v Viewer, id uuid.UUID) (bool, error) {
+	if v.User == uuid.Nil {
+		return false, fault.Access()
+	}
+	if socket, ok := e.sessions.socket(id, v.Key); ok {
+		socket.SignOut()
+		return true, nil
+	}
+	var found, http bool
+	err := e.w.quietly(ctx, func(tx pgx.Tx) error {
+		old, err := readSession(ctx, tx, id)
+		if found = err == nil && old != nil && old.key == v.Key; !found {
+			return err
+		}
+		if http = old.Node == nil; !http {
+			_, err := tx.Exec(ctx, `update realtime.sessions set signed_out = true where id = $1`, id)
+			return err
+		}
+		var t touched
+		now := e.w.now()
+		t.add(v.Key, &now)
+		if err := t.lock(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `delete from realtime.sessions where id = $1`, id); err != nil {
+			return err
+		}
+		return t.write(ctx, tx)
+	})
+	if err != nil {
+		return false, fmt.Errorf("signing out: %w", err)
+	}
+	if http {
+		e.w.ring(v.Key)
+	} else if found {
+		e.ringSessions(id)
+	}
+	return found, nil
+}
+
+// Extend moves the expiry of a socket's token, on whichever node it is; false:
+// there is no such socket of the caller's.
+func (e *Editor) Extend(ctx context.Context, v Viewer, id uuid.UUID, expires time.Time) (bool, error) {
+	const q = `
+update realtime.sessions set token_expires_at = $4
+ where id = $1 and tenant = $2 and user_id = $3 and node_id is not null and ended_at is null returning id`
+	var got uuid.UUID
+	err := e.w.pool.QueryRow(ctx, q, id, v.Tenant, v.User, expires).Scan(&got)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("extending a session: %w", err)
+	}
+	e.ringSessions(id)
+	return true, nil
+}
+
+// CountLive is how many live sessions a user has, with token only those that
+// began with that token.
+func (r *Reader) CountLive(ctx context.Context, k Key, token *string) (int, error) {
+	const q = `
+select count(*) from realtime.sessions
+ where tenant = $1 and user_id = $2 and ended_at is null and ($3::text is null or token_id = $3)`
+	var n int
+	if err := r.w.pool.QueryRow(ctx, q, k.Tenant, k.User, token).Scan(&n); err != nil {
+		return 0, fmt.Errorf("counting sessions: %w", err)
+	}
+	return n, nil
+}
+
+func (s *Sessions) socket(id uuid.UUID, k Key) (Socket, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, ok := s.all[id]
+	if !ok || o.Key != k || o.ended != nil {
+		return nil, false
+	}
+	return o.Socket, true
+}
