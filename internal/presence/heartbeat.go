@@ -79,7 +79,7 @@ func (e *Editor) httpHeartbeat(ctx context.Context, v Viewer, id uuid.UUID, a Ac
 		now := e.w.now()
 		next := old.beat(id, a, e.w.rules, now)
 		if old == nil {
-			if err := roomForOne(ctx, tx, v.Key); err != nil {
+			if err := roomForOne(ctx, tx, v.Key, e.w.rules.HTTPLapse); err != nil {
 				return err
 			}
 		}
@@ -116,7 +116,7 @@ func (e *Editor) httpHeartbeat(ctx context.Context, v Viewer, id uuid.UUID, a Ac
 
 // roomForOne refuses a session too many. Sessions of one user begin one at a
 // time: the user's row is locked.
-func roomForOne(ctx context.Context, tx pgx.Tx, k Key) error {
+func roomForOne(ctx context.Context, tx pgx.Tx, k Key, lapse time.Duration) error {
 	var t touched
 	t.add(k, nil)
 	if err := t.lock(ctx, tx); err != nil {
@@ -129,7 +129,7 @@ func roomForOne(ctx context.Context, tx pgx.Tx, k Key) error {
 		return fmt.Errorf("counting sessions: %w", err)
 	}
 	if n >= MaxHTTPSessions {
-		return fault.Later(fault.RateLimited, 75*time.Second, "a user may have %d sessions without a socket: name yours by sessionId", MaxHTTPSessions)
+		return fault.Later(fault.RateLimited, lapse, "a user may have %d sessions without a socket: name yours by sessionId", MaxHTTPSessions)
 	}
 	return nil
 }

@@ -1,0 +1,97 @@
+package graph
+
+import (
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+
+	"github.com/nself-org/nchat-realtime/graph/model"
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/presence"
+)
+
+func toCustom(in model.CustomStatusInput) presence.Custom {
+	return presence.Custom{Text: in.Text.Value(), Emoji: in.Emoji.Value(), ExpiresAt: in.ExpiresAt.Value()}
+}
+
+func toActivity(in model.HeartbeatInput) presence.Activity {
+	a := presence.Activity{DeviceID: in.DeviceID.Value(), Device: in.Device.Value(), Name: in.Name.Value(), Hidden: in.Hidden.Value()}
+	if active := in.Active.Value(); active != nil {
+		a.Active = *active
+	}
+	if ago := in.LastActivityAgoMs.Value(); ago != nil {
+		a.Ago = time.Duration(min(max(*ago, -1), int(presence.MaxActivityAgo.Milliseconds())+1)) * time.Millisecond
+		a.Active = a.Active || in.Active.Value() == nil
+	}
+	return a
+}
+
+// toChange refuses null: absent means stay, and nothing else does.
+func toChange(in model.PresenceSettingsInput) (presence.Change, error) {
+	var c presence.Change
+	var err error
+	set := func(e error) {
+		if err == nil {
+			err = e
+		}
+	}
+	c.Visibility = given(in.Visibility, "visibility", set)
+	c.ShowOnlineStatus = given(in.ShowOnlineStatus, "showOnlineStatus", set)
+	c.ShowLastSeen = given(in.ShowLastSeen, "showLastSeen", set)
+	c.AllowReadReceipts = given(in.AllowReadReceipts, "allowReadReceipts", set)
+	c.AllowDeliveryReceipts = given(in.AllowDeliveryReceipts, "allowDeliveryReceipts", set)
+	c.InvisibleMode = given(in.InvisibleMode, "invisibleMode", set)
+	c.BroadcastTyping = given(in.BroadcastTyping, "broadcastTyping", set)
+	c.TypingVisibility = given(in.TypingVisibility, "typingVisibility", set)
+	return c, err
+}
+
+func given[T any](o graphql.Omittable[*T], name string, fail func(error)) *T {
+	v, set := o.ValueOK()
+	if set && v == nil {
+		fail(fault.Field("input."+name, "%s must not be null", name))
+	}
+	return v
+}
+
+func toConnection(p presence.Page) *model.PresenceConnection {
+	c := &model.PresenceConnection{Edges: make([]model.PresenceEdge, len(p.Views)), Nodes: p.Views,
+		PageInfo: model.PageInfo{HasNextPage: p.More}, TotalCount: p.Total}
+	if c.Nodes == nil {
+		c.Nodes = []presence.View{}
+	}
+	for i, v := range p.Views {
+		c.Edges[i] = model.PresenceEdge{Cursor: p.Cursors[i], Node: v}
+	}
+	if n := len(p.Cursors); n > 0 {
+		c.PageInfo.EndCursor = &p.Cursors[n-1]
+	}
+	return c
+}
+
+func toContacts(page []presence.Contact, more bool, total int) model.ContactConnection {
+	c := model.ContactConnection{Edges: make([]model.ContactEdge, len(page)), Nodes: page,
+		PageInfo: model.PageInfo{HasNextPage: more}, TotalCount: total}
+	if c.Nodes == nil {
+		c.Nodes = []presence.Contact{}
+	}
+	for i, x := range page {
+		c.Edges[i] = model.ContactEdge{Cursor: x.Cursor(), Node: x}
+	}
+	if len(page) > 0 {
+		end := page[len(page)-1].Cursor()
+		c.PageInfo.EndCursor = &end
+	}
+	return c
+}
+
+// done answers true for whatever was carried out.
+func done(err error) (bool, error) { return err == nil, err }
+
+// found is the answer, or null where there is none to see.
+func found[T any](x T, ok bool, err error) (*T, error) {
+	if err != nil || !ok {
+		return nil, err
+	}
+	return &x, nil
+}

@@ -1,0 +1,56 @@
+// Package graph ties the schema to the domains. A resolver knows who asks,
+// calls one domain, and returns what it answers; no rule lives here.
+package graph
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/graph/model"
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/presence"
+)
+
+// Access is what may be done about sessions and the tokens behind them.
+type Access interface {
+	// Refresh puts a socket on a new token of the same user and tenant.
+	// session uuid.Nil: the socket the request came over.
+	Refresh(ctx context.Context, token string, session uuid.UUID) (model.SessionInfo, error)
+	// Revoke refuses a user's tokens issued before now, or the one named, and
+	// answers how many live sessions that ends. The admin's alone.
+	Revoke(ctx context.Context, user uuid.UUID, token *string) (int, error)
+}
+
+// Deps is what resolvers call.
+type Deps struct {
+	Presence *presence.Service
+	Access   Access
+	Viewer   func(ctx context.Context) presence.Viewer      // who asks; without a user for those who have none
+	Config   func(ctx context.Context) model.RealtimeConfig // as this server runs
+	MaxIDs   int                                            // ids in one operation
+}
+
+// Resolver is gqlgen's root.
+type Resolver struct{ deps Deps }
+
+// NewResolver is a root over deps.
+func NewResolver(deps Deps) *Resolver { return &Resolver{deps} }
+
+func (r *Resolver) viewer(ctx context.Context) presence.Viewer { return r.deps.Viewer(ctx) }
+
+// caller is the viewer where only a user may ask.
+func (r *Resolver) caller(ctx context.Context) (presence.Viewer, error) {
+	v := r.deps.Viewer(ctx)
+	if v.User == uuid.Nil {
+		return v, fault.Access()
+	}
+	return v, nil
+}
+
+func (r *Resolver) limitIDs(ids []uuid.UUID) error {
+	if len(ids) > r.deps.MaxIDs {
+		return fault.Field("userIds", "userIds has more than %d ids", r.deps.MaxIDs)
+	}
+	return nil
+}

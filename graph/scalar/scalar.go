@@ -1,0 +1,64 @@
+// Package scalar reads and writes the contract's two scalars, strictly: one
+// spelling of each value and no other.
+package scalar
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+// MarshalUUID writes 8-4-4-4-12 lower-case digits.
+func MarshalUUID(id uuid.UUID) graphql.Marshaler {
+	return graphql.WriterFunc(func(w io.Writer) { _, _ = io.WriteString(w, `"`+id.String()+`"`) })
+}
+
+// UnmarshalUUID takes 8-4-4-4-12 digits of either case, and neither braces,
+// a URN prefix nor bare digits.
+func UnmarshalUUID(v any) (uuid.UUID, error) {
+	s, ok := v.(string)
+	if ok && len(s) == 36 {
+		if id, err := uuid.Parse(s); err == nil {
+			return id, nil
+		}
+	}
+	return uuid.Nil, fault.New(fault.Invalid, "invalid uuid: expected 8-4-4-4-12 hexadecimal digits")
+}
+
+const (
+	firstYear = 1
+	lastYear  = 9999
+)
+
+// MarshalTime writes RFC 3339 in UTC, to the microsecond as Postgres keeps it.
+func MarshalTime(t time.Time) graphql.Marshaler {
+	return graphql.WriterFunc(func(w io.Writer) {
+		_, _ = io.WriteString(w, strconv.Quote(t.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano)))
+	})
+}
+
+// UnmarshalTime takes RFC 3339 with an offset, years 1 to 9999.
+func UnmarshalTime(v any) (time.Time, error) {
+	s, ok := v.(string)
+	if !ok {
+		return time.Time{}, badTime()
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, badTime()
+	}
+	if y := t.UTC().Year(); y < firstYear || y > lastYear {
+		return time.Time{}, fault.New(fault.Invalid, "invalid timestamptz: the year must be %d to %d", firstYear, lastYear)
+	}
+	return t.UTC().Truncate(time.Microsecond), nil
+}
+
+func badTime() error {
+	return fmt.Errorf("%w", fault.New(fault.Invalid, "invalid timestamptz: expected RFC 3339 text such as 2026-01-31T12:00:00Z"))
+}
