@@ -1,0 +1,209 @@
+package presence
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/lease"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
+)
+
+const primary = "primary"
+
+// rig is one database with the demo world and any number of nodes on it.
+type rig struct {
+	t    *testing.T
+	pool *pgxpool.Pool
+	mu   sync.Mutex
+	all  []*node
+}
+
+// bell hands every doorbell to every node at once, as the bus would after a
+// moment; the bus itself is proved elsewhere.
+func (r *rig) Ring(topics ...string) {
+	r.mu.Lock()
+	nodes := append([]*node(nil), r.all...)
+	r.mu.Unlock()
+	for _, n := range nodes {
+		for _, topic := range topics {
+			if id, ok := cutSession(topic); ok {
+				go n.Sessions.Asked(context.Background(), id)
+				continue
+			}
+			n.Watch.Notify(topic)
+		}
+	}
+}
+
+func cutSession(topic string) (uuid.UUID, bool) {
+	const p = "session/"
+	if len(topic) <= len(p) || topic[:len(p)] != p {
+		return uuid.Nil, false
+	}
+	id, err := uuid.Parse(topic[len(p):])
+	return id, err == nil
+}
+
+type node struct {
+	*Service
+	lease *lease.Lease
+	stop  context.CancelFunc // as a drain does: what is to be said is said
+	kill  context.CancelFunc // as kill -9 does
+	done  chan struct{}
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, pool: pgtest.New(t)}
+	if _, err := demo.Load(t.Context(), r.pool); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+var quick = Rules{IdleAfter: time.Hour, HiddenAfter: time.Hour, Grace: 200 * time.Millisecond, HTTPLapse: 75 * time.Second}
+
+// node starts a server's presence on the rig's database.
+func (r *rig) node(rules Rules) *node {
+	r.t.Helper()
+	c := clock.New()
+	n := &node{done: make(chan struct{})}
+	var svc *Service
+	n.lease = lease.New(r.pool, c, slog.New(slog.DiscardHandler), lease.Hooks{
+		Bury: func(ctx context.Context, tx pgx.Tx, dead []lease.Dead) (func(), error) {
+			list := make([]Dead, len(dead))
+			for i, d := range dead {
+				list[i] = Dead(d)
+			}
+			keys, err := svc.Bury(ctx, tx, list)
+			return func() { svc.Ring(keys) }, err
+		},
+		Sweep:    func(ctx context.Context, d time.Duration) error { return svc.Sweep(ctx, d) },
+		Reassert: func() { svc.Sessions.Reassert() },
+		Restored: func(from, to time.Time) { svc.Watch.Restored(from, to) },
+	})
+	svc = New(Options{Pool: r.pool, Clock: c, Bell: r, Node: n.lease, Rules: rules, Log: slog.New(slog.DiscardHandler)})
+	n.Service = svc
+	if err := n.lease.Acquire(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stop = cancel
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = svc.Run(ctx) })
+	wg.Go(func() { _ = n.lease.Run(ctx, rules.Grace) })
+	go func() { wg.Wait(); close(n.done) }()
+	r.mu.Lock()
+	r.all = append(r.all, n)
+	r.mu.Unlock()
+	r.t.Cleanup(func() { cancel(); <-n.done })
+	return n
+}
+
+// socket is a connection's end as Sessions sees it.
+type socket struct {
+	out      chan struct{}
+	extended chan time.Time
+}
+
+func newSocket() *socket {
+	return &socket{out: make(chan struct{}, 8), extended: make(chan time.Time, 8)}
+}
+func (s *socket) Extend(t time.Time)             { s.extended <- t }
+func (s *socket) SignOut()                       { s.out <- struct{}{} }
+func (s *socket) LastSeen() time.Time            { return time.Now() }
+func (s *socket) Latency() (time.Duration, bool) { return 42 * time.Millisecond, true }
+
+// connect opens a socket of a user on a node.
+func (r *rig) connect(n *node, user uuid.UUID) Viewer {
+	r.t.Helper()
+	return r.connectAs(n, user, newSocket(), true)
+}
+
+func (r *rig) connectAs(n *node, user uuid.UUID, s Socket, counts bool) Viewer {
+	r.t.Helper()
+	v := Viewer{Key: Key{primary, user}, Session: uuid.New()}
+	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	defer cancel()
+	n.Sessions.Begin(ctx, Opening{ID: v.Session, Key: v.Key, Counts: counts, Device: DeviceWeb, Socket: s})
+	if ctx.Err() != nil {
+		r.t.Fatal("the session was not written")
+	}
+	return v
+}
+
+func viewer(user uuid.UUID) Viewer { return Viewer{Key: Key{primary, user}} }
+
+// watch collects what a viewer is told of some users.
+func (r *rig) watch(n *node, v Viewer, users ...uuid.UUID) <-chan View {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.t.Cleanup(cancel)
+	return n.Watch.Presence(ctx, v, users)
+}
+
+// next is the next thing told; the wait is a deadline and never a measurement.
+func next[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case x, ok := <-from:
+		if !ok {
+			t.Fatal("the stream ended")
+		}
+		return x
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing was told")
+	}
+	panic("unreachable")
+}
+
+// until reads on until something told satisfies ok.
+func until[T any](t *testing.T, from <-chan T, ok func(T) bool) T {
+	t.Helper()
+	for {
+		if x := next(t, from); ok(x) {
+			return x
+		}
+	}
+}
+
+func (r *rig) see(n *node, v Viewer, user uuid.UUID) View {
+	r.t.Helper()
+	view, err := n.Read.Presence(r.t.Context(), v, user)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return view
+}
+
+func (r *rig) exec(sql string, args ...any) {
+	r.t.Helper()
+	if _, err := r.pool.Exec(r.t.Context(), sql, args...); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// eventually asks again until ok, as long as a test may take.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(20 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatal("never: " + what)
+		}
+	}
+}
+
+func ptr[T any](x T) *T { return &x }
