@@ -1,0 +1,295 @@
+// Package bus is the doorbell between nodes, over Postgres LISTEN and NOTIFY.
+//
+// A topic says what to look at and never what changed: losing one costs
+// latency, not data. Rings are coalesced: while one NOTIFY is under way
+// everything rung meanwhile goes into the next. The package knows no domain,
+// only prefixes of topics. lib/pq listens and is imported here alone; pgx does
+// everything else.
+package bus
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Channel is the one NOTIFY channel. A payload is topics, one a line.
+const Channel = "nchat_realtime"
+
+const (
+	maxPayload = 7999  // bytes; Postgres takes fewer than 8,000
+	maxTopic   = 512   // bytes
+	maxPending = 10000 // topics; past it everybody is asked to look at everything
+	everything = "resync"
+	sendLimit  = 3 * time.Second
+	retryFirst = 100 * time.Millisecond // doubling to retryMost
+	retryMost  = 2 * time.Second
+	fullQueue  = 0.5 // of the server's notification queue: then doorbells wait and nodes poll
+)
+
+// Handler answers the topics of one prefix. Its methods must not block.
+type Handler interface {
+	Notify(topic string) // one doorbell
+	Resync()             // doorbells may have been lost: look at everything
+}
+
+// Observer is told what a metric may count.
+type Observer struct {
+	Sent  func(topics int)      // a NOTIFY went out
+	Heard func(topics int)      // one came in
+	Lag   func(d time.Duration) // a probe came back
+	Stale func(stale bool)      // doorbells (do not) arrive
+	Full  func(congested bool)  // the server's queue is half full
+}
+
+// Options are what a bus needs. ProbeEvery defaults to one second.
+type Options struct {
+	Pool       *pgxpool.Pool
+	Listen     *pgx.ConnConfig // a direct connection: LISTEN dies behind a transaction pooler
+	Log        *slog.Logger
+	ProbeEvery time.Duration
+	Observer   Observer
+}
+
+// Bus rings and hears. Handlers are set before Run.
+type Bus struct {
+	o        Options
+	node     string
+	handlers []prefixed
+	wake     chan struct{}
+
+	mu      sync.Mutex
+	pending map[string]struct{} // guarded by mu
+
+	stale     atomic.Bool
+	congested atomic.Bool
+	asked     time.Time // the send loop's alone: when the queue's fill was read
+
+	probeMu sync.Mutex
+	sent    map[int64]time.Time // guarded by probeMu: probes not heard yet
+	heard   time.Time           // guarded by probeMu
+}
+
+type prefixed struct {
+	prefix string
+	h      Handler
+}
+
+// New is a bus that is stale until Run has connected it.
+func New(o Options) *Bus {
+	if o.ProbeEvery == 0 {
+		o.ProbeEvery = time.Second
+	}
+	o.Observer = o.Observer.complete()
+	b := &Bus{o: o, node: uuid.NewString(), wake: make(chan struct{}, 1), pending: map[string]struct{}{}, sent: map[int64]time.Time{}}
+	b.stale.Store(true)
+	return b
+}
+
+func (o Observer) complete() Observer {
+	if o.Sent == nil {
+		o.Sent = func(int) {}
+	}
+	if o.Heard == nil {
+		o.Heard = func(int) {}
+	}
+	if o.Lag == nil {
+		o.Lag = func(time.Duration) {}
+	}
+	if o.Stale == nil {
+		o.Stale = func(bool) {}
+	}
+	if o.Full == nil {
+		o.Full = func(bool) {}
+	}
+	return o
+}
+
+// Handle sends topics that begin with prefix to h. Before Run only.
+func (b *Bus) Handle(prefix string, h Handler) { b.handlers = append(b.handlers, prefixed{prefix, h}) }
+
+// Ring tells every node, this one included, to look at topics. It never
+// blocks. Call it after the commit. A topic that cannot be carried (empty,
+// longer than 512 bytes, more than a line) is replaced by one that asks
+// everybody to look at everything.
+func (b *Bus) Ring(topics ...string) {
+	b.mu.Lock()
+	for _, t := range topics {
+		if t == "" || len(t) > maxTopic || strings.ContainsAny(t, "\n\x00") || len(b.pending) >= maxPending {
+			clear(b.pending)
+			t = everything
+		}
+		if _, all := b.pending[everything]; !all {
+			b.pending[t] = struct{}{}
+		}
+	}
+	b.mu.Unlock()
+	b.poke()
+}
+
+func (b *Bus) poke() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Stale reports that doorbells do not arrive: Postgres or the link to it is
+// away, or LISTEN is deaf.
+func (b *Bus) Stale() bool { return b.stale.Load() }
+
+// Congested reports that the server's notification queue is half full and
+// nothing is rung until it has emptied.
+func (b *Bus) Congested() bool { return b.congested.Load() }
+
+// Run carries doorbells until ctx ends, and then what is still pending.
+func (b *Bus) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { b.listen(ctx) })
+	wg.Go(func() { b.probe(ctx) })
+	b.send(ctx)
+	return nil
+}
+
+// send is the one NOTIFY in flight.
+func (b *Bus) send(ctx context.Context) {
+	wait := retryFirst
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendLimit/3)
+			defer cancel()
+			_ = b.flush(last)
+			return
+		case <-b.wake:
+		}
+		if b.flush(ctx) == nil {
+			wait = retryFirst
+			continue
+		}
+		if !sleep(ctx, wait) {
+			continue
+		}
+		wait = min(2*wait, retryMost)
+		b.poke()
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (b *Bus) flush(ctx context.Context) error {
+	b.mu.Lock()
+	topics := make([]string, 0, len(b.pending))
+	for t := range b.pending {
+		topics = append(topics, t)
+	}
+	clear(b.pending)
+	b.mu.Unlock()
+	if len(topics) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendLimit)
+	defer cancel()
+	err := b.checkQueue(ctx)
+	if err == nil && b.congested.Load() {
+		return nil // the poll of every node carries it
+	}
+	if err == nil {
+		err = b.notify(ctx, pack(topics))
+	}
+	if err != nil {
+		b.Ring(topics...)
+		return err
+	}
+	b.o.Observer.Sent(len(topics))
+	return nil
+}
+
+func (b *Bus) notify(ctx context.Context, payloads []string) error {
+	_, err := b.o.Pool.Exec(ctx, `select pg_notify($1, p) from unnest($2::text[]) p`, Channel, payloads)
+	if err != nil {
+		return fmt.Errorf("notifying: %w", err)
+	}
+	return nil
+}
+
+// checkQueue reads the fill of the server's queue, at most once a second.
+func (b *Bus) checkQueue(ctx context.Context) error {
+	if time.Since(b.asked) < time.Second {
+		return nil
+	}
+	var fill float64
+	if err := b.o.Pool.QueryRow(ctx, `select pg_notification_queue_usage()`).Scan(&fill); err != nil {
+		return fmt.Errorf("reading the notification queue: %w", err)
+	}
+	b.asked = time.Now()
+	if full := fill > fullQueue; b.congested.Swap(full) != full {
+		b.o.Observer.Full(full)
+	}
+	return nil
+}
+
+// pack puts topics into as few payloads as hold them.
+func pack(topics []string) []string {
+	var out []string
+	var p strings.Builder
+	for _, t := range topics {
+		if p.Len()+1+len(t) > maxPayload {
+			out = append(out, p.String())
+			p.Reset()
+		}
+		if p.Len() > 0 {
+			p.WriteByte('\n')
+		}
+		p.WriteString(t)
+	}
+	return append(out, p.String())
+}
+
+// hear dispatches one payload.
+func (b *Bus) hear(payload string) {
+	n := 0
+	for topic := range strings.SplitSeq(payload, "\n") {
+		switch {
+		case topic == everything:
+			b.resync()
+		case strings.HasPrefix(topic, probePrefix):
+			b.answered(topic)
+			continue
+		default:
+			for _, p := range b.handlers {
+				if strings.HasPrefix(topic, p.prefix) {
+					p.h.Notify(topic)
+				}
+			}
+		}
+		n++
+	}
+	if n > 0 {
+		b.o.Observer.Heard(n)
+	}
+}
+
+func (b *Bus) resync() {
+	for _, p := range b.handlers {
+		p.h.Resync()
+	}
+}

@@ -1,0 +1,357 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
+
+	"github.com/nself-org/nchat-realtime/internal/bus"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
+)
+
+// ear counts what it hears.
+type ear struct {
+	mu      sync.Mutex
+	topics  map[string]int
+	resyncs int
+}
+
+func (e *ear) Notify(topic string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.topics[topic]++
+}
+
+func (e *ear) Resync() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.resyncs++
+}
+
+func (e *ear) heard(topic string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.topics[topic]
+}
+
+func (e *ear) distinct() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.topics)
+}
+
+func (e *ear) resynced() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.resyncs
+}
+
+// stale collects what the observer says.
+type staleness struct {
+	mu   sync.Mutex
+	said []bool
+}
+
+func (s *staleness) set(v bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.said = append(s.said, v)
+}
+
+type running struct {
+	*bus.Bus
+	ear  *ear
+	stop func()
+}
+
+func start(t *testing.T, pool *pgxpool.Pool, listen string, prefixes ...string) *running {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bus.New(bus.Options{Pool: pool, Listen: cfg, Log: slog.New(slog.DiscardHandler), ProbeEvery: 200 * time.Millisecond})
+	e := &ear{topics: map[string]int{}}
+	for _, p := range prefixes {
+		b.Handle(p, e)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = b.Run(ctx) }()
+	stop := sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(stop)
+	eventually(t, "doorbells arrive", func() bool { return !b.Stale() })
+	return &running{b, e, stop}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(30 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatal("never: " + what)
+		}
+	}
+}
+
+func TestRingsReachEveryNodeOnceAndByPrefix(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewURL(t)
+	pool := pgtest.Pool(t, url)
+	one, two := start(t, pool, url, "a/"), start(t, pool, url, "a/", "b/")
+	one.Ring("a/1", "b/1", "c/1")
+	eventually(t, "both hear", func() bool {
+		return one.ear.heard("a/1") == 1 && two.ear.heard("a/1") == 1 && two.ear.heard("b/1") == 1
+	})
+	if one.ear.heard("b/1") != 0 || two.ear.heard("c/1") != 0 {
+		t.Fatal("heard what it does not answer")
+	}
+	if one.ear.resynced() == 0 {
+		t.Fatal("no resync with the first connection")
+	}
+}
+
+func TestAStormIsCoalescedAndNothingIsLost(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewURL(t)
+	sent := &staleness{}
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bus.New(bus.Options{Pool: pgtest.Pool(t, url), Listen: cfg, Log: slog.New(slog.DiscardHandler),
+		Observer: bus.Observer{Sent: func(int) { sent.set(true) }}})
+	e := &ear{topics: map[string]int{}}
+	b.Handle("t/", e)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = b.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	eventually(t, "doorbells arrive", func() bool { return !b.Stale() })
+	const n = 3000
+	for i := range n {
+		b.Ring(fmt.Sprintf("t/%d/%s", i, strings.Repeat("x", i%400)))
+	}
+	eventually(t, "all arrive", func() bool { return e.distinct() == n })
+	sent.mu.Lock()
+	defer sent.mu.Unlock()
+	if len(sent.said) > n/10 {
+		t.Fatalf("%d topics went out in %d notifications", n, len(sent.said))
+	}
+}
+
+func TestWhatCannotBeCarriedAsksForEverything(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewURL(t)
+	for _, bad := range []string{"", "a\nb", strings.Repeat("x", 513)} {
+		r := start(t, pgtest.Pool(t, url), url, "a")
+		before := r.ear.resynced()
+		r.Ring(bad)
+		eventually(t, "everything is looked at", func() bool { return r.ear.resynced() > before })
+		r.stop()
+	}
+	r := start(t, pgtest.Pool(t, url), url, "a")
+	before := r.ear.resynced()
+	var many []string
+	for i := range 20000 {
+		many = append(many, fmt.Sprintf("a/%d", i))
+	}
+	r.Ring(many...)
+	eventually(t, "everything is looked at", func() bool { return r.ear.resynced() > before })
+}
+
+func TestATerminatedListenerReadsEverythingAgain(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewURL(t)
+	pool := pgtest.Pool(t, url)
+	r := start(t, pool, url, "a/")
+	before := r.ear.resynced()
+	if _, err := pool.Exec(t.Context(), `
+select pg_terminate_backend(pid) from pg_stat_activity
+ where application_name = 'nchat-realtime-listen' and datname = current_database()`); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "everything is read again", func() bool { return r.ear.resynced() > before })
+	eventually(t, "doorbells arrive again", func() bool {
+		r.Ring("a/after")
+		return r.ear.heard("a/after") > 0
+	})
+}
+
+// hole is a TCP link that can be made to swallow everything.
+type hole struct {
+	l    net.Listener
+	to   string
+	mu   sync.Mutex
+	open sync.Cond
+	shut bool
+	all  []net.Conn
+}
+
+func newHole(t *testing.T, to string) *hole {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hole{l: l, to: to}
+	h.open.L = &h.mu
+	go h.accept()
+	t.Cleanup(func() {
+		_ = l.Close()
+		h.set(false)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, c := range h.all {
+			_ = c.Close()
+		}
+	})
+	return h
+}
+
+func (h *hole) accept() {
+	for {
+		in, err := h.l.Accept()
+		if err != nil {
+			return
+		}
+		network := "tcp"
+		if strings.HasPrefix(h.to, "/") {
+			network = "unix"
+		}
+		out, err := net.Dial(network, h.to)
+		if err != nil {
+			_ = in.Close()
+			continue
+		}
+		h.mu.Lock()
+		h.all = append(h.all, in, out)
+		h.mu.Unlock()
+		go h.copy(in, out)
+		go h.copy(out, in)
+	}
+}
+
+func (h *hole) copy(to, from net.Conn) {
+	defer func() { _ = to.Close(); _ = from.Close() }()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		h.mu.Lock()
+		for h.shut {
+			h.open.Wait()
+		}
+		h.mu.Unlock()
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (h *hole) set(shut bool) {
+	h.mu.Lock()
+	h.shut = shut
+	h.mu.Unlock()
+	h.open.Broadcast()
+}
+
+// through is url by way of the hole.
+func through(t *testing.T, url string) (*hole, string) {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := net.JoinHostPort(cfg.Host, fmt.Sprint(cfg.Port))
+	if strings.HasPrefix(cfg.Host, "/") {
+		to = fmt.Sprintf("%s/.s.PGSQL.%d", cfg.Host, cfg.Port)
+	}
+	h := newHole(t, to)
+	host, port, err := net.SplitHostPort(h.l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, fmt.Sprintf("host=%s port=%s user=%s password='%s' dbname=%s sslmode=disable", host, port, cfg.User, cfg.Password, cfg.Database)
+}
+
+func TestABlackHoleIsNoticedAndHealed(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewURL(t)
+	pool := pgtest.Pool(t, url)
+	h, listen := through(t, url)
+	r := start(t, pool, listen, "a/")
+	h.set(true)
+	eventually(t, "silence is noticed", r.Stale)
+	before := r.ear.resynced()
+	r.Ring("a/lost")
+	h.set(false)
+	eventually(t, "trusted again", func() bool { return !r.Stale() })
+	if r.ear.resynced() == before {
+		t.Fatal("trusted before everything was read again")
+	}
+	h.set(true)
+	eventually(t, "silence is noticed", r.Stale)
+	stopped := make(chan struct{})
+	go func() { r.stop(); close(stopped) }()
+	select {
+	case <-stopped:
+	case <-time.After(20 * time.Second):
+		t.Fatal("Run does not end while the link is a black hole")
+	}
+}
+
+func TestPostgresStoppedAndStarted(t *testing.T) {
+	t.Parallel()
+	own := pgtest.Cluster(t)
+	url := own.Migrated()
+	pool := pgtest.Pool(t, url)
+	r := start(t, pool, url, "a/")
+	own.Stop()
+	eventually(t, "silence is noticed", r.Stale)
+	before := r.ear.resynced()
+	r.Ring("a/meanwhile")
+	own.Start()
+	eventually(t, "trusted again", func() bool { return !r.Stale() })
+	eventually(t, "what was rung meanwhile is looked at", func() bool {
+		return r.ear.heard("a/meanwhile") > 0 || r.ear.resynced() > before
+	})
+	eventually(t, "doorbells arrive again", func() bool {
+		r.Ring("a/after")
+		return r.ear.heard("a/after") > 0
+	})
+}
+
+func TestCheckListen(t *testing.T) {
+	t.Parallel()
+	cfg, err := pgx.ParseConfig(pgtest.NewURL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.CheckListen(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Host, cfg.Port = "127.0.0.1", 1
+	if err := bus.CheckListen(t.Context(), cfg); err == nil {
+		t.Fatal("nobody listens there")
+	}
+}
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"))
+}
