@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -12,7 +14,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"go.uber.org/goleak"
 
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
@@ -352,6 +353,30 @@ func TestCheckListen(t *testing.T) {
 	}
 }
 
+// Whatever was tested, every goroutine of a bus and of its listener is gone.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"))
+	code := m.Run()
+	end := time.Now().Add(10 * time.Second)
+	for code == 0 {
+		left := leftover()
+		if left == "" {
+			break
+		}
+		if time.Now().After(end) {
+			fmt.Fprintln(os.Stderr, "still running:\n"+left)
+			code = 1
+		}
+		runtime.Gosched()
+	}
+	os.Exit(code)
+}
+
+func leftover() string {
+	buf := make([]byte, 1<<20)
+	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		if strings.Contains(g, "internal/bus.(*Bus)") || strings.Contains(g, "lib/pq.") {
+			return g
+		}
+	}
+	return ""
 }
