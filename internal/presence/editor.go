@@ -214,15 +214,17 @@ func isEmoji(s string) bool {
 		return false
 	}
 	keycap := strings.HasSuffix(s, "\u20e3")
+	picture := keycap
 	for _, r := range s {
 		switch {
 		case r == '\u200d' || r == '\ufe0f' || r == '\u20e3' || r >= 0xe0020 && r <= 0xe007f:
 		case keycap && (r >= '0' && r <= '9' || r == '#' || r == '*'):
-		case unicode.Is(unicode.So, r) || unicode.Is(unicode.Sk, r) && r > 0x7f || r == '\u203c' || r == '\u2049' || unicode.Is(unicode.Sm, r) && r > 0xff:
-		case r == 0xa9 || r == 0xae || r == 0x3030 || r == 0x303d:
+		case unicode.Is(unicode.So, r) || unicode.Is(unicode.Sk, r) && r > 0x7f || r == '\u203c' || r == '\u2049' || unicode.Is(unicode.Sm, r) && r > 0xff,
+			r == 0xa9 || r == 0xae || r == 0x3030 || r == 0x303d:
+			picture = true
 		default:
 			return false
 		}
 	}
-	return true
+	return picture
 }

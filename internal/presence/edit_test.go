@@ -1,0 +1,308 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+func TestBlocksAndContactsTakeEffectAtOnceOnLiveStreams(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	alice := r.connect(n, demo.Alice)
+	if _, err := n.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Contacts)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	dave := r.watch(n, viewer(demo.Dave), demo.Alice)
+	if v := next(t, dave); v.Status != Offline {
+		t.Fatalf("dave wrote to alice, she never wrote: %+v", v)
+	}
+	bell := func() { n.Watch.Notify("audience/" + demo.Alice.String()) } // as the trigger's doorbell
+	r.exec(`insert into public.nchat_messages (channel_id, user_id, content) values ($1, $2, 'hi')`, demo.DaveAlice, demo.Alice)
+	bell()
+	if v := next(t, dave); v.Status != Online {
+		t.Fatalf("alice wrote: dave is a contact now: %+v", v)
+	}
+	if err := n.Edit.Block(t.Context(), alice, demo.Dave); err != nil {
+		t.Fatal(err)
+	}
+	bell()
+	if v := next(t, dave); !v.equal(neverSeen(demo.Alice)) {
+		t.Fatalf("blocked: %+v", v)
+	}
+	if err := n.Edit.Unblock(t.Context(), alice, demo.Dave); err != nil {
+		t.Fatal(err)
+	}
+	bell()
+	if v := next(t, dave); v.Status != Online {
+		t.Fatalf("unblocked: %+v", v)
+	}
+	if err := n.Edit.AddContact(t.Context(), alice, demo.Frank); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.see(n, viewer(demo.Frank), demo.Alice); v.Status != Online {
+		t.Fatalf("frank is listed: %+v", v)
+	}
+	if err := n.Edit.RemoveContact(t.Context(), alice, demo.Frank); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.see(n, viewer(demo.Frank), demo.Alice); v.Status != Offline {
+		t.Fatalf("frank's own list gives frank nothing: %+v", v)
+	}
+	for _, unknown := range []uuid.UUID{uuid.New(), demo.Alice} {
+		for _, do := range []func(context.Context, Viewer, uuid.UUID) error{n.Edit.AddContact, n.Edit.RemoveContact, n.Edit.Block, n.Edit.Unblock} {
+			if err := do(t.Context(), alice, unknown); err != nil {
+				t.Fatalf("an unknown id is told apart: %v", err)
+			}
+		}
+	}
+}
+
+func TestWhoSeesWhatByEachVisibility(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	alice := r.connect(n, demo.Alice)
+	for _, c := range []struct {
+		vis  Visibility
+		sees map[uuid.UUID]Status
+	}{
+		{Everyone, map[uuid.UUID]Status{demo.Alice: Online, demo.Bob: Online, demo.Carol: Online, demo.Dave: Online, demo.Erin: Offline, demo.Frank: Online}},
+		{Contacts, map[uuid.UUID]Status{demo.Alice: Online, demo.Bob: Online, demo.Carol: Online, demo.Dave: Offline, demo.Erin: Offline, demo.Frank: Offline}},
+		{Nobody, map[uuid.UUID]Status{demo.Alice: Online, demo.Bob: Offline, demo.Carol: Offline, demo.Dave: Offline, demo.Erin: Offline, demo.Frank: Offline}},
+	} {
+		if _, err := n.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: &c.vis}, nil); err != nil {
+			t.Fatal(err)
+		}
+		for who, want := range c.sees {
+			if got := r.see(n, viewer(who), demo.Alice); got.Status != want {
+				t.Errorf("%s: %s sees %s, want %s", c.vis, who, got.Status, want)
+			}
+			asUser, err := n.Read.Preview(t.Context(), alice, AsUser, &who)
+			if err != nil || asUser.Status != want {
+				t.Errorf("%s: preview as %s is %s (%v)", c.vis, who, asUser.Status, err)
+			}
+		}
+	}
+	for name, v := range map[string]Viewer{"no user": {}, "unknown user": viewer(uuid.New()), "other tenant": {Key: Key{"other", demo.Bob}}} {
+		if got := r.see(n, v, demo.Alice); !got.equal(neverSeen(demo.Alice)) {
+			t.Errorf("%s sees %+v", name, got)
+		}
+	}
+}
+
+func TestListsAndCountsAreTheViewersOwn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	alice, bob := r.connect(n, demo.Alice), r.connect(n, demo.Bob)
+	r.connect(n, demo.Carol)
+	if _, err := n.Edit.SetInvisible(t.Context(), alice, true); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "alice looks gone", func() bool { return r.see(n, bob, demo.Alice).Status == Offline })
+	count := func(v Viewer, channel uuid.UUID) Counts {
+		c, ok, err := n.Read.ChannelCounts(t.Context(), v, channel)
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		return c
+	}
+	if got, want := count(bob, demo.Team), (Counts{Online: 2, Offline: 1}); got != want {
+		t.Errorf("bob counts %+v", got)
+	}
+	if got, want := count(alice, demo.Team), (Counts{Online: 3}); got != want {
+		t.Errorf("alice counts %+v", got)
+	}
+	page := func(v Viewer, only []Status, first int, after *string) Page {
+		p, ok, err := n.Read.Channel(t.Context(), v, demo.General, only, &first, after)
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		return p
+	}
+	if p := page(bob, []Status{Online}, 10, nil); p.Total != 2 || len(p.Views) != 2 {
+		t.Errorf("online for bob: %+v", p)
+	}
+	if p := page(bob, []Status{Offline}, 10, nil); p.Total != 4 {
+		t.Errorf("the invisible are among the offline: %+v", p)
+	}
+	var seen []uuid.UUID
+	for p, after := page(bob, nil, 4, nil), (*string)(nil); ; p = page(bob, nil, 4, after) {
+		for _, v := range p.Views {
+			seen = append(seen, v.UserID)
+		}
+		if !p.More {
+			break
+		}
+		after = &p.Cursors[len(p.Cursors)-1]
+	}
+	want := []uuid.UUID{demo.Bob, demo.Carol, demo.Alice, demo.Dave, demo.Erin, demo.Frank}
+	if len(seen) != len(want) {
+		t.Fatalf("paged %v", seen)
+	}
+	for i := range want {
+		if seen[i] != want[i] {
+			t.Fatalf("paged %v, want %v", seen, want)
+		}
+	}
+	for name, c := range map[string]struct {
+		v Viewer
+		c uuid.UUID
+	}{
+		"not a member": {viewer(demo.Dave), demo.Team}, "unknown": {bob, uuid.New()}, "no user": {Viewer{}, demo.General},
+		"other tenant": {Viewer{Key: Key{"other", demo.Bob}}, demo.Team},
+	} {
+		if _, ok, err := n.Read.Channel(t.Context(), c.v, c.c, nil, nil, nil); ok || err != nil {
+			t.Errorf("%s: %v %v", name, ok, err)
+		}
+		if _, ok, err := n.Read.ChannelCounts(t.Context(), c.v, c.c); ok || err != nil {
+			t.Errorf("%s: %v %v", name, ok, err)
+		}
+	}
+}
+
+func TestCustomStatusRunsOutForWatchers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	bob := r.watch(n, viewer(demo.Bob), demo.Alice)
+	next(t, bob)
+	at := n.Read.w.now().Add(1500 * time.Millisecond)
+	if _, err := n.Edit.SetCustom(t.Context(), viewer(demo.Alice), Custom{Text: ptr("brb"), ExpiresAt: &at}); err != nil {
+		t.Fatal(err)
+	}
+	if v := next(t, bob); v.CustomStatus == nil {
+		t.Fatalf("%+v", v)
+	}
+	if v := next(t, bob); v.CustomStatus != nil {
+		t.Fatalf("%+v", v)
+	}
+	if now := n.Read.w.now(); now.Before(at) {
+		t.Fatalf("cleared %v early", at.Sub(now))
+	}
+}
+
+func TestBadInputIsRefusedByField(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	alice := r.connect(n, demo.Alice)
+	past, far := time.Now().Add(-time.Minute), time.Now().AddDate(2, 0, 0)
+	long := strings.Repeat("é", MaxStatusText+1)
+	ctx := t.Context()
+	for field, err := range map[string]error{
+		"input.text":              second(n.Edit.SetCustom(ctx, alice, Custom{Text: &long})),
+		"input.text ":             second(n.Edit.SetCustom(ctx, alice, Custom{Text: ptr("a\x00b")})),
+		"input.text  ":            second(n.Edit.SetCustom(ctx, alice, Custom{Text: ptr("a\u202eb")})),
+		"input.emoji":             second(n.Edit.SetCustom(ctx, alice, Custom{Emoji: ptr("ab")})),
+		"input.expiresAt":         second(n.Edit.SetCustom(ctx, alice, Custom{Text: ptr("x"), ExpiresAt: &past})),
+		"input.expiresAt ":        second(n.Edit.SetCustom(ctx, alice, Custom{Text: ptr("x"), ExpiresAt: &far})),
+		"expiresAt":               second(n.Edit.SetStatus(ctx, alice, Busy, &past)),
+		"expiresAt ":              second(n.Edit.SetStatus(ctx, alice, Online, ptr(time.Now().Add(time.Hour)))),
+		"input":                   second(n.Edit.UpdateSettings(ctx, alice, Change{}, nil)),
+		"input.deviceId":          second(n.Edit.Heartbeat(ctx, alice, nil, Activity{DeviceID: &long})),
+		"input.name":              second(n.Edit.Heartbeat(ctx, alice, nil, Activity{Name: &long})),
+		"input.lastActivityAgoMs": second(n.Edit.Heartbeat(ctx, alice, nil, Activity{Active: true, Ago: -1})),
+		"first":                   third(n.Read.Channel(ctx, alice, demo.General, nil, ptr(0), nil)),
+		"first ":                  third(n.Read.Channel(ctx, alice, demo.General, nil, ptr(1001), nil)),
+		"after":                   third(n.Read.Channel(ctx, alice, demo.General, nil, nil, ptr("nonsense"))),
+		"userId":                  second(n.Read.Preview(ctx, alice, AsUser, nil)),
+		"userId ":                 second(n.Read.Preview(ctx, alice, AsContact, &demo.Bob)),
+	} {
+		f, ok := errors.AsType[*fault.Error](err)
+		if !ok || f.Code != fault.Invalid || f.Field != strings.TrimSpace(field) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	exact := strings.Repeat("é", MaxStatusText)
+	if _, err := n.Edit.SetCustom(ctx, alice, Custom{Text: &exact}); err != nil {
+		t.Error("the limit itself is refused:", err)
+	}
+	if v, err := n.Edit.SetCustom(ctx, alice, Custom{Text: ptr("  "), Emoji: ptr("")}); err != nil || v.CustomStatus != nil {
+		t.Error("blank does not clear:", v, err)
+	}
+}
+
+func second[T any](_ T, err error) error        { return err }
+func third[T, U any](_ T, _ U, err error) error { return err }
+
+func TestWithoutAUserNothingIsDone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	ctx, none := t.Context(), Viewer{Key: Key{Tenant: primary}}
+	_, _, _, contacts := n.Read.Contacts(ctx, none, nil, nil)
+	for name, err := range map[string]error{
+		"setPresence": second(n.Edit.SetStatus(ctx, none, Busy, nil)), "custom": second(n.Edit.SetCustom(ctx, none, Custom{})),
+		"heartbeat": second(n.Edit.Heartbeat(ctx, none, nil, Activity{})), "settings": second(n.Read.Settings(ctx, none)),
+		"update": second(n.Edit.UpdateSettings(ctx, none, Change{InvisibleMode: ptr(true)}, nil)), "invisible": second(n.Edit.SetInvisible(ctx, none, true)),
+		"reset": second(n.Edit.ResetSettings(ctx, none)), "mine": second(n.Read.Mine(ctx, none)), "contacts": contacts,
+		"block": n.Edit.Block(ctx, none, demo.Bob), "sign out": second(n.Edit.SignOut(ctx, none, uuid.New())),
+		"stream": second(n.Watch.Mine(ctx, none)), "settings stream": second(n.Watch.Settings(ctx, none)),
+		"preview": second(n.Read.Preview(ctx, none, AsStranger, nil)),
+	} {
+		if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != fault.Denied {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSettingsStreamAndStaleBase(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	one, two := r.node(quick), r.node(quick)
+	alice := viewer(demo.Alice)
+	s, err := two.Watch.Settings(t.Context(), alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, s); got.Visibility != Everyone || got.UpdatedAt != nil || !got.AllowReadReceipts {
+		t.Fatalf("defaults: %+v", got)
+	}
+	first, err := one.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Contacts)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, s); got.Visibility != Contacts || !got.UpdatedAt.Equal(*first.UpdatedAt) {
+		t.Fatalf("%+v", got)
+	}
+	later, err := one.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Nobody)}, first.UpdatedAt)
+	if err != nil || later.Visibility != Nobody {
+		t.Fatal(later, err)
+	}
+	stale, err := two.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Everyone), ShowLastSeen: ptr(false)}, first.UpdatedAt)
+	if err != nil || stale.Visibility != Nobody || stale.ShowLastSeen {
+		t.Fatalf("two devices at odds show more than either chose: %+v %v", stale, err)
+	}
+	reset, err := one.Edit.ResetSettings(t.Context(), alice)
+	if err != nil || reset.Visibility != Everyone || !reset.ShowLastSeen {
+		t.Fatal(reset, err)
+	}
+	until(t, s, func(x Settings) bool { return x.UpdatedAt.Equal(*reset.UpdatedAt) })
+}
+
+func TestOldSwitchesOfNchatAreTheFirstSettings(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	r.exec(`create table public.nchat_user_settings (user_id uuid primary key, show_online_status boolean, show_typing_indicator boolean, read_receipts boolean)`)
+	r.exec(`insert into public.nchat_user_settings values ($1, false, false, null)`, demo.Alice)
+	r.exec(`select realtime.join_nchat()`)
+	s, err := n.Read.Settings(t.Context(), viewer(demo.Alice))
+	if err != nil || s.ShowOnlineStatus || s.BroadcastTyping || !s.AllowReadReceipts {
+		t.Fatalf("%+v %v", s, err)
+	}
+	r.connect(n, demo.Alice)
+	if v := r.see(n, viewer(demo.Bob), demo.Alice); v.Status != Offline {
+		t.Fatalf("%+v", v)
+	}
+}
