@@ -1,0 +1,261 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+// Options are how callers prove who they are. Empty secrets are not configured.
+type Options struct {
+	JWT              *JWTConfig
+	AdminSecret      string
+	WebhookSecret    string // shared with Hasura
+	UnauthorizedRole string
+	UserRoles        []string // roles that are a user's; default user and me
+	Revocations      *Revocations
+	Now              func() time.Time
+	Client           *http.Client // for jwk_url; default: 10 s
+}
+
+// Authenticator says who a caller is. It is safe for use by many at once.
+type Authenticator struct {
+	jwt       *JWTConfig
+	admin     []byte
+	shared    []byte
+	anonymous string
+	userRoles map[string]bool
+	revoked   *Revocations
+	now       func() time.Time
+	keys      *keySet // with a jwk_url
+}
+
+// New is an authenticator. With a jwk_url, Run must run.
+func New(o Options) *Authenticator {
+	a := &Authenticator{jwt: o.JWT, admin: []byte(o.AdminSecret), shared: []byte(o.WebhookSecret), anonymous: o.UnauthorizedRole,
+		userRoles: map[string]bool{}, revoked: o.Revocations, now: o.Now}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if o.UserRoles == nil {
+		o.UserRoles = []string{"user", "me"}
+	}
+	for _, r := range o.UserRoles {
+		a.userRoles[r] = true
+	}
+	if a.revoked == nil {
+		a.revoked = NewRevocations()
+	}
+	if o.JWT != nil && o.JWT.jwkURL != "" {
+		a.keys = newKeySet(o.JWT.jwkURL, o.Client)
+	}
+	return a
+}
+
+// Run keeps the JWKS fresh until ctx ends; without one it returns at once.
+func (a *Authenticator) Run(ctx context.Context) {
+	if a.keys != nil {
+		a.keys.run(ctx)
+	}
+}
+
+// same compares without telling by its time how much agrees, or how long the secret is.
+func same(given string, secret []byte) bool {
+	g, s := sha256.Sum256([]byte(given)), sha256.Sum256(secret)
+	return subtle.ConstantTimeCompare(g[:], s[:]) == 1
+}
+
+// TrustsHasura reports whether a request bears the secret shared with Hasura.
+func (a *Authenticator) TrustsHasura(h http.Header) bool {
+	return len(a.shared) > 0 && len(h.Values(headerSecret)) == 1 && same(h.Get(headerSecret), a.shared)
+}
+
+// Authenticate says who sent headers, in Hasura's order: admin secret, then
+// the secret shared with Hasura, then a JWT, then the unauthorized role. What
+// is presented and wrong is an error, never a reason to try the next.
+func (a *Authenticator) Authenticate(ctx context.Context, h http.Header) (Identity, error) {
+	if id, tried, err := a.byAdminSecret(h); tried {
+		return id, err
+	}
+	if len(h.Values(headerSecret)) > 0 {
+		if !a.TrustsHasura(h) {
+			return Identity{}, fault.New(fault.Denied, `invalid "x-nchat-webhook-secret"`)
+		}
+		return a.byHasura(ctx, h)
+	}
+	text, cookie, err := a.find(h)
+	if err != nil {
+		return Identity{}, err
+	}
+	if text == "" {
+		return a.byNothing()
+	}
+	id, err := a.Token(ctx, text, h.Get(headerRole))
+	id.FromCookie = cookie
+	return id, err
+}
+
+// Token says who a bare token is, for a role ("": its default).
+func (a *Authenticator) Token(ctx context.Context, text, role string) (Identity, error) {
+	if a.jwt == nil {
+		return Identity{}, fault.New(fault.InvalidHeaders, "no JWT is configured")
+	}
+	t, err := a.verify(ctx, text)
+	if err != nil {
+		return Identity{}, err
+	}
+	vars, err := a.sessionOf(t, role)
+	if err != nil {
+		return Identity{}, err
+	}
+	id := a.fill(Identity{Via: ViaJWT, Role: vars[headerRole], Vars: vars, IssuedAt: t.issuedAt, ExpiresAt: t.expiresAt, TokenID: t.id})
+	if id.Tenant == "" {
+		return Identity{}, badClaims("invalid %s", headerTenant)
+	}
+	if a.revoked.Refused(id) {
+		return Identity{}, jwtFault("JWTRevoked")
+	}
+	return id, nil
+}
+
+func (a *Authenticator) byAdminSecret(h http.Header) (Identity, bool, error) {
+	if len(a.admin) == 0 {
+		return Identity{}, false, nil
+	}
+	given, ok := h.Get(headerAdmin), len(h.Values(headerAdmin)) > 0
+	if !ok {
+		given, ok = h.Get(headerAdminOld), len(h.Values(headerAdminOld)) > 0
+	}
+	if !ok {
+		return Identity{}, false, nil
+	}
+	if !same(given, a.admin) {
+		return Identity{}, true, fault.New(fault.Denied, `invalid "x-hasura-admin-secret"/"x-hasura-access-key"`)
+	}
+	id, err := a.believe(ViaAdminSecret, h, adminRole)
+	return id, true, err
+}
+
+// byHasura believes the session variables Hasura sends. A token that came
+// along must be of the same user, or the variables are not its.
+func (a *Authenticator) byHasura(ctx context.Context, h http.Header) (Identity, error) {
+	id, err := a.believe(ViaHasura, h, "")
+	if err != nil || id.Role == "" {
+		if err == nil {
+			err = fault.New(fault.InvalidHeaders, "x-hasura-role is missing")
+		}
+		return Identity{}, err
+	}
+	text, _, err := a.find(h)
+	if err != nil || text == "" || a.jwt == nil {
+		return id, err
+	}
+	byToken, err := a.Token(ctx, text, "")
+	if err != nil {
+		return Identity{}, err
+	}
+	if !id.Admin && (byToken.Vars[headerUser] != id.Vars[headerUser] || byToken.Tenant != id.Tenant) {
+		return Identity{}, fault.Access()
+	}
+	return id, nil
+}
+
+func (a *Authenticator) believe(via Via, h http.Header, role string) (Identity, error) {
+	vars := sessionVars(h)
+	if vars[headerRole] != "" {
+		role = vars[headerRole]
+	}
+	vars[headerRole] = role
+	id := a.fill(Identity{Via: via, Role: role, Vars: vars})
+	if id.Tenant == "" {
+		return Identity{}, fault.New(fault.InvalidHeaders, "invalid %s", headerTenant)
+	}
+	return id, nil
+}
+
+// byNothing is a caller with no credentials. The x-hasura-* it claims are
+// nothing.
+func (a *Authenticator) byNothing() (Identity, error) {
+	switch {
+	case a.anonymous != "":
+		return a.fill(Identity{Via: ViaAnonymous, Role: a.anonymous, Vars: map[string]string{headerRole: a.anonymous}}), nil
+	case a.jwt != nil:
+		return Identity{}, fault.New(fault.InvalidHeaders, "Missing 'Authorization' or 'Cookie' header in JWT authentication mode")
+	}
+	return Identity{}, fault.New(fault.Denied, "x-hasura-admin-secret/x-hasura-access-key required, but not found")
+}
+
+// find takes the token out of where the configuration says it is; "": there is none.
+func (a *Authenticator) find(h http.Header) (text string, cookie bool, err error) {
+	if a.jwt == nil {
+		return "", false, nil
+	}
+	switch a.jwt.header.kind {
+	case "Cookie":
+		c, err := (&http.Request{Header: h}).Cookie(a.jwt.header.name)
+		if err != nil {
+			return "", false, nil //nolint:nilerr // no such cookie is no token
+		}
+		return c.Value, true, nil
+	case "CustomHeader":
+		return h.Get(a.jwt.header.name), false, nil
+	}
+	v := h.Get("Authorization")
+	if v == "" {
+		return "", false, nil
+	}
+	words := strings.Fields(v)
+	if len(words) != 2 || words[0] != "Bearer" {
+		return "", false, fault.New(fault.InvalidHeaders, "Malformed Authorization header")
+	}
+	return words[1], false, nil
+}
+
+const maxInitHeaders = 64
+
+// InitHeaders are the headers a socket authenticates by: those of the
+// connection_init payload ({headers: {…}}, or a bare Authorization, authToken
+// or token), over those of the upgrade. The secret shared with Hasura counts
+// in neither: Hasura opens no socket.
+func InitHeaders(upgrade http.Header, payload map[string]any) (http.Header, error) {
+	h := upgrade.Clone()
+	if h == nil {
+		h = http.Header{}
+	}
+	bad := fault.New(fault.InvalidHeaders, "connection_init: headers must be an object of strings")
+	if raw, ok := payload["headers"]; ok && raw != nil {
+		m, ok := raw.(map[string]any)
+		if !ok || len(m) > maxInitHeaders {
+			return nil, bad
+		}
+		for name, v := range m {
+			s, ok := v.(string)
+			if !ok || len(s) > maxToken+16 || strings.ContainsAny(name+s, "\r\n\x00") {
+				return nil, bad
+			}
+			h.Set(name, s)
+		}
+	}
+	for name, v := range payload {
+		bearer := name == "authToken" || name == "token"
+		if !bearer && !strings.EqualFold(name, "authorization") && !strings.HasPrefix(strings.ToLower(name), varPrefix) {
+			continue
+		}
+		s, ok := v.(string)
+		if !ok || len(s) > maxToken+16 || strings.ContainsAny(s, "\r\n\x00") {
+			return nil, bad
+		}
+		if !bearer {
+			h.Set(name, s)
+		} else if h.Get("Authorization") == "" {
+			h.Set("Authorization", "Bearer "+strings.TrimPrefix(s, "Bearer "))
+		}
+	}
+	h.Del(headerSecret)
+	return h, nil
+}

@@ -1,0 +1,120 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+// Revocations are the tokens refused although their signature holds, as this
+// node last read them.
+type Revocations struct {
+	mu     sync.RWMutex
+	users  map[revokedUser]time.Time // guarded by mu
+	tokens map[revokedToken]struct{} // guarded by mu
+}
+
+type revokedUser struct {
+	tenant string
+	user   uuid.UUID
+}
+
+type revokedToken struct{ tenant, id string }
+
+// NewRevocations refuses nothing.
+func NewRevocations() *Revocations {
+	return &Revocations{users: map[revokedUser]time.Time{}, tokens: map[revokedToken]struct{}{}}
+}
+
+// Refused reports whether a caller's token was revoked: by its id, or because
+// it was issued at or before the user's mark. One that does not say when it
+// was issued was issued before. Only tokens can be revoked.
+func (r *Revocations) Refused(id Identity) bool {
+	if id.Via != ViaJWT {
+		return false
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if _, ok := r.tokens[revokedToken{id.Tenant, id.TokenID}]; ok && id.TokenID != "" {
+		return true
+	}
+	user := id.UserID
+	if user == uuid.Nil { // a role that is no user's: the claim still names whose token it is
+		user, _ = uuid.Parse(id.Vars[headerUser])
+	}
+	before, ok := r.users[revokedUser{id.Tenant, user}]
+	return ok && (id.IssuedAt.IsZero() || !id.IssuedAt.After(before))
+}
+
+// Store keeps revocations in the database.
+type Store struct{ DB postgres.DB }
+
+// Revoke refuses a user's tokens issued until now, or the one token named. The
+// mark is rounded up to the second, as tokens tell theirs: what was issued in
+// this very second is refused with the rest.
+func (s Store) Revoke(ctx context.Context, tenant string, user uuid.UUID, tokenID *string) error {
+	const all = `
+insert into realtime.revoked_users as r (tenant, user_id, not_before)
+values ($1, $2, date_trunc('second', clock_timestamp()))
+on conflict (tenant, user_id) do update set not_before = greatest(r.not_before, excluded.not_before)`
+	const one = `
+insert into realtime.revoked_tokens (tenant, user_id, token_id) values ($1, $2, $3)
+on conflict (tenant, token_id) do nothing`
+	var err error
+	if tokenID == nil {
+		_, err = s.DB.Exec(ctx, all, tenant, user)
+	} else {
+		_, err = s.DB.Exec(ctx, one, tenant, user, *tokenID)
+	}
+	if err != nil {
+		return fmt.Errorf("revoking: %w", err)
+	}
+	return nil
+}
+
+// Load replaces what r refuses by what the database says.
+func (s Store) Load(ctx context.Context, r *Revocations) error {
+	users, tokens := map[revokedUser]time.Time{}, map[revokedToken]struct{}{}
+	rows, err := s.DB.Query(ctx, `select tenant, user_id, not_before from realtime.revoked_users`)
+	if err != nil {
+		return fmt.Errorf("reading revocations: %w", err)
+	}
+	var u revokedUser
+	var before time.Time
+	if _, err := pgx.ForEachRow(rows, []any{&u.tenant, &u.user, &before}, func() error { users[u] = before; return nil }); err != nil {
+		return fmt.Errorf("reading revocations: %w", err)
+	}
+	rows, err = s.DB.Query(ctx, `select tenant, token_id from realtime.revoked_tokens`)
+	if err != nil {
+		return fmt.Errorf("reading revocations: %w", err)
+	}
+	var t revokedToken
+	if _, err := pgx.ForEachRow(rows, []any{&t.tenant, &t.id}, func() error { tokens[t] = struct{}{}; return nil }); err != nil {
+		return fmt.Errorf("reading revocations: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.users, r.tokens = users, tokens
+	return nil
+}
+
+// Stamp changes whenever Load would read something else.
+func (s Store) Stamp(ctx context.Context) (string, error) {
+	const q = `
+select coalesce((select count(*) || '/' || max(not_before) from realtime.revoked_users), '')
+       || '/' || coalesce((select count(*) || '/' || max(revoked_at) from realtime.revoked_tokens), '')`
+	var stamp *string
+	if err := s.DB.QueryRow(ctx, q).Scan(&stamp); err != nil {
+		return "", fmt.Errorf("reading revocations: %w", err)
+	}
+	if stamp == nil {
+		return "", nil
+	}
+	return *stamp, nil
+}
