@@ -1,0 +1,46 @@
+# One command to run it, one to test it; .ci/run is all that CI adds.
+.DEFAULT_GOAL := help
+.PHONY: help run build test unit check generate lint bench
+
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VERSION   = $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo dev)
+SOURCES   = $(wildcard *.go) $(wildcard cmd graph internal migrations schema)
+
+# As every file of graph/ is now, generated or not.
+fingerprint = find graph -name '*.go' -type f | LC_ALL=C sort | xargs cat | cksum
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## Everything on this machine: Postgres, demo world, server, playground (Ctrl-C ends it all)
+	@exec bin/nchat-realtime dev
+
+build: ## The server, as bin/nchat-realtime
+	@go build -buildvcs=false -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/nchat-realtime ./cmd/nchat-realtime
+
+test: check ## Everything CI checks: format, vet, generated code, all tests under the race detector
+	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
+	@exec bin/with -- go test -race -shuffle=on -count=1 -parallel=8 -timeout=9m ./...
+
+unit: ## The tests that need neither Postgres nor Node, in seconds
+	@go test -short ./...
+
+check:
+	@.ci/setup
+	@bad=$$(gofmt -l $(SOURCES)) && if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+	@if [ -f gqlgen.yml ]; then \
+	  before=$$($(fingerprint)) && go tool gqlgen generate && after=$$($(fingerprint)) && \
+	  if [ "$$before" != "$$after" ]; then echo "graph/ was out of date and has been generated anew: look at it and commit it"; exit 1; fi; \
+	fi
+	@go vet ./...
+
+generate: ## Generate the GraphQL engine from schema/
+	@go tool gqlgen generate
+
+lint: ## Find bugs with golangci-lint, at the pinned version
+	@go run $(GOLANGCI) run
+
+bench: ## Measure, on a Postgres of its own; BENCH holds arguments
+	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
+	@go build -buildvcs=false -o bin/bench ./internal/bench
+	@exec bin/with -- bin/bench $(BENCH)

@@ -1,0 +1,215 @@
+// Package nchatrealtime has no code: this test holds the repository's own rules,
+// the ones that nobody should have to remember.
+package nchatrealtime
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/nself-org/nchat-realtime"
+
+// allowed is the dependency direction, written down: a package may import the
+// packages of this module that stand here for it, and no other; "*" is any.
+// Edges call domains, domains never call edges, leaves know nobody.
+var allowed = map[string]string{
+	"cmd/nchat-realtime": "internal/app internal/auth internal/config internal/demo internal/devpg internal/postgres",
+	"internal/app":       "*",
+	"internal/e2e":       "*",
+	"internal/bench":     "*",
+
+	"graph":           "graph/generated graph/model graph/scalar internal/auth internal/fault internal/presence internal/roster internal/wsock",
+	"graph/generated": "graph/model graph/scalar internal/auth internal/fault internal/presence internal/roster",
+	"graph/model":     "graph/scalar internal/presence",
+	"graph/scalar":    "internal/fault",
+
+	"internal/presence": "internal/clock internal/fault internal/hub internal/postgres internal/roster",
+	"internal/roster":   "internal/fault internal/postgres",
+
+	"internal/auth":     "internal/fault internal/postgres",
+	"internal/bus":      "",
+	"internal/clientip": "",
+	"internal/clock":    "",
+	"internal/config":   "",
+	"internal/fault":    "",
+	"internal/gqlhttp":  "internal/fault",
+	"internal/hub":      "",
+	"internal/lease":    "internal/clock internal/postgres",
+	"internal/limit":    "internal/fault",
+	"internal/origin":   "",
+	"internal/postgres": "migrations",
+	"internal/wsock":    "internal/fault",
+
+	"internal/demo":        "internal/postgres",
+	"internal/devpg":       "",
+	"internal/pgtest":      "internal/devpg internal/postgres migrations",
+	"internal/pgtest/with": "internal/devpg internal/pgtest",
+	"migrations":           "",
+	"schema":               "",
+}
+
+// onlyIn names who may use a library outside of tests, and who may import a
+// package of ours that is not meant for all.
+var onlyIn = map[string]string{
+	"github.com/lib/pq":            "internal/bus",
+	"github.com/gorilla/websocket": "internal/wsock internal/e2e internal/bench",
+	module + "/internal/app":       "cmd/nchat-realtime internal/e2e internal/bench",
+	module + "/internal/pgtest":    "internal/pgtest/with internal/e2e internal/bench",
+}
+
+type pkg struct {
+	ImportPath, Doc                    string
+	GoFiles                            []string
+	Imports, TestImports, XTestImports []string
+}
+
+func (p pkg) name() string { return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/") }
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-buildvcs=false", "-json=ImportPath,Doc,GoFiles,Imports,TestImports,XTestImports", "./...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(p.ImportPath, "/node_modules/") {
+			all = append(all, p)
+		}
+	}
+	if len(all) < 3 {
+		t.Fatalf("go list names %d packages", len(all))
+	}
+	return all
+}
+
+func TestDependencyDirection(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		name := p.name()
+		if name == "" {
+			continue // this test
+		}
+		list, known := allowed[name]
+		if !known {
+			t.Errorf("%s: a new package: say in arch_test.go what it may import", name)
+			continue
+		}
+		may := strings.Fields(list)
+		for _, imp := range p.Imports {
+			own, ours := strings.CutPrefix(imp, module+"/")
+			if ours && list != "*" && !slices.Contains(may, own) {
+				t.Errorf("%s must not import %s", name, own)
+			}
+			if where, limited := onlyIn[imp]; limited && !slices.Contains(strings.Fields(where), name) {
+				t.Errorf("%s must not import %s: only %s may", name, imp, where)
+			}
+		}
+		app := module + "/internal/app"
+		if slices.Contains(append(p.TestImports, p.XTestImports...), app) && !slices.Contains(append(strings.Fields(onlyIn[app]), "internal/app"), name) {
+			t.Errorf("the tests of %s must not import internal/app: whole-server tests live in internal/e2e", name)
+		}
+	}
+}
+
+func TestPackagesSayWhatTheyAre(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		switch name := p.name(); name {
+		case "graph/generated", "graph/model":
+		default:
+			if len(p.GoFiles) > 0 && p.Doc == "" {
+				t.Errorf("%s has no package comment", name)
+			}
+		}
+	}
+}
+
+// files calls fn with every text file of the repository that people write.
+func files(t *testing.T, fn func(path string, text []byte)) {
+	t.Helper()
+	skip := []string{".git", ".nchat", "bin", "node_modules", "dist"}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if slices.Contains(skip, d.Name()) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !d.Type().IsRegular() || d.Name() == "go.sum" || d.Name() == "package-lock.json" || d.Name() == ".env" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if !bytes.ContainsRune(text, 0) {
+			fn(path, text)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var generated = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
+
+func TestFilesAreShort(t *testing.T) {
+	t.Parallel()
+	const most = 500
+	files(t, func(path string, text []byte) {
+		code := slices.Contains([]string{".go", ".ts", ".tsx", ".mjs", ".js"}, filepath.Ext(path))
+		if n := bytes.Count(text, []byte("\n")); code && n >= most && !generated.Match(text) {
+			t.Errorf("%s has %d lines; at %d it is two files", path, n, most)
+		}
+	})
+}
+
+// A test waits for what it waits for, never for time to pass.
+func TestNoTestSleeps(t *testing.T) {
+	t.Parallel()
+	sleep := []byte("time." + "Sleep(")
+	files(t, func(path string, text []byte) {
+		if strings.HasSuffix(path, "_test.go") && bytes.Contains(text, sleep) {
+			t.Errorf("%s sleeps: wait on a channel, use testing/synctest, or poll with a deadline", path)
+		}
+	})
+}
+
+// What is true of one machine has no place here.
+func TestNoPathsOfOneMachine(t *testing.T) {
+	t.Parallel()
+	machine := regexp.MustCompile(`(^|[^a-z.])/(` + `work|farm)/`)
+	files(t, func(path string, text []byte) {
+		lines := bufio.NewScanner(bytes.NewReader(text))
+		lines.Buffer(nil, len(text)+1)
+		for n := 1; lines.Scan(); n++ {
+			if machine.Match(lines.Bytes()) {
+				t.Errorf("%s:%d names a path of one machine: %s", path, n, bytes.TrimSpace(lines.Bytes()))
+			}
+		}
+	})
+}

@@ -1,0 +1,74 @@
+package pgtest
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/nself-org/nchat-realtime/internal/devpg"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+// Own is a Postgres server for one test alone, which may stop it and start it
+// again: for outages. Its methods fail the test when they cannot do their work.
+type Own struct {
+	t testing.TB
+	c *devpg.Cluster
+}
+
+// Cluster starts a server with an empty database directory of its own. It ends,
+// and its directory goes, with t. Costs about a second.
+func Cluster(t testing.TB) *Own {
+	t.Helper()
+	skipShort(t)
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	c, err := devpg.Start(ctx, devpg.Options{Temporary: true, Settings: map[string]string{"max_connections": "200"}})
+	if err != nil {
+		t.Fatalf("starting a Postgres for this test: %v", err)
+	}
+	o := &Own{t: t, c: c}
+	t.Cleanup(func() { o.do(c.Stop) })
+	return o
+}
+
+// URL is the superuser's, of the database "postgres": without our migrations.
+// It stays the same over Stop, Kill and Start.
+func (o *Own) URL() string { return o.c.URL() }
+
+// Migrated applies the migrations to that database and returns its URL.
+func (o *Own) Migrated() string {
+	o.t.Helper()
+	o.do(func(ctx context.Context) error {
+		return postgres.Migrate(ctx, o.c.URL(), slog.New(slog.DiscardHandler))
+	})
+	return o.c.URL()
+}
+
+// Stop shuts the server down in order (clients are disconnected) and returns
+// when it is gone. UNLOGGED tables keep their rows.
+func (o *Own) Stop() {
+	o.t.Helper()
+	o.do(o.c.Halt)
+}
+
+// Kill ends the server as a crash would: UNLOGGED tables are empty afterwards.
+func (o *Own) Kill() {
+	o.t.Helper()
+	o.do(func(context.Context) error { return o.c.Kill() })
+}
+
+// Start brings the server back after Stop or Kill and returns when it answers.
+func (o *Own) Start() {
+	o.t.Helper()
+	o.do(o.c.Resume)
+}
+
+func (o *Own) do(step func(context.Context) error) {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	if err := step(ctx); err != nil {
+		o.t.Fatal(err)
+	}
+}
