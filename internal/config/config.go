@@ -1,0 +1,309 @@
+// Package config reads the environment, all of it at once, and says of every
+// mistake which name is wrong and how. What the rest of the server gets are
+// durations, numbers and URLs, never this package.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Mode is how the server was started.
+type Mode int
+
+// The modes: Dev starts what is missing and trusts this machine, Serve takes
+// everything from the environment and refuses to run without it.
+const (
+	Dev Mode = iota
+	Serve
+)
+
+// Config is the environment, checked.
+type Config struct {
+	Host              string
+	Port              int
+	AdminAddr         string
+	DatabaseURL       string
+	ListenDatabaseURL string
+	DataDir           string
+
+	JWTSecret        string
+	AdminSecret      string
+	UnauthorizedRole string
+	WebhookSecret    string
+	UserRoles        []string
+
+	AllowedOrigins []string
+	TrustedProxies []netip.Prefix
+
+	HasuraUpstream  string
+	FrontDoorPaths  []string
+	FrontDoorDirect bool
+
+	IdleAfter, HiddenAfter, OfflineGrace time.Duration
+	Reciprocity                          string // off, receipts, all
+	Retention                            time.Duration
+	EditPolicy                           string // lww, merge
+	LegacyReadColumns, LegacyPresence    bool
+	PushWebhookURL, PushWebhookSecret    string
+
+	LogLevel  slog.Level
+	LogFormat string // json, text
+
+	Limits Limits
+}
+
+// Limits is every limit, as realtimeConfig tells it.
+type Limits struct {
+	OperationsPerSocket, SocketsPerUser, SocketsPerIP int
+	FrameBytes, BodyBytes                             int
+	Rooms, IDs, Batch                                 int
+	ContentLength, StatusLength                       int
+	OperationsPerMinute                               int
+	QueuedFrames, QueuedBytes                         int
+	WriteTimeout, InitTimeout, PingInterval           time.Duration
+	DrainTimeout                                      time.Duration
+	Depth, Aliases                                    int
+}
+
+// Row is one variable, as the documentation shows it.
+type Row struct{ Name, Default, Meaning string }
+
+// reader takes variables one by one and collects mistakes and rows.
+type reader struct {
+	env  func(string) string
+	mode Mode
+	errs []error
+	rows []Row
+}
+
+func (r *reader) take(name, def, meaning string) string {
+	r.rows = append(r.rows, Row{name, def, meaning})
+	if v := strings.TrimSpace(r.env(name)); v != "" {
+		return v
+	}
+	return def
+}
+
+func (r *reader) bad(name, what string) { r.errs = append(r.errs, fmt.Errorf("%s %s", name, what)) }
+
+func (r *reader) number(name string, def, least, most int, meaning string) int {
+	n, err := strconv.Atoi(r.take(name, strconv.Itoa(def), meaning))
+	if err != nil || n < least || n > most {
+		r.bad(name, fmt.Sprintf("must be a whole number from %d to %d", least, most))
+	}
+	return n
+}
+
+func (r *reader) duration(name, def string, least, most time.Duration, meaning string) time.Duration {
+	d, err := time.ParseDuration(r.take(name, def, meaning))
+	if err != nil || d < least || d > most {
+		r.bad(name, fmt.Sprintf("must be a duration such as %s, from %s to %s", def, least, most))
+	}
+	return d
+}
+
+func (r *reader) choice(name, def, meaning string, among ...string) string {
+	v := r.take(name, def, meaning)
+	for _, a := range among {
+		if v == a {
+			return v
+		}
+	}
+	r.bad(name, "must be one of "+strings.Join(among, ", "))
+	return def
+}
+
+func (r *reader) flag(name, def, meaning string) bool {
+	return r.choice(name, def, meaning, "on", "off") == "on"
+}
+
+func (r *reader) list(name, def, meaning string) []string {
+	var out []string
+	for s := range strings.SplitSeq(r.take(name, def, meaning), ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (r *reader) url(name, meaning string, schemes ...string) string {
+	v := r.take(name, "", meaning)
+	if v == "" {
+		return ""
+	}
+	u, err := url.Parse(v)
+	if err == nil && u.Host != "" {
+		for _, s := range schemes {
+			if u.Scheme == s {
+				return v
+			}
+		}
+	}
+	r.bad(name, "must be a URL beginning with "+strings.Join(schemes, ":// or ")+"://")
+	return ""
+}
+
+// Load reads the environment for a mode. The error names every mistake, and
+// holds no value that may be secret.
+func Load(env func(string) string, mode Mode) (Config, error) {
+	r := &reader{env: env, mode: mode}
+	c := r.load()
+	return c, errors.Join(r.errs...)
+}
+
+// Table is every variable with its default and meaning.
+func Table() []Row {
+	r := &reader{env: func(string) string { return "" }}
+	r.load()
+	return r.rows
+}
+
+func (r *reader) load() Config {
+	var c Config
+	r.addresses(&c)
+	r.secrets(&c)
+	r.edges(&c)
+	r.presence(&c)
+	r.later(&c)
+	r.logging(&c)
+	r.limits(&c)
+	return c
+}
+
+func (r *reader) addresses(c *Config) {
+	c.Host = r.take("HOST", "", "Address to listen on; default all, or 127.0.0.1 in `dev` without a JWT secret.")
+	c.Port = r.number("PORT", 3101, 0, 65535, "The public port; 0: any free one.")
+	c.AdminAddr = r.take("ADMIN_ADDR", "127.0.0.1:3102", "Where metrics and profiles are served; in `dev` the next free port if taken. `off`: nowhere.")
+	if c.AdminAddr != "off" {
+		if _, port, err := net.SplitHostPort(c.AdminAddr); err != nil || !isPort(port) {
+			r.bad("ADMIN_ADDR", "must be host:port or off")
+		}
+	}
+	c.DatabaseURL = r.take("DATABASE_URL", "", "Postgres; `dev` starts its own where unset.")
+	c.ListenDatabaseURL = r.take("LISTEN_DATABASE_URL", "", "A direct connection to the same database for LISTEN, where DATABASE_URL goes through a transaction pooler.")
+	if c.ListenDatabaseURL == "" {
+		c.ListenDatabaseURL = c.DatabaseURL
+	}
+	c.DataDir = r.take("DATA_DIR", ".nchat", "Where `dev` keeps its Postgres.")
+	if r.mode == Serve && c.DatabaseURL == "" && len(r.errs) == 0 {
+		r.bad("DATABASE_URL", "must be set")
+	}
+}
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 0 && n <= 65535
+}
+
+func (r *reader) secrets(c *Config) {
+	c.JWTSecret = r.take("HASURA_GRAPHQL_JWT_SECRET", "", "Hasura's own JSON. `dev` uses a published key where unset; `serve` refuses to start without it.")
+	if r.mode == Serve && c.JWTSecret == "" {
+		r.bad("HASURA_GRAPHQL_JWT_SECRET", "must be set: the same value as Hasura's")
+	}
+	c.AdminSecret = r.take("HASURA_GRAPHQL_ADMIN_SECRET", "", "Hasura's admin secret; unset: there is no admin by secret.")
+	c.UnauthorizedRole = r.take("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "", "The role of callers without credentials; unset: they are refused.")
+	c.WebhookSecret = r.take("HASURA_WEBHOOK_SECRET", "", "What Hasura sends as x-nchat-webhook-secret; unset: x-hasura-* headers and webhooks are refused.")
+	if c.WebhookSecret != "" && len(c.WebhookSecret) < 16 {
+		r.bad("HASURA_WEBHOOK_SECRET", "must have at least 16 characters")
+	}
+	c.UserRoles = r.list("USER_ROLES", "user,me", "Roles whose x-hasura-user-id is a user.")
+}
+
+func (r *reader) edges(c *Config) {
+	c.AllowedOrigins = r.list("ALLOWED_ORIGINS", "", "Browser origins let in: exact, https://*.example.com, or *. Default: the server's own host.")
+	for _, o := range c.AllowedOrigins {
+		if u, err := url.Parse(o); o != "*" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "") {
+			r.bad("ALLOWED_ORIGINS", "must list origins such as https://app.example.com")
+			break
+		}
+	}
+	for _, p := range r.list("TRUSTED_PROXIES", "", "Addresses or networks whose X-Forwarded-For is believed. Default: none.") {
+		prefix, err := netip.ParsePrefix(p)
+		if err != nil {
+			addr, aerr := netip.ParseAddr(p)
+			if aerr != nil {
+				r.bad("TRUSTED_PROXIES", "must list addresses or networks such as 10.0.0.0/8")
+				break
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		c.TrustedProxies = append(c.TrustedProxies, prefix.Masked())
+	}
+}
+
+func (r *reader) presence(c *Config) {
+	c.IdleAfter = r.duration("IDLE_AFTER", "5m", time.Second, 24*time.Hour, "Without activity for this long a user is away.")
+	c.HiddenAfter = r.duration("HIDDEN_AFTER", "150s", 0, 24*time.Hour, "Hidden and without activity for this long a user is away.")
+	c.OfflineGrace = r.duration("OFFLINE_GRACE", "5s", 0, time.Minute, "How long a closed socket still counts.")
+	c.Reciprocity = r.choice("RECIPROCITY", "off", "Whether users see of others only what they share: off, receipts, all.", "off", "receipts", "all")
+}
+
+func (r *reader) later(c *Config) {
+	if v := r.take("BUS_URL", "", "Where doorbells travel; only Postgres for now."); v != "" && v != "postgres" {
+		r.bad("BUS_URL", "must be empty or postgres: another bus is not supported")
+	}
+	c.HasuraUpstream = r.url("HASURA_UPSTREAM_URL", "Hasura behind this server.", "http", "https")
+	c.FrontDoorPaths = r.list("FRONT_DOOR_PATHS", "", "Further paths handed to Hasura.")
+	c.FrontDoorDirect = r.flag("FRONT_DOOR_DIRECT", "on", "Answer operations on this server's own fields without Hasura.")
+	c.Retention = r.duration("RETENTION", "168h", time.Hour, 10*365*24*time.Hour, "How long the log is kept.")
+	c.EditPolicy = r.choice("EDIT_POLICY", "lww", "What happens to edits at odds: lww, merge.", "lww", "merge")
+	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "on", "Keep nchat's own read columns up to date.")
+	c.LegacyPresence = r.flag("LEGACY_PRESENCE", "off", "Keep nchat's own presence table up to date.")
+	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who are not connected.", "http", "https")
+	c.PushWebhookSecret = r.take("PUSH_WEBHOOK_SECRET", "", "Signs what is sent there.")
+}
+
+func (r *reader) logging(c *Config) {
+	if err := c.LogLevel.UnmarshalText([]byte(r.take("LOG_LEVEL", "info", "debug, info, warn or error."))); err != nil {
+		r.bad("LOG_LEVEL", "must be debug, info, warn or error")
+	}
+	def := "json"
+	if r.mode == Dev {
+		def = "text"
+	}
+	c.LogFormat = r.choice("LOG_FORMAT", def, "json or text.", "json", "text")
+}
+
+func (r *reader) limits(c *Config) {
+	l := &c.Limits
+	l.OperationsPerSocket = r.number("MAX_OPERATIONS_PER_SOCKET", 64, 1, 10000, "Operations at a time on one socket.")
+	l.SocketsPerUser = r.number("MAX_SOCKETS_PER_USER", 20, 1, 100000, "Sockets of one user on one node.")
+	l.SocketsPerIP = r.number("MAX_SOCKETS_PER_IP", 200, 1, 1000000, "Sockets from one address (IPv6: one /64) on one node.")
+	l.FrameBytes = r.number("MAX_FRAME_BYTES", 1<<20, 1024, 64<<20, "Bytes in one inbound frame.")
+	l.BodyBytes = r.number("MAX_BODY_BYTES", 1<<20, 1024, 64<<20, "Bytes in one HTTP body; sixteen times that from Hasura.")
+	l.Rooms = r.number("MAX_ROOMS", 100, 1, 10000, "Rooms in one operation.")
+	l.IDs = r.number("MAX_IDS", 1000, 1, 10000, "Ids in one operation.")
+	l.Batch = r.number("MAX_BATCH", 100, 1, 1000, "Messages in one batch.")
+	l.ContentLength = r.number("MAX_CONTENT_CHARS", 10000, 1, 1000000, "Characters in a message.")
+	l.StatusLength = r.number("MAX_STATUS_CHARS", 255, 1, 255, "Characters in a custom status.")
+	l.OperationsPerMinute = r.number("OPERATIONS_PER_MINUTE", 600, 1, 1000000, "Operations a user may start in a minute, on one node.")
+	l.QueuedFrames = r.number("QUEUE_FRAMES", 256, 1, 100000, "Frames that may wait for one socket.")
+	l.QueuedBytes = r.number("QUEUE_BYTES", 1<<20, 4096, 256<<20, "Bytes that may wait for one socket.")
+	l.WriteTimeout = r.duration("WRITE_TIMEOUT", "10s", time.Second, time.Minute, "A socket into which nothing could be written for this long is closed.")
+	l.InitTimeout = r.duration("INIT_TIMEOUT", "10s", time.Second, time.Minute, "How long a socket may take to send connection_init.")
+	l.PingInterval = r.duration("PING_INTERVAL", "25s", time.Second, 5*time.Minute, "How often a socket is pinged.")
+	l.DrainTimeout = r.duration("DRAIN_TIMEOUT", "10s", 0, 10*time.Minute, "Over how long sockets are closed when the server stops.")
+	l.Depth = r.number("MAX_DEPTH", 15, 3, 100, "Fields within fields in one operation.")
+	l.Aliases = r.number("MAX_ALIASES", 30, 1, 10000, "Root fields in one operation.")
+}
+
+// String hides every secret: a config may be logged.
+func (c Config) String() string {
+	set := func(s string) string {
+		if s == "" {
+			return "unset"
+		}
+		return "set"
+	}
+	return fmt.Sprintf("host=%q port=%d admin=%q database=%s jwt=%s admin_secret=%s webhook_secret=%s origins=%v",
+		c.Host, c.Port, c.AdminAddr, set(c.DatabaseURL), set(c.JWTSecret), set(c.AdminSecret), set(c.WebhookSecret), c.AllowedOrigins)
+}
