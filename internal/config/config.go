@@ -292,7 +292,7 @@ func (r *reader) limits(c *Config) {
 	l.InitTimeout = r.duration("INIT_TIMEOUT", "10s", time.Second, time.Minute, "How long a socket may take to send connection_init.")
 	l.PingInterval = r.duration("PING_INTERVAL", "25s", time.Second, 5*time.Minute, "How often a socket is pinged.")
 	l.DrainTimeout = r.duration("DRAIN_TIMEOUT", "10s", 0, 10*time.Minute, "Over how long sockets are closed when the server stops.")
-	l.Depth = r.number("MAX_DEPTH", 15, 3, 100, "Fields within fields in one operation.")
+	l.Depth = r.number("MAX_DEPTH", 20, 3, 100, "Fields within fields in one operation.")
 	l.Aliases = r.number("MAX_ALIASES", 30, 1, 10000, "Root fields in one operation.")
 }
 
