@@ -47,8 +47,9 @@ create unlogged table realtime.sessions (
   -- HTTP-only sessions have no node to run their timers; the sweep does.
   idle_at          timestamptz,
   lapses_at        timestamptz,
-  -- What another node asks of the one that holds the socket. Activity and
-  -- parking need no asking: each only ever moves forward, whoever writes it.
+  -- What another node asks of the one that holds the socket. Activity (touched:
+  -- it was told elsewhere) and parking only ever move forward, whoever writes them.
+  touched          boolean not null default false,
   signed_out       boolean not null default false,
   token_expires_at timestamptz,
   check ((node_id is null) = (node_epoch is null)),

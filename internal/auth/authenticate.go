@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -20,7 +21,8 @@ type Options struct {
 	UserRoles        []string // roles that are a user's; default user and me
 	Revocations      *Revocations
 	Now              func() time.Time
-	Client           *http.Client // for jwk_url; default: 10 s
+	Client           *http.Client // for jwk_url; default: 10 s, and no step from https down to http
+	Log              *slog.Logger // of the jwk_url's troubles; default: nowhere
 }
 
 // Authenticator says who a caller is. It is safe for use by many at once.
@@ -52,12 +54,13 @@ func New(o Options) *Authenticator {
 		a.revoked = NewRevocations()
 	}
 	if o.JWT != nil && o.JWT.jwkURL != "" {
-		a.keys = newKeySet(o.JWT.jwkURL, o.Client)
+		a.keys = newKeySet(o.JWT.jwkURL, o.Client, o.Log)
 	}
 	return a
 }
 
-// Run keeps the JWKS fresh until ctx ends; without one it returns at once.
+// Run keeps the keys of a jwk_url fresh until ctx ends; without one it returns
+// at once. It owns the only goroutine there is: the caller's.
 func (a *Authenticator) Run(ctx context.Context) {
 	if a.keys != nil {
 		a.keys.run(ctx)
@@ -88,16 +91,19 @@ func (a *Authenticator) Authenticate(ctx context.Context, h http.Header) (Identi
 		}
 		return a.byHasura(ctx, h)
 	}
-	text, cookie, err := a.find(h)
+	text, found, err := a.find(h)
 	if err != nil {
 		return Identity{}, err
 	}
-	if text == "" {
+	if !found {
 		return a.byNothing()
 	}
 	id, err := a.Token(ctx, text, h.Get(headerRole))
-	id.FromCookie = cookie
-	return id, err
+	if err != nil {
+		return Identity{}, err
+	}
+	id.FromCookie = a.jwt.header.kind == "Cookie"
+	return id, nil
 }
 
 // Token says who a bare token is, for a role ("": its default).
@@ -124,9 +130,6 @@ func (a *Authenticator) Token(ctx context.Context, text, role string) (Identity,
 }
 
 func (a *Authenticator) byAdminSecret(h http.Header) (Identity, bool, error) {
-	if len(a.admin) == 0 {
-		return Identity{}, false, nil
-	}
 	given, ok := h.Get(headerAdmin), len(h.Values(headerAdmin)) > 0
 	if !ok {
 		given, ok = h.Get(headerAdminOld), len(h.Values(headerAdminOld)) > 0
@@ -134,7 +137,7 @@ func (a *Authenticator) byAdminSecret(h http.Header) (Identity, bool, error) {
 	if !ok {
 		return Identity{}, false, nil
 	}
-	if !same(given, a.admin) {
+	if len(a.admin) == 0 || !same(given, a.admin) { // without one, none can be right
 		return Identity{}, true, fault.New(fault.Denied, `invalid "x-hasura-admin-secret"/"x-hasura-access-key"`)
 	}
 	id, err := a.believe(ViaAdminSecret, h, adminRole)
@@ -151,9 +154,12 @@ func (a *Authenticator) byHasura(ctx context.Context, h http.Header) (Identity, 
 		}
 		return Identity{}, err
 	}
-	text, _, err := a.find(h)
-	if err != nil || text == "" || a.jwt == nil {
-		return id, err
+	text, found, err := a.find(h)
+	if err != nil {
+		return Identity{}, err
+	}
+	if !found {
+		return id, nil
 	}
 	byToken, err := a.Token(ctx, text, "")
 	if err != nil {
@@ -166,7 +172,10 @@ func (a *Authenticator) byHasura(ctx context.Context, h http.Header) (Identity, 
 }
 
 func (a *Authenticator) believe(via Via, h http.Header, role string) (Identity, error) {
-	vars := sessionVars(h)
+	vars, err := sessionVars(h)
+	if err != nil {
+		return Identity{}, err
+	}
 	if vars[headerRole] != "" {
 		role = vars[headerRole]
 	}
@@ -190,72 +199,38 @@ func (a *Authenticator) byNothing() (Identity, error) {
 	return Identity{}, fault.New(fault.Denied, "x-hasura-admin-secret/x-hasura-access-key required, but not found")
 }
 
-// find takes the token out of where the configuration says it is; "": there is none.
-func (a *Authenticator) find(h http.Header) (text string, cookie bool, err error) {
+// find takes the token out of where the configuration says it is. Something
+// there that is no token, or two of them, is an error and not nothing.
+func (a *Authenticator) find(h http.Header) (text string, found bool, err error) {
 	if a.jwt == nil {
 		return "", false, nil
 	}
-	switch a.jwt.header.kind {
+	switch kind, name := a.jwt.header.kind, a.jwt.header.name; kind {
 	case "Cookie":
-		c, err := (&http.Request{Header: h}).Cookie(a.jwt.header.name)
-		if err != nil {
-			return "", false, nil //nolint:nilerr // no such cookie is no token
+		cookies := (&http.Request{Header: h}).CookiesNamed(name)
+		if len(cookies) == 0 {
+			return "", false, nil
 		}
-		return c.Value, true, nil
+		for _, c := range cookies {
+			if c.Value != cookies[0].Value {
+				return "", false, fault.New(fault.InvalidHeaders, "Malformed Cookie header")
+			}
+		}
+		return cookies[0].Value, true, nil
 	case "CustomHeader":
-		return h.Get(a.jwt.header.name), false, nil
+		values := h.Values(name)
+		if len(values) > 1 {
+			return "", false, fault.New(fault.InvalidHeaders, "Malformed %s header", name)
+		}
+		return h.Get(name), len(values) > 0, nil
 	}
-	v := h.Get("Authorization")
-	if v == "" {
+	values := h.Values("Authorization")
+	if len(values) == 0 {
 		return "", false, nil
 	}
-	words := strings.Fields(v)
-	if len(words) != 2 || words[0] != "Bearer" {
+	words := strings.Fields(values[0])
+	if len(values) > 1 || len(words) != 2 || words[0] != "Bearer" {
 		return "", false, fault.New(fault.InvalidHeaders, "Malformed Authorization header")
 	}
-	return words[1], false, nil
-}
-
-const maxInitHeaders = 64
-
-// InitHeaders are the headers a socket authenticates by: those of the
-// connection_init payload ({headers: {…}}, or a bare Authorization, authToken
-// or token), over those of the upgrade. The secret shared with Hasura counts
-// in neither: Hasura opens no socket.
-func InitHeaders(upgrade http.Header, payload map[string]any) (http.Header, error) {
-	h := upgrade.Clone()
-	if h == nil {
-		h = http.Header{}
-	}
-	bad := fault.New(fault.InvalidHeaders, "connection_init: headers must be an object of strings")
-	if raw, ok := payload["headers"]; ok && raw != nil {
-		m, ok := raw.(map[string]any)
-		if !ok || len(m) > maxInitHeaders {
-			return nil, bad
-		}
-		for name, v := range m {
-			s, ok := v.(string)
-			if !ok || len(s) > maxToken+16 || strings.ContainsAny(name+s, "\r\n\x00") {
-				return nil, bad
-			}
-			h.Set(name, s)
-		}
-	}
-	for name, v := range payload {
-		bearer := name == "authToken" || name == "token"
-		if !bearer && !strings.EqualFold(name, "authorization") && !strings.HasPrefix(strings.ToLower(name), varPrefix) {
-			continue
-		}
-		s, ok := v.(string)
-		if !ok || len(s) > maxToken+16 || strings.ContainsAny(s, "\r\n\x00") {
-			return nil, bad
-		}
-		if !bearer {
-			h.Set(name, s)
-		} else if h.Get("Authorization") == "" {
-			h.Set("Authorization", "Bearer "+strings.TrimPrefix(s, "Bearer "))
-		}
-	}
-	h.Del(headerSecret)
-	return h, nil
+	return words[1], true, nil
 }

@@ -1,18 +1,13 @@
 package auth
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
-	"crypto/x509"
+	"bytes"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/url"
+	"log/slog"
+	"maps"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -20,12 +15,6 @@ import (
 )
 
 const defaultNamespace = "https://hasura.io/jwt/claims"
-
-// algorithms are what a token may be signed with; HMAC only with a key of ours.
-var (
-	hmacBytes  = map[string]int{"HS256": 32, "HS384": 48, "HS512": 64}
-	publicAlgs = []string{"RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA"}
-)
 
 // JWTConfig is HASURA_GRAPHQL_JWT_SECRET, checked.
 type JWTConfig struct {
@@ -51,6 +40,20 @@ type claimSource struct {
 	def     any
 	hasDef  bool
 }
+
+// String names the kind of configuration: however it is printed, its key is not.
+func (c JWTConfig) String() string {
+	if c.jwkURL != "" {
+		return "JWT by jwk_url"
+	}
+	return "JWT " + c.alg
+}
+
+// GoString is for %#v what String is for %v.
+func (c JWTConfig) GoString() string { return c.String() }
+
+// LogValue is for slog what String is for fmt.
+func (c JWTConfig) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // UsesKey reports whether tokens can be minted with the configuration.
 func (c JWTConfig) UsesKey() bool { _, ok := c.key.([]byte); return ok }
@@ -85,97 +88,46 @@ type rawConfig struct {
 	} `json:"header"`
 }
 
-// ParseJWTConfig reads HASURA_GRAPHQL_JWT_SECRET. An error names the key that
-// is wrong and never its value.
+// knownKeys are rawConfig's: encoding/json would take "Issuer" for "issuer" too.
+func knownKeys() []string {
+	return []string{"type", "key", "jwk_url", "claims_namespace", "claims_namespace_path", "claims_format", "audience", "issuer", "claims_map", "allowed_skew", "header"}
+}
+
+// ParseJWTConfig reads HASURA_GRAPHQL_JWT_SECRET (Hasura's documentation, "JWT
+// authentication"). An error names the key that is wrong and never its value. A
+// key unknown or given twice is an error: a mistyped audience opens no door.
 func ParseJWTConfig(text string) (JWTConfig, error) {
+	object, err := decodeObject([]byte(text))
+	if err != nil {
+		return JWTConfig{}, fmt.Errorf("JWT secret: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		if !slices.Contains(knownKeys(), name) {
+			return JWTConfig{}, fmt.Errorf("JWT secret: unknown key %.40q", name)
+		}
+	}
 	var raw rawConfig
 	d := json.NewDecoder(strings.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&raw); err != nil {
 		return JWTConfig{}, configError(err)
 	}
-	if d.More() {
-		return JWTConfig{}, errors.New("JWT secret: more than one JSON value")
-	}
 	c := JWTConfig{namespace: defaultNamespace}
-	return c, errors.Join(c.setKey(raw), c.setClaims(raw), c.setChecks(raw), c.setHeader(raw))
+	if err := errors.Join(c.setKey(raw), c.setClaims(raw), c.setChecks(raw), c.setHeader(raw)); err != nil {
+		return JWTConfig{}, err
+	}
+	return c, nil
 }
 
 func configError(err error) error {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("JWT secret: %s must not be a %s", t.Field, t.Value)
+		kind, _, _ := strings.Cut(t.Value, " ") // "number 12" would tell the value
+		return fmt.Errorf("JWT secret: %s must not be of type %s", t.Field, kind)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Errorf("JWT secret: unknown key %s", name)
+		return fmt.Errorf("JWT secret: unknown key %.40s", name)
 	}
 	return errors.New("JWT secret: not a JSON object")
-}
-
-func (c *JWTConfig) setKey(raw rawConfig) error {
-	if (raw.Key == nil) == (raw.JWKURL == nil) {
-		return errors.New("JWT secret: exactly one of key and jwk_url must be given")
-	}
-	if raw.JWKURL != nil {
-		u, err := url.Parse(*raw.JWKURL)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return errors.New("JWT secret: jwk_url must be an http or https URL")
-		}
-		c.jwkURL = *raw.JWKURL
-		return nil
-	}
-	c.alg = raw.Type
-	if raw.Type == "Ed25519" {
-		c.alg = "EdDSA"
-	}
-	if least, ok := hmacBytes[raw.Type]; ok {
-		if len(*raw.Key) < least {
-			return fmt.Errorf("JWT secret: key must have at least %d bytes for %s", least, raw.Type)
-		}
-		c.key = []byte(*raw.Key)
-		return nil
-	}
-	if raw.Type == "EdDSA" || !slices.Contains(publicAlgs, c.alg) {
-		return errors.New("JWT secret: type must be one of HS256 HS384 HS512 RS256 RS384 RS512 ES256 ES384 ES512 Ed25519")
-	}
-	key, err := publicKey(*raw.Key)
-	if err != nil {
-		return err
-	}
-	fits := false
-	switch k := key.(type) {
-	case *rsa.PublicKey:
-		fits = strings.HasPrefix(c.alg, "RS") && k.N.BitLen() >= 2048
-	case *ecdsa.PublicKey:
-		fits = c.alg == map[int]string{256: "ES256", 384: "ES384", 521: "ES512"}[k.Curve.Params().BitSize]
-	case ed25519.PublicKey:
-		fits = c.alg == "EdDSA"
-	}
-	if !fits {
-		return fmt.Errorf("JWT secret: key is no key for %s (RSA keys need 2048 bits)", raw.Type)
-	}
-	c.key = key
-	return nil
-}
-
-func publicKey(text string) (crypto.PublicKey, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return nil, errors.New("JWT secret: key must be a PEM public key or X.509 certificate")
-	}
-	if block.Type == "CERTIFICATE" {
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, errors.New("JWT secret: key is no valid X.509 certificate")
-		}
-		return cert.PublicKey, nil
-	}
-	if k, err := x509.ParsePKIXPublicKey(block.Bytes); err == nil {
-		return k, nil
-	}
-	if k, err := x509.ParsePKCS1PublicKey(block.Bytes); err == nil {
-		return k, nil
-	}
-	return nil, errors.New("JWT secret: key is no valid public key")
 }
 
 func (c *JWTConfig) setClaims(raw rawConfig) error {
@@ -183,7 +135,9 @@ func (c *JWTConfig) setClaims(raw rawConfig) error {
 		return errors.New("JWT secret: claims_namespace and claims_namespace_path exclude each other")
 	}
 	if raw.NS != nil {
-		c.namespace = *raw.NS
+		if c.namespace = *raw.NS; c.namespace == "" {
+			return errors.New("JWT secret: claims_namespace must not be empty")
+		}
 	}
 	if raw.NSPath != nil {
 		p, err := jsonPath(*raw.NSPath)
@@ -201,11 +155,28 @@ func (c *JWTConfig) setClaims(raw rawConfig) error {
 	return c.setMap(raw.Map)
 }
 
+// jsonPath reads $, $.a.b, $['a'], $["a"] and $.a[0]: one place, and none of
+// JSONPath's searches, which could find a claim where nobody meant it to be.
 func jsonPath(text string) (jp.Expr, error) {
 	if !strings.HasPrefix(text, "$") {
 		return nil, errors.New("no root")
 	}
-	return jp.ParseString(text)
+	x, err := jp.ParseString(text)
+	if err != nil {
+		return nil, errors.New("no path")
+	}
+	for _, step := range x {
+		switch s := step.(type) {
+		case jp.Root, jp.Bracket, jp.Child:
+		case jp.Nth:
+			if s < 0 {
+				return nil, errors.New("counts from the end")
+			}
+		default:
+			return nil, errors.New("more than one place")
+		}
+	}
+	return x, nil
 }
 
 func (c *JWTConfig) setMap(raw map[string]json.RawMessage) error {
@@ -213,19 +184,17 @@ func (c *JWTConfig) setMap(raw map[string]json.RawMessage) error {
 		return nil
 	}
 	c.claims = map[string]claimSource{}
-	names := make([]string, 0, len(raw))
-	for n := range raw {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	for _, n := range names {
+	for _, n := range slices.Sorted(maps.Keys(raw)) {
 		lower := strings.ToLower(n)
 		if !strings.HasPrefix(lower, varPrefix) {
-			return fmt.Errorf("JWT secret: claims_map: %q does not begin with x-hasura-", n)
+			return fmt.Errorf("JWT secret: claims_map: %.40q does not begin with x-hasura-", n)
 		}
-		src, err := claimOf(raw[n])
+		if _, twice := c.claims[lower]; twice {
+			return fmt.Errorf("JWT secret: claims_map: %.40q stands there twice", lower)
+		}
+		src, err := claimOf(lower, raw[n])
 		if err != nil {
-			return fmt.Errorf("JWT secret: claims_map: %q %w", n, err)
+			return fmt.Errorf("JWT secret: claims_map: %.40q %w", n, err)
 		}
 		c.claims[lower] = src
 	}
@@ -237,33 +206,48 @@ func (c *JWTConfig) setMap(raw map[string]json.RawMessage) error {
 	return nil
 }
 
-func claimOf(raw json.RawMessage) (claimSource, error) {
+func claimOf(name string, raw json.RawMessage) (claimSource, error) {
+	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
+		v, err := claimValue(name, raw)
+		return claimSource{literal: v}, err
+	}
 	var src struct {
-		Path    *string          `json:"path"`
-		Default *json.RawMessage `json:"default"`
+		Path    *string         `json:"path"`
+		Default json.RawMessage `json:"default"`
 	}
-	if len(raw) > 0 && raw[0] == '{' {
-		d := json.NewDecoder(strings.NewReader(string(raw)))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&src); err != nil || src.Path == nil {
-			return claimSource{}, errors.New("must be a literal or {path, default}")
-		}
-		p, err := jsonPath(*src.Path)
-		if err != nil {
-			return claimSource{}, errors.New("has a path that is no JSONPath")
-		}
-		out := claimSource{path: p}
-		if src.Default != nil {
-			out.hasDef = true
-			return out, json.Unmarshal(*src.Default, &out.def)
-		}
-		return out, nil
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&src); err != nil || src.Path == nil {
+		return claimSource{}, errors.New("must be a literal or {path, default}")
 	}
-	var out claimSource
-	if err := json.Unmarshal(raw, &out.literal); err != nil {
-		return out, errors.New("must be a literal or {path, default}")
+	p, err := jsonPath(*src.Path)
+	if err != nil {
+		return claimSource{}, errors.New("has a path that is no JSONPath")
 	}
-	return out, nil
+	out := claimSource{path: p}
+	if len(src.Default) > 0 && string(src.Default) != "null" {
+		out.hasDef = true
+		out.def, err = claimValue(name, src.Default)
+	}
+	return out, err
+}
+
+// claimValue reads a literal or a default: what no token could use is found now.
+func claimValue(name string, raw json.RawMessage) (any, error) {
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return nil, errors.New("must be a literal or {path, default}")
+	}
+	if name == allowedRoles {
+		if _, err := roleList(v); err != nil {
+			return nil, errors.New("must be a list of role names")
+		}
+		return v, nil
+	}
+	if s, ok := v.(string); !ok || name == defaultRole && s == "" {
+		return nil, errors.New("must be a string")
+	}
+	return v, nil
 }
 
 func (c *JWTConfig) setChecks(raw rawConfig) error {
@@ -274,9 +258,14 @@ func (c *JWTConfig) setChecks(raw rawConfig) error {
 		} else if json.Unmarshal(raw.Audience, &c.audience) != nil || len(c.audience) == 0 {
 			return errors.New("JWT secret: audience must be a string or a list of strings")
 		}
+		if slices.Contains(c.audience, "") { // null in a list becomes "" as well
+			return errors.New("JWT secret: audience must not be empty")
+		}
 	}
 	if raw.Issuer != nil {
-		c.issuer = *raw.Issuer
+		if c.issuer = *raw.Issuer; c.issuer == "" {
+			return errors.New("JWT secret: issuer must not be empty")
+		}
 	}
 	if raw.Skew != nil {
 		if *raw.Skew < 0 || *raw.Skew > 86400 {
@@ -292,15 +281,28 @@ func (c *JWTConfig) setHeader(raw rawConfig) error {
 	if raw.Header == nil {
 		return nil
 	}
-	c.header = headerKind{raw.Header.Type, raw.Header.Name}
-	switch c.header.kind {
-	case "Authorization":
-		return nil
-	case "Cookie", "CustomHeader":
-		if c.header.name != "" {
-			return nil
+	c.header.name = raw.Header.Name
+	for _, kind := range []string{"Authorization", "Cookie", "CustomHeader"} {
+		if !strings.EqualFold(raw.Header.Type, kind) {
+			continue
 		}
-		return fmt.Errorf("JWT secret: header of type %s needs a name", c.header.kind)
+		c.header.kind = kind
+		if named := kind != "Authorization"; named && !validName(c.header.name) || !named && c.header.name != "" {
+			return fmt.Errorf("JWT secret: header of type %s: name is missing, invalid or not for this type", kind)
+		}
+		return nil
 	}
 	return errors.New("JWT secret: header type must be Authorization, Cookie or CustomHeader")
+}
+
+// validName tells whether s is a token of RFC 9110, section 5.6.2, as the name
+// of a header and of a cookie has to be.
+func validName(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20 // lower case, for letters
+		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && !strings.Contains("!#$%&'*+-.^_`|~", s[i:i+1]) {
+			return false
+		}
+	}
+	return s != ""
 }

@@ -2,6 +2,11 @@
 // configuration, its admin secret, its unauthorized role, and by the secret
 // shared with Hasura itself. It decides which session variables are believed.
 // No token, claim or secret leaves it in an error or a log.
+//
+// It is stricter than Hasura in this: a configured issuer or audience must be
+// in the token; the algorithm is exactly the configured one; what is given twice
+// (a claim, a credential, a session variable) is refused; and x-hasura-* headers
+// are believed only beside the shared secret or the admin secret.
 package auth
 
 import (
@@ -11,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
 // Via is how a caller proved who it is.
@@ -53,7 +60,7 @@ type Identity struct {
 	Via        Via
 	Vars       map[string]string // x-hasura-*, lower case, the role included
 	IssuedAt   time.Time         // zero: not said
-	ExpiresAt  time.Time         // zero: never
+	ExpiresAt  time.Time         // exp, and allowed_skew past it; zero: not said, or no token
 	TokenID    string            // jti
 	FromCookie bool              // the token came in a cookie: a browser sends it unasked
 }
@@ -85,7 +92,11 @@ func (a *Authenticator) fill(id Identity) Identity {
 		id.Admin = false
 		return id
 	}
-	if id.Admin || a.userRoles[id.Role] && id.Via != ViaAnonymous {
+	user := a.userRoles[id.Role] && id.Via != ViaAnonymous
+	if id.Via == ViaHasura && id.Role == a.anonymous {
+		user = false // Hasura passes on what somebody without credentials claims
+	}
+	if id.Admin || user {
 		if u, err := uuid.Parse(id.Vars[headerUser]); err == nil && len(id.Vars[headerUser]) == 36 {
 			id.UserID = u
 		}
@@ -105,14 +116,19 @@ func validTenant(t string) bool {
 	return true
 }
 
-// sessionVars are the x-hasura-* headers but for secrets.
-func sessionVars(h http.Header) map[string]string {
+// sessionVars are the x-hasura-* headers but for secrets. One given twice is
+// refused: a proxy and we might each believe another.
+func sessionVars(h http.Header) (map[string]string, error) {
 	vars := map[string]string{}
 	for name, values := range h {
 		n := strings.ToLower(name)
-		if strings.HasPrefix(n, varPrefix) && n != headerAdmin && n != headerAdminOld && len(values) > 0 {
-			vars[n] = values[0]
+		if !strings.HasPrefix(n, varPrefix) || n == headerAdmin || n == headerAdminOld || len(values) == 0 {
+			continue
 		}
+		if _, twice := vars[n]; twice || len(values) > 1 {
+			return nil, fault.New(fault.InvalidHeaders, "%.60s is given twice", n)
+		}
+		vars[n] = values[0]
 	}
-	return vars
+	return vars, nil
 }

@@ -2,28 +2,30 @@ package auth
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
 const (
 	jwksBytes   = 1 << 20
 	jwksTimeout = 10 * time.Second
 	jwksLeast   = time.Second      // between two fetches, as Hasura
-	jwksUnknown = 10 * time.Second // between two fetches for an unknown key id
+	jwksMost    = 30 * time.Second // between two tries while the endpoint fails
+	jwksUnknown = 10 * time.Second // between two fetches for unknown key ids
+	jwksWait    = 3 * time.Second  // that a request waits for a fetch
 )
 
 // keySet holds the keys of a jwk_url. Keys once read stay usable while the
@@ -31,177 +33,213 @@ const (
 type keySet struct {
 	url    string
 	client *http.Client
+	log    *slog.Logger
 	ask    chan struct{}
-	loaded chan struct{} // closed with the first answer
 
-	mu    sync.Mutex
-	keys  []setKey  // guarded by mu
-	asked time.Time // guarded by mu: last for an unknown id
+	mu      sync.Mutex
+	keys    []setKey      // guarded by mu
+	loaded  bool          // guarded by mu: there was an answer
+	asked   time.Time     // guarded by mu: last for an unknown id
+	asking  bool          // guarded by mu: that fetch has not ended
+	fetched chan struct{} // guarded by mu: closed when a fetch ends, then another
 }
 
 type setKey struct {
-	id, alg string // alg "": any that fits the key
-	key     any
+	id   string
+	algs []string // never empty
+	key  any
 }
 
-func newKeySet(url string, client *http.Client) *keySet {
+func newKeySet(url string, client *http.Client, log *slog.Logger) *keySet {
 	if client == nil {
-		client = &http.Client{Timeout: jwksTimeout}
+		client = &http.Client{Timeout: jwksTimeout, CheckRedirect: noStepDown}
 	}
-	return &keySet{url: url, client: client, ask: make(chan struct{}, 1), loaded: make(chan struct{})}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &keySet{url: url, client: client, log: log, ask: make(chan struct{}, 1), fetched: make(chan struct{})}
 }
 
-// find is the key for a token's kid and algorithm. Before the first answer it
-// waits, as long as ctx and no longer than a fetch takes.
-func (s *keySet) find(ctx context.Context, kid, alg string) (any, bool) {
-	if k, ok := s.lookup(kid, alg); ok {
-		return k, true
+// noStepDown refuses to be led from https to http, where anybody on the way
+// could put in a key of their own.
+func noStepDown(to *http.Request, via []*http.Request) error {
+	if len(via) >= 5 || via[0].URL.Scheme == "https" && to.URL.Scheme != "https" {
+		return errors.New("refused to follow a redirect")
 	}
-	wait, cancel := context.WithTimeout(ctx, jwksTimeout)
-	defer cancel()
-	select {
-	case <-s.loaded:
-	case <-wait.Done():
-		return nil, false
-	}
-	if k, ok := s.lookup(kid, alg); ok {
-		return k, true
-	}
+	return nil
+}
+
+// find is the keys that may verify a token of this kid and alg. A kid nobody
+// knows, and a token before the first answer, waits for one fetch, for as long
+// as ctx and jwksWait allow.
+func (s *keySet) find(ctx context.Context, kid, alg string) (any, error) {
 	s.mu.Lock()
-	if time.Since(s.asked) >= jwksUnknown {
-		s.asked = time.Now()
+	keys, next, loaded := s.lookup(kid, alg), s.fetched, s.loaded
+	if len(keys) == 0 && loaded && (s.asked.IsZero() || time.Since(s.asked) >= jwksUnknown) {
+		s.asked, s.asking = time.Now(), true
 		select {
 		case s.ask <- struct{}{}:
 		default:
 		}
 	}
+	wait := len(keys) == 0 && (!loaded || s.asking)
 	s.mu.Unlock()
-	return nil, false
+	if wait {
+		timer := time.NewTimer(jwksWait)
+		defer timer.Stop()
+		select {
+		case <-next:
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		s.mu.Lock()
+		keys, loaded = s.lookup(kid, alg), s.loaded
+		s.mu.Unlock()
+	}
+	switch {
+	case len(keys) > 0:
+		return jwt.VerificationKeySet{Keys: keys}, nil
+	case !loaded: // our trouble, and not the token's
+		return nil, fault.Later(fault.Unexpected, jwksLeast, "the keys that verify tokens cannot be reached")
+	}
+	return nil, errors.New("no such key")
 }
 
-func (s *keySet) lookup(kid, alg string) (any, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// lookup is find's without waiting; s.mu is held. A key without an id may be
+// any token's, and a token without one any key's.
+func (s *keySet) lookup(kid, alg string) (keys []jwt.VerificationKey) {
 	for _, k := range s.keys {
-		if (kid == "" || k.id == kid) && (k.alg == "" || k.alg == alg) && fits(k.key, alg) {
-			return k.key, true
+		if (kid == "" || k.id == "" || k.id == kid) && slices.Contains(k.algs, alg) {
+			keys = append(keys, k.key)
 		}
 	}
-	return nil, false
+	return keys
 }
 
-func fits(key any, alg string) bool {
-	switch k := key.(type) {
-	case *rsa.PublicKey:
-		return strings.HasPrefix(alg, "RS")
-	case *ecdsa.PublicKey:
-		return alg == map[int]string{256: "ES256", 384: "ES384", 521: "ES512"}[k.Curve.Params().BitSize]
-	case ed25519.PublicKey:
-		return alg == "EdDSA"
-	}
-	return false
-}
-
-// run fetches at first, when the answer's own headers say, and when asked.
+// run fetches at first, when the answer's own headers say, when asked, and
+// while the endpoint fails again and again, ever more slowly.
 func (s *keySet) run(ctx context.Context) {
-	first := true
+	retry := jwksLeast
 	for ctx.Err() == nil {
 		next, err := s.fetch(ctx)
-		if err != nil {
-			next = jwksLeast
-		} else if first {
-			first = false
-			close(s.loaded)
+		s.ended(err == nil)
+		switch {
+		case err == nil:
+			retry = jwksLeast
+		case ctx.Err() != nil:
+			return
+		default:
+			s.log.WarnContext(ctx, "jwk_url gave no keys", "host", hostOf(s.url), "error", err, "retry_in", retry)
+			next, retry = retry, min(2*retry, jwksMost)
 		}
-		var after <-chan time.Time
-		var t *time.Timer
-		if next > 0 {
-			t = time.NewTimer(max(next, jwksLeast))
-			after = t.C
-		}
-		select {
-		case <-ctx.Done():
-		case <-after:
-		case <-s.ask:
-		}
-		if t != nil {
-			t.Stop()
-		}
+		s.sleep(ctx, next)
+	}
+}
+
+// ended tells who waits for a fetch that one has ended. Before the first answer
+// they wait on: it may be a moment away.
+func (s *keySet) ended(well bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asking = false
+	s.loaded = s.loaded || well
+	if s.loaded {
+		close(s.fetched)
+		s.fetched = make(chan struct{})
+	}
+}
+
+// sleep waits for d, at least a second; with zero until asked.
+func (s *keySet) sleep(ctx context.Context, d time.Duration) {
+	var due <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(max(d, jwksLeast))
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-due:
+	case <-s.ask:
 	}
 }
 
 // fetch reads the keys; next is when to do so again, zero: when asked only.
 func (s *keySet) fetch(ctx context.Context) (next time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, jwksTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
-		return 0, fmt.Errorf("asking for keys: %w", err)
+		return 0, errors.New("the URL cannot be used")
 	}
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	res, err := s.client.Do(req)
 	if err != nil {
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err // its text has the URL, which may hold a secret
+		}
 		return 0, fmt.Errorf("asking for keys: %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return 0, fmt.Errorf("the endpoint answered %d", res.StatusCode)
+	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, jwksBytes+1))
-	if err != nil || len(body) > jwksBytes || res.StatusCode != http.StatusOK {
-		return 0, errors.New("the key endpoint gave no usable answer")
+	if err != nil {
+		return 0, fmt.Errorf("reading keys: %w", err)
+	}
+	if len(body) > jwksBytes {
+		return 0, fmt.Errorf("the answer has more than %d bytes", jwksBytes)
 	}
 	keys, err := parseKeys(body)
 	if err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.keys = keys
-	s.mu.Unlock()
 	return freshFor(res.Header, time.Now()), nil
 }
 
+func hostOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// parseKeys reads a JWK set (RFC 7517) and leaves out what is not for us: keys
+// of other kinds, symmetric ones above all, weak ones, those for encryption.
 func parseKeys(body []byte) ([]setKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &set); err != nil {
-		return nil, errors.New("the key endpoint's answer is no JWK set")
+		return nil, errors.New("the answer is no JWK set")
 	}
 	var keys []setKey
 	for _, raw := range set.Keys {
-		j, err := jwkset.NewJWKFromRawJSON(raw, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{SkipX5UScheme: true, GetX5U: nil, SkipUse: true, SkipKeyOps: true})
-		if err != nil {
-			continue // a key of a kind we do not know is not ours to judge
-		}
-		m := j.Marshal()
-		if m.USE != "" && m.USE != jwkset.UseSig {
+		var m jwkset.JWKMarshal
+		if json.Unmarshal(raw, &m) != nil {
 			continue
 		}
-		alg := string(m.ALG)
-		if _, hmac := j.Key().([]byte); hmac || alg != "" && !slices.Contains(publicAlgs, alg) {
+		// The library would fetch x5u, and doubt keys for their certificates.
+		m.X5U, m.X5C, m.X5T, m.X5TS256 = "", nil, "", ""
+		j, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{SkipUse: true, SkipKeyOps: true})
+		if err != nil || m.USE != "" && m.USE != jwkset.UseSig {
 			continue
 		}
-		keys = append(keys, setKey{id: m.KID, alg: alg, key: j.Key()})
+		algs := fittingAlgs(j.Key())
+		if m.ALG != "" {
+			algs = slices.DeleteFunc(algs, func(a string) bool { return a != string(m.ALG) })
+		}
+		if len(algs) > 0 {
+			keys = append(keys, setKey{id: m.KID, algs: algs, key: j.Key()})
+		}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("the key endpoint's set has no usable key")
+		return nil, errors.New("the answer has no key that could verify a token")
 	}
 	return keys, nil
-}
-
-// freshFor reads Cache-Control and Expires as Hasura does: zero when neither
-// says anything.
-func freshFor(h http.Header, now time.Time) time.Duration {
-	for directive := range strings.SplitSeq(strings.ToLower(h.Get("Cache-Control")), ",") {
-		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
-		switch name {
-		case "no-cache", "no-store", "must-revalidate":
-			if name != "must-revalidate" || !strings.Contains(h.Get("Cache-Control"), "max-age") {
-				return jwksLeast
-			}
-		case "max-age", "s-maxage":
-			if n, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil && n >= 0 {
-				return max(time.Duration(n)*time.Second, jwksLeast)
-			}
-		}
-	}
-	if at, err := http.ParseTime(h.Get("Expires")); err == nil {
-		return max(at.Sub(now), jwksLeast)
-	}
-	return 0
 }

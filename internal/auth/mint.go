@@ -1,9 +1,12 @@
 package auth
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -21,7 +24,8 @@ func (c JWTConfig) IsDevKey() bool {
 		return false
 	}
 	key, _ := c.key.([]byte)
-	return string(key) == string(dev.key.([]byte))
+	published, _ := dev.key.([]byte)
+	return len(key) > 0 && bytes.Equal(key, published)
 }
 
 // Claims are what a minted token says.
@@ -40,28 +44,20 @@ func Mint(c JWTConfig, cl Claims) (string, error) {
 	if !ok {
 		return "", errors.New("tokens can only be made with an HMAC key: this configuration verifies with a public key")
 	}
-	if c.nsPath != nil || c.claims != nil {
-		return "", errors.New("tokens are not made for claims_namespace_path or claims_map")
-	}
 	if cl.Now.IsZero() {
 		cl.Now = time.Now()
 	}
 	if cl.TokenID == "" {
 		cl.TokenID = uuid.NewString()
 	}
-	session := map[string]any{"x-hasura-allowed-roles": []string{cl.Role}, "x-hasura-default-role": cl.Role, "x-hasura-user-id": cl.User.String()}
+	session := map[string]any{allowedRoles: []any{cl.Role}, defaultRole: cl.Role, headerUser: cl.User.String()}
 	if cl.Tenant != "" {
-		session["x-hasura-source-account-id"] = cl.Tenant
+		session[headerTenant] = cl.Tenant
 	}
-	var ns any = session
-	if c.stringly {
-		b, err := json.Marshal(session)
-		if err != nil {
-			return "", fmt.Errorf("encoding claims: %w", err)
-		}
-		ns = string(b)
+	claims := jwt.MapClaims{"sub": cl.User.String(), "iat": cl.Now.Unix(), "jti": cl.TokenID}
+	if err := c.place(claims, session); err != nil {
+		return "", err
 	}
-	claims := jwt.MapClaims{"sub": cl.User.String(), "iat": cl.Now.Unix(), "jti": cl.TokenID, c.namespace: ns}
 	if cl.TTL > 0 {
 		claims["exp"] = cl.Now.Add(cl.TTL).Unix()
 	}
@@ -76,4 +72,42 @@ func Mint(c JWTConfig, cl Claims) (string, error) {
 		return "", fmt.Errorf("signing: %w", err)
 	}
 	return s, nil
+}
+
+// place puts the session variables where c will look for them.
+func (c JWTConfig) place(claims jwt.MapClaims, session map[string]any) error {
+	if c.claims != nil {
+		for name, v := range session {
+			src, ok := c.claims[name]
+			if !ok || src.path == nil {
+				if !ok || !reflect.DeepEqual(src.literal, v) {
+					return fmt.Errorf("claims_map takes %s from elsewhere: no token can say it", name)
+				}
+				continue
+			}
+			if err := src.path.SetOne(map[string]any(claims), v); err != nil {
+				return fmt.Errorf("claims_map: the place of %s cannot be filled", name)
+			}
+		}
+		return nil
+	}
+	var ns any = session
+	if c.stringly {
+		b, err := json.Marshal(session)
+		if err != nil {
+			return fmt.Errorf("encoding claims: %w", err)
+		}
+		ns = string(b)
+	}
+	switch {
+	case c.nsPath == nil:
+		claims[c.namespace] = ns
+	case len(c.nsPath) == 1 && !c.stringly: // the root
+		maps.Copy(claims, session)
+	default:
+		if err := c.nsPath.SetOne(map[string]any(claims), ns); err != nil {
+			return errors.New("claims_namespace_path: the place cannot be filled")
+		}
+	}
+	return nil
 }

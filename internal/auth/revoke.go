@@ -3,18 +3,23 @@ package auth
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
 // Revocations are the tokens refused although their signature holds, as this
 // node last read them.
 type Revocations struct {
+	loading sync.Mutex // an older read must not come after a newer one
+
 	mu     sync.RWMutex
 	users  map[revokedUser]time.Time // guarded by mu
 	tokens map[revokedToken]struct{} // guarded by mu
@@ -55,17 +60,26 @@ func (r *Revocations) Refused(id Identity) bool {
 // Store keeps revocations in the database.
 type Store struct{ DB postgres.DB }
 
-// Revoke refuses a user's tokens issued until now, or the one token named. The
-// mark is rounded up to the second, as tokens tell theirs: what was issued in
-// this very second is refused with the rest.
+// maxTokenID bounds what becomes part of an index.
+const maxTokenID = 1024
+
+// Revoke refuses a user's tokens issued until now by the database's clock, or
+// the one token named (its jti, up to 1,024 bytes). Tokens tell whole seconds
+// as a rule: one issued in this very second is refused with the rest.
 func (s Store) Revoke(ctx context.Context, tenant string, user uuid.UUID, tokenID *string) error {
 	const all = `
 insert into realtime.revoked_users as r (tenant, user_id, not_before)
-values ($1, $2, date_trunc('second', clock_timestamp()))
+values ($1, $2, clock_timestamp())
 on conflict (tenant, user_id) do update set not_before = greatest(r.not_before, excluded.not_before)`
 	const one = `
 insert into realtime.revoked_tokens (tenant, user_id, token_id) values ($1, $2, $3)
 on conflict (tenant, token_id) do nothing`
+	if user == uuid.Nil {
+		return fault.Field("userId", "userId names nobody")
+	}
+	if tokenID != nil && (*tokenID == "" || len(*tokenID) > maxTokenID || strings.ContainsRune(*tokenID, 0) || !utf8.ValidString(*tokenID)) {
+		return fault.Field("tokenId", "tokenId must be a text of 1 to %d bytes", maxTokenID)
+	}
 	var err error
 	if tokenID == nil {
 		_, err = s.DB.Exec(ctx, all, tenant, user)
@@ -78,8 +92,11 @@ on conflict (tenant, token_id) do nothing`
 	return nil
 }
 
-// Load replaces what r refuses by what the database says.
+// Load replaces what r refuses by what the database says. If that cannot be
+// read, r refuses what it did.
 func (s Store) Load(ctx context.Context, r *Revocations) error {
+	r.loading.Lock()
+	defer r.loading.Unlock()
 	users, tokens := map[revokedUser]time.Time{}, map[revokedToken]struct{}{}
 	rows, err := s.DB.Query(ctx, `select tenant, user_id, not_before from realtime.revoked_users`)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,14 @@ const (
 	maxToken     = 16 << 10 // bytes; longer than any header a proxy passes
 )
 
+// The reasons a token is refused for, in the words of Hasura's JWT library
+// where it has any.
+const (
+	malformed    = "JWSError CompactDecodeError"
+	badSignature = "JWSError JWSInvalidSignature"
+	undecodable  = "JWTClaimsSetDecodeError"
+)
+
 func jwtFault(reason string) error {
 	return fault.New(fault.InvalidJWT, "Could not verify JWT: %s", reason)
 }
@@ -31,6 +40,22 @@ type token struct {
 	id        string
 }
 
+// strictClaims are claims in which nothing stands twice: two readers of one
+// token must not see two users (RFC 7519, section 4).
+type strictClaims struct{ jwt.MapClaims }
+
+var errClaims = errors.New("claims cannot be read")
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *strictClaims) UnmarshalJSON(data []byte) error {
+	object, err := decodeObject(data)
+	if err != nil {
+		return errClaims
+	}
+	c.MapClaims = object
+	return nil
+}
+
 // verify checks signature, times, audience and issuer. The algorithm is the
 // configuration's, or the JWK's; what the token says of it decides nothing.
 func (a *Authenticator) verify(ctx context.Context, text string) (token, error) {
@@ -39,21 +64,42 @@ func (a *Authenticator) verify(ctx context.Context, text string) (token, error) 
 	}
 	algs := []string{a.jwt.alg}
 	if a.keys != nil {
-		algs = publicAlgs
+		algs = publicAlgs()
 	}
-	p := jwt.NewParser(jwt.WithValidMethods(algs), jwt.WithoutClaimsValidation(), jwt.WithJSONNumber())
-	claims := jwt.MapClaims{}
+	p := jwt.NewParser(jwt.WithValidMethods(algs), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+	if !plainHeader(p, text) {
+		return token{}, jwtFault(malformed)
+	}
+	claims := &strictClaims{}
 	_, err := p.ParseWithClaims(text, claims, func(t *jwt.Token) (any, error) { return a.keyFor(ctx, t) })
 	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return token{}, f
 	}
 	switch {
+	case errors.Is(err, errClaims):
+		return token{}, jwtFault(undecodable)
 	case errors.Is(err, jwt.ErrTokenMalformed):
-		return token{}, jwtFault("JWSError JWSInvalidFormat")
+		return token{}, jwtFault(malformed)
 	case err != nil:
-		return token{}, jwtFault("JWSError JWSInvalidSignature")
+		return token{}, jwtFault(badSignature)
+	case claims.MapClaims == nil: // the payload null, which the decoder does not pass on
+		return token{}, jwtFault(undecodable)
 	}
-	return a.check(claims)
+	return a.check(claims.MapClaims)
+}
+
+// plainHeader tells whether the JOSE header is an object without doubles and
+// demands no extension of us: one that is critical and not understood makes the
+// token invalid (RFC 7515, section 4.1.11).
+func plainHeader(p *jwt.Parser, text string) bool {
+	segment, _, _ := strings.Cut(text, ".")
+	data, err := p.DecodeSegment(segment)
+	if err != nil {
+		return false
+	}
+	header, err := decodeObject(data)
+	_, critical := header["crit"]
+	return err == nil && !critical
 }
 
 func (a *Authenticator) keyFor(ctx context.Context, t *jwt.Token) (any, error) {
@@ -61,36 +107,43 @@ func (a *Authenticator) keyFor(ctx context.Context, t *jwt.Token) (any, error) {
 		return a.jwt.key, nil
 	}
 	kid, _ := t.Header["kid"].(string)
-	key, ok := a.keys.find(ctx, kid, t.Method.Alg())
-	if !ok {
-		return nil, errors.New("no such key")
-	}
-	return key, nil
+	return a.keys.find(ctx, kid, t.Method.Alg())
 }
 
-func (a *Authenticator) check(claims jwt.MapClaims) (token, error) {
-	now := a.now()
-	out := token{claims: claims}
+// check judges the registered claims in the order of Hasura's library: the
+// first that fails names the error.
+func (a *Authenticator) check(claims jwt.MapClaims) (out token, err error) {
+	out.claims = claims
 	exp, err := instant(claims, "exp")
-	if err != nil {
-		return out, err
-	}
-	nbf, err := instant(claims, "nbf")
 	if err != nil {
 		return out, err
 	}
 	if out.issuedAt, err = instant(claims, "iat"); err != nil {
 		return out, err
 	}
-	if !exp.IsZero() && !now.Before(exp.Add(a.jwt.skew)) {
-		return out, jwtFault("JWTExpired")
+	nbf, err := instant(claims, "nbf")
+	if err != nil {
+		return out, err
 	}
-	if !nbf.IsZero() && now.Before(nbf.Add(-a.jwt.skew)) {
-		return out, jwtFault("JWTNotYetValid")
-	}
-	out.expiresAt = exp
 	if !exp.IsZero() {
 		out.expiresAt = exp.Add(a.jwt.skew)
+	}
+	if id, ok := claims["jti"]; ok && id != nil {
+		if out.id, ok = id.(string); !ok { // could not be revoked
+			return out, jwtFault(undecodable)
+		}
+	}
+	now := a.now()
+	switch late := now.Add(a.jwt.skew); {
+	case !exp.IsZero() && !now.Before(out.expiresAt):
+		return out, jwtFault("JWTExpired")
+	case out.issuedAt.After(late):
+		return out, jwtFault("JWTIssuedAtFuture")
+	case nbf.After(late):
+		return out, jwtFault("JWTNotYetValid")
+	}
+	if iss, ok := claims["iss"].(string); a.jwt.issuer != "" && (!ok || iss != a.jwt.issuer) {
+		return out, jwtFault("JWTNotInIssuer")
 	}
 	if len(a.jwt.audience) > 0 {
 		aud, err := claims.GetAudience()
@@ -98,12 +151,6 @@ func (a *Authenticator) check(claims jwt.MapClaims) (token, error) {
 			return out, jwtFault("JWTNotInAudience")
 		}
 	}
-	if a.jwt.issuer != "" {
-		if iss, ok := claims["iss"].(string); !ok || iss != a.jwt.issuer {
-			return out, jwtFault("JWTNotInIssuer")
-		}
-	}
-	out.id, _ = claims["jti"].(string)
 	return out, nil
 }
 
@@ -116,16 +163,33 @@ func instant(claims jwt.MapClaims, name string) (time.Time, error) {
 	}
 	n, ok := v.(json.Number)
 	if !ok {
-		return time.Time{}, jwtFault("JWTInvalid" + strings.ToUpper(name[:1]) + name[1:])
+		return time.Time{}, jwtFault(undecodable)
 	}
 	f, err := n.Float64()
 	if err != nil || f < 0 || f > 253402300799 { // the year 9999
-		return time.Time{}, jwtFault("JWTInvalid" + strings.ToUpper(name[:1]) + name[1:])
+		return time.Time{}, jwtFault(undecodable)
 	}
 	return time.UnixMicro(int64(f * 1e6)).UTC(), nil
 }
 
 func badClaims(text string, args ...any) error { return fault.New(fault.InvalidClaims, text, args...) }
+
+// kindOf names a JSON value's type as Hasura's messages do.
+func kindOf(v any) string {
+	switch v.(type) {
+	case nil:
+		return "Null"
+	case bool:
+		return "Boolean"
+	case string:
+		return "String"
+	case []any:
+		return "Array"
+	case map[string]any:
+		return "Object"
+	}
+	return "Number"
+}
 
 // sessionOf is the session variables of a token for the role asked for ("":
 // the default). Only claims count, whatever headers say.
@@ -134,19 +198,26 @@ func (a *Authenticator) sessionOf(t token, asked string) (map[string]string, err
 	if err != nil {
 		return nil, err
 	}
-	roles, err := roleList(raw)
+	list, ok := raw[allowedRoles]
+	if !ok {
+		return nil, missing(allowedRoles)
+	}
+	roles, err := roleList(list)
 	if err != nil {
 		return nil, err
 	}
-	def, err := text(raw, defaultRole)
-	if err != nil {
-		return nil, err
+	def, ok := raw[defaultRole]
+	if !ok {
+		return nil, missing(defaultRole)
 	}
-	role := def
+	role, ok := def.(string)
+	if !ok {
+		return nil, badClaims("invalid %s; should be a single role name: parsing Text failed, expected String, but encountered %s", defaultRole, kindOf(def))
+	}
 	if asked != "" {
 		role = asked
 	}
-	if !slices.Contains(roles, role) {
+	if role == "" || !slices.Contains(roles, role) {
 		return nil, fault.New(fault.Denied, "Your requested role is not in allowed roles")
 	}
 	vars := make(map[string]string, len(raw))
@@ -154,44 +225,31 @@ func (a *Authenticator) sessionOf(t token, asked string) (map[string]string, err
 		if name == allowedRoles || name == defaultRole {
 			continue
 		}
-		s, ok := v.(string)
-		if !ok {
-			return nil, badClaims("invalid %s; should be a string", name)
+		if vars[name], ok = v.(string); !ok {
+			return nil, badClaims("x-hasura-* claims: parsing Text failed, expected String, but encountered %s", kindOf(v))
 		}
-		vars[name] = s
 	}
 	vars[headerRole] = role
 	return vars, nil
 }
 
-func roleList(raw map[string]any) ([]string, error) {
-	v, ok := raw[allowedRoles]
-	if !ok {
-		return nil, fault.New(fault.MissingRoleClaims, "JWT claim does not contain %s", allowedRoles)
-	}
+func missing(claim string) error {
+	return fault.New(fault.MissingRoleClaims, "JWT claim does not contain %s", claim)
+}
+
+func roleList(v any) ([]string, error) {
+	const text = "invalid " + allowedRoles + "; should be a list of roles: parsing %s failed, expected %s, but encountered %s"
 	list, ok := v.([]any)
 	if !ok {
-		return nil, badClaims("invalid %s; should be a list of roles", allowedRoles)
+		return nil, badClaims(text, "[]", "Array", kindOf(v))
 	}
 	roles := make([]string, len(list))
 	for i, r := range list {
 		if roles[i], ok = r.(string); !ok {
-			return nil, badClaims("invalid %s; should be a list of roles", allowedRoles)
+			return nil, badClaims(text, "Text", "String", kindOf(r))
 		}
 	}
 	return roles, nil
-}
-
-func text(raw map[string]any, name string) (string, error) {
-	v, ok := raw[name]
-	if !ok {
-		return "", fault.New(fault.MissingRoleClaims, "JWT claim does not contain %s", name)
-	}
-	s, ok := v.(string)
-	if !ok {
-		return "", badClaims("invalid %s; should be a string", name)
-	}
-	return s, nil
 }
 
 // hasuraClaims finds the x-hasura-* claims, with lower-case names.
@@ -199,30 +257,9 @@ func (a *Authenticator) hasuraClaims(claims map[string]any) (map[string]any, err
 	if a.jwt.claims != nil {
 		return a.mapped(claims)
 	}
-	var found any
-	where := a.jwt.namespace
-	if a.jwt.nsPath != nil {
-		where = a.jwt.nsPath.String()
-		found = a.jwt.nsPath.First(claims)
-	} else {
-		found = claims[a.jwt.namespace]
-	}
-	if found == nil {
-		return nil, badClaims("claims key: '%s' not found", where)
-	}
-	if a.jwt.stringly {
-		s, ok := found.(string)
-		if !ok {
-			return nil, badClaims("expecting a string when claims_format is stringified_json")
-		}
-		found = nil
-		if json.Unmarshal([]byte(s), &found) != nil {
-			return nil, badClaims("expecting stringified json as claims")
-		}
-	}
-	obj, ok := found.(map[string]any)
-	if !ok {
-		return nil, badClaims("expecting a json object when claims_format is json")
+	obj, err := a.namespace(claims)
+	if err != nil {
+		return nil, err
 	}
 	out := make(map[string]any, len(obj))
 	for name, v := range obj {
@@ -238,21 +275,56 @@ func (a *Authenticator) hasuraClaims(claims map[string]any) (map[string]any, err
 	return out, nil
 }
 
+// namespace is the object that claims_namespace or claims_namespace_path names.
+func (a *Authenticator) namespace(claims map[string]any) (map[string]any, error) {
+	var found any
+	var ok bool
+	if a.jwt.nsPath != nil {
+		if found, ok = a.jwt.nsPath.FirstFound(claims); !ok {
+			return nil, badClaims("claims not found at claims_namespace_path: '%s'", a.jwt.nsPath)
+		}
+	} else if found, ok = claims[a.jwt.namespace]; !ok {
+		return nil, badClaims("claims key: '%s' not found", a.jwt.namespace)
+	}
+	if !a.jwt.stringly {
+		if obj, ok := found.(map[string]any); ok {
+			return obj, nil
+		}
+		return nil, badClaims("expecting a json object when claims_format is json")
+	}
+	s, ok := found.(string)
+	if !ok {
+		return nil, badClaims("expecting a string when claims_format is stringified_json")
+	}
+	obj, err := decodeObject([]byte(s))
+	if err != nil { // Hasura quotes what it found; a claim's value stays here
+		if a.jwt.nsPath != nil {
+			return nil, badClaims("expecting stringified json at: 'claims_namespace_path %s'", a.jwt.nsPath)
+		}
+		return nil, badClaims("expecting stringified json at: 'claims_namespace %s'", a.jwt.namespace)
+	}
+	return obj, nil
+}
+
+// mapped builds the claims that claims_map says.
 func (a *Authenticator) mapped(claims map[string]any) (map[string]any, error) {
 	out := make(map[string]any, len(a.jwt.claims))
-	for name, src := range a.jwt.claims {
-		switch {
-		case src.path == nil:
+	for _, name := range slices.Sorted(maps.Keys(a.jwt.claims)) {
+		src := a.jwt.claims[name]
+		if src.path == nil {
 			out[name] = src.literal
-		default:
-			v := src.path.First(claims)
-			if v == nil && src.hasDef {
-				v = src.def
-			}
-			if v == nil {
-				return nil, badClaims("JWT claim from claims_map, %s, not found", name)
-			}
+			continue
+		}
+		v, ok := src.path.FirstFound(claims)
+		switch {
+		case ok:
 			out[name] = v
+		case src.hasDef:
+			out[name] = src.def
+		case name == allowedRoles || name == defaultRole:
+			return nil, missing(name)
+		default:
+			return nil, badClaims("JWT claim from claims_map, %s not found", name)
 		}
 	}
 	return out, nil

@@ -162,7 +162,7 @@ func Load(env func(string) string, mode Mode) (Config, error) {
 
 // Table is every variable with its default and meaning.
 func Table() []Row {
-	r := &reader{env: func(string) string { return "" }}
+	r := &reader{env: func(string) string { return "" }, mode: Serve} // what is missing there is of no interest here
 	r.load()
 	return r.rows
 }
@@ -181,6 +181,9 @@ func (r *reader) load() Config {
 
 func (r *reader) addresses(c *Config) {
 	c.Host = r.take("HOST", "", "Address to listen on; default all, or 127.0.0.1 in `dev` without a JWT secret.")
+	if strings.ContainsAny(c.Host, "/ []") || strings.Contains(c.Host, ":") && net.ParseIP(c.Host) == nil {
+		r.bad("HOST", "must be an address or a host name, without a port")
+	}
 	c.Port = r.number("PORT", 3101, 0, 65535, "The public port; 0: any free one.")
 	c.AdminAddr = r.take("ADMIN_ADDR", "127.0.0.1:3102", "Where metrics and profiles are served; in `dev` the next free port if taken. `off`: nowhere.")
 	if c.AdminAddr != "off" {
@@ -188,15 +191,26 @@ func (r *reader) addresses(c *Config) {
 			r.bad("ADMIN_ADDR", "must be host:port or off")
 		}
 	}
-	c.DatabaseURL = r.take("DATABASE_URL", "", "Postgres; `dev` starts its own where unset.")
-	c.ListenDatabaseURL = r.take("LISTEN_DATABASE_URL", "", "A direct connection to the same database for LISTEN, where DATABASE_URL goes through a transaction pooler.")
+	c.DatabaseURL = r.postgres("DATABASE_URL", "Postgres; `dev` starts its own where unset.")
+	c.ListenDatabaseURL = r.postgres("LISTEN_DATABASE_URL", "A direct connection to the same database for LISTEN, where DATABASE_URL goes through a transaction pooler.")
 	if c.ListenDatabaseURL == "" {
 		c.ListenDatabaseURL = c.DatabaseURL
 	}
 	c.DataDir = r.take("DATA_DIR", ".nchat", "Where `dev` keeps its Postgres.")
-	if r.mode == Serve && c.DatabaseURL == "" && len(r.errs) == 0 {
-		r.bad("DATABASE_URL", "must be set")
+}
+
+// postgres takes where a database is: a URL, or libpq's keywords and values.
+// Whether it is a good one is for those who connect: their errors hide the password.
+func (r *reader) postgres(name, meaning string) string {
+	v := r.take(name, "", meaning)
+	switch {
+	case v == "" && name == "DATABASE_URL" && r.mode == Serve:
+		r.bad(name, "must be set")
+	case v == "", strings.HasPrefix(v, "postgres://"), strings.HasPrefix(v, "postgresql://"), !strings.Contains(v, "://") && strings.Contains(v, "="):
+	default:
+		r.bad(name, "must begin with postgres:// or be keywords such as host=… dbname=…")
 	}
+	return v
 }
 
 func isPort(s string) bool {
@@ -206,8 +220,14 @@ func isPort(s string) bool {
 
 func (r *reader) secrets(c *Config) {
 	c.JWTSecret = r.take("HASURA_GRAPHQL_JWT_SECRET", "", "Hasura's own JSON. `dev` uses a published key where unset; `serve` refuses to start without it.")
-	if r.mode == Serve && c.JWTSecret == "" {
+	switch {
+	case c.JWTSecret != "":
+	case r.mode == Serve:
 		r.bad("HASURA_GRAPHQL_JWT_SECRET", "must be set: the same value as Hasura's")
+	case c.Host == "":
+		c.Host = "127.0.0.1"
+	case c.Host != "localhost" && !net.ParseIP(c.Host).IsLoopback():
+		r.bad("HOST", "must be a loopback address while HASURA_GRAPHQL_JWT_SECRET is unset: everybody knows the key used then")
 	}
 	c.AdminSecret = r.take("HASURA_GRAPHQL_ADMIN_SECRET", "", "Hasura's admin secret; unset: there is no admin by secret.")
 	c.UnauthorizedRole = r.take("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "", "The role of callers without credentials; unset: they are refused.")
@@ -215,14 +235,16 @@ func (r *reader) secrets(c *Config) {
 	if c.WebhookSecret != "" && len(c.WebhookSecret) < 16 {
 		r.bad("HASURA_WEBHOOK_SECRET", "must have at least 16 characters")
 	}
-	c.UserRoles = r.list("USER_ROLES", "user,me", "Roles whose x-hasura-user-id is a user.")
+	if c.UserRoles = r.list("USER_ROLES", "user,me", "Roles whose x-hasura-user-id is a user."); len(c.UserRoles) == 0 {
+		r.bad("USER_ROLES", "must name at least one role")
+	}
 }
 
 func (r *reader) edges(c *Config) {
-	c.AllowedOrigins = r.list("ALLOWED_ORIGINS", "", "Browser origins let in: exact, https://*.example.com, or *. Default: the server's own host.")
+	c.AllowedOrigins = r.list("ALLOWED_ORIGINS", "", "Browser origins let in: exact, https://*.example.com (*.example.com is the same), or *. Default: the server's own host.")
 	for _, o := range c.AllowedOrigins {
-		if u, err := url.Parse(o); o != "*" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "") {
-			r.bad("ALLOWED_ORIGINS", "must list origins such as https://app.example.com")
+		if !isOrigin(o) {
+			r.bad("ALLOWED_ORIGINS", "must list origins such as https://app.example.com, https://*.example.com, or be *")
 			break
 		}
 	}
@@ -240,6 +262,22 @@ func (r *reader) edges(c *Config) {
 	}
 }
 
+// isOrigin reports whether an entry is one that can ever match.
+func isOrigin(o string) bool {
+	if o == "*" {
+		return true
+	}
+	if strings.HasPrefix(o, "*.") {
+		o = "https://" + o
+	}
+	u, err := url.Parse(o)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		return false
+	}
+	host := strings.TrimPrefix(u.Host, "*.")
+	return strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && host != "" && !strings.Contains(host, "*")
+}
+
 func (r *reader) presence(c *Config) {
 	c.IdleAfter = r.duration("IDLE_AFTER", "5m", time.Second, 24*time.Hour, "Without activity for this long a user is away.")
 	c.HiddenAfter = r.duration("HIDDEN_AFTER", "150s", 0, 24*time.Hour, "Hidden and without activity for this long a user is away.")
@@ -253,6 +291,12 @@ func (r *reader) later(c *Config) {
 	}
 	c.HasuraUpstream = r.url("HASURA_UPSTREAM_URL", "Hasura behind this server.", "http", "https")
 	c.FrontDoorPaths = r.list("FRONT_DOOR_PATHS", "", "Further paths handed to Hasura.")
+	for _, p := range c.FrontDoorPaths {
+		if !strings.HasPrefix(p, "/") {
+			r.bad("FRONT_DOOR_PATHS", "must list paths such as /v1/graphql")
+			break
+		}
+	}
 	c.FrontDoorDirect = r.flag("FRONT_DOOR_DIRECT", "on", "Answer operations on this server's own fields without Hasura.")
 	c.Retention = r.duration("RETENTION", "168h", time.Hour, 10*365*24*time.Hour, "How long the log is kept.")
 	c.EditPolicy = r.choice("EDIT_POLICY", "lww", "What happens to edits at odds: lww, merge.", "lww", "merge")
@@ -270,7 +314,7 @@ func (r *reader) logging(c *Config) {
 	if r.mode == Dev {
 		def = "text"
 	}
-	c.LogFormat = r.choice("LOG_FORMAT", def, "json or text.", "json", "text")
+	c.LogFormat = r.choice("LOG_FORMAT", def, "json or text; `dev` writes text unless told.", "json", "text")
 }
 
 func (r *reader) limits(c *Config) {
@@ -294,16 +338,4 @@ func (r *reader) limits(c *Config) {
 	l.DrainTimeout = r.duration("DRAIN_TIMEOUT", "10s", 0, 10*time.Minute, "Over how long sockets are closed when the server stops.")
 	l.Depth = r.number("MAX_DEPTH", 20, 3, 100, "Fields within fields in one operation.")
 	l.Aliases = r.number("MAX_ALIASES", 30, 1, 10000, "Root fields in one operation.")
-}
-
-// String hides every secret: a config may be logged.
-func (c Config) String() string {
-	set := func(s string) string {
-		if s == "" {
-			return "unset"
-		}
-		return "set"
-	}
-	return fmt.Sprintf("host=%q port=%d admin=%q database=%s jwt=%s admin_secret=%s webhook_secret=%s origins=%v",
-		c.Host, c.Port, c.AdminAddr, set(c.DatabaseURL), set(c.JWTSecret), set(c.AdminSecret), set(c.WebhookSecret), c.AllowedOrigins)
 }

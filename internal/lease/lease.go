@@ -103,15 +103,14 @@ func (l *Lease) InTouch() time.Duration {
 // Acquire takes the lease before anything is served.
 func (l *Lease) Acquire(ctx context.Context) error { return l.renew(ctx) }
 
-// Run renews the lease and sweeps until ctx ends. The row is then left to run
-// out after grace, as long as a closed socket counts, for another node to bury.
-func (l *Lease) Run(ctx context.Context, grace time.Duration) error {
+// Run renews the lease and sweeps until ctx ends.
+func (l *Lease) Run(ctx context.Context) {
 	t := time.NewTicker(Every)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return l.leave(context.WithoutCancel(ctx), grace)
+			return
 		case <-t.C:
 		case epoch := <-l.lost:
 			l.forget(epoch)
@@ -258,8 +257,9 @@ select id, lease_until - $1::interval from realtime.nodes
 	return nil
 }
 
-// leave lets the lease run out when this node's closed sockets stop counting.
-func (l *Lease) leave(ctx context.Context, grace time.Duration) error {
+// Leave is the last word, after everything is written: the lease runs out when
+// this node's closed sockets stop counting, for another node to bury them.
+func (l *Lease) Leave(ctx context.Context, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*Every)
 	defer cancel()
 	id, epoch, ok := l.Identity()

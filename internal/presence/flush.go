@@ -35,7 +35,10 @@ func (s *Sessions) run(ctx context.Context) error {
 			defer cancel()
 			return s.flush(last)
 		case <-control.C:
-			s.readControl(ctx)
+			s.control(ctx)
+			continue
+		case <-s.asked:
+			s.control(ctx)
 			continue
 		case <-s.wake:
 		}
@@ -217,36 +220,36 @@ func (s *Sessions) write(ctx context.Context, b *batch) error {
 const readControls = `
 select id, signed_out, token_expires_at, parked_at, last_active_at
   from realtime.sessions
- where node_id = $1 and ($2::uuid is null or id = $2)
-   and ($2 is not null or signed_out or token_expires_at is not null or parked_at is not null)`
+ where node_id = $1 and (signed_out or token_expires_at is not null or parked_at is not null or touched)`
 
-// Asked is the doorbell's word that another node changed a session of ours.
-func (s *Sessions) Asked(ctx context.Context, id uuid.UUID) {
+// Asked is the doorbell's word that another node changed a session. It does not block.
+func (s *Sessions) Asked(id uuid.UUID) {
 	s.mu.Lock()
 	_, ours := s.all[id]
 	s.mu.Unlock()
 	if ours {
-		s.control(ctx, &id)
+		select {
+		case s.asked <- struct{}{}:
+		default:
+		}
 	}
 }
 
-func (s *Sessions) readControl(ctx context.Context) {
+// control reads what other nodes ask of sessions here.
+func (s *Sessions) control(ctx context.Context) {
 	s.mu.Lock()
 	n := len(s.all)
 	s.mu.Unlock()
-	if n > 0 {
-		s.control(ctx, nil)
+	if n == 0 {
+		return
 	}
-}
-
-func (s *Sessions) control(ctx context.Context, only *uuid.UUID) {
 	node, _, ok := s.node.Identity()
 	if !ok {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
-	rows, err := s.w.pool.Query(ctx, readControls, node, only)
+	rows, err := s.w.pool.Query(ctx, readControls, node)
 	if err != nil {
 		return // read again at the next tick
 	}

@@ -198,7 +198,7 @@ on conflict (id) do update
        last_active_at = greatest(s.last_active_at, excluded.last_active_at), idle_at = excluded.idle_at, lapses_at = excluded.lapses_at
  where s.user_id = excluded.user_id and s.tenant = excluded.tenant`
 	if s.Node != nil { // a socket's: only the activity is anybody else's to tell
-		_, err := tx.Exec(ctx, `update realtime.sessions set last_active_at = greatest(last_active_at, $2), idle = $3 where id = $1`,
+		_, err := tx.Exec(ctx, `update realtime.sessions set last_active_at = greatest(last_active_at, $2), idle = $3, touched = true where id = $1`,
 			s.ID, s.LastActiveAt, s.Idle)
 		if err != nil {
 			return fmt.Errorf("writing a session: %w", err)

@@ -36,7 +36,7 @@ func (r *rig) Ring(topics ...string) {
 	for _, n := range nodes {
 		for _, topic := range topics {
 			if id, ok := cutSession(topic); ok {
-				go n.Sessions.Asked(context.Background(), id)
+				n.Sessions.Asked(id)
 				continue
 			}
 			n.Watch.Notify(topic)
@@ -57,7 +57,6 @@ type node struct {
 	*Service
 	lease *lease.Lease
 	stop  context.CancelFunc // as a drain does: what is to be said is said
-	kill  context.CancelFunc // as kill -9 does
 	done  chan struct{}
 }
 
@@ -100,8 +99,12 @@ func (r *rig) node(rules Rules) *node {
 	n.stop = cancel
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = svc.Run(ctx) })
-	wg.Go(func() { _ = n.lease.Run(ctx, rules.Grace) })
-	go func() { wg.Wait(); close(n.done) }()
+	wg.Go(func() { n.lease.Run(ctx) })
+	go func() {
+		wg.Wait()
+		_ = n.lease.Leave(context.Background(), rules.Grace)
+		close(n.done)
+	}()
 	r.mu.Lock()
 	r.all = append(r.all, n)
 	r.mu.Unlock()

@@ -53,6 +53,7 @@ type Sessions struct {
 	node  Node
 	alarm *clock.Alarm[uuid.UUID]
 	wake  chan struct{}
+	asked chan struct{} // another node asks something of a session here
 
 	mu      sync.Mutex
 	all     map[uuid.UUID]*own // guarded by mu
@@ -66,7 +67,7 @@ type waiter struct {
 }
 
 func newSessions(w *world, n Node) *Sessions {
-	s := &Sessions{w: w, node: n, wake: make(chan struct{}, 1), all: map[uuid.UUID]*own{}, dirty: map[uuid.UUID]struct{}{}}
+	s := &Sessions{w: w, node: n, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), all: map[uuid.UUID]*own{}, dirty: map[uuid.UUID]struct{}{}}
 	s.alarm = clock.NewAlarm(w.clock, s.due)
 	return s
 }

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nself-org/nchat-realtime/internal/app"
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/devpg"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+func devCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "dev",
+		Short: "Serve on this machine: its own Postgres, a demo world, a playground",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(os.Getenv, config.Dev)
+			if err != nil {
+				return err
+			}
+			j, err := jwtOf(c)
+			if err != nil {
+				return err
+			}
+			if c.JWTSecret == "" && c.Host == "" {
+				c.Host = "127.0.0.1" // the key is known to everybody
+			}
+			if c.JWTSecret == "" && !loopback(c.Host) {
+				return errors.New("HOST must be a loopback address while the published development key is used: set HASURA_GRAPHQL_JWT_SECRET to serve others")
+			}
+			return dev(cmd.Context(), c, j, cmd.OutOrStdout())
+		},
+	}
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func dev(ctx context.Context, c config.Config, j auth.JWTConfig, out io.Writer) error {
+	log := newLog(c)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	endWithMake(cancel)
+	started := time.Now()
+	where := "your DATABASE_URL"
+	if c.DatabaseURL == "" {
+		pg, err := startPostgres(ctx, c.DataDir, log, out)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			stop, done := context.WithTimeout(context.Background(), 20*time.Second)
+			defer done()
+			if err := pg.Stop(stop); err != nil {
+				log.Warn("Postgres not stopped", "error", err)
+			}
+		}()
+		c.DatabaseURL, where = pg.URL(), pg.Dir()
+		if c.ListenDatabaseURL == "" {
+			c.ListenDatabaseURL = c.DatabaseURL
+		}
+	}
+	if err := prepare(ctx, c, log); err != nil {
+		return err
+	}
+	return app.Run(ctx, app.Options{Config: c, JWT: j, Dev: true, Log: log, Ready: func(a app.Addresses) {
+		if err := banner(out, a, j, where, time.Since(started)); err != nil {
+			log.Warn("could not print how to begin", "error", err)
+		}
+	}})
+}
+
+func startPostgres(ctx context.Context, dir string, log *slog.Logger, out io.Writer) (*devpg.Cluster, error) {
+	abs, err := filepath.Abs(filepath.Join(dir, "postgres"))
+	if err != nil {
+		return nil, fmt.Errorf("finding DATA_DIR: %w", err)
+	}
+	pg, err := devpg.Start(ctx, devpg.Options{Dir: abs, Install: true, Log: log})
+	if errors.Is(err, devpg.ErrRunning) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("starting Postgres: %w", err)
+	}
+	return pg, nil
+}
+
+func prepare(ctx context.Context, c config.Config, log *slog.Logger) error {
+	if err := postgres.Migrate(ctx, c.DatabaseURL, log); err != nil {
+		return err
+	}
+	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: 1})
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	_, err = demo.Load(ctx, pool)
+	return err
+}
+
+// banner prints where things are and one thing to try.
+func banner(out io.Writer, a app.Addresses, j auth.JWTConfig, data string, took time.Duration) error {
+	base := "http://" + a.Public
+	tokens := ""
+	for _, name := range []string{"alice", "bob", "carol"} {
+		id, _ := demo.Find(name)
+		t, err := auth.Mint(j, auth.Claims{User: id, Role: "user", TTL: 24 * time.Hour})
+		if err != nil {
+			t = "(" + err.Error() + ")"
+		}
+		tokens += fmt.Sprintf("  %-6s %s\n", name, t)
+	}
+	_, err := fmt.Fprintf(out, `
+nchat-realtime is ready after %.1f s.
+
+  playground  %s/playground
+  GraphQL     %s/graphql   (HTTP, WebSocket, server-sent events)
+  health      %s/readyz
+  metrics     http://%s/metrics
+  data        %s
+
+Tokens, good for a day (more: bin/nchat-realtime token --user dave):
+%s
+Try: open the playground with alice's token and press Run; then, as bob,
+
+  curl -s %s/graphql -H "Authorization: Bearer $(bin/nchat-realtime token --user bob)" \
+    -H 'content-type: application/json' \
+    -d '{"query":"mutation { setPresence(status: busy) { status } }"}'
+
+Ctrl-C stops everything.
+`, took.Seconds(), base, base, base, a.Admin, data, tokens, base)
+	if err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nself-org/nchat-realtime/internal/app"
+	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+func serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Serve, with everything taken from the environment",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(os.Getenv, config.Serve)
+			if err != nil {
+				return err
+			}
+			j, err := jwtOf(c)
+			if err != nil {
+				return err
+			}
+			if j.IsDevKey() {
+				return errors.New("HASURA_GRAPHQL_JWT_SECRET is the published development key, with which anybody can be anybody: set your own")
+			}
+			log := newLog(c)
+			for _, s := range j.StricterThanHasura() {
+				log.Info("stricter than Hasura", "rule", s)
+			}
+			return app.Run(cmd.Context(), app.Options{Config: c, JWT: j, Log: log, Ready: func(a app.Addresses) {
+				log.Info("serving", "public", a.Public, "admin", a.Admin, "version", version)
+			}})
+		},
+	}
+}
+
+func migrateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the database up to date and join nchat's tables",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(os.Getenv, config.Dev)
+			if err != nil {
+				return err
+			}
+			if c.DatabaseURL == "" {
+				return errors.New("DATABASE_URL must be set")
+			}
+			if err := postgres.Migrate(cmd.Context(), c.DatabaseURL, newLog(c)); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "the database is up to date")
+			return err
+		},
+	}
+}

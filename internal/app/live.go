@@ -1,0 +1,161 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/graph/model"
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/wsock"
+)
+
+const closeForbidden = 4403
+
+// live is who is behind each socket of this node, now: a refreshed token
+// changes it without the socket noticing.
+type live struct {
+	revoked chan struct{} // revocations are to be read again
+
+	mu  sync.Mutex
+	all map[uuid.UUID]*behind // guarded by mu
+}
+
+type behind struct {
+	conn *wsock.Conn
+	id   atomic.Pointer[auth.Identity]
+}
+
+func newLive() *live { return &live{revoked: make(chan struct{}, 1), all: map[uuid.UUID]*behind{}} }
+
+func (l *live) poke() {
+	select {
+	case l.revoked <- struct{}{}:
+	default:
+	}
+}
+
+func (l *live) add(c *wsock.Conn, id auth.Identity) {
+	b := &behind{conn: c}
+	b.id.Store(&id)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all[c.ID()] = b
+}
+
+func (l *live) remove(id uuid.UUID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.all, id)
+}
+
+func (l *live) get(id uuid.UUID) (*behind, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, ok := l.all[id]
+	return b, ok
+}
+
+// refuse closes every socket that runs on a revoked token.
+func (l *live) refuse(r *auth.Revocations) {
+	l.mu.Lock()
+	all := make([]*behind, 0, len(l.all))
+	for _, b := range l.all {
+		all = append(all, b)
+	}
+	l.mu.Unlock()
+	for _, b := range all {
+		if r.Refused(*b.id.Load()) {
+			b.conn.Close(closeForbidden, "Token revoked")
+		}
+	}
+}
+
+// session is a socket as presence sees it.
+type session struct{ c *wsock.Conn }
+
+func (s session) Extend(expires time.Time)       { s.c.Extend(expires) }
+func (s session) SignOut()                       { s.c.Close(closeForbidden, "Signed out") }
+func (s session) LastSeen() time.Time            { return s.c.LastSeen() }
+func (s session) Latency() (time.Duration, bool) { return s.c.Latency() }
+
+// socketDeadline is until when a socket may run on an identity: a token that
+// never expires holds one for an hour; secrets hold one for good.
+func socketDeadline(id auth.Identity, now time.Time) time.Time {
+	if id.ExpiresAt.IsZero() && id.Via == auth.ViaJWT {
+		return now.Add(auth.MaxSocketAge)
+	}
+	return id.ExpiresAt
+}
+
+// access is graph.Access.
+type access struct{ s *server }
+
+func (a access) Refresh(ctx context.Context, token string, at uuid.UUID) (model.SessionInfo, error) {
+	old := auth.From(ctx)
+	if old.UserID == uuid.Nil {
+		return model.SessionInfo{}, fault.Access()
+	}
+	conn, overSocket := wsock.FromContext(ctx)
+	if at == uuid.Nil {
+		if !overSocket {
+			return model.SessionInfo{}, fault.Field("sessionId", "sessionId names the socket where the request did not come over one")
+		}
+		at = conn.ID()
+	}
+	id, err := a.s.authn.Token(ctx, token, old.Role)
+	if err != nil {
+		return model.SessionInfo{}, err
+	}
+	if id.UserID != old.UserID || id.Tenant != old.Tenant {
+		return model.SessionInfo{}, fault.Access()
+	}
+	expires := socketDeadline(id, time.Now())
+	if err := a.extend(ctx, at, id, expires); err != nil {
+		return model.SessionInfo{}, err
+	}
+	return model.SessionInfo{ID: at.String(), SessionID: at, UserID: id.UserID, Role: id.Role, ExpiresAt: &expires}, nil
+}
+
+// extend puts a socket on a new identity: here, or by way of the database
+// where another node holds it.
+func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, expires time.Time) error {
+	if b, ok := a.s.live.get(at); ok {
+		if old := b.id.Load(); old.UserID != id.UserID || old.Tenant != id.Tenant {
+			return fault.Access()
+		}
+		b.id.Store(&id)
+		b.conn.Extend(expires)
+		return nil
+	}
+	v := presence.Viewer{Key: presence.Key{Tenant: id.Tenant, User: id.UserID}}
+	if found, err := a.s.presence.Edit.Extend(ctx, v, at, expires); err != nil || !found {
+		if err == nil {
+			err = fault.Access()
+		}
+		return err
+	}
+	return nil
+}
+
+func (a access) Revoke(ctx context.Context, user uuid.UUID, token *string) (int, error) {
+	id := auth.From(ctx)
+	if !id.Admin {
+		return 0, fault.Access()
+	}
+	n, err := a.s.presence.Read.CountLive(ctx, presence.Key{Tenant: id.Tenant, User: user}, token)
+	if err != nil {
+		return 0, err
+	}
+	if err := a.s.store.Revoke(ctx, id.Tenant, user, token); err != nil {
+		return 0, err
+	}
+	a.s.reload(ctx)
+	a.s.bus.Ring("revoked")
+	return n, nil
+}

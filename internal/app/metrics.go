@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/nself-org/nchat-realtime/internal/bus"
+	"github.com/nself-org/nchat-realtime/internal/wsock"
+)
+
+// metrics counts what an operator wants to know. No label names a user, and
+// none counts who is online: that too is a user's own.
+type metrics struct {
+	registry    *prometheus.Registry
+	connections prometheus.Gauge
+	opened      *prometheus.CounterVec
+	closed      *prometheus.CounterVec
+	messages    prometheus.Counter
+	written     prometheus.Counter
+	operations  *prometheus.CounterVec
+	updates     prometheus.Counter
+	rung        prometheus.Counter
+	latency     prometheus.Histogram
+	stale       prometheus.Gauge
+	congested   prometheus.Gauge
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry:    prometheus.NewRegistry(),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_connections", Help: "Sockets open now."}),
+		opened:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_connections_total", Help: "Sockets opened, by subprotocol."}, []string{"subprotocol"}),
+		closed:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_disconnections_total", Help: "Sockets closed, by code."}, []string{"code"}),
+		messages:    prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_messages_total", Help: "Frames written to sockets."}),
+		written:     prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_written_bytes_total", Help: "Bytes written to sockets."}),
+		operations:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_operations_total", Help: "Operations started, by kind."}, []string{"kind"}),
+		updates:     prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_presence_updates_total", Help: "Doorbells heard."}),
+		rung:        prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_total", Help: "Topics rung."}),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "realtime_latency_ms", Help: "A doorbell's way through Postgres and back, in milliseconds.",
+			Buckets: prometheus.ExponentialBuckets(0.5, 2, 14)}),
+		stale:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_stale", Help: "1 while doorbells do not arrive."}),
+		congested: prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_congested", Help: "1 while the server's notification queue is half full."}),
+	}
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.updates, m.rung, m.latency, m.stale, m.congested)
+	m.stale.Set(1)
+	return m
+}
+
+func (m *metrics) sockets() wsock.Observer {
+	return wsock.Observer{
+		Opened: func(subprotocol string) {
+			if subprotocol == "" {
+				subprotocol = "none"
+			}
+			m.connections.Inc()
+			m.opened.WithLabelValues(subprotocol).Inc()
+		},
+		Closed:  func(code int) { m.connections.Dec(); m.closed.WithLabelValues(codeLabel(code)).Inc() },
+		Written: func(bytes int) { m.messages.Inc(); m.written.Add(float64(bytes)) },
+	}
+}
+
+// codeLabel keeps a peer from making as many series as there are numbers.
+func codeLabel(code int) string {
+	if code >= 1000 && code <= 1014 || code >= 4400 && code <= 4499 {
+		return strconv.Itoa(code)
+	}
+	return "other"
+}
+
+func (m *metrics) bus() bus.Observer {
+	gauge := func(g prometheus.Gauge) func(bool) {
+		return func(on bool) {
+			if on {
+				g.Set(1)
+			} else {
+				g.Set(0)
+			}
+		}
+	}
+	return bus.Observer{
+		Sent:  func(n int) { m.rung.Add(float64(n)) },
+		Heard: func(n int) { m.updates.Add(float64(n)) },
+		Lag:   func(d time.Duration) { m.latency.Observe(float64(d) / float64(time.Millisecond)) },
+		Stale: gauge(m.stale), Full: gauge(m.congested),
+	}
+}
+
+func (m *metrics) operation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
+	m.operations.WithLabelValues(string(graphql.GetOperationContext(ctx).Operation.Operation)).Inc()
+	return next(ctx)
+}
