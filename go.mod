@@ -51,3 +51,5 @@ require (
 )
 
 tool github.com/99designs/gqlgen
+
+ignore ./internal/e2e/clients/node_modules

@@ -136,11 +136,13 @@ nchat-realtime is ready after %.1f s.
 
 Tokens, good for a day (more: bin/nchat-realtime token --user dave):
 %s
-Try: open the playground with alice's token and press Run; then, as bob,
+Try: open the playground, paste bob's token and press Run: Bob watches Alice. Then let Alice speak up:
 
-  curl -s %s/graphql -H "Authorization: Bearer $(bin/nchat-realtime token --user bob)" \
+  curl -s %s/graphql -H "Authorization: Bearer $(bin/nchat-realtime token --user alice)" \
     -H 'content-type: application/json' \
-    -d '{"query":"mutation { setPresence(status: busy) { status } }"}'
+    -d '{"query":"mutation { setCustomStatus(input: {text: \"Lunch\"}) { status customStatus { text } } }"}'
+
+A second playground with alice's token brings her online.
 
 Ctrl-C stops everything.
 `, took.Seconds(), base, base, base, a.Admin, data, tokens, base)

@@ -82,7 +82,8 @@ type world struct {
 	out outage // guarded by mu
 }
 
-func (w *world) now() time.Time { return w.clock.Now() }
+// now is the database's time, as exact as the database keeps it.
+func (w *world) now() time.Time { return w.clock.Now().Truncate(time.Microsecond) }
 
 func (w *world) outage() outage {
 	w.mu.Lock()

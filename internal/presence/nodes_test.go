@@ -1,0 +1,274 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+func TestASessionIsSteeredFromAnotherNode(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	one, two := r.node(quick), r.node(quick)
+	s := newSocket()
+	alice := r.connectAs(one, demo.Alice, s, true)
+	ctx := t.Context()
+
+	at := time.Now().Add(time.Hour).Truncate(time.Microsecond)
+	if ok, err := two.Edit.Extend(ctx, viewer(demo.Alice), alice.Session, at); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if got := next(t, s.extended); !got.Equal(at) {
+		t.Fatalf("extended to %v, want %v", got, at)
+	}
+	if ok, err := two.Edit.Extend(ctx, viewer(demo.Bob), alice.Session, at); ok || err != nil {
+		t.Fatal("bob extends alice's socket:", ok, err)
+	}
+
+	// Offline by hand over HTTP, on a node that has no socket of hers.
+	bob := r.watch(two, viewer(demo.Bob), demo.Alice)
+	until(t, bob, func(v View) bool { return v.Status == Online })
+	if _, err := two.Edit.SetStatus(ctx, viewer(demo.Alice), Offline, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, bob, func(v View) bool { return v.Status == Offline && v.LastSeenAt != nil })
+	if _, err := one.Edit.Heartbeat(ctx, alice, nil, Activity{Active: false}); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.see(two, viewer(demo.Bob), demo.Alice); got.Status != Offline {
+		t.Fatalf("counted again without activity: %+v", got)
+	}
+	eventually(t, "activity counts her again", func() bool {
+		_, err := one.Edit.Heartbeat(ctx, alice, nil, Activity{Active: true})
+		return err == nil && r.see(two, viewer(demo.Bob), demo.Alice).Status == Online
+	})
+
+	if ok, err := two.Edit.SignOut(ctx, viewer(demo.Bob), alice.Session); ok || err != nil {
+		t.Fatal("bob signs alice out:", ok, err)
+	}
+	if ok, err := two.Edit.SignOut(ctx, viewer(demo.Alice), alice.Session); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	next(t, s.out)
+}
+
+func TestHTTPOnlySessions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rules := quick
+	rules.HTTPLapse = 2 * time.Second
+	n := r.node(rules)
+	ctx, alice := t.Context(), viewer(demo.Alice)
+	bob := r.watch(n, viewer(demo.Bob), demo.Alice)
+	first, err := n.Edit.Heartbeat(ctx, alice, nil, Activity{Active: true, Device: ptr(DeviceDesktop), Name: ptr("cli")})
+	if err != nil || !first.Current || first.Device != DeviceDesktop {
+		t.Fatal(first, err)
+	}
+	until(t, bob, func(v View) bool { return v.Status == Online })
+	again, err := n.Edit.Heartbeat(ctx, alice, &first.SessionID, Activity{Active: true})
+	if err != nil || again.SessionID != first.SessionID || !again.ConnectedAt.Equal(first.ConnectedAt) || *again.Name != "cli" {
+		t.Fatal(again, err)
+	}
+	if _, err := n.Edit.Heartbeat(ctx, viewer(demo.Bob), &first.SessionID, Activity{}); err == nil {
+		t.Fatal("bob beats for alice")
+	}
+	v := until(t, bob, func(v View) bool { return v.Status == Offline })
+	if v.LastSeenAt == nil {
+		t.Fatalf("lapsed and never seen: %+v", v)
+	}
+	eventually(t, "the lapsed session goes", func() bool {
+		var rows int
+		err := r.pool.QueryRow(ctx, `select count(*) from realtime.sessions`).Scan(&rows)
+		return err == nil && rows == 0
+	})
+}
+
+func TestTooManyHTTPOnlySessions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	for range MaxHTTPSessions {
+		if _, err := n.Edit.Heartbeat(t.Context(), viewer(demo.Alice), nil, Activity{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := n.Edit.Heartbeat(t.Context(), viewer(demo.Alice), nil, Activity{})
+	if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != fault.RateLimited || !f.Retryable {
+		t.Fatal(err)
+	}
+	if _, err := n.Edit.Heartbeat(t.Context(), viewer(demo.Bob), nil, Activity{}); err != nil {
+		t.Fatal("bob pays for alice:", err)
+	}
+}
+
+func TestAHeartbeatThatChangesNothingWritesNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	alice := r.connect(n, demo.Alice)
+	stamp := func() (s string) {
+		err := r.pool.QueryRow(t.Context(), `
+select (select string_agg(xmin::text || ctid::text, ',') from realtime.sessions) || '/' || (select string_agg(xmin::text || ctid::text, ',') from realtime.presence)`).Scan(&s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	before := stamp()
+	for range 20 {
+		if _, err := n.Edit.Heartbeat(t.Context(), alice, nil, Activity{Active: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Whatever those would have written would be written before this is.
+	r.connect(n, demo.Bob)
+	r.exec(`delete from realtime.sessions where user_id = $1`, demo.Bob)
+	r.exec(`delete from realtime.presence where user_id = $1`, demo.Bob)
+	if after := stamp(); after != before {
+		t.Fatalf("written: %s, before %s", after, before)
+	}
+}
+
+func TestSessionsSurviveWhatTheDatabaseForgets(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	one, two := r.node(quick), r.node(quick)
+	alice := r.connect(one, demo.Alice)
+	bob := r.watch(two, viewer(demo.Bob), demo.Alice)
+	until(t, bob, func(v View) bool { return v.Status == Online })
+	// As recovery from a crash leaves it: unlogged tables empty.
+	r.exec(`truncate realtime.sessions, realtime.boot`)
+	if got := r.see(two, viewer(demo.Bob), demo.Alice); got.Status != Online {
+		t.Fatalf("absent because the database forgot: %+v", got)
+	}
+	eventually(t, "asserted again", func() bool {
+		list, err := one.Read.Sessions(t.Context(), alice)
+		return err == nil && len(list) == 1 && list[0].SessionID == alice.Session
+	})
+	// A node thought dead, which is not: it takes another epoch.
+	r.exec(`delete from realtime.nodes`)
+	eventually(t, "asserted under a new epoch", func() bool {
+		list, err := one.Read.Sessions(t.Context(), alice)
+		return err == nil && len(list) == 1
+	})
+	if _, err := one.Edit.SetStatus(t.Context(), alice, Busy, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, bob, func(v View) bool { return v.Status == Busy })
+}
+
+func TestOrphansOfACrashGoOfflineWhenNobodyClaimsThem(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	bob := r.watch(n, viewer(demo.Bob), demo.Alice, demo.Carol)
+	r.connect(n, demo.Carol)
+	r.exec(`insert into realtime.presence (tenant, user_id, active) values ('primary', $1, true)`, demo.Alice)
+	n.Watch.Notify(presenceTopic(Key{primary, demo.Alice}))
+	until(t, bob, func(v View) bool { return v.UserID == demo.Alice && v.Status == Online }) // her node may yet come back
+	r.exec(`update realtime.boot set since = since - interval '1 minute'`)
+	v := until(t, bob, func(v View) bool { return v.UserID == demo.Alice && v.Status == Offline })
+	if v.LastSeenAt == nil {
+		t.Fatalf("%+v", v)
+	}
+	if got := r.see(n, viewer(demo.Bob), demo.Carol); got.Status != Online {
+		t.Fatalf("carol: %+v", got)
+	}
+}
+
+func TestSocketsThatMustNotCount(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	silent := r.connectAs(n, demo.Alice, newSocket(), false)
+	if got := r.see(n, viewer(demo.Bob), demo.Alice); !got.equal(neverSeen(demo.Alice)) {
+		t.Fatalf("%+v", got)
+	}
+	if list, err := n.Read.Sessions(t.Context(), silent); err != nil || len(list) != 1 || !list[0].Current {
+		t.Fatal(list, err)
+	}
+}
+
+func TestMyPresenceOnAllDevices(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	one, two := r.node(quick), r.node(quick)
+	phone := r.connect(one, demo.Alice)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	mine, err := one.Watch.Mine(ctx, phone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, mine, func(m Mine) bool {
+		return len(m.Sessions) == 1 && m.Sessions[0].Current && *m.Sessions[0].LatencyMs == 42 && m.Sessions[0].ConnectionQuality() == Excellent
+	})
+	laptop := r.connect(two, demo.Alice)
+	until(t, mine, func(m Mine) bool { return len(m.Sessions) == 2 })
+	until2 := time.Now().Add(time.Hour)
+	if _, err := two.Edit.SetStatus(ctx, laptop, Busy, &until2); err != nil {
+		t.Fatal(err)
+	}
+	until(t, mine, func(m Mine) bool {
+		return m.Status == Busy && m.ManualStatus != nil && m.ManualUntil != nil && m.ShownStatus == Busy
+	})
+	two.Sessions.End(laptop.Session)
+	until(t, mine, func(m Mine) bool { return len(m.Sessions) == 1 && m.Status == Busy })
+}
+
+func TestTenantsNeverMeet(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	other := uuid.New()
+	r.exec(`insert into public.nchat_users (id, source_account_id, email, display_name) values ($1, 'acme', 'x@acme.example', 'X')`, other)
+	r.connect(n, demo.Alice)
+	acme := Viewer{Key: Key{"acme", other}}
+	if got := r.see(n, acme, demo.Alice); !got.equal(neverSeen(demo.Alice)) {
+		t.Fatalf("%+v", got)
+	}
+	if _, ok, err := n.Read.Channel(t.Context(), acme, demo.General, nil, nil, nil); ok || err != nil {
+		t.Fatal("a public channel of another tenant is open", err)
+	}
+	// The same user id, claimed in another tenant, is somebody else.
+	if got := r.see(n, Viewer{Key: Key{"acme", demo.Bob}}, demo.Alice); !got.equal(neverSeen(demo.Alice)) {
+		t.Fatalf("%+v", got)
+	}
+	if err := n.Edit.Block(t.Context(), Viewer{Key: Key{"acme", demo.Alice}}, demo.Bob); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.see(n, viewer(demo.Bob), demo.Alice); got.Status != Online {
+		t.Fatalf("a block made in another tenant counts here: %+v", got)
+	}
+}
+
+func TestReciprocity(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rules := quick
+	rules.Reciprocity = true
+	n := r.node(rules)
+	r.connect(n, demo.Alice)
+	bob := r.watch(n, viewer(demo.Bob), demo.Alice)
+	until(t, bob, func(v View) bool { return v.Status == Online })
+	if _, err := n.Edit.UpdateSettings(t.Context(), viewer(demo.Bob), Change{ShowOnlineStatus: ptr(false)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, bob, func(v View) bool { return v.Status == Offline })
+	if _, err := n.Edit.UpdateSettings(t.Context(), viewer(demo.Bob), Change{ShowOnlineStatus: ptr(true)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.see(n, viewer(demo.Bob), demo.Alice); got.Status != Offline {
+		t.Fatalf("a glance shows: %+v", got)
+	}
+	r.exec(`update realtime.presence_settings set status_shared_since = status_shared_since - interval '25 hours'`)
+	if got := r.see(n, viewer(demo.Bob), demo.Alice); got.Status != Online {
+		t.Fatalf("a day later: %+v", got)
+	}
+}
