@@ -1,0 +1,234 @@
+package presence
+
+import (
+	"context"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/demo"
+)
+
+// proofs is every way in which a hidden user's presence could be found out, and
+// the test that fails when it can. A row without a test fails TestEveryLeakHasAProof.
+var proofs = []struct{ leak, test string }{
+	{"the disclosure tells of invisibility", "TestDisclosureNeverTellsOfInvisibility"},
+	{"hidden looks other than never seen", "TestUnknownHiddenBlockedAndNeverSeenAreByteIdentical"},
+	{"going invisible looks other than disconnecting: no event, or one too soon", "TestInvisibleIsAnOrdinaryDisconnection"},
+	{"the moment of going invisible is no disconnection's", "TestInvisibleLooksAsADisconnectionDoes"},
+	{"a stream that may show nothing says more than one of a user who does nothing", "TestAStreamThatMayShowNothingIsSilent"},
+	{"what a hidden user does reaches a viewer", "TestNothingHiddenIsSeen"},
+	{"heartbeats and what changes nothing make events or writes", "TestAHeartbeatThatChangesNothingWritesNothing"},
+	{"last seen moves while invisible", "TestInvisibleIsAnOrdinaryDisconnection"},
+	{"last seen is exact, or the device is shown", "TestOthersNeverSeeDeviceOrSeconds"},
+	{"a custom status vanishes or changes with invisibility", "TestInvisibleIsAnOrdinaryDisconnection"},
+	{"a frozen custom status outlives its expiry", "TestFrozenLineStillRunsOut"},
+	{"settings are one-sided where they must be mutual, or peeked around", "TestReciprocityCannotBePeekedAround"},
+	{"mutual settings do not act on live streams", "TestReciprocity"},
+	{"counts count the hidden", "TestListsAndCountsAreTheViewersOwn"},
+	{"filters, order, pages or cursors know the hidden status", "TestListsAndCountsAreTheViewersOwn"},
+	{"a cursor holds more than its holder saw", "TestACursorHoldsWhatItsHolderSaw"},
+	{"doorbells carry status or text", "TestDoorbellsCarryIdsOnly"},
+	{"denied, unknown and another tenant's answer differently", "TestDeniedUnknownAndForeignAnswerAlike"},
+	{"an unknown id is told apart by how it is read", "TestUnknownIdsCostTheSameStatements"},
+	{"a viewer makes itself a contact", "TestBlocksAndContactsTakeEffectAtOnceOnLiveStreams"},
+	{"a block shows, or takes effect late", "TestBlocksAndContactsTakeEffectAtOnceOnLiveStreams"},
+	{"visibility is not what its owner chose", "TestWhoSeesWhatByEachVisibility"},
+	{"a combination of settings nobody thought of", "TestDecisionTable"},
+	{"tenants meet", "TestTenantsNeverMeet"},
+	{"offline is stamped when it was found out, not when it happened", "TestADeadNodesUsersGoOfflineAndNobodyElse"},
+	{"an outage shows only those who are visible", "TestSessionsSurviveWhatTheDatabaseForgets"},
+	{"membership of a channel one may not read", "TestAWindowOnAChannel"},
+	{"two devices at odds show more than either chose", "TestStricterWins"},
+	{"a caller without a user sees somebody", "TestWhoSeesWhatByEachVisibility"},
+	{"errors or missing input show instead of hide", "TestOnDoubtNothingIsShown"},
+}
+
+func TestEveryLeakHasAProof(t *testing.T) {
+	t.Parallel()
+	have := map[string]bool{}
+	set := token.NewFileSet()
+	pkgs, err := parser.ParseDir(set, ".", func(f fs.FileInfo) bool { return strings.HasSuffix(f.Name(), "_test.go") }, 0) //nolint:staticcheck // names only
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pkgs {
+		for _, f := range p.Files {
+			for _, o := range f.Scope.Objects {
+				have[o.Name] = true
+			}
+
+		}
+	}
+	for _, p := range proofs {
+		if !have[p.test] {
+			t.Errorf("%q has no proof: there is no %s", p.leak, p.test)
+		}
+	}
+}
+
+func TestAStreamThatMayShowNothingIsSilent(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	// Erin is blocked by alice; dave never connects. Erin watches both.
+	erin := r.watch(n, viewer(demo.Erin), demo.Alice, demo.Dave, demo.Frank)
+	seen := map[uuid.UUID]View{}
+	for range 3 {
+		v := next(t, erin)
+		seen[v.UserID] = v
+	}
+	if !seen[demo.Alice].equal(neverSeen(demo.Alice)) || !seen[demo.Dave].equal(neverSeen(demo.Dave)) {
+		t.Fatalf("%+v", seen)
+	}
+	alice := r.connect(n, demo.Alice)
+	if _, err := n.Edit.SetStatus(t.Context(), alice, Busy, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Edit.SetCustom(t.Context(), alice, Custom{Text: ptr("x")}); err != nil {
+		t.Fatal(err)
+	}
+	n.Sessions.End(alice.Session)
+	eventually(t, "alice is gone for those who may see her", func() bool { return r.see(n, viewer(demo.Bob), demo.Alice).Status == Offline })
+	// Whatever was to be told of alice would be told before this.
+	r.connect(n, demo.Frank)
+	if v := next(t, erin); v.UserID != demo.Frank {
+		t.Fatalf("told of %+v", v)
+	}
+}
+
+func TestACursorHoldsWhatItsHolderSaw(t *testing.T) {
+	t.Parallel()
+	for _, status := range []Status{Online, Away, Busy, Offline} {
+		v := View{UserID: demo.Alice, Status: status}
+		text := placeOf(v).String()
+		back, err := parsePlace(&text)
+		if err != nil || back != (place{status.rank(), demo.Alice}) {
+			t.Fatal(back, err)
+		}
+	}
+}
+
+func TestDoorbellsCarryIdsOnly(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	conn, err := r.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(t.Context(), `listen nchat_realtime`); err != nil {
+		t.Fatal(err)
+	}
+	// Ours ring through the bell of the rig, as topics; everybody else's through triggers.
+	const id = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
+	topic := regexp.MustCompile(`^(presence/` + id + `/primary|audience/` + id + `|members/` + id + `|revoked)$`)
+	r.exec(`insert into realtime.presence (tenant, user_id, custom_text, manual_status) values ('primary', $1, 'secret', 'busy')`, demo.Alice)
+	r.exec(`insert into realtime.presence_settings (tenant, user_id, invisible_mode) values ('primary', $1, true)`, demo.Alice)
+	r.exec(`insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`, demo.Alice, demo.Bob)
+	r.exec(`insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2)`, demo.Team, demo.Frank)
+	r.exec(`insert into realtime.revoked_users values ('primary', $1, now())`, demo.Frank)
+	r.exec(`select pg_notify('nchat_realtime', 'end')`)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	heard := 0
+	for {
+		note, err := conn.Conn().WaitForNotification(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if note.Payload == "end" {
+			break
+		}
+		heard++
+		if !topic.MatchString(note.Payload) {
+			t.Errorf("rung: %q", note.Payload)
+		}
+	}
+	if heard < 5 {
+		t.Fatalf("only %d doorbells", heard)
+	}
+	_ = n
+}
+
+func TestDeniedUnknownAndForeignAnswerAlike(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	answers := map[string]bool{}
+	for _, c := range []struct {
+		v       Viewer
+		channel uuid.UUID
+	}{{viewer(demo.Dave), demo.Team}, {viewer(demo.Dave), uuid.New()}, {Viewer{Key: Key{"other", demo.Bob}}, demo.Team}, {viewer(uuid.New()), demo.General}} {
+		_, err := n.Watch.Window(t.Context(), c.v, c.channel, nil, nil, func(error) {})
+		if err == nil {
+			t.Fatal("let in")
+		}
+		answers[err.Error()] = true
+	}
+	if len(answers) != 1 {
+		t.Fatalf("told apart: %v", answers)
+	}
+}
+
+// statements counts what is sent to Postgres.
+type statements struct{ list []string }
+
+func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
+	s.list = append(s.list, d.SQL)
+	return ctx
+}
+func (*statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func TestUnknownIdsCostTheSameStatements(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	cfg := r.pool.Config().ConnConfig.Copy()
+	tr := &statements{}
+	cfg.Tracer = tr
+	conn, err := pgx.ConnectConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	read := func(u uuid.UUID) string {
+		tr.list = nil
+		if _, err := loadRecords(t.Context(), conn, []Key{{primary, u}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := loadRelations(t.Context(), conn, Key{primary, demo.Bob}, []uuid.UUID{u}); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(tr.list, ";")
+	}
+	if read(demo.Alice) != read(uuid.New()) || read(demo.Alice) != read(demo.Erin) {
+		t.Fatal("other statements for another id")
+	}
+}
+
+func TestOnDoubtNothingIsShown(t *testing.T) {
+	t.Parallel()
+	// A record of which nothing could be read, a relation nobody looked up, a
+	// setting nobody knows: each alone hides.
+	for name, c := range map[string]struct {
+		rec *record
+		rel relation
+	}{
+		"no record":           {&record{key: Key{primary, demo.Alice}, active: true, sessions: target().sessions}, relation{viewer: true}},
+		"no relation":         {target(), relation{}},
+		"invisible, no since": {func() *record { r := target(); r.settings.InvisibleMode = true; r.lastSeen = nil; return r }(), relation{viewer: true}},
+		"unknown visibility":  {func() *record { r := target(); r.settings.Visibility = "friends"; return r }(), relation{viewer: true, contact: true}},
+	} {
+		if got, _ := project(c.rec, c.rel, rules, outage{}, noon); !got.equal(neverSeen(c.rec.key.User)) {
+			t.Errorf("%s: %s", name, show(got))
+		}
+	}
+}
