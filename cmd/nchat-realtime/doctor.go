@@ -16,6 +16,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/config"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/presence"
 )
 
 // check is one thing the doctor looks at.
@@ -115,18 +116,9 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 
 // seesRows looks for row level security that would blind this role.
 func seesRows(ctx context.Context, pool *pgxpool.Pool) (string, error) {
-	const q = `
-select coalesce(string_agg(c.relname, ', ' order by c.relname), '')
-  from pg_class c
- where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
-   and c.relname in ('nchat_users', 'nchat_channels', 'nchat_channel_members', 'nchat_messages', 'nchat_contacts', 'nchat_blocked_users')
-   and row_security_active(c.oid)`
-	var hidden string
-	if err := pool.QueryRow(ctx, q).Scan(&hidden); err != nil {
-		return "", fmt.Errorf("asking for row level security: %w", err)
+	hidden, err := presence.Blind(ctx, pool)
+	if err == nil && hidden != "" {
+		err = fmt.Errorf("row level security applies to this role on %s", hidden)
 	}
-	if hidden != "" {
-		return "", fmt.Errorf("row level security applies to this role on %s", hidden)
-	}
-	return "nchat's tables are readable whole", nil
+	return "nchat's tables are readable whole", err
 }

@@ -163,6 +163,13 @@ func (s *server) tryEnter(ctx context.Context) error {
 	if have < want {
 		return &unmigratedError{have, want}
 	}
+	hidden, err := presence.Blind(ctx, s.pool)
+	if err != nil {
+		return err
+	}
+	if hidden != "" {
+		s.log.ErrorContext(ctx, "row level security hides rows from this server's role, which therefore hides them from everybody: let the role own the tables or give it BYPASSRLS", "tables", hidden)
+	}
 	if err := s.store.Load(ctx, s.revoked); err != nil {
 		return err
 	}
