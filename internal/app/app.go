@@ -99,7 +99,7 @@ func build(ctx context.Context, o Options) (*server, error) {
 	s.bus = bus.New(bus.Options{Pool: pool, Listen: listen, Log: o.Log, Observer: s.metrics.bus()})
 	s.lease = lease.New(pool, s.clock, o.Log, s.leaseHooks())
 	s.presence = presence.New(presence.Options{Pool: pool, Clock: s.clock, Bell: s.bus, Node: s.lease, Log: o.Log,
-		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse,
+		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, StatusText: c.Limits.StatusLength,
 			Reciprocity: c.Reciprocity == "all"}})
 	for _, prefix := range presence.Topics {
 		s.bus.Handle(prefix, s.presence.Watch)

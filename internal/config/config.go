@@ -335,7 +335,11 @@ func (r *reader) limits(c *Config) {
 	l.WriteTimeout = r.duration("WRITE_TIMEOUT", "10s", time.Second, time.Minute, "A socket into which nothing could be written for this long is closed.")
 	l.InitTimeout = r.duration("INIT_TIMEOUT", "10s", time.Second, time.Minute, "How long a socket may take to send connection_init.")
 	l.PingInterval = r.duration("PING_INTERVAL", "25s", time.Second, 5*time.Minute, "How often a socket is pinged.")
-	l.DrainTimeout = r.duration("DRAIN_TIMEOUT", "10s", 0, 10*time.Minute, "Over how long sockets are closed when the server stops.")
+	drain := "10s"
+	if r.mode == Dev {
+		drain = "1s"
+	}
+	l.DrainTimeout = r.duration("DRAIN_TIMEOUT", drain, 0, 10*time.Minute, "Over how long sockets are closed when the server stops; 1s in `dev`.")
 	l.Depth = r.number("MAX_DEPTH", 20, 3, 100, "Fields within fields in one operation.")
 	l.Aliases = r.number("MAX_ALIASES", 30, 1, 10000, "Root fields in one operation.")
 }

@@ -132,7 +132,7 @@ func TestEveryWrongValueIsNamedAndNotRepeated(t *testing.T) {
 	t.Parallel()
 	for name, v := range variables {
 		for _, wrong := range v.wrong {
-			_, err := Load(env(name, wrong), Dev)
+			_, err := Load(env("HASURA_GRAPHQL_JWT_SECRET", "{}", name, wrong), Dev)
 			if err == nil {
 				t.Errorf("%s=%s was taken", name, wrong)
 				continue

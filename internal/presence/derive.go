@@ -12,6 +12,7 @@ type Rules struct {
 	HiddenAfter time.Duration // hidden and without activity for this long it is idle
 	Grace       time.Duration // a closed socket still counts for this long
 	HTTPLapse   time.Duration // an HTTP-only session ends this long after its last heartbeat
+	StatusText  int           // characters in a custom status; at most and by default MaxStatusText
 	Reciprocity bool          // a viewer sees of status and last seen only what it shares itself
 }
 

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -157,8 +158,8 @@ func (e *Editor) checkCustom(c Custom) (Custom, error) {
 		return c, err
 	}
 	if c.Text != nil {
-		if utf8.RuneCountInString(*c.Text) > MaxStatusText {
-			return c, fault.Field("input.text", "text has more than %d characters", MaxStatusText)
+		if most := cmp.Or(e.w.rules.StatusText, MaxStatusText); utf8.RuneCountInString(*c.Text) > most {
+			return c, fault.Field("input.text", "text has more than %d characters", most)
 		}
 		if !printable(*c.Text) {
 			return c, fault.Field("input.text", "text holds control characters")

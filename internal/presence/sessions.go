@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
 // Socket is the connection behind a session. Its methods must neither block nor
@@ -296,8 +297,10 @@ func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held
 	s.changeLocked(o)
 	wt := s.waitLocked()
 	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
 	if !s.await(ctx, wt) {
-		return true, ctx.Err()
+		return true, fault.Later(fault.Unexpected, time.Second, "not written yet: the database is out of reach")
 	}
 	return true, nil
 }
