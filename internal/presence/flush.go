@@ -163,12 +163,11 @@ func (s *Sessions) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
 	err := s.write(ctx, b)
-	s.settleBatch(b, err == nil)
-	if err != nil {
-		return err
+	if err == nil {
+		s.w.ring(b.touched.keys()...) // before anybody who waits hears of it: what they then watch is read anew
 	}
-	s.w.ring(b.touched.keys()...)
-	return nil
+	s.settleBatch(b, err == nil)
+	return err
 }
 
 // Activity and parking move only forward, so that what another node wrote

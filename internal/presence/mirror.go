@@ -46,7 +46,9 @@ type mirror struct {
 type entry struct {
 	rec    *record // nil until read
 	refs   int
-	loaded chan struct{} // closed with the first read
+	marks  int64         // how often it was marked
+	read   int64         // of those, how many the record is newer than
+	stored chan struct{} // closed and replaced with each read
 }
 
 func newMirror(w *world) *mirror {
@@ -61,11 +63,16 @@ func (m *mirror) mark(keys ...Key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, k := range keys {
-		if _, ok := m.entries[k]; ok {
-			m.dirty[k] = struct{}{}
-		}
+		m.markLocked(k)
 	}
 	m.pokeLocked()
+}
+
+func (m *mirror) markLocked(k Key) {
+	if e, ok := m.entries[k]; ok {
+		e.marks++
+		m.dirty[k] = struct{}{}
+	}
 }
 
 // markUser is mark for a user of any tenant.
@@ -73,9 +80,7 @@ func (m *mirror) markUser(u uuid.UUID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for t := range m.tenants {
-		if _, ok := m.entries[Key{t, u}]; ok {
-			m.dirty[Key{t, u}] = struct{}{}
-		}
+		m.markLocked(Key{t, u})
 	}
 	m.pokeLocked()
 }
@@ -84,7 +89,7 @@ func (m *mirror) markUser(u uuid.UUID) {
 func (m *mirror) markAll() {
 	m.mu.Lock()
 	for k := range m.entries {
-		m.dirty[k] = struct{}{}
+		m.markLocked(k)
 	}
 	m.pokeLocked()
 	m.mu.Unlock()
@@ -122,10 +127,10 @@ func (m *mirror) hold(keys []Key) {
 	for _, k := range keys {
 		e, ok := m.entries[k]
 		if !ok {
-			e = &entry{loaded: make(chan struct{})}
+			e = &entry{stored: make(chan struct{})}
 			m.entries[k] = e
 			m.tenants[k.Tenant]++
-			m.dirty[k] = struct{}{}
+			m.markLocked(k)
 		}
 		e.refs++
 	}
@@ -151,21 +156,41 @@ func (m *mirror) drop(keys []Key) {
 
 // get is a user's record as last read, waiting for the first read.
 func (m *mirror) get(ctx context.Context, k Key) (*record, error) {
-	m.mu.Lock()
-	e := m.entries[k]
-	rec := e.rec
-	m.mu.Unlock()
-	if rec != nil {
-		return rec, nil
+	return m.wait(ctx, k, func(e *entry) bool { return e.rec != nil })
+}
+
+// settled waits until everything marked so far has been read, so that a stream
+// does not begin with what its reader already knows to be past. Not for long:
+// there is always a next change.
+func (m *mirror) settled(ctx context.Context, keys ...Key) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for _, k := range keys {
+		m.mu.Lock()
+		marks := m.entries[k].marks
+		m.mu.Unlock()
+		if _, err := m.wait(ctx, k, func(e *entry) bool { return e.read >= marks }); err != nil {
+			return
+		}
 	}
-	select {
-	case <-e.loaded:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+}
+
+func (m *mirror) wait(ctx context.Context, k Key, ok func(*entry) bool) (*record, error) {
+	for {
+		m.mu.Lock()
+		e := m.entries[k]
+		if ok(e) {
+			defer m.mu.Unlock()
+			return e.rec, nil
+		}
+		stored := e.stored
+		m.mu.Unlock()
+		select {
+		case <-stored:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return e.rec, nil
 }
 
 // run reads what is dirty until ctx ends, with back-off while Postgres is away.
@@ -244,22 +269,35 @@ func (m *mirror) read(ctx context.Context, keys []Key, tell bool) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
+	marks := m.marksOf(keys)
 	recs, err := loadRecords(ctx, m.w.pool, keys)
 	if err != nil {
 		m.mark(keys...)
 		return err
 	}
-	for _, rec := range recs {
-		if m.store(rec) || tell {
+	for i, rec := range recs {
+		if m.store(rec, marks[i]) || tell {
 			m.hub.Mark(spot{rec.key, false})
 		}
 	}
 	return nil
 }
 
+func (m *mirror) marksOf(keys []Key) []int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	marks := make([]int64, len(keys))
+	for i, k := range keys {
+		if e, ok := m.entries[k]; ok {
+			marks[i] = e.marks
+		}
+	}
+	return marks
+}
+
 // store keeps a record and sets the alarm for its next change by time; true:
 // it differs from the one before.
-func (m *mirror) store(rec *record) bool {
+func (m *mirror) store(rec *record, marks int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, ok := m.entries[rec.key]
@@ -272,10 +310,9 @@ func (m *mirror) store(rec *record) bool {
 	}
 	rec.held = derive(rec, m.w.rules, o, now).status
 	changed := e.rec == nil || !reflect.DeepEqual(e.rec, rec)
-	if e.rec == nil {
-		close(e.loaded)
-	}
-	e.rec = rec
+	e.rec, e.read = rec, max(e.read, marks)
+	close(e.stored)
+	e.stored = make(chan struct{})
 	if next := nextChange(rec, m.w.rules, o, now); next.IsZero() {
 		m.alarm.Clear(rec.key)
 	} else {

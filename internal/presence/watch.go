@@ -58,6 +58,7 @@ func (wa *Watcher) Presence(ctx context.Context, v Viewer, users []uuid.UUID) <-
 		defer close(out)
 		t := wa.track(v, distinct(users))
 		defer t.close()
+		wa.mirror.settled(ctx, t.keys...)
 		dirty := t.users
 		for {
 			err := t.changes(ctx, dirty, func(view View) bool { return send(ctx, out, view) })
@@ -155,6 +156,7 @@ func self[T any](ctx context.Context, wa *Watcher, v Viewer, of func(*record) T,
 		defer close(out)
 		t := wa.track(v, nil)
 		defer t.close()
+		wa.mirror.settled(ctx, v.Key)
 		var last *T
 		for {
 			rec, err := wa.mirror.get(ctx, v.Key)

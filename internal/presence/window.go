@@ -44,6 +44,7 @@ type window struct {
 func (w *window) run(ctx context.Context, members []uuid.UUID, out chan<- Batch) error {
 	w.t = w.wa.track(w.v, members, w.channel)
 	defer w.t.close()
+	w.wa.mirror.settled(ctx, w.t.keys...)
 	var told *Counts
 	dirty, again := members, true
 	for {
