@@ -63,7 +63,7 @@ func dev(ctx context.Context, c config.Config, j auth.JWTConfig, out io.Writer) 
 		if err != nil {
 			return err
 		}
-		defer func() {
+		defer func() { //nolint:contextcheck // ctx has ended by then
 			stop, done := context.WithTimeout(context.Background(), 20*time.Second)
 			defer done()
 			if err := pg.Stop(stop); err != nil {

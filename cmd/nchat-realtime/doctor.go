@@ -1,30 +1,13 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
 	"os"
-	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
-	"github.com/nself-org/nchat-realtime/internal/auth"
-	"github.com/nself-org/nchat-realtime/internal/bus"
+	"github.com/nself-org/nchat-realtime/internal/app"
 	"github.com/nself-org/nchat-realtime/internal/config"
-	"github.com/nself-org/nchat-realtime/internal/postgres"
-	"github.com/nself-org/nchat-realtime/internal/presence"
 )
-
-// check is one thing the doctor looks at.
-type check struct {
-	name string
-	look func(ctx context.Context) (found string, err error)
-	mend string
-}
 
 func doctorCommand() *cobra.Command {
 	return &cobra.Command{
@@ -36,89 +19,7 @@ func doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return examine(cmd.Context(), cmd.OutOrStdout(), c)
+			return app.Examine(cmd.Context(), cmd.OutOrStdout(), c)
 		},
 	}
-}
-
-func examine(ctx context.Context, out io.Writer, c config.Config) error {
-	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: 2})
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	ill := 0
-	for _, k := range checks(c, pool) {
-		one, cancel := context.WithTimeout(ctx, 15*time.Second)
-		found, err := k.look(one)
-		cancel()
-		if err == nil {
-			if _, err := fmt.Fprintf(out, "ok    %-10s %s\n", k.name, found); err != nil {
-				return fmt.Errorf("printing: %w", err)
-			}
-			continue
-		}
-		ill++
-		if _, err := fmt.Fprintf(out, "FAIL  %-10s %v\n      %-10s to mend: %s\n", k.name, err, "", k.mend); err != nil {
-			return fmt.Errorf("printing: %w", err)
-		}
-	}
-	if ill > 0 {
-		return fmt.Errorf("%d of the checks failed", ill)
-	}
-	return nil
-}
-
-func checks(c config.Config, pool *pgxpool.Pool) []check {
-	return []check{
-		{"postgres", func(ctx context.Context) (string, error) {
-			var v string
-			if err := pool.QueryRow(ctx, `select current_setting('server_version')`).Scan(&v); err != nil {
-				return "", fmt.Errorf("not reachable: %w", err)
-			}
-			return "version " + v, nil
-		}, "check DATABASE_URL, and that Postgres runs and lets this user in"},
-		{"migrations", func(ctx context.Context) (string, error) {
-			have, want, err := postgres.MigrationStatus(ctx, pool)
-			if err == nil && have < want {
-				err = fmt.Errorf("%d of %d are applied", have, want)
-			}
-			return fmt.Sprintf("%d of %d", have, want), err
-		}, "run nchat-realtime migrate with a role that may create in the database"},
-		{"rows", func(ctx context.Context) (string, error) { return seesRows(ctx, pool) },
-			"let this role own the nchat tables, or give it BYPASSRLS: row level security hides rows from it, and what it cannot see it hides from everybody"},
-		{"listen", func(ctx context.Context) (string, error) {
-			cfg, err := pgx.ParseConfig(c.ListenDatabaseURL)
-			if err != nil {
-				return "", errors.New("LISTEN_DATABASE_URL cannot be read")
-			}
-			return "a NOTIFY was heard", bus.CheckListen(ctx, cfg)
-		}, "set LISTEN_DATABASE_URL to a direct connection, past any transaction pooler"},
-		{"jwt", func(context.Context) (string, error) {
-			j, err := auth.ParseJWTConfig(c.JWTSecret)
-			if err == nil && j.IsDevKey() {
-				err = errors.New("the published development key is configured")
-			}
-			found := "as Hasura's"
-			for _, s := range j.StricterThanHasura() {
-				found += "; stricter: " + s
-			}
-			return found, err
-		}, "set HASURA_GRAPHQL_JWT_SECRET to the very value Hasura has"},
-		{"secret", func(context.Context) (string, error) {
-			if c.WebhookSecret == "" {
-				return "", errors.New("HASURA_WEBHOOK_SECRET is not set: nothing Hasura forwards is believed")
-			}
-			return "HASURA_WEBHOOK_SECRET is set", nil
-		}, "set HASURA_WEBHOOK_SECRET here, and send it from Hasura as x-nchat-webhook-secret"},
-	}
-}
-
-// seesRows looks for row level security that would blind this role.
-func seesRows(ctx context.Context, pool *pgxpool.Pool) (string, error) {
-	hidden, err := presence.Blind(ctx, pool)
-	if err == nil && hidden != "" {
-		err = fmt.Errorf("row level security applies to this role on %s", hidden)
-	}
-	return "nchat's tables are readable whole", err
 }

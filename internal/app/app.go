@@ -234,7 +234,7 @@ func (s *server) serve(ctx context.Context, public, admin net.Listener) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	s.leave(web, cut)
+	s.leave(web, cut) //nolint:contextcheck // ctx has ended; leaving takes its own time
 	stop()
 	behind.Wait()
 	if err := s.lease.Leave(context.WithoutCancel(ctx), s.o.Config.OfflineGrace); err != nil {

@@ -94,7 +94,7 @@ func (s *server) graphql() http.Handler {
 			err = fault.New(fault.Denied, "a token in a cookie needs a listed Origin and a POST")
 		}
 		if err != nil {
-			http1.Fail(w, r, statusOf(err), err)
+			http1.Fail(w, r, statusOf(err), err) //nolint:contextcheck // r carries it
 			return
 		}
 		ctx := context.WithValue(auth.With(r.Context(), id), ipKey{}, clientip.Bucket(ips.From(r)))
@@ -105,7 +105,7 @@ func (s *server) graphql() http.Handler {
 func (s *server) fromHasura(r *http.Request) bool { return s.authn.TrustsHasura(r.Header) }
 
 func statusOf(err error) int {
-	switch fault.From(err).Code {
+	switch fault.From(err).Code { //nolint:exhaustive // the rest is the credentials' fault
 	case fault.Denied:
 		return http.StatusForbidden
 	case fault.Unexpected:

@@ -173,7 +173,7 @@ func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net
 	if timeout <= 0 || timeout > d.limit {
 		timeout = d.limit
 	}
-	c, err := net.DialTimeout(network, address, timeout)
+	c, err := (&net.Dialer{Timeout: timeout}).Dial(network, address) //nolint:noctx // lib/pq's interface has no context
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ func (s Status) rank() int {
 		return 1
 	case Busy:
 		return 2
+	case Offline:
 	}
 	return 3
 }

@@ -136,10 +136,8 @@ func TestInvisibleLooksAsADisconnectionDoes(t *testing.T) {
 		gone.sessions[0].EndedAt = ptr(noon)
 		hidden := target() // and one that went invisible at noon
 		hidden.settings.InvisibleMode, hidden.hiddenSince, hidden.frozen, hidden.frozenLine = true, ptr(noon), was, hidden.custom
-		switch was {
-		case Away:
-			gone.sessions[0].Idle = true
-		case Busy:
+		gone.sessions[0].Idle = was == Away
+		if was == Busy {
 			gone.manual = Busy
 		}
 		rel := relation{viewer: true}

@@ -43,7 +43,7 @@ type Conn struct {
 	legacy bool
 	log    *slog.Logger
 
-	ctx    context.Context // of the socket; ends with it
+	ctx    context.Context //nolint:containedctx // the socket's lifetime, and it ends with it
 	cancel context.CancelFunc
 	queue  *queue
 	ops    sync.WaitGroup // running operations and the judging of init
@@ -52,7 +52,7 @@ type Conn struct {
 
 	mu      sync.Mutex
 	stage   stage                 // guarded by mu
-	base    context.Context       // guarded by mu: of operations, once ready
+	base    context.Context       //nolint:containedctx // guarded by mu: of operations, once ready
 	running map[string]*operation // guarded by mu
 	user    string                // guarded by mu
 	closed  func(CloseInfo)       // guarded by mu

@@ -44,7 +44,7 @@ func (o *operation) run(params *graphql.RawParams) {
 	exec := o.c.exec
 	oc, errs := exec.CreateOperationContext(ctx, params)
 	if len(errs) > 0 {
-		var in context.Context = ctx
+		in := ctx
 		if oc != nil {
 			in = graphql.WithOperationContext(ctx, oc)
 		}

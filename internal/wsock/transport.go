@@ -88,7 +88,7 @@ type Request struct {
 
 // Accepted is what Init answers for a socket it lets in.
 type Accepted struct {
-	Context   context.Context // of every operation; derived from Init's
+	Context   context.Context //nolint:containedctx // of every operation; derived from Init's
 	Ack       map[string]any  // the payload of connection_ack
 	UserKey   string          // counted against SocketsPerUser; empty: not counted
 	ExpiresAt time.Time       // the socket is closed then (4403) unless extended; zero: never
