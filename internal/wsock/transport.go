@@ -16,6 +16,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -145,7 +146,13 @@ func New(o Options) *Transport {
 		o.CheckOrigin = func(*http.Request) bool { return false }
 	}
 	if o.ClientIP == nil {
-		o.ClientIP = func(r *http.Request) string { return r.RemoteAddr }
+		o.ClientIP = func(r *http.Request) string {
+			host, _, err := net.SplitHostPort(r.RemoteAddr)
+			if err != nil {
+				return r.RemoteAddr
+			}
+			return host
+		}
 	}
 	if o.IPBucket == nil {
 		o.IPBucket = func(ip string) string { return ip }
