@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"runtime"
 	"strings"
@@ -192,121 +191,22 @@ select pg_terminate_backend(pid) from pg_stat_activity
 	})
 }
 
-// hole is a TCP link that can be made to swallow everything.
-type hole struct {
-	l    net.Listener
-	to   string
-	mu   sync.Mutex
-	open sync.Cond
-	shut bool
-	all  []net.Conn
-}
-
-func newHole(t *testing.T, to string) *hole {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &hole{l: l, to: to}
-	h.open.L = &h.mu
-	go h.accept()
-	t.Cleanup(func() {
-		_ = l.Close()
-		h.set(false)
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		for _, c := range h.all {
-			_ = c.Close()
-		}
-	})
-	return h
-}
-
-func (h *hole) accept() {
-	for {
-		in, err := h.l.Accept()
-		if err != nil {
-			return
-		}
-		network := "tcp"
-		if strings.HasPrefix(h.to, "/") {
-			network = "unix"
-		}
-		out, err := net.Dial(network, h.to)
-		if err != nil {
-			_ = in.Close()
-			continue
-		}
-		h.mu.Lock()
-		h.all = append(h.all, in, out)
-		h.mu.Unlock()
-		go h.copy(in, out)
-		go h.copy(out, in)
-	}
-}
-
-func (h *hole) copy(to, from net.Conn) {
-	defer func() { _ = to.Close(); _ = from.Close() }()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		h.mu.Lock()
-		for h.shut {
-			h.open.Wait()
-		}
-		h.mu.Unlock()
-		if _, err := to.Write(buf[:n]); err != nil {
-			return
-		}
-	}
-}
-
-func (h *hole) set(shut bool) {
-	h.mu.Lock()
-	h.shut = shut
-	h.mu.Unlock()
-	h.open.Broadcast()
-}
-
-// through is url by way of the hole.
-func through(t *testing.T, url string) (*hole, string) {
-	t.Helper()
-	cfg, err := pgx.ParseConfig(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	to := net.JoinHostPort(cfg.Host, fmt.Sprint(cfg.Port))
-	if strings.HasPrefix(cfg.Host, "/") {
-		to = fmt.Sprintf("%s/.s.PGSQL.%d", cfg.Host, cfg.Port)
-	}
-	h := newHole(t, to)
-	host, port, err := net.SplitHostPort(h.l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h, fmt.Sprintf("host=%s port=%s user=%s password='%s' dbname=%s sslmode=disable", host, port, cfg.User, cfg.Password, cfg.Database)
-}
-
 func TestABlackHoleIsNoticedAndHealed(t *testing.T) {
 	t.Parallel()
 	url := pgtest.NewURL(t)
 	pool := pgtest.Pool(t, url)
-	h, listen := through(t, url)
+	h, listen := pgtest.NewHole(t, url)
 	r := start(t, pool, listen, "a/")
-	h.set(true)
+	h.Shut(true)
 	eventually(t, "silence is noticed", r.Stale)
 	before := r.ear.resynced()
 	r.Ring("a/lost")
-	h.set(false)
+	h.Shut(false)
 	eventually(t, "trusted again", func() bool { return !r.Stale() })
 	if r.ear.resynced() == before {
 		t.Fatal("trusted before everything was read again")
 	}
-	h.set(true)
+	h.Shut(true)
 	eventually(t, "silence is noticed", r.Stale)
 	stopped := make(chan struct{})
 	go func() { r.stop(); close(stopped) }()

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,7 +49,35 @@ func binaryDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("nchat-
 func TestMain(m *testing.M) {
 	code := m.Run()
 	_ = os.RemoveAll(binaryDir())
+	// Servers ran in this process, through outages too: nothing of them is left.
+	end := time.Now().Add(10 * time.Second)
+	for code == 0 {
+		left := leftover()
+		if left == "" {
+			break
+		}
+		if time.Now().After(end) {
+			fmt.Fprintln(os.Stderr, "still running:\n"+left)
+			code = 1
+		}
+		runtime.Gosched()
+	}
 	os.Exit(code)
+}
+
+func leftover() string {
+	buf := make([]byte, 4<<20)
+	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		for _, p := range []string{"app", "auth", "bus", "clock", "hub", "lease", "presence", "wsock", "gqlhttp"} {
+			if strings.Contains(g, "nchat-realtime/internal/"+p+".") {
+				return g
+			}
+		}
+		if strings.Contains(g, "lib/pq.") {
+			return g
+		}
+	}
+	return ""
 }
 
 // database is one with the demo world, for whole servers.
@@ -69,6 +99,7 @@ type node struct {
 	cmd  *exec.Cmd
 	base string
 	done chan struct{}
+	stop context.CancelFunc // of one in this process
 	at   time.Time
 	mu   sync.Mutex
 	log  strings.Builder
