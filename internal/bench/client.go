@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/websocket"
+
+	"github.com/nself-org/nchat-realtime/internal/auth"
+)
+
+const patience = 30 * time.Second
+
+func watch(user uuid.UUID) string {
+	return `subscription { presenceChanged(userIds: [\"` + user.String() + `\"]) { userId status lastSeenAt } }`
+}
+
+func setPresence(status string) string {
+	return `mutation { setPresence(status: ` + status + `) { status } }`
+}
+
+// client is one socket. It looks at frames as bytes and decodes nothing, so
+// that what is measured is the server.
+type client struct {
+	ws   *websocket.Conn
+	next int
+}
+
+var tokens sync.Map // user to token: minting is not what is measured
+
+func tokenOf(user uuid.UUID) (string, error) {
+	if t, ok := tokens.Load(user); ok {
+		return t.(string), nil
+	}
+	j, err := auth.ParseJWTConfig(secret)
+	if err != nil {
+		return "", err
+	}
+	t, err := auth.Mint(j, auth.Claims{User: user, Role: "user", TTL: time.Hour})
+	tokens.Store(user, t)
+	return t, err
+}
+
+func dial(ctx context.Context, url string, user uuid.UUID) (*client, error) {
+	t, err := tokenOf(user)
+	if err != nil {
+		return nil, err
+	}
+	d := websocket.Dialer{Subprotocols: []string{"graphql-transport-ws"}, HandshakeTimeout: patience, ReadBufferSize: 1024, WriteBufferSize: 1024}
+	ws, res, err := d.DialContext(ctx, url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("dialling: %w", err)
+	}
+	_ = res.Body.Close()
+	c := &client{ws: ws}
+	if err := c.write(`{"type":"connection_init","payload":{"headers":{"Authorization":"Bearer ` + t + `"}}}`); err != nil {
+		return nil, err
+	}
+	return c, c.until("connection_ack")
+}
+
+func (c *client) close() { _ = c.ws.Close() }
+
+func (c *client) write(text string) error {
+	if err := c.ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	return nil
+}
+
+// until reads up to a frame that holds text.
+func (c *client) until(text string) error {
+	_ = c.ws.SetReadDeadline(time.Now().Add(patience))
+	for {
+		_, b, err := c.ws.ReadMessage()
+		if err != nil {
+			return fmt.Errorf("waiting for %s: %w", text, err)
+		}
+		if bytes.Contains(b, []byte(text)) {
+			return nil
+		}
+		if bytes.Contains(b, []byte(`"errors"`)) || bytes.Contains(b, []byte(`"type":"error"`)) {
+			return fmt.Errorf("waiting for %s: %s", text, b)
+		}
+	}
+}
+
+func (c *client) start(query string) error {
+	c.next++
+	return c.write(fmt.Sprintf(`{"id":"%d","type":"subscribe","payload":{"query":"%s"}}`, c.next, query))
+}
+
+func (c *client) subscribe(query string) error {
+	if err := c.start(query); err != nil {
+		return err
+	}
+	return c.until(`"next"`)
+}
+
+func (c *client) mutate(query string) error {
+	if err := c.start(query); err != nil {
+		return err
+	}
+	return c.until(`"complete"`)
+}
+
+// crowd is many sockets that watch alice, each with a goroutine of its own.
+type crowd struct {
+	all []*client
+	ask []chan string
+	got chan error
+}
+
+func gather(ctx context.Context, url string, n int) (*crowd, error) {
+	k := &crowd{got: make(chan error, n)}
+	for i := range n {
+		c, err := dial(ctx, url, users[1+i%(len(users)-1)])
+		if err != nil {
+			return k, err
+		}
+		k.all = append(k.all, c)
+		if err := c.subscribe(watch(users[0])); err != nil {
+			return k, err
+		}
+		ask := make(chan string)
+		k.ask = append(k.ask, ask)
+		go func() {
+			for text := range ask {
+				k.got <- c.until(text)
+			}
+		}()
+	}
+	return k, nil
+}
+
+// until waits for a frame with text on every socket.
+func (k *crowd) until(text string) error {
+	for _, a := range k.ask {
+		a <- text
+	}
+	var err error
+	for range k.ask {
+		err = errors.Join(err, <-k.got)
+	}
+	return err
+}
+
+func (k *crowd) close() {
+	for _, a := range k.ask {
+		close(a)
+	}
+	for _, c := range k.all {
+		c.close()
+	}
+}

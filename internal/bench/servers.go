@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql/handler"
+	"github.com/99designs/gqlgen/graphql/handler/transport"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/graph/generated"
+	"github.com/nself-org/nchat-realtime/internal/app"
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/presence"
+)
+
+const secret = `{"type":"HS256","key":"a-key-of-the-bench-alone-and-long-enough-for-it"}`
+
+// users of the demo world; alice changes, the others watch.
+var users = []uuid.UUID{demo.Alice, demo.Bob, demo.Carol, demo.Dave, demo.Frank}
+
+// database makes one of our own on a server, with the demo world in it.
+func database(ctx context.Context, url string) (db string, drop func(), err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return "", nil, fmt.Errorf("connecting: %w", err)
+	}
+	name := "bench_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	if _, err := conn.Exec(ctx, "create database "+name); err != nil {
+		return "", nil, errors.Join(err, conn.Close(ctx))
+	}
+	drop = func() {
+		_, _ = conn.Exec(context.WithoutCancel(ctx), "drop database "+name+" with (force)")
+		_ = conn.Close(context.WithoutCancel(ctx))
+	}
+	c := conn.Config()
+	db = fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=%s sslmode=disable", c.Host, c.Port, c.User, c.Password, name)
+	log := slog.New(slog.DiscardHandler)
+	if err := postgres.Migrate(ctx, db, log); err != nil {
+		drop()
+		return "", nil, err
+	}
+	pool, err := postgres.Open(ctx, db, postgres.Options{MaxConns: 1})
+	if err != nil {
+		drop()
+		return "", nil, err
+	}
+	defer pool.Close()
+	if _, err := demo.Load(ctx, pool); err != nil {
+		drop()
+		return "", nil, err
+	}
+	return db, drop, nil
+}
+
+// server is one under measurement.
+type server struct {
+	url  string // ws://…
+	stop func()
+}
+
+// ours is a whole server, as serve runs it.
+func ours(ctx context.Context, db string) (*server, error) {
+	env := map[string]string{"DATABASE_URL": db, "HASURA_GRAPHQL_JWT_SECRET": secret, "HOST": "127.0.0.1", "PORT": "0", "ADMIN_ADDR": "off",
+		"DRAIN_TIMEOUT": "0s", "OFFLINE_GRACE": "0s", "MAX_SOCKETS_PER_USER": "100000", "MAX_SOCKETS_PER_IP": "100000", "OPERATIONS_PER_MINUTE": "1000000"}
+	c, err := config.Load(func(n string) string { return env[n] }, config.Serve)
+	if err != nil {
+		return nil, err
+	}
+	j, err := auth.ParseJWTConfig(secret)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ready, ended := make(chan string, 1), make(chan error, 1)
+	go func() {
+		ended <- app.Run(ctx, app.Options{Config: c, JWT: j, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+			Ready: func(a app.Addresses) { ready <- a.Public }})
+	}()
+	select {
+	case addr := <-ready:
+		return &server{"ws://" + addr + "/graphql", func() { cancel(); <-ended }}, nil
+	case err := <-ended:
+		cancel()
+		return nil, err
+	}
+}
+
+// stock is what somebody writes with gqlgen alone: its own WebSocket transport,
+// and a map of channels in memory behind the resolver.
+func stock(ctx context.Context) (*server, error) {
+	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: &naive{watchers: map[uuid.UUID]map[chan presence.View]struct{}{}}}))
+	srv.AddTransport(transport.Websocket{KeepAlivePingInterval: 25 * time.Second})
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listening: %w", err)
+	}
+	base, cancel := context.WithCancel(ctx)
+	web := &http.Server{Handler: srv, ReadHeaderTimeout: time.Minute, BaseContext: func(net.Listener) context.Context { return base }}
+	go func() { _ = web.Serve(l) }()
+	return &server{"ws://" + l.Addr().String() + "/graphql", func() { cancel(); _ = web.Close() }}, nil
+}
+
+// naive is the resolver of stock. Only what is measured is there.
+type naive struct {
+	mu       sync.Mutex
+	watchers map[uuid.UUID]map[chan presence.View]struct{} // guarded by mu
+}
+
+type (
+	naiveQuery    struct{ generated.QueryResolver }
+	naiveMutation struct {
+		generated.MutationResolver
+		n *naive
+	}
+	naiveSubscription struct {
+		generated.SubscriptionResolver
+		n *naive
+	}
+)
+
+func (n *naive) Query() generated.QueryResolver       { return naiveQuery{} }
+func (n *naive) Mutation() generated.MutationResolver { return naiveMutation{n: n} }
+func (n *naive) Subscription() generated.SubscriptionResolver {
+	return naiveSubscription{n: n}
+}
+
+func (m naiveMutation) SetPresence(_ context.Context, status presence.Status, _ *time.Time) (presence.View, error) {
+	v := presence.View{UserID: users[0], Status: status}
+	m.n.mu.Lock()
+	defer m.n.mu.Unlock()
+	for c := range m.n.watchers[v.UserID] {
+		select {
+		case c <- v:
+		default: // a slow reader loses it
+		}
+	}
+	return v, nil
+}
+
+func (s naiveSubscription) PresenceChanged(ctx context.Context, ids []uuid.UUID) (<-chan presence.View, error) {
+	c := make(chan presence.View, 16)
+	s.n.mu.Lock()
+	defer s.n.mu.Unlock()
+	for _, id := range ids {
+		if s.n.watchers[id] == nil {
+			s.n.watchers[id] = map[chan presence.View]struct{}{}
+		}
+		s.n.watchers[id][c] = struct{}{}
+		c <- presence.View{UserID: id, Status: presence.Offline}
+	}
+	context.AfterFunc(ctx, func() {
+		s.n.mu.Lock()
+		defer s.n.mu.Unlock()
+		for _, id := range ids {
+			delete(s.n.watchers[id], c)
+		}
+		close(c)
+	})
+	return c, nil
+}
+
+// cpuTime is what this process has used.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
