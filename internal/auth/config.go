@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/ohler55/ojg/jp"
 )
 
 const defaultNamespace = "https://hasura.io/jwt/claims"
@@ -22,7 +20,7 @@ type JWTConfig struct {
 	key       any    // []byte or a public key; nil with a JWKS
 	jwkURL    string
 	namespace string
-	nsPath    jp.Expr // instead of namespace
+	nsPath    *jsonPath // instead of namespace
 	stringly  bool
 	claims    map[string]claimSource // instead of both
 	audience  []string
@@ -36,7 +34,7 @@ type headerKind struct{ kind, name string }
 // claimSource is where claims_map takes one claim from.
 type claimSource struct {
 	literal any
-	path    jp.Expr
+	path    *jsonPath
 	def     any
 	hasDef  bool
 }
@@ -140,7 +138,7 @@ func (c *JWTConfig) setClaims(raw rawConfig) error {
 		}
 	}
 	if raw.NSPath != nil {
-		p, err := jsonPath(*raw.NSPath)
+		p, err := parseJSONPath(*raw.NSPath)
 		if err != nil {
 			return errors.New("JWT secret: claims_namespace_path is no JSONPath")
 		}
@@ -153,30 +151,6 @@ func (c *JWTConfig) setClaims(raw rawConfig) error {
 		c.stringly = *raw.Format == "stringified_json"
 	}
 	return c.setMap(raw.Map)
-}
-
-// jsonPath reads $, $.a.b, $['a'], $["a"] and $.a[0]: one place, and none of
-// JSONPath's searches, which could find a claim where nobody meant it to be.
-func jsonPath(text string) (jp.Expr, error) {
-	if !strings.HasPrefix(text, "$") {
-		return nil, errors.New("no root")
-	}
-	x, err := jp.ParseString(text)
-	if err != nil {
-		return nil, errors.New("no path")
-	}
-	for _, step := range x {
-		switch s := step.(type) {
-		case jp.Root, jp.Bracket, jp.Child:
-		case jp.Nth:
-			if s < 0 {
-				return nil, errors.New("counts from the end")
-			}
-		default:
-			return nil, errors.New("more than one place")
-		}
-	}
-	return x, nil
 }
 
 func (c *JWTConfig) setMap(raw map[string]json.RawMessage) error {
@@ -220,7 +194,7 @@ func claimOf(name string, raw json.RawMessage) (claimSource, error) {
 	if err := d.Decode(&src); err != nil || src.Path == nil {
 		return claimSource{}, errors.New("must be a literal or {path, default}")
 	}
-	p, err := jsonPath(*src.Path)
+	p, err := parseJSONPath(*src.Path)
 	if err != nil {
 		return claimSource{}, errors.New("has a path that is no JSONPath")
 	}

@@ -85,7 +85,7 @@ func (c JWTConfig) place(claims jwt.MapClaims, session map[string]any) error {
 				}
 				continue
 			}
-			if err := src.path.SetOne(map[string]any(claims), v); err != nil {
+			if !src.path.put(claims, v) {
 				return fmt.Errorf("claims_map: the place of %s cannot be filled", name)
 			}
 		}
@@ -102,10 +102,10 @@ func (c JWTConfig) place(claims jwt.MapClaims, session map[string]any) error {
 	switch {
 	case c.nsPath == nil:
 		claims[c.namespace] = ns
-	case len(c.nsPath) == 1 && !c.stringly: // the root
+	case len(c.nsPath.steps) == 0 && !c.stringly: // the root
 		maps.Copy(claims, session)
 	default:
-		if err := c.nsPath.SetOne(map[string]any(claims), ns); err != nil {
+		if !c.nsPath.put(claims, ns) {
 			return errors.New("claims_namespace_path: the place cannot be filled")
 		}
 	}

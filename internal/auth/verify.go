@@ -280,7 +280,7 @@ func (a *Authenticator) namespace(claims map[string]any) (map[string]any, error)
 	var found any
 	var ok bool
 	if a.jwt.nsPath != nil {
-		if found, ok = a.jwt.nsPath.FirstFound(claims); !ok {
+		if found, ok = a.jwt.nsPath.find(claims); !ok {
 			return nil, badClaims("claims not found at claims_namespace_path: '%s'", a.jwt.nsPath)
 		}
 	} else if found, ok = claims[a.jwt.namespace]; !ok {
@@ -315,7 +315,7 @@ func (a *Authenticator) mapped(claims map[string]any) (map[string]any, error) {
 			out[name] = src.literal
 			continue
 		}
-		v, ok := src.path.FirstFound(claims)
+		v, ok := src.path.find(claims)
 		switch {
 		case ok:
 			out[name] = v

@@ -1,6 +1,7 @@
 // Package clientip says from which address a request comes. What a client
 // writes into X-Forwarded-For counts only as far as proxies named by the
-// operator have passed it on.
+// operator have passed it on. The Forwarded header of RFC 7239 is not read: a
+// proxy that sets one of the two passes on the other as the client wrote it.
 package clientip
 
 import (
@@ -14,29 +15,48 @@ import (
 type Finder struct{ trusted []netip.Prefix }
 
 // New is a finder that believes these proxies, and without any nobody.
-func New(trusted []netip.Prefix) Finder { return Finder{trusted} }
+func New(trusted []netip.Prefix) Finder {
+	f := Finder{make([]netip.Prefix, 0, len(trusted))}
+	for _, p := range trusted {
+		if p.Addr().Is4In6() && p.Bits() >= 96 { // addresses are compared unmapped
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		f.trusted = append(f.trusted, p.Masked())
+	}
+	return f
+}
 
 // From is the address of the client: the connection's own, or, behind trusted
 // proxies, the last one in X-Forwarded-For that is not a trusted proxy itself.
+// What is no IP address, such as a Unix socket's, is answered as it is.
 func (f Finder) From(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
+	addr, ok := parse(r.RemoteAddr)
+	if !ok {
+		return r.RemoteAddr
 	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
-	addr = addr.Unmap().WithZone("")
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && f.trusts(addr); i-- {
-		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		hop := strings.TrimSpace(hops[i])
+		if hop == "" {
+			continue
+		}
+		next, ok := parse(hop)
+		if !ok {
 			break // not an address: what stands left of it is nobody's word
 		}
-		addr = next.Unmap().WithZone("")
+		addr = next
 	}
 	return addr.String()
+}
+
+// parse reads an address with or without a port, in the one form it is
+// compared in: IPv4 never as IPv6, and without a zone.
+func parse(s string) (netip.Addr, bool) {
+	if host, _, err := net.SplitHostPort(s); err == nil {
+		s = host
+	}
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+	return addr.Unmap().WithZone(""), err == nil
 }
 
 func (f Finder) trusts(a netip.Addr) bool {
@@ -51,9 +71,12 @@ func (f Finder) trusts(a netip.Addr) bool {
 // Bucket is what an address is counted by: itself, or for IPv6 its /64, of
 // which one customer has as many addresses as it likes.
 func Bucket(ip string) string {
-	a, err := netip.ParseAddr(ip)
-	if err != nil || a.Is4() || a.Is4In6() {
+	a, ok := parse(ip)
+	if !ok {
 		return ip
+	}
+	if a.Is4() {
+		return a.String()
 	}
 	p, err := a.Prefix(64)
 	if err != nil {

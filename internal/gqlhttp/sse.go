@@ -1,77 +1,118 @@
 package gqlhttp
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 )
 
-// events is an event stream in graphql-sse's distinct connections mode: each
-// request is one operation, its responses next events, its end complete.
+// stream executes an operation as an event stream, in graphql-sse's distinct
+// connections mode: its responses are next events, its end a complete event.
+// Errors before execution are a next event as well, with status 200. A stream
+// cut short, because its context has ended, has no complete: the client is to
+// come back.
+func (a answer) stream(ctx context.Context, oc *graphql.OperationContext, errs gqlerror.List, exec graphql.GraphExecutor) {
+	if errs == nil && oc.Operation.Operation == ast.Subscription {
+		inner, ended, err := a.t.o.Stream(ctx)
+		if err != nil {
+			errs = gqlerror.List{a.t.o.Present(ctx, err)}
+		} else {
+			defer ended()
+			ctx = inner
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := a.open(cancel)
+	defer s.close()
+	responses := graphql.OneShot(&graphql.Response{Errors: errs})
+	if errs == nil {
+		responses, ctx = a.dispatch(ctx, oc, exec)
+	}
+	for ctx.Err() == nil {
+		r := a.next(ctx, responses)
+		if r == nil {
+			break
+		}
+		if !s.write("event: next\ndata: ", oneLine(encode(r)), "\n\n") {
+			return
+		}
+		if len(r.Data) == 0 { // nothing was executed, or it ended for a reason
+			break
+		}
+	}
+	if ctx.Err() == nil {
+		// EventSource tells of no event without data.
+		s.write("event: complete\ndata:\n\n", nil, "")
+	}
+}
+
+// oneLine is JSON without line breaks, which may stand between its tokens only:
+// an event's data ends with its line.
+func oneLine(b []byte) []byte {
+	for i, c := range b {
+		if c == '\n' || c == '\r' {
+			b[i] = ' '
+		}
+	}
+	return b
+}
+
+// events is an open event stream. Whoever opens it closes it, and nothing is
+// written afterwards.
 type events struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
+	over    chan struct{}
+	wg      sync.WaitGroup
 
 	mu   sync.Mutex // one write at a time
 	dead bool       // guarded by mu
 }
 
-func (a answer) stream(ctx context.Context, responses graphql.ResponseHandler) {
+// open sends the headers; broken is called when the client takes nothing more.
+func (a answer) open(broken func()) *events {
 	h := a.w.Header()
 	h.Set("Content-Type", mediaSSE+"; charset=utf-8")
 	h.Set("X-Accel-Buffering", "no")
+	if a.r.ProtoMajor == 1 { // the last write's deadline would be the next request's
+		h.Set("Connection", "close")
+	}
+	s := &events{w: a.w, control: http.NewResponseController(a.w), timeout: a.t.o.WriteTimeout, over: make(chan struct{})}
+	_ = s.control.SetReadDeadline(time.Time{}) // one for requests would end the stream
 	a.w.WriteHeader(http.StatusOK)
-	s := &events{w: a.w, control: http.NewResponseController(a.w), timeout: a.t.o.WriteTimeout}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	stop := make(chan struct{})
-	defer close(stop)
-	wg.Go(func() { s.keepAlive(stop, a.t.o.KeepAlive, cancel) })
-	if !s.write(":\n\n") { // the headers go out now
-		return
+	if !s.write(":\n\n", nil, "") {
+		broken()
 	}
-	for ctx.Err() == nil {
-		r := a.response(ctx, responses)
-		if r == nil {
-			break
-		}
-		if !s.write("event: next\ndata: " + string(encode(r)) + "\n\n") {
-			return
-		}
-		if len(r.Data) == 0 {
-			break
-		}
-	}
-	if ctx.Err() == nil {
-		s.write("event: complete\ndata:\n\n")
-	}
+	s.wg.Go(func() { s.keepAlive(a.t.o.KeepAlive, broken) })
+	return s
 }
 
-// response is the next one; a panic in making it is the stream's last.
-func (a answer) response(ctx context.Context, responses graphql.ResponseHandler) (r *graphql.Response) {
-	defer func() {
-		if p := recover(); p != nil {
-			r = &graphql.Response{Errors: gqlerror.List{a.t.o.Present(ctx, a.t.o.Recover(ctx, p))}}
-		}
-	}()
-	return responses(ctx)
+func (s *events) close() {
+	close(s.over)
+	s.wg.Wait()
 }
 
-func (s *events) write(text string) bool {
+func (s *events) write(before string, data []byte, after string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dead {
 		return false
 	}
-	_ = s.control.SetWriteDeadline(time.Now().Add(s.timeout))
-	_, err := s.w.Write([]byte(text))
+	var b bytes.Buffer
+	b.Grow(len(before) + len(data) + len(after))
+	b.WriteString(before)
+	b.Write(data)
+	b.WriteString(after)
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.timeout)) // what cannot, has no connection behind it
+	_, err := s.w.Write(b.Bytes())
 	if err == nil {
 		err = s.control.Flush()
 	}
@@ -79,18 +120,18 @@ func (s *events) write(text string) bool {
 	return err == nil
 }
 
-// keepAlive says something on a silent stream, so that no proxy gives it up;
-// a stream that takes nothing any more ends.
-func (s *events) keepAlive(stop <-chan struct{}, every time.Duration, dead func()) {
+// keepAlive says something now and then, so that no proxy gives a silent stream
+// up, and a client that is gone is noticed.
+func (s *events) keepAlive(every time.Duration, broken func()) {
 	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
 		select {
-		case <-stop:
+		case <-s.over:
 			return
 		case <-t.C:
-			if !s.write(":\n\n") {
-				dead()
+			if !s.write(":\n\n", nil, "") {
+				broken()
 				return
 			}
 		}

@@ -3,6 +3,7 @@
 package origin
 
 import (
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,72 +19,109 @@ type Policy struct {
 	any      bool
 }
 
+// suffix lets in what lies below a domain; it begins with a dot.
 type suffix struct{ scheme, domain string }
 
 // New reads a list of origins: exact ones, https://*.example.com for
-// subdomains, or *. An empty list allows the server's own host alone.
+// subdomains at any depth but not the domain itself (*.example.com is the
+// same), or *. An empty list allows the server's own host alone.
 func New(list []string) Policy {
 	var p Policy
 	for _, o := range list {
-		o = strings.ToLower(strings.TrimRight(o, "/"))
-		scheme, host, _ := strings.Cut(o, "://")
-		switch {
-		case o == "*":
+		if o == "*" {
 			p.any = true
-		case strings.HasPrefix(host, "*."):
-			p.suffixes = append(p.suffixes, suffix{scheme, host[1:]})
-		default:
-			p.exact = append(p.exact, o)
+			continue
+		}
+		if strings.HasPrefix(o, "*.") {
+			o = "https://" + o
+		}
+		scheme, host, _ := strings.Cut(strings.ToLower(strings.TrimRight(o, "/")), "://")
+		host = withoutDefaultPort(scheme, host)
+		if domain, wild := strings.CutPrefix(host, "*"); wild {
+			p.suffixes = append(p.suffixes, suffix{scheme, domain})
+		} else {
+			p.exact = append(p.exact, scheme+"://"+host)
 		}
 	}
 	return p
+}
+
+func withoutDefaultPort(scheme, host string) string {
+	switch scheme {
+	case "http":
+		return strings.TrimSuffix(host, ":80")
+	case "https":
+		return strings.TrimSuffix(host, ":443")
+	}
+	return host
 }
 
 // Listed reports whether a request's Origin is one the operator named, or the
 // server's own host. * names nobody: it does not make a page trusted with
 // credentials that a browser sends by itself.
 func (p Policy) Listed(r *http.Request) bool {
-	o := strings.ToLower(r.Header.Get("Origin"))
-	u, err := url.Parse(o)
-	if o == "" || err != nil || u.Host == "" {
+	values := r.Header.Values("Origin")
+	if len(values) != 1 {
 		return false
 	}
-	if slices.Contains(p.exact, o) || strings.EqualFold(u.Host, r.Host) {
+	o := strings.ToLower(values[0])
+	u, err := url.Parse(o)
+	if err != nil || u.Host == "" || o != u.Scheme+"://"+u.Host { // an origin is nothing but these two
+		return false
+	}
+	host := withoutDefaultPort(u.Scheme, u.Host)
+	if slices.Contains(p.exact, u.Scheme+"://"+host) || host == withoutDefaultPort(u.Scheme, strings.ToLower(r.Host)) {
 		return true
 	}
-	for _, s := range p.suffixes {
-		if u.Scheme == s.scheme && strings.HasSuffix(u.Host, s.domain) && len(u.Host) > len(s.domain) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.suffixes, func(s suffix) bool {
+		return u.Scheme == s.scheme && len(host) > len(s.domain) && strings.HasSuffix(host, s.domain)
+	})
 }
 
 // Allowed reports whether the request may be served: it comes from no page, or
-// from one that is let in.
+// from one that is let in. Where the credential is one that a browser sends by
+// itself, RequireListed is to be asked instead.
 func (p Policy) Allowed(r *http.Request) bool {
-	return r.Header.Get("Origin") == "" || p.any || p.Listed(r)
+	return len(r.Header.Values("Origin")) == 0 || p.any || p.Listed(r)
+}
+
+// RequireListed reports whether a request may run on a cookie: it comes from a
+// listed page, and is a WebSocket's, whose Origin no page can forge, or carries
+// JSON, which no form can send and a browser asks for leave before it sends.
+func (p Policy) RequireListed(r *http.Request) bool {
+	if !p.Listed(r) {
+		return false
+	}
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return r.Method == http.MethodPost && err == nil && media == "application/json"
 }
 
 // CORS answers preflights and lets pages that are let in read answers.
-// Credentials are allowed to listed pages only.
+// Credentials are allowed to listed pages only. A page that is not let in is
+// not refused here: its browser keeps the answer from it, and sends nothing
+// that would need a preflight.
 func (p Policy) CORS(next http.Handler) http.Handler {
-	opts := cors.Options{
-		AllowedMethods: []string{http.MethodGet, http.MethodPost},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept", "X-Hasura-Role", "X-Hasura-Admin-Secret", "X-Request-Id", "Traceparent"},
-		ExposedHeaders: []string{"Retry-After", "X-Request-Id"},
-		MaxAge:         600,
+	const preflightSeconds = 7200 // Chrome keeps none for longer
+	options := func(let func(*http.Request) bool, credentials bool) cors.Options {
+		return cors.Options{
+			AllowOriginVaryRequestFunc: func(r *http.Request, _ string) (bool, []string) { return let(r), nil },
+			AllowCredentials:           credentials,
+			AllowedMethods:             []string{http.MethodGet, http.MethodPost},
+			AllowedHeaders:             []string{"*"}, // those asked for are named back: JWT headers have any name, and so have traces
+			ExposedHeaders:             []string{"Retry-After", "X-Request-Id"},
+			MaxAge:                     preflightSeconds,
+		}
 	}
-	listed, open := opts, opts
-	listed.AllowCredentials = true
-	listed.AllowOriginVaryRequestFunc = func(r *http.Request, _ string) (bool, []string) { return p.Listed(r), nil }
-	open.AllowOriginVaryRequestFunc = func(r *http.Request, _ string) (bool, []string) { return p.any, nil }
-	withCreds, without := cors.New(listed).Handler(next), cors.New(open).Handler(next)
+	listed := cors.New(options(p.Listed, true)).Handler(next)
+	others := cors.New(options(func(*http.Request) bool { return p.any }, false)).Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.Listed(r) {
-			withCreds.ServeHTTP(w, r)
+			listed.ServeHTTP(w, r)
 			return
 		}
-		without.ServeHTTP(w, r)
+		others.ServeHTTP(w, r)
 	})
 }

@@ -1,0 +1,141 @@
+package gqlhttp
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+// answer is one response on its way, in the type agreed on; "": in none.
+type answer struct {
+	t     Transport
+	w     http.ResponseWriter
+	r     *http.Request
+	media string
+}
+
+// begin sets what every answer has: nobody between us and the client keeps it.
+func (t Transport) begin(w http.ResponseWriter, r *http.Request) answer {
+	h := w.Header()
+	h.Set("Cache-Control", "private, no-store")
+	h.Add("Vary", "Authorization, Cookie, Origin, Accept")
+	h.Set("X-Content-Type-Options", "nosniff")
+	return answer{t, w, r, negotiate(r.Header)}
+}
+
+// malformed answers what is no GraphQL request: with its status, whichever type
+// the answer has.
+func (a answer) malformed(status int, message string) {
+	a.fail(status, fault.New(fault.Invalid, "%s", message))
+}
+
+func (a answer) fail(status int, err error) {
+	a.errors(status, gqlerror.List{a.t.o.Present(a.r.Context(), err)})
+}
+
+// refuse answers a well-formed request of which nothing was executed. In
+// application/json that is 200: clients of old read no body beside another.
+func (a answer) refuse(list gqlerror.List) {
+	status := http.StatusOK
+	if a.media == mediaGraphQL {
+		status = statusOf(list)
+	}
+	a.errors(status, list)
+}
+
+func statusOf(list gqlerror.List) int {
+	code := ""
+	if len(list) > 0 {
+		code, _ = list[0].Extensions["code"].(string)
+	}
+	switch fault.Code(code) {
+	case fault.RateLimited:
+		return http.StatusTooManyRequests
+	case fault.Denied:
+		return http.StatusForbidden
+	case fault.InvalidJWT, fault.InvalidHeaders, fault.MissingRoleClaims, fault.InvalidClaims:
+		return http.StatusUnauthorized
+	case fault.Unexpected:
+		return http.StatusInternalServerError
+	default:
+		return http.StatusBadRequest
+	}
+}
+
+func (a answer) errors(status int, list gqlerror.List) {
+	if a.media != mediaGraphQL {
+		a.media = mediaJSON
+	}
+	if a.t.o.AlwaysOK(a.r) {
+		status = http.StatusOK
+	}
+	if len(list) > 0 {
+		if ms, ok := list[0].Extensions["retryAfterMs"].(int64); ok {
+			a.w.Header().Set("Retry-After", strconv.FormatInt((ms+999)/1000, 10))
+		}
+	}
+	a.write(status, encode(&graphql.Response{Errors: list}))
+}
+
+// write sends a body piece by piece, each with its own deadline: a client that
+// takes nothing does not hold the request, and one that is slow gets it all.
+func (a answer) write(status int, body []byte) {
+	const piece = 64 << 10
+	h := a.w.Header()
+	h.Set("Content-Type", a.media+"; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	a.w.WriteHeader(status)
+	control := http.NewResponseController(a.w)
+	for len(body) > 0 {
+		n := min(len(body), piece)
+		_ = control.SetWriteDeadline(time.Now().Add(a.t.o.WriteTimeout)) // what cannot, has no connection behind it
+		if _, err := a.w.Write(body[:n]); err != nil {
+			return
+		}
+		body = body[n:]
+	}
+	if control.Flush() == nil { // all is out: the connection is the next request's
+		_ = control.SetWriteDeadline(time.Time{})
+	}
+}
+
+// encode writes a response without the keys it has nothing for: a request that
+// was not executed has no data, not even null.
+func encode(r *graphql.Response) []byte {
+	var b bytes.Buffer
+	b.Grow(len(r.Data) + 64)
+	b.WriteByte('{')
+	key := func(name string, raw []byte) {
+		if b.Len() > 1 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`"` + name + `":`)
+		b.Write(raw)
+	}
+	if len(r.Errors) > 0 {
+		key("errors", marshal(r.Errors, `[{"message":"internal error","extensions":{"code":"unexpected","retryable":true}}]`))
+	}
+	if len(r.Data) > 0 {
+		key("data", r.Data)
+	}
+	if len(r.Extensions) > 0 {
+		key("extensions", marshal(r.Extensions, `{}`))
+	}
+	b.WriteByte('}')
+	return b.Bytes()
+}
+
+func marshal(v any, otherwise string) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return []byte(otherwise)
+	}
+	return b
+}
