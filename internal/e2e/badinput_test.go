@@ -166,7 +166,7 @@ func TestBadInputGetsATypedErrorAndNothingElse(t *testing.T) {
 		body, contentType string
 		status            int
 	}{
-		"no JSON": {`{`, "application/json", 200}, "a list": {`[]`, "application/json", 200}, "a string": {`"x"`, "application/json", 200},
+		"no JSON": {`{`, "application/json", 400}, "a list": {`[]`, "application/json", 400}, "a string": {`"x"`, "application/json", 400},
 		"a form": {`query=%7BmyPresence%7Bstatus%7D%7D`, "application/x-www-form-urlencoded", 415}, "no type": {`{}`, "", 415},
 		"10 MB": {`{"query":"{ myPresence { status } }","x":"` + strings.Repeat("x", 10<<20) + `"}`, "application/json", 413},
 	} {
