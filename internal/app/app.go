@@ -95,7 +95,7 @@ func build(ctx context.Context, o Options) (*server, error) {
 	s := &server{o: o, log: o.Log, pool: pool, clock: clock.New(), revoked: auth.NewRevocations(), live: newLive(), metrics: newMetrics()}
 	s.store = auth.Store{DB: pool}
 	s.authn = auth.New(auth.Options{JWT: &o.JWT, AdminSecret: c.AdminSecret, WebhookSecret: c.WebhookSecret,
-		UnauthorizedRole: c.UnauthorizedRole, UserRoles: c.UserRoles, Revocations: s.revoked})
+		UnauthorizedRole: c.UnauthorizedRole, UserRoles: c.UserRoles, Revocations: s.revoked, Log: o.Log})
 	s.bus = bus.New(bus.Options{Pool: pool, Listen: listen, Log: o.Log, Observer: s.metrics.bus()})
 	s.lease = lease.New(pool, s.clock, o.Log, s.leaseHooks())
 	s.presence = presence.New(presence.Options{Pool: pool, Clock: s.clock, Bell: s.bus, Node: s.lease, Log: o.Log,

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -237,6 +238,9 @@ func (r *reader) secrets(c *Config) {
 	}
 	if c.UserRoles = r.list("USER_ROLES", "user,me", "Roles whose x-hasura-user-id is a user."); len(c.UserRoles) == 0 {
 		r.bad("USER_ROLES", "must name at least one role")
+	}
+	if c.UnauthorizedRole == "admin" || slices.Contains(c.UserRoles, c.UnauthorizedRole) {
+		r.bad("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "must be neither admin nor one of USER_ROLES: whoever has no credentials is nobody")
 	}
 }
 

@@ -36,7 +36,7 @@ var variables = map[string]struct {
 	"DATA_DIR":                         {right: "/tmp/x", free: true},
 	"HASURA_GRAPHQL_JWT_SECRET":        {right: `{"key":"x"}`, free: true},
 	"HASURA_GRAPHQL_ADMIN_SECRET":      {right: "x", free: true},
-	"HASURA_GRAPHQL_UNAUTHORIZED_ROLE": {right: "anonymous", free: true},
+	"HASURA_GRAPHQL_UNAUTHORIZED_ROLE": {right: "anonymous", wrong: []string{"admin", "user", "me"}},
 	"HASURA_WEBHOOK_SECRET":            {right: "0123456789abcdef", wrong: []string{"s3cr3t-hunter"}},
 	"USER_ROLES":                       {right: "member", wrong: []string{","}},
 	"HASURA_UPSTREAM_URL":              {right: "http://hasura:8080", wrong: []string{"hasura:8080", "http://", "ftp://h", "https://u:s3cr3t-hunter@h\x7f"}},
@@ -269,6 +269,15 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 		}
 		if !strings.Contains(s, "port=3101") {
 			t.Errorf("%s says nothing: %s", how, s)
+		}
+	}
+}
+
+func TestWhoeverHasNoCredentialsIsNobody(t *testing.T) {
+	t.Parallel()
+	for role, good := range map[string]bool{"public": true, "admin": false, "user": false, "me": false, "": true} {
+		if _, err := Load(env("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", role), Dev); (err == nil) != good {
+			t.Errorf("%q: %v", role, err)
 		}
 	}
 }

@@ -95,14 +95,15 @@ func database(t *testing.T) string {
 
 // node is a whole server, a process of its own.
 type node struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	base string
-	done chan struct{}
-	stop context.CancelFunc // of one in this process
-	at   time.Time
-	mu   sync.Mutex
-	log  strings.Builder
+	t     *testing.T
+	cmd   *exec.Cmd
+	base  string
+	aside string // ADMIN_ADDR
+	done  chan struct{}
+	stop  context.CancelFunc // of one in this process
+	at    time.Time
+	mu    sync.Mutex
+	log   strings.Builder
 }
 
 func (n *node) started() time.Time { return n.at }
@@ -122,7 +123,7 @@ func startNode(t *testing.T, url string, env ...string) *node {
 		t.Fatal(err)
 	}
 	started := make(chan error, 1)
-	serving := make(chan string, 1)
+	serving := make(chan [2]string, 1)
 	go func() { // Pdeathsig is the forking thread's: this one stays
 		started <- n.cmd.Start()
 		n.follow(pipe, serving)
@@ -134,7 +135,8 @@ func startNode(t *testing.T, url string, env ...string) *node {
 	}
 	t.Cleanup(func() { _ = n.cmd.Process.Kill(); <-n.done })
 	select {
-	case n.base = <-serving:
+	case at := <-serving:
+		n.base, n.aside = "http://"+at[0], "http://"+at[1]
 	case <-n.done:
 		t.Fatal("the server ended:\n" + n.said())
 	case <-time.After(patient):
@@ -144,15 +146,15 @@ func startNode(t *testing.T, url string, env ...string) *node {
 	return n
 }
 
-func (n *node) follow(pipe io.Reader, serving chan<- string) {
+func (n *node) follow(pipe io.Reader, serving chan<- [2]string) {
 	s := bufio.NewScanner(pipe)
 	for s.Scan() {
 		n.mu.Lock()
 		n.log.WriteString(s.Text() + "\n")
 		n.mu.Unlock()
-		var line struct{ Msg, Public string }
+		var line struct{ Msg, Public, Admin string }
 		if json.Unmarshal(s.Bytes(), &line) == nil && line.Msg == "serving" {
-			serving <- "http://" + line.Public
+			serving <- [2]string{line.Public, line.Admin}
 		}
 	}
 }

@@ -28,7 +28,7 @@ func inside(t *testing.T, url string, env map[string]string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, err := auth.ParseJWTConfig(secret)
+	j, err := auth.ParseJWTConfig(c.JWTSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
