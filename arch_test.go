@@ -29,13 +29,14 @@ var allowed = map[string]string{
 	"internal/e2e":       "*",
 	"internal/bench":     "*",
 
-	"graph":           "graph/generated graph/model graph/scalar internal/auth internal/fault internal/presence internal/roster internal/wsock",
-	"graph/generated": "graph/model graph/scalar internal/auth internal/fault internal/presence internal/roster",
-	"graph/model":     "graph/scalar internal/presence",
+	"graph":           "graph/generated graph/model graph/scalar internal/auth internal/fault internal/presence internal/roster internal/typing internal/wsock",
+	"graph/generated": "graph/model graph/scalar internal/auth internal/fault internal/presence internal/roster internal/typing",
+	"graph/model":     "graph/scalar internal/presence internal/typing",
 	"graph/scalar":    "internal/fault",
 
 	"internal/presence": "internal/clock internal/fault internal/hub internal/postgres internal/roster",
 	"internal/roster":   "internal/fault internal/postgres",
+	"internal/typing":   "internal/clock internal/fault internal/hub internal/roster",
 
 	"internal/auth":     "internal/fault internal/postgres",
 	"internal/bus":      "",

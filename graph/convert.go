@@ -8,6 +8,7 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/typing"
 )
 
 func toCustom(in model.CustomStatusInput) presence.Custom {
@@ -94,4 +95,8 @@ func found[T any](x T, ok bool, err error) (*T, error) {
 		return nil, err
 	}
 	return &x, nil
+}
+
+func toRoom(in model.RoomInput) (typing.Room, error) {
+	return typing.RoomOf(in.ChannelID.Value(), in.ThreadID.Value(), in.DmID.Value())
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/typing"
 )
 
 // Access is what may be done about sessions and the tokens behind them.
@@ -25,10 +26,12 @@ type Access interface {
 // Deps is what resolvers call.
 type Deps struct {
 	Presence *presence.Service
+	Typing   *typing.Service
 	Access   Access
 	Viewer   func(ctx context.Context) presence.Viewer      // who asks; without a user for those who have none
 	Config   func(ctx context.Context) model.RealtimeConfig // as this server runs
 	MaxIDs   int                                            // ids in one operation
+	MaxRooms int                                            // rooms in one operation
 }
 
 // Resolver is gqlgen's root.
@@ -46,6 +49,12 @@ func (r *Resolver) caller(ctx context.Context) (presence.Viewer, error) {
 		return v, fault.Access()
 	}
 	return v, nil
+}
+
+// typist is the viewer as typing knows it.
+func (r *Resolver) typist(ctx context.Context) typing.Viewer {
+	v := r.deps.Viewer(ctx)
+	return typing.Viewer{Tenant: v.Tenant, User: v.User, Session: v.Session}
 }
 
 func (r *Resolver) limitIDs(ids []uuid.UUID) error {

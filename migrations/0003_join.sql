@@ -77,13 +77,18 @@ begin
   return null;
 end $$;
 
--- The first message somebody writes in a direct channel makes its other member a contact of theirs.
+-- A message ends its author's typing there; the first somebody writes in a direct channel makes its
+-- other member a contact of theirs.
 create function realtime.message_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
 begin
   if tg_op = 'DELETE' then r := old; else r := new; end if;
+  if tg_op = 'INSERT' and r.user_id is not null then -- whoever has spoken no longer types
+    perform realtime.ring('spoke/' || r.channel_id || '/' || coalesce(to_jsonb(r) ->> 'thread_id', '00000000-0000-0000-0000-000000000000')
+                          || '/' || r.user_id || '/' || translate(coalesce(to_jsonb(r) ->> 'source_account_id', 'primary'), E'\n', ''));
+  end if;
   if exists (select from public.nchat_channels c where c.id = r.channel_id and c.type::text = 'direct')
      and not exists (select from public.nchat_messages m
                       where m.channel_id = r.channel_id and m.user_id = r.user_id and m.id <> r.id) then

@@ -27,6 +27,7 @@ type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 type ResolverRoot interface {
 	Mutation() MutationResolver
 	Query() QueryResolver
+	RoomTyping() RoomTypingResolver
 	Subscription() SubscriptionResolver
 }
 
@@ -73,6 +74,9 @@ type ComplexityRoot struct {
 		SetInvisibleMode       func(childComplexity int, enabled bool) int
 		SetPresence            func(childComplexity int, status presence.Status, expiresAt *time.Time) int
 		SignOutSession         func(childComplexity int, sessionID uuid.UUID) int
+		StartTyping            func(childComplexity int, room model.RoomInput) int
+		StopAllTyping          func(childComplexity int) int
+		StopTyping             func(childComplexity int, room model.RoomInput) int
 		UnblockUser            func(childComplexity int, userID uuid.UUID) int
 		UpdatePresenceSettings func(childComplexity int, input model.PresenceSettingsInput, baseUpdatedAt *time.Time) int
 	}
@@ -178,6 +182,7 @@ type ComplexityRoot struct {
 		Presences             func(childComplexity int, userIds []uuid.UUID) int
 		PreviewPresence       func(childComplexity int, as presence.ViewerKind, userID *uuid.UUID) int
 		RealtimeConfig        func(childComplexity int) int
+		Typing                func(childComplexity int, room model.RoomInput) int
 	}
 
 	RealtimeConfig struct {
@@ -212,6 +217,21 @@ type ComplexityRoot struct {
 		MaxMs         func(childComplexity int) int
 	}
 
+	Room struct {
+		ChannelID func(childComplexity int) int
+		DmID      func(childComplexity int) int
+		Name      func(childComplexity int) int
+		ThreadID  func(childComplexity int) int
+	}
+
+	RoomTyping struct {
+		ID         func(childComplexity int) int
+		Room       func(childComplexity int) int
+		Text       func(childComplexity int) int
+		TotalCount func(childComplexity int) int
+		Users      func(childComplexity int, first *int) int
+	}
+
 	SessionInfo struct {
 		ExpiresAt func(childComplexity int) int
 		ID        func(childComplexity int) int
@@ -225,6 +245,20 @@ type ComplexityRoot struct {
 		PresenceChanged         func(childComplexity int, userIds []uuid.UUID) int
 		PresenceSettingsChanged func(childComplexity int) int
 		PresenceWindow          func(childComplexity int, channelID uuid.UUID, first *int, after *string) int
+		TypingChanged           func(childComplexity int, rooms []model.RoomInput) int
+	}
+
+	TypingAck struct {
+		Accepted      func(childComplexity int) int
+		ExpiresAt     func(childComplexity int) int
+		NextAllowedAt func(childComplexity int) int
+	}
+
+	TypingUser struct {
+		AvatarURL   func(childComplexity int) int
+		DisplayName func(childComplexity int) int
+		StartedAt   func(childComplexity int) int
+		UserID      func(childComplexity int) int
 	}
 }
 
@@ -452,6 +486,34 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SignOutSession(childComplexity, args["sessionId"].(uuid.UUID)), true
+	case "Mutation.startTyping":
+		if e.ComplexityRoot.Mutation.StartTyping == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_startTyping_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.StartTyping(childComplexity, args["room"].(model.RoomInput)), true
+	case "Mutation.stopAllTyping":
+		if e.ComplexityRoot.Mutation.StopAllTyping == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Mutation.StopAllTyping(childComplexity), true
+	case "Mutation.stopTyping":
+		if e.ComplexityRoot.Mutation.StopTyping == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_stopTyping_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.StopTyping(childComplexity, args["room"].(model.RoomInput)), true
 	case "Mutation.unblockUser":
 		if e.ComplexityRoot.Mutation.UnblockUser == nil {
 			break
@@ -941,6 +1003,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.RealtimeConfig(childComplexity), true
+	case "Query.typing":
+		if e.ComplexityRoot.Query.Typing == nil {
+			break
+		}
+
+		args, err := ec.field_Query_typing_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Typing(childComplexity, args["room"].(model.RoomInput)), true
 
 	case "RealtimeConfig.httpSessionLapseMs":
 		if e.ComplexityRoot.RealtimeConfig.HTTPSessionLapseMs == nil {
@@ -1100,6 +1173,67 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.RetryPolicy.MaxMs(childComplexity), true
 
+	case "Room.channelId":
+		if e.ComplexityRoot.Room.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Room.ChannelID(childComplexity), true
+	case "Room.dmId":
+		if e.ComplexityRoot.Room.DmID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Room.DmID(childComplexity), true
+	case "Room.name":
+		if e.ComplexityRoot.Room.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Room.Name(childComplexity), true
+	case "Room.threadId":
+		if e.ComplexityRoot.Room.ThreadID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Room.ThreadID(childComplexity), true
+
+	case "RoomTyping.id":
+		if e.ComplexityRoot.RoomTyping.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RoomTyping.ID(childComplexity), true
+	case "RoomTyping.room":
+		if e.ComplexityRoot.RoomTyping.Room == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RoomTyping.Room(childComplexity), true
+	case "RoomTyping.text":
+		if e.ComplexityRoot.RoomTyping.Text == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RoomTyping.Text(childComplexity), true
+	case "RoomTyping.totalCount":
+		if e.ComplexityRoot.RoomTyping.TotalCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RoomTyping.TotalCount(childComplexity), true
+	case "RoomTyping.users":
+		if e.ComplexityRoot.RoomTyping.Users == nil {
+			break
+		}
+
+		args, err := ec.field_RoomTyping_users_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.RoomTyping.Users(childComplexity, args["first"].(*int)), true
+
 	case "SessionInfo.expiresAt":
 		if e.ComplexityRoot.SessionInfo.ExpiresAt == nil {
 			break
@@ -1165,6 +1299,61 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Subscription.PresenceWindow(childComplexity, args["channelId"].(uuid.UUID), args["first"].(*int), args["after"].(*string)), true
+	case "Subscription.typingChanged":
+		if e.ComplexityRoot.Subscription.TypingChanged == nil {
+			break
+		}
+
+		args, err := ec.field_Subscription_typingChanged_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Subscription.TypingChanged(childComplexity, args["rooms"].([]model.RoomInput)), true
+
+	case "TypingAck.accepted":
+		if e.ComplexityRoot.TypingAck.Accepted == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TypingAck.Accepted(childComplexity), true
+	case "TypingAck.expiresAt":
+		if e.ComplexityRoot.TypingAck.ExpiresAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TypingAck.ExpiresAt(childComplexity), true
+	case "TypingAck.nextAllowedAt":
+		if e.ComplexityRoot.TypingAck.NextAllowedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TypingAck.NextAllowedAt(childComplexity), true
+
+	case "TypingUser.avatarUrl":
+		if e.ComplexityRoot.TypingUser.AvatarURL == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TypingUser.AvatarURL(childComplexity), true
+	case "TypingUser.displayName":
+		if e.ComplexityRoot.TypingUser.DisplayName == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TypingUser.DisplayName(childComplexity), true
+	case "TypingUser.startedAt":
+		if e.ComplexityRoot.TypingUser.StartedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TypingUser.StartedAt(childComplexity), true
+	case "TypingUser.userId":
+		if e.ComplexityRoot.TypingUser.UserID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TypingUser.UserID(childComplexity), true
 
 	}
 	return 0, false
@@ -1178,6 +1367,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("CustomStatusInput", ec.unmarshalInputCustomStatusInput),
 			graphql.NewInputUnmarshaler("HeartbeatInput", ec.unmarshalInputHeartbeatInput),
 			graphql.NewInputUnmarshaler("PresenceSettingsInput", ec.unmarshalInputPresenceSettingsInput),
+			graphql.NewInputUnmarshaler("RoomInput", ec.unmarshalInputRoomInput),
 		)
 	}
 	first := true
@@ -1793,6 +1983,83 @@ type RetryPolicy {
   jitterPercent: Int!
 }
 `, BuiltIn: false},
+	{Name: "../../schema/typing.graphqls", Input: `"Where somebody types: a channelId, a channelId with a threadId of that channel, or a dmId. Anything else is validation-failed."
+input RoomInput {
+  "A channel."
+  channelId: uuid
+  "A thread of that channel."
+  threadId: uuid
+  "A direct conversation: a channel of type direct or group."
+  dmId: uuid
+}
+
+"A room by its name and its ids."
+type Room {
+  "channel:<id>, channel:<id>:thread:<id> or dm:<id>."
+  name: String!
+  "The channel; null for a direct conversation."
+  channelId: uuid
+  "The thread, if it is one."
+  threadId: uuid
+  "The direct conversation, if it is one."
+  dmId: uuid
+}
+
+"Somebody typing."
+type TypingUser {
+  "The user."
+  userId: uuid!
+  "The user's name."
+  displayName: String
+  "The user's picture."
+  avatarUrl: String
+  "When it began."
+  startedAt: timestamptz!
+}
+
+"Who types in a room, as this viewer may see it. Nobody sees their own typing, nor that of the invisible, of those who blocked them, or whose settings hide it."
+type RoomTyping {
+  "The room's name: the cache key."
+  id: ID!
+  "The room."
+  room: Room!
+  "Those who began first."
+  users("How many, 1 to 100; default 10." first: Int): [TypingUser!]!
+  "How many type, also beyond the list."
+  totalCount: Int!
+  "The same in an English sentence; null when nobody types."
+  text: String
+}
+
+"What became of a signal."
+type TypingAck {
+  "False: too soon after the last one, and nothing changed."
+  accepted: Boolean!
+  "When the user stops by itself; null: it does not type."
+  expiresAt: timestamptz
+  "When the next signal is taken."
+  nextAllowedAt: timestamptz
+}
+
+extend type Query {
+  "Who types in a room. Null for a room the caller may not see."
+  typing("The room." room: RoomInput!): RoomTyping
+}
+
+extend type Mutation {
+  "Says that the caller types, for five seconds. At most one signal a second and room counts; more are acknowledged. Only where the caller may write."
+  startTyping("The room." room: RoomInput!): TypingAck!
+  "Takes it back, for this device. A message in the room does so by itself, on all."
+  stopTyping("The room." room: RoomInput!): TypingAck!
+  "Takes back all this device said, in every room. Always true."
+  stopAllTyping: Boolean!
+}
+
+extend type Subscription {
+  "First each room, then the rooms whose picture changed for this viewer, each whole. 1 to 100 rooms; access-denied where the caller may not, or no longer may, see one."
+  typingChanged("The rooms." rooms: [RoomInput!]!): [RoomTyping!]!
+}
+`, BuiltIn: false},
 }
 var parsedSchema = gqlparser.MustLoadSchema(sources...)
 
@@ -2094,6 +2361,36 @@ func (ec *executionContext) childFields_RetryPolicy(ctx context.Context, field g
 	return nil, fmt.Errorf("no field named %q was found under type RetryPolicy", field.Name)
 }
 
+func (ec *executionContext) childFields_Room(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_Room_name(ctx, field)
+	case "channelId":
+		return ec.fieldContext_Room_channelId(ctx, field)
+	case "threadId":
+		return ec.fieldContext_Room_threadId(ctx, field)
+	case "dmId":
+		return ec.fieldContext_Room_dmId(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Room", field.Name)
+}
+
+func (ec *executionContext) childFields_RoomTyping(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_RoomTyping_id(ctx, field)
+	case "room":
+		return ec.fieldContext_RoomTyping_room(ctx, field)
+	case "users":
+		return ec.fieldContext_RoomTyping_users(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_RoomTyping_totalCount(ctx, field)
+	case "text":
+		return ec.fieldContext_RoomTyping_text(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RoomTyping", field.Name)
+}
+
 func (ec *executionContext) childFields_SessionInfo(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -2108,6 +2405,32 @@ func (ec *executionContext) childFields_SessionInfo(ctx context.Context, field g
 		return ec.fieldContext_SessionInfo_expiresAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SessionInfo", field.Name)
+}
+
+func (ec *executionContext) childFields_TypingAck(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "accepted":
+		return ec.fieldContext_TypingAck_accepted(ctx, field)
+	case "expiresAt":
+		return ec.fieldContext_TypingAck_expiresAt(ctx, field)
+	case "nextAllowedAt":
+		return ec.fieldContext_TypingAck_nextAllowedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TypingAck", field.Name)
+}
+
+func (ec *executionContext) childFields_TypingUser(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "userId":
+		return ec.fieldContext_TypingUser_userId(ctx, field)
+	case "displayName":
+		return ec.fieldContext_TypingUser_displayName(ctx, field)
+	case "avatarUrl":
+		return ec.fieldContext_TypingUser_avatarUrl(ctx, field)
+	case "startedAt":
+		return ec.fieldContext_TypingUser_startedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TypingUser", field.Name)
 }
 
 func (ec *executionContext) childFields___Directive(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

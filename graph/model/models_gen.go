@@ -172,6 +172,16 @@ type RetryPolicy struct {
 	JitterPercent int `json:"jitterPercent"`
 }
 
+// Where somebody types: a channelId, a channelId with a threadId of that channel, or a dmId. Anything else is validation-failed.
+type RoomInput struct {
+	// A channel.
+	ChannelID graphql.Omittable[*uuid.UUID] `json:"channelId,omitempty"`
+	// A thread of that channel.
+	ThreadID graphql.Omittable[*uuid.UUID] `json:"threadId,omitempty"`
+	// A direct conversation: a channel of type direct or group.
+	DmID graphql.Omittable[*uuid.UUID] `json:"dmId,omitempty"`
+}
+
 // What a refreshed socket runs on now.
 type SessionInfo struct {
 	// The session's id, as in mySessions.

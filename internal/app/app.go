@@ -25,6 +25,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/lease"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/typing"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -52,6 +53,7 @@ type server struct {
 	bus      *bus.Bus
 	lease    *lease.Lease
 	presence *presence.Service
+	typing   *typing.Service
 	authn    *auth.Authenticator
 	revoked  *auth.Revocations
 	store    auth.Store
@@ -103,6 +105,10 @@ func build(ctx context.Context, o Options) (*server, error) {
 			Reciprocity: c.Reciprocity == "all"}})
 	for _, prefix := range presence.Topics {
 		s.bus.Handle(prefix, s.presence.Watch)
+	}
+	s.typing = typing.New(typing.Options{Pool: pool, Clock: s.clock, Bell: s.bus, Privacy: typists{s.presence}, Log: o.Log})
+	for _, prefix := range typing.Topics {
+		s.bus.Handle(prefix, s.typing)
 	}
 	s.bus.Handle("session/", topics{s})
 	s.bus.Handle("revoked", topics{s})
@@ -210,6 +216,7 @@ func (s *server) serve(ctx context.Context, public, admin net.Listener) error {
 	ringing.Go(func() { _ = s.bus.Run(bell) })
 	behind.Go(func() { s.authn.Run(back) })
 	behind.Go(func() { s.watchRevocations(back) })
+	behind.Go(func() { s.typing.Run(back) })
 	behind.Go(func() {
 		if err := s.presence.Run(back); err != nil {
 			s.log.WarnContext(back, "presence not written at the end", "error", err)
@@ -322,3 +329,16 @@ func (t topics) Notify(topic string) {
 }
 
 func (t topics) Resync() { t.s.live.poke() }
+
+// typists is what typing asks of presence.
+type typists struct{ p *presence.Service }
+
+func asViewer(v typing.Viewer) presence.Viewer {
+	return presence.Viewer{Key: presence.Key{Tenant: v.Tenant, User: v.User}, Session: v.Session}
+}
+
+func (t typists) Gate(v typing.Viewer) typing.Gate { return t.p.Watch.Gate(asViewer(v)) }
+
+func (t typists) Typists(ctx context.Context, v typing.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+	return t.p.Read.Typists(ctx, asViewer(v), users)
+}

@@ -67,7 +67,7 @@ func (s *server) graphql() http.Handler {
 			return int64(c.Limits.BodyBytes)
 		},
 		KeepAlive: keepAliveEvery, WriteTimeout: c.Limits.WriteTimeout})
-	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Access: access{s}, Viewer: viewer, Config: s.config, MaxIDs: c.Limits.IDs})
+	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Typing: s.typing, Access: access{s}, Viewer: viewer, Config: s.config, MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
 	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: resolver}))
 	srv.SetErrorPresenter(present)
 	srv.SetRecoverFunc(rescue)

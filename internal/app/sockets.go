@@ -84,6 +84,7 @@ func (s *server) init(ctx context.Context, r wsock.Request) (wsock.Accepted, err
 		Closed: func(wsock.CloseInfo) {
 			s.live.remove(conn.ID())
 			s.presence.Sessions.End(conn.ID())
+			s.typing.End(conn.ID())
 		}}
 	if id.UserID != uuid.Nil {
 		a.UserKey = id.Tenant + "/" + id.UserID.String()

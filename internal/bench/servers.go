@@ -133,7 +133,9 @@ type (
 	}
 )
 
-func (n *naive) Query() generated.QueryResolver       { return naiveQuery{} }
+func (n *naive) Query() generated.QueryResolver           { return naiveQuery{} }
+func (n *naive) RoomTyping() generated.RoomTypingResolver { return nil }
+
 func (n *naive) Mutation() generated.MutationResolver { return naiveMutation{n: n} }
 func (n *naive) Subscription() generated.SubscriptionResolver {
 	return naiveSubscription{n: n}

@@ -48,6 +48,7 @@ var proofs = []struct{ leak, test string }{
 	{"membership of a channel one may not read", "TestAWindowOnAChannel"},
 	{"two devices at odds show more than either chose", "TestStricterWins"},
 	{"a caller without a user sees somebody", "TestWhoSeesWhatByEachVisibility"},
+	{"somebody types while invisible, or to whom it may not show", "TestWhoMaySeeWhomTyping"},
 	{"errors or missing input show instead of hide", "TestOnDoubtNothingIsShown"},
 }
 

@@ -1,0 +1,167 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
+)
+
+func typing(rooms ...string) string {
+	return `subscription { typingChanged(rooms: [` + strings.Join(rooms, ",") + `]) { id totalCount text users { userId displayName } } }`
+}
+
+func inChannel(id uuid.UUID) string { return `{channelId: "` + id.String() + `"}` }
+func inDM(id uuid.UUID) string      { return `{dmId: "` + id.String() + `"}` }
+
+func startTyping(room string) string {
+	return `mutation { startTyping(room: ` + room + `) { accepted expiresAt nextAllowedAt } }`
+}
+
+func TestTypingAcrossNodes(t *testing.T) {
+	whole(t)
+	db := database(t)
+	one, two := inside(t, db, nil), inside(t, db, nil)
+	alice, carol := one.dial(token(t, demo.Alice)), one.dial(token(t, demo.Carol))
+	bob := two.dial(token(t, demo.Bob)).start(typing(inChannel(demo.Team), inChannel(demo.General)))
+	if r := next(t, bob); strings.Count(r.String(), `"totalCount":0,"text":null,"users":[]`) != 2 {
+		t.Fatal("the snapshot:", r)
+	}
+	if r := alice.run(startTyping(inChannel(demo.Team))); !strings.Contains(r.String(), `"accepted":true,"expiresAt":"2`) {
+		t.Fatal(r)
+	}
+	if r := next(t, bob); !strings.Contains(r.String(), `[{"id":"channel:`+demo.Team.String()+`","totalCount":1,"text":"Alice is typing...","users":[{"userId":"`+demo.Alice.String()+`","displayName":"Alice"}]}]`) {
+		t.Fatal("only the room that changed:", r)
+	}
+	carol.run(startTyping(inChannel(demo.Team)))
+	until(t, bob, "Alice and Carol are typing...")
+	for range 3 {
+		alice.run(startTyping(inChannel(demo.Team)))
+	}
+	if r := alice.run(startTyping(inChannel(demo.Team))); !strings.Contains(r.String(), `"accepted":false`) || strings.Contains(r.String(), `"nextAllowedAt":null`) {
+		t.Fatal("too many, and not said so:", r)
+	}
+	// Nobody sees their own.
+	if r := alice.run(`{ typing(room: ` + inChannel(demo.Team) + `) { text } }`); !strings.Contains(r.String(), `"Carol is typing..."`) {
+		t.Fatal(r)
+	}
+	alice.run(`mutation { stopTyping(room: ` + inChannel(demo.Team) + `) { accepted } }`)
+	until(t, bob, `"Carol is typing..."`)
+	// A message ends it, whoever wrote it into the table.
+	if _, err := pgtest.Pool(t, db).Exec(t.Context(), `insert into public.nchat_messages (channel_id, user_id, content) values ($1, $2, 'done')`, demo.Team, demo.Carol); err != nil {
+		t.Fatal(err)
+	}
+	until(t, bob, `"text":null`)
+	// A socket that closes is silent at once; nothing else would end this one so soon.
+	late := one.dial(token(t, demo.Carol))
+	late.run(startTyping(inChannel(demo.General)))
+	until(t, bob, `"Carol is typing..."`)
+	_ = late.ws.Close()
+	until(t, bob, `"text":null`)
+}
+
+func TestTypingIsAsPrivateAsItsOwnerChose(t *testing.T) {
+	whole(t)
+	db := database(t)
+	n := inside(t, db, map[string]string{"OPERATIONS_PER_MINUTE": "100000"})
+	alice := n.dial(token(t, demo.Alice))
+	bob := n.dial(token(t, demo.Bob)).start(typing(inChannel(demo.General)))
+	dave := n.dial(token(t, demo.Dave)).start(typing(inChannel(demo.General)))
+	erin := n.dial(token(t, demo.Erin)).start(typing(inChannel(demo.General), inDM(demo.AliceErin)))
+	next(t, bob)
+	next(t, dave)
+	next(t, erin)
+	again := func() {
+		t.Helper()
+		eventually(t, "accepted", func() bool {
+			return strings.Contains(alice.run(startTyping(inChannel(demo.General))).String(), `"accepted":true`)
+		})
+	}
+	set := func(input string) {
+		t.Helper()
+		if r := alice.run(`mutation { updatePresenceSettings(input: {` + input + `}) { id } }`); len(r.Errors) > 0 {
+			t.Fatal(r)
+		}
+	}
+	again()
+	until(t, bob, "Alice is typing")
+	until(t, dave, "Alice is typing")
+	set(`typingVisibility: contacts`) // at once, while she types
+	until(t, dave, `"text":null`)
+	again()
+	set(`broadcastTyping: false`)
+	until(t, bob, `"text":null`)
+	set(`broadcastTyping: true, typingVisibility: everyone`)
+	again()
+	until(t, bob, "Alice is typing")
+	until(t, dave, "Alice is typing")
+	alice.run(`mutation { setInvisibleMode(enabled: true) { id } }`)
+	until(t, bob, `"text":null`)
+	until(t, dave, `"text":null`)
+	again()
+	alice.run(startTyping(inDM(demo.AliceErin)))
+	alice.run(startTyping(inDM(demo.AliceBob)))
+	if r := n.post(`{ typing(room: `+inDM(demo.AliceBob)+`) { totalCount } }`, bearer(token(t, demo.Bob))); !strings.Contains(r.String(), `"totalCount":0`) {
+		t.Fatal("the invisible type in a direct conversation:", r)
+	}
+	// Whom she blocked was told of nothing from the beginning.
+	select {
+	case r := <-erin:
+		t.Fatal("told to somebody blocked:", r)
+	default:
+	}
+}
+
+func TestTypingWhereOneMayNotBe(t *testing.T) {
+	whole(t)
+	db := database(t)
+	n := inside(t, db, nil)
+	pool := pgtest.Pool(t, db)
+	dave, bob := n.dial(token(t, demo.Dave)), n.dial(token(t, demo.Bob))
+	thread := uuid.MustParse("00000000-0000-4000-a000-000000000001")
+	many := make([]string, 101)
+	for i := range many {
+		many[i] = inChannel(demo.General)
+	}
+	for name, c := range map[string]struct{ query, code string }{
+		"a private channel":           {startTyping(inChannel(demo.Team)), "access-denied"},
+		"a channel that is none":      {startTyping(inChannel(uuid.New())), "access-denied"},
+		"a thread of another channel": {startTyping(fmt.Sprintf(`{channelId: %q, threadId: %q}`, demo.DaveAlice, thread)), "access-denied"},
+		"a channel called a dm":       {startTyping(inDM(demo.General)), "access-denied"},
+		"no room":                     {startTyping(`{}`), "validation-failed"},
+		"two rooms":                   {startTyping(fmt.Sprintf(`{channelId: %q, dmId: %q}`, demo.General, demo.DaveAlice)), "validation-failed"},
+		"watching a private channel":  {typing(inChannel(demo.General), inChannel(demo.Team)), "access-denied"},
+		"watching 101 rooms":          {typing(many...), "validation-failed"},
+		"watching none":               {typing(), "validation-failed"},
+	} {
+		if r := dave.run(c.query); len(r.Errors) != 1 || r.Errors[0].Extensions["code"] != c.code {
+			t.Errorf("%s: %s", name, r)
+		}
+	}
+	if r := dave.run(`{ typing(room: ` + inChannel(demo.Team) + `) { text } }`); len(r.Errors) > 0 || !strings.Contains(r.String(), `"typing":null`) {
+		t.Error("asking about a private channel:", r)
+	}
+	if r := dave.run(startTyping(fmt.Sprintf(`{channelId: %q, threadId: %q}`, demo.General, thread))); !strings.Contains(r.String(), `"accepted":true`) {
+		t.Error("a thread:", r)
+	}
+	// A member who is removed stops at once, and sees no more.
+	watching := bob.start(typing(inChannel(demo.Team)))
+	next(t, watching)
+	carol := n.dial(token(t, demo.Carol))
+	carol.run(startTyping(inChannel(demo.Team)))
+	until(t, watching, "Carol is typing")
+	if _, err := pool.Exec(t.Context(), `delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.Team, demo.Carol); err != nil {
+		t.Fatal(err)
+	}
+	until(t, watching, `"text":null`)
+	if _, err := pool.Exec(t.Context(), `delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob); err != nil {
+		t.Fatal(err)
+	}
+	if r := until(t, watching, `"Message"`); r.Errors[0].Extensions["code"] != "access-denied" {
+		t.Fatal(r)
+	}
+}

@@ -1,0 +1,111 @@
+package presence
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/hub"
+)
+
+// mayType is whether a viewer may see a target typing: never the invisible,
+// whatever room they share, nor whoever blocked the viewer; else as the
+// target's typing settings say. Anything unknown hides. Nobody is shown its
+// own typing.
+func mayType(rec *record, rel relation) bool {
+	if rel.self || !rec.known || !rel.viewer || rel.blocked || rec.settings.InvisibleMode || rec.hiddenSince != nil || !rec.settings.BroadcastTyping {
+		return false
+	}
+	return rec.settings.TypingVisibility == Everyone || rec.settings.TypingVisibility == Contacts && rel.contact
+}
+
+// Typists are those of users whose typing the viewer may see, once.
+func (r *Reader) Typists(ctx context.Context, v Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+	seen, err := r.look(ctx, v.Key, users)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[uuid.UUID]bool, len(seen))
+	for i, s := range seen {
+		out[users[i]] = mayType(s.rec, s.rel)
+	}
+	return out, nil
+}
+
+// Gate decides for one viewer, and goes on deciding: it notices when the
+// answer may have changed. May is for one goroutine, Changed for another.
+type Gate struct {
+	t   *tracker
+	sub *hub.Sub[spot]
+}
+
+// mostGated is how many typists a gate remembers that no longer type.
+const mostGated = 200
+
+// Gate opens one for a viewer; it is to be closed.
+func (wa *Watcher) Gate(v Viewer) *Gate {
+	t := wa.track(v, nil)
+	return &Gate{t, t.sub}
+}
+
+// Changed waits until what the viewer may see may have changed.
+func (g *Gate) Changed(ctx context.Context) error {
+	_, _, err := g.sub.Next(ctx)
+	return err
+}
+
+// May is which of users the viewer may see typing.
+func (g *Gate) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+	out := make(map[uuid.UUID]bool, len(users))
+	if len(users) == 0 {
+		return out, nil
+	}
+	g.remember(users)
+	if err := g.t.relate(ctx, users); err != nil {
+		return nil, err
+	}
+	m := g.t.wa.mirror
+	viewer, err := m.get(ctx, g.t.v.Key)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range users {
+		rec, err := m.get(ctx, Key{g.t.v.Tenant, u})
+		if err != nil {
+			return nil, err
+		}
+		rel := g.t.rels[u]
+		if rel.at != rec.audience {
+			continue // changed this instant: hidden until it has been looked at, and its doorbell is already rung
+		}
+		rel.viewer = rel.viewer && viewer.known
+		out[u] = mayType(rec, rel)
+	}
+	return out, nil
+}
+
+// remember watches users besides those watched already.
+func (g *Gate) remember(users []uuid.UUID) {
+	known := make(map[uuid.UUID]struct{}, len(g.t.users))
+	for _, u := range g.t.users {
+		known[u] = struct{}{}
+	}
+	all := g.t.users
+	if len(all) > mostGated {
+		all, known = nil, map[uuid.UUID]struct{}{}
+	}
+	grown := len(all) != len(g.t.users)
+	for _, u := range users {
+		if _, ok := known[u]; !ok {
+			known[u] = struct{}{}
+			all = append(all[:len(all):len(all)], u)
+			grown = true
+		}
+	}
+	if grown {
+		g.t.set(all)
+	}
+}
+
+// Close ends it; a waiting Changed returns.
+func (g *Gate) Close() { g.t.close() }

@@ -1,0 +1,104 @@
+// Package roster knows who may be in which room: the app's channels, threads
+// and members, read and never kept. It decides nothing about anybody's
+// presence; rules about people's rights in rooms are here and nowhere else.
+package roster
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+// Place is a channel, or a thread of one.
+type Place struct {
+	Channel uuid.UUID
+	Thread  uuid.UUID // uuid.Nil: the channel itself
+}
+
+// Access is what a user may do in a place. A place that does not exist, is
+// another tenant's, or whose thread is another channel's allows nothing.
+type Access struct {
+	Read   bool
+	Write  bool // members only
+	Direct bool // a direct or group conversation
+}
+
+// Rights reads a user's access to places, in their order, by one statement of
+// one shape for every place, known or not.
+func Rights(ctx context.Context, db postgres.DB, tenant string, user uuid.UUID, places []Place) ([]Access, error) {
+	const q = `
+select c.id is not null and (c.type = 'public' and coalesce(m.can_read, true) or coalesce(m.can_read, false)),
+       c.id is not null and coalesce(m.can_read and m.can_write, false),
+       coalesce(c.type in ('direct', 'group'), false)
+  from unnest($3::uuid[], $4::uuid[]) with ordinality k (channel, thread, ord)
+  left join realtime.nchat_channels() c
+    on c.id = k.channel and c.tenant = $1
+   and exists (select from realtime.nchat_users() u where u.id = $2 and u.tenant = $1)
+   and (k.thread = $5 or exists (select from public.nchat_threads t where t.id = k.thread and t.channel_id = k.channel))
+  left join realtime.nchat_members() m on m.channel_id = c.id and m.user_id = $2
+ order by k.ord`
+	channels, threads := make([]uuid.UUID, len(places)), make([]uuid.UUID, len(places))
+	for i, p := range places {
+		channels[i], threads[i] = p.Channel, p.Thread
+	}
+	rows, err := db.Query(ctx, q, tenant, user, channels, threads, uuid.Nil)
+	if err != nil {
+		return nil, fmt.Errorf("reading rights: %w", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Access])
+	if err != nil {
+		return nil, fmt.Errorf("reading rights: %w", err)
+	}
+	return out, nil
+}
+
+// Writers are those of users who may write in a channel.
+func Writers(ctx context.Context, db postgres.DB, tenant string, channel uuid.UUID, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+	const q = `
+select m.user_id
+  from realtime.nchat_members() m
+  join realtime.nchat_channels() c on c.id = m.channel_id and c.tenant = $1
+  join realtime.nchat_users() u on u.id = m.user_id and u.tenant = $1
+ where m.channel_id = $2 and m.user_id = any($3) and m.can_read and m.can_write`
+	rows, err := db.Query(ctx, q, tenant, channel, users)
+	if err != nil {
+		return nil, fmt.Errorf("reading writers: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("reading writers: %w", err)
+	}
+	out := make(map[uuid.UUID]bool, len(ids))
+	for _, id := range ids {
+		out[id] = true
+	}
+	return out, nil
+}
+
+// Person is how a user is called.
+type Person struct {
+	ID          uuid.UUID
+	DisplayName *string
+	AvatarURL   *string
+}
+
+// People are users by id; those unknown in the tenant are left out.
+func People(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) (map[uuid.UUID]Person, error) {
+	rows, err := db.Query(ctx, `select id, display_name, avatar_url from realtime.nchat_users() where tenant = $1 and id = any($2)`, tenant, users)
+	if err != nil {
+		return nil, fmt.Errorf("reading people: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Person])
+	if err != nil {
+		return nil, fmt.Errorf("reading people: %w", err)
+	}
+	out := make(map[uuid.UUID]Person, len(list))
+	for _, p := range list {
+		out[p.ID] = p
+	}
+	return out, nil
+}

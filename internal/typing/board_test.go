@@ -1,0 +1,146 @@
+package typing
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/clock"
+)
+
+var (
+	room = spot{"primary", uuid.UUID{1}, uuid.Nil}
+	ann  = uuid.UUID{2}
+	bo   = uuid.UUID{3}
+)
+
+// inABubble runs a board whose time is the test's own.
+func inABubble(t *testing.T, test func(t *testing.T, b *board)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBoard(clock.New())
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); b.run(ctx) }()
+		test(t, b)
+		cancel()
+		<-done
+	})
+}
+
+func types(b *board, user, session uuid.UUID) time.Time {
+	return b.apply(signal{spot: room, user: user, session: session, at: b.clock.Now()})
+}
+
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestTypingEndsByItself(t *testing.T) {
+	t.Parallel()
+	inABubble(t, func(t *testing.T, b *board) {
+		sub := b.hub.Subscribe(room)
+		until := types(b, ann, uuid.UUID{9})
+		if d := until.Sub(b.clock.Now()); d != Expiry {
+			t.Fatalf("for %v", d)
+		}
+		if dirty, _, _ := sub.Next(t.Context()); len(dirty) != 1 || len(b.typing(room)) != 1 {
+			t.Fatal("not told")
+		}
+		pass(3 * time.Second)
+		began := b.typing(room)[0].started
+		types(b, ann, uuid.UUID{9})
+		pass(4 * time.Second)
+		if l := b.typing(room); len(l) != 1 || !l[0].started.Equal(began) {
+			t.Fatalf("who goes on typing blinks: %+v", l)
+		}
+		pass(time.Second)
+		if len(b.typing(room)) != 0 {
+			t.Fatal("never ends")
+		}
+		if dirty, _, _ := sub.Next(t.Context()); len(dirty) != 1 {
+			t.Fatal("the end is not told")
+		}
+		if len(b.rooms) != 0 || b.alarm.Len() != 0 {
+			t.Fatal("something is kept")
+		}
+	})
+}
+
+func TestTwoDevicesAreOneTypist(t *testing.T) {
+	t.Parallel()
+	inABubble(t, func(t *testing.T, b *board) {
+		phone, laptop := uuid.UUID{8}, uuid.UUID{9}
+		types(b, ann, phone)
+		pass(time.Second)
+		types(b, ann, laptop)
+		if len(b.typing(room)) != 1 {
+			t.Fatal("counted twice")
+		}
+		b.apply(signal{spot: room, user: ann, session: phone, at: b.clock.Now(), stop: true})
+		if len(b.typing(room)) != 1 {
+			t.Fatal("a stop on one device stops the other")
+		}
+		for _, s := range b.of(nil, laptop) {
+			s.at = s.at.Add(time.Millisecond)
+			b.apply(s)
+		}
+		if len(b.typing(room)) != 0 {
+			t.Fatal("the end of the last device is not the end")
+		}
+	})
+}
+
+func TestWordsThatOvertakeEachOther(t *testing.T) {
+	t.Parallel()
+	inABubble(t, func(t *testing.T, b *board) {
+		now := b.clock.Now()
+		b.apply(signal{spot: room, user: ann, at: now.Add(time.Millisecond), stop: true})
+		b.apply(signal{spot: room, user: ann, at: now})
+		if len(b.typing(room)) != 0 {
+			t.Fatal("an older start undoes a stop")
+		}
+		b.apply(signal{spot: room, user: ann, at: now.Add(-Expiry)})
+		b.apply(signal{spot: room, user: ann, at: now.Add(2 * time.Millisecond)})
+		if len(b.typing(room)) != 1 {
+			t.Fatal("a newer start is not taken")
+		}
+	})
+}
+
+func TestAMessageSilencesItsAuthorOnAllDevices(t *testing.T) {
+	t.Parallel()
+	inABubble(t, func(t *testing.T, b *board) {
+		types(b, ann, uuid.UUID{8})
+		types(b, ann, uuid.UUID{9})
+		pass(time.Millisecond)
+		types(b, bo, uuid.UUID{7})
+		b.silence(room, ann)
+		if l := b.typing(room); len(l) != 1 || l[0].user != bo {
+			t.Fatalf("%+v", l)
+		}
+		pass(time.Second)
+		types(b, ann, uuid.UUID{8})
+		if len(b.typing(room)) != 2 {
+			t.Fatal("silent for good")
+		}
+	})
+}
+
+func TestOrderIsByBeginning(t *testing.T) {
+	t.Parallel()
+	inABubble(t, func(t *testing.T, b *board) {
+		types(b, bo, uuid.Nil)
+		pass(time.Second)
+		types(b, ann, uuid.Nil)
+		pass(time.Second)
+		types(b, bo, uuid.Nil)
+		if l := b.typing(room); l[0].user != bo || l[1].user != ann {
+			t.Fatalf("%+v", l)
+		}
+	})
+}

@@ -1,0 +1,340 @@
+package typing
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/golang-lru/v2/expirable"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/time/rate"
+
+	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/roster"
+)
+
+// The pace of signals: one a second for a room, five over all rooms of a user.
+const (
+	perRoom      = 1
+	burstPerRoom = 2
+	perUser      = 5
+	burstPerUser = 10
+	mostPaces    = 50_000
+	rightsKept   = 10 * time.Second // and no longer than until the channel's members change
+	readTimeout  = 5 * time.Second
+)
+
+// Doorbell tells every node. Ring never blocks.
+type Doorbell interface{ Ring(topics ...string) }
+
+// Gate decides whose typing one viewer may see. Presence has them.
+type Gate interface {
+	May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]bool, error)
+	Changed(ctx context.Context) error
+	Close()
+}
+
+// Privacy is presence, as far as typing asks it.
+type Privacy interface {
+	Gate(v Viewer) Gate
+	Typists(ctx context.Context, v Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error)
+}
+
+// Viewer is whoever asks; Session the socket it asks over.
+type Viewer struct {
+	Tenant  string
+	User    uuid.UUID
+	Session uuid.UUID
+}
+
+// Options are what the package stands on.
+type Options struct {
+	Pool    *pgxpool.Pool
+	Clock   *clock.Clock
+	Bell    Doorbell
+	Privacy Privacy
+	Batch   time.Duration // further changes of a stream are told at most this often; default 100 ms
+	Log     *slog.Logger
+}
+
+// Service is typing as the rest of the server sees it.
+type Service struct {
+	o       Options
+	board   *board
+	rights  *expirable.LRU[right, roster.Access]
+	paces   *expirable.LRU[pace, *rate.Limiter]
+	kicked  chan struct{}
+	mu      sync.Mutex
+	changed map[uuid.UUID]struct{} // guarded by mu: channels whose members changed
+	streams map[*stream]struct{}   // guarded by mu
+}
+
+type right struct {
+	spot
+	user uuid.UUID
+}
+
+type pace struct {
+	mark
+	all bool // over all rooms
+}
+
+// New builds the service. Nothing runs before Run.
+func New(o Options) *Service {
+	if o.Batch == 0 {
+		o.Batch = 100 * time.Millisecond
+	}
+	return &Service{o: o, board: newBoard(o.Clock), kicked: make(chan struct{}, 1), changed: map[uuid.UUID]struct{}{}, streams: map[*stream]struct{}{},
+		rights: expirable.NewLRU[right, roster.Access](mostPaces, nil, rightsKept),
+		paces:  expirable.NewLRU[pace, *rate.Limiter](mostPaces, nil, time.Minute)}
+}
+
+// Run ends typing that is over, and that of members who are none any more,
+// until ctx ends.
+func (s *Service) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.board.run(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.kicked:
+			s.checkMembers(ctx)
+		}
+	}
+}
+
+// Ack answers a signal.
+type Ack struct {
+	Accepted      bool
+	ExpiresAt     *time.Time
+	NextAllowedAt *time.Time
+}
+
+// Start takes note that the viewer types. One signal too many is acknowledged
+// and changes nothing. Errors: access-denied for a room one may not write in,
+// or that does not exist.
+func (s *Service) Start(ctx context.Context, v Viewer, r Room) (Ack, error) {
+	at, err := s.writable(ctx, v, r)
+	if err != nil {
+		return Ack{}, err
+	}
+	now := s.o.Clock.Now().Truncate(time.Millisecond)
+	if wait := s.tooSoon(mark{at, v.User}); wait > 0 {
+		return s.ack(false, s.board.until(at, v.User), now.Add(wait)), nil
+	}
+	sig := signal{spot: at, user: v.User, session: v.Session, at: now}
+	until := s.board.apply(sig)
+	s.o.Bell.Ring(sig.topic())
+	return s.ack(true, until, now.Add(time.Second/perRoom)), nil
+}
+
+// Stop takes it back, for the device that asks.
+func (s *Service) Stop(ctx context.Context, v Viewer, r Room) (Ack, error) {
+	at, err := s.writable(ctx, v, r)
+	if err != nil {
+		return Ack{}, err
+	}
+	s.say(signal{spot: at, user: v.User, session: v.Session, at: s.o.Clock.Now().Truncate(time.Millisecond), stop: true})
+	return Ack{Accepted: true}, nil
+}
+
+// StopAll takes back all that the device said, in every room.
+func (s *Service) StopAll(v Viewer) error {
+	if v.User == uuid.Nil {
+		return fault.Access()
+	}
+	for _, sig := range s.board.of(&v.User, v.Session) {
+		s.say(sig)
+	}
+	return nil
+}
+
+// End is the end of a socket: what it said is over.
+func (s *Service) End(session uuid.UUID) {
+	for _, sig := range s.board.of(nil, session) {
+		s.say(sig)
+	}
+}
+
+func (s *Service) say(sig signal) {
+	sig.at = sig.at.Truncate(time.Millisecond).Add(time.Millisecond) // after the word it takes back
+	s.board.apply(sig)
+	s.o.Bell.Ring(sig.topic())
+}
+
+func (s *Service) ack(accepted bool, until, next time.Time) Ack {
+	a := Ack{Accepted: accepted, NextAllowedAt: &next}
+	if !until.IsZero() {
+		a.ExpiresAt = &until
+	}
+	return a
+}
+
+// tooSoon is how long to wait before the next signal; zero: take this one.
+func (s *Service) tooSoon(m mark) time.Duration {
+	room := s.pace(pace{mark: m}, perRoom, burstPerRoom)
+	all := s.pace(pace{mark: mark{spot: spot{Tenant: m.Tenant}, user: m.user}, all: true}, perUser, burstPerUser)
+	a, b := room.Reserve(), all.Reserve()
+	if wait := max(a.Delay(), b.Delay()); wait > 0 {
+		a.Cancel()
+		b.Cancel()
+		return wait
+	}
+	return 0
+}
+
+func (s *Service) pace(p pace, each float64, burst int) *rate.Limiter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, ok := s.paces.Get(p)
+	if !ok {
+		l = rate.NewLimiter(rate.Limit(each), burst)
+	}
+	s.paces.Add(p, l) // its minute begins anew
+	return l
+}
+
+// writable is the room as a member who may write in it knows it.
+func (s *Service) writable(ctx context.Context, v Viewer, r Room) (spot, error) {
+	if v.User == uuid.Nil {
+		return spot{}, fault.Access()
+	}
+	at := spot{v.Tenant, r.Channel, r.Thread}
+	k := right{at, v.User}
+	a, ok := s.rights.Get(k)
+	if !ok {
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		list, err := roster.Rights(ctx, s.o.Pool, v.Tenant, v.User, []roster.Place{r.place()})
+		if err != nil {
+			return at, err
+		}
+		a = list[0]
+		s.rights.Add(k, a)
+	}
+	if !a.Write || r.Direct && !a.Direct {
+		return at, fault.Access()
+	}
+	return at, nil
+}
+
+// Topics are the doorbells this package answers, by prefix.
+var Topics = []string{"typing/", "spoke/", "members/"}
+
+func (g signal) topic() string {
+	stop := "0"
+	if g.stop {
+		stop = "1"
+	}
+	return strings.Join([]string{"typing", g.Channel.String(), g.Thread.String(), g.user.String(), g.session.String(),
+		strconv.FormatInt(g.at.UnixMilli(), 10), stop, g.Tenant}, "/")
+}
+
+// Notify is one doorbell. What cannot be read is nobody's: it expires.
+func (s *Service) Notify(topic string) {
+	kind, rest, _ := strings.Cut(topic, "/")
+	part := strings.SplitN(rest, "/", 7)
+	switch {
+	case kind == "typing" && len(part) == 7:
+		if sig, err := readSignal(part); err == nil {
+			s.board.apply(sig)
+		}
+	case kind == "spoke" && len(part) == 4:
+		s.spoke(part)
+	case kind == "members":
+		if id, err := uuid.Parse(rest); err == nil {
+			s.membersChanged(id)
+		}
+	}
+}
+
+func readSignal(part []string) (signal, error) {
+	var ids [4]uuid.UUID
+	for i := range ids {
+		id, err := uuid.Parse(part[i])
+		if err != nil {
+			return signal{}, fmt.Errorf("reading a doorbell: %w", err)
+		}
+		ids[i] = id
+	}
+	ms, err := strconv.ParseInt(part[4], 10, 64)
+	if err != nil {
+		return signal{}, fmt.Errorf("reading a doorbell: %w", err)
+	}
+	return signal{spot: spot{part[6], ids[0], ids[1]}, user: ids[2], session: ids[3], at: time.UnixMilli(ms), stop: part[5] == "1"}, nil
+}
+
+// spoke: a message of the user's is there, so it does not type it any more.
+func (s *Service) spoke(part []string) {
+	var ids [3]uuid.UUID
+	for i := range ids {
+		id, err := uuid.Parse(part[i])
+		if err != nil {
+			return
+		}
+		ids[i] = id
+	}
+	s.board.silence(spot{part[3], ids[0], ids[1]}, ids[2])
+}
+
+// Resync says that doorbells may have been lost: nothing is kept of whose
+// rights, and what typing was missed expires or is said again.
+func (s *Service) Resync() {
+	s.rights.Purge()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for st := range s.streams {
+		st.recheck()
+	}
+}
+
+func (s *Service) membersChanged(channel uuid.UUID) {
+	for _, k := range s.rights.Keys() {
+		if k.Channel == channel {
+			s.rights.Remove(k)
+		}
+	}
+	s.mu.Lock()
+	s.changed[channel] = struct{}{}
+	for st := range s.streams {
+		if st.in(channel) {
+			st.recheck()
+		}
+	}
+	s.mu.Unlock()
+	select {
+	case s.kicked <- struct{}{}:
+	default:
+	}
+}
+
+// checkMembers silences whoever may not write any more where it types.
+func (s *Service) checkMembers(ctx context.Context) {
+	s.mu.Lock()
+	channels := s.changed
+	s.changed = map[uuid.UUID]struct{}{}
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	for c := range channels {
+		for at, users := range s.board.inChannel(c) {
+			may, err := roster.Writers(ctx, s.o.Pool, at.Tenant, c, users)
+			if err != nil {
+				may = nil // on doubt hide; whoever still types says so within a second
+			}
+			for _, u := range users {
+				if !may[u] {
+					s.board.silence(at, u)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,305 @@
+package typing
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/roster"
+)
+
+// Room is who the viewer sees typing in one room, now; false: a room it may
+// not see.
+func (s *Service) Room(ctx context.Context, v Viewer, r Room) (RoomTyping, bool, error) {
+	rooms, err := s.readable(ctx, v, []Room{r})
+	if err != nil || rooms == nil {
+		return RoomTyping{}, false, err
+	}
+	list := s.board.typing(spot{v.Tenant, r.Channel, r.Thread})
+	may, err := s.o.Privacy.Typists(ctx, v, users(list))
+	if err != nil {
+		return RoomTyping{}, false, err
+	}
+	people, err := roster.People(ctx, s.o.Pool, v.Tenant, users(list))
+	if err != nil {
+		return RoomTyping{}, false, err
+	}
+	return picture(rooms[0], list, may, people), true, nil
+}
+
+func users(list []raw) []uuid.UUID {
+	out := make([]uuid.UUID, len(list))
+	for i, t := range list {
+		out[i] = t.user
+	}
+	return out
+}
+
+func picture(r Room, list []raw, may map[uuid.UUID]bool, people map[uuid.UUID]roster.Person) RoomTyping {
+	t := RoomTyping{Room: r}
+	for _, x := range list {
+		if may[x.user] {
+			p := people[x.user]
+			t.all = append(t.all, User{UserID: x.user, DisplayName: p.DisplayName, AvatarURL: p.AvatarURL, StartedAt: x.started})
+		}
+	}
+	return t
+}
+
+// readable are rooms as the viewer may read them, each with its own word
+// (a direct conversation named as a channel is one all the same); nil: there is
+// one it may not see, or that does not exist.
+func (s *Service) readable(ctx context.Context, v Viewer, rooms []Room) ([]Room, error) {
+	if v.User == uuid.Nil {
+		return nil, nil
+	}
+	places := make([]roster.Place, len(rooms))
+	for i, r := range rooms {
+		places[i] = r.place()
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	rights, err := roster.Rights(ctx, s.o.Pool, v.Tenant, v.User, places)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(rooms)
+	for i, a := range rights {
+		if !a.Read || rooms[i].Direct && !a.Direct {
+			return nil, nil
+		}
+		out[i].Direct = a.Direct && out[i].Thread == uuid.Nil
+	}
+	return out, nil
+}
+
+// stream is one viewer's subscription to some rooms.
+type stream struct {
+	s     *Service
+	v     Viewer
+	rooms map[spot]Room
+	order []spot
+	gate  Gate
+	sub   *hub.Sub[spot]
+	wake  chan struct{}
+
+	people map[uuid.UUID]roster.Person
+	told   map[spot]RoomTyping
+
+	mu    sync.Mutex
+	dirty map[spot]struct{} // guarded by mu
+	check bool              // guarded by mu: whether the rooms may still be seen
+}
+
+// Watch streams who types in rooms: first each, then those whose picture
+// changed for this viewer, the first change at once and further ones together.
+// It ends with an error when a room may no longer be seen; fail gets it.
+func (s *Service) Watch(ctx context.Context, v Viewer, rooms []Room, fail func(error)) (<-chan []RoomTyping, error) {
+	named, err := s.readable(ctx, v, rooms)
+	if err != nil {
+		return nil, err
+	}
+	if named == nil {
+		return nil, fault.Access()
+	}
+	st := &stream{s: s, v: v, rooms: map[spot]Room{}, wake: make(chan struct{}, 1), people: map[uuid.UUID]roster.Person{},
+		told: map[spot]RoomTyping{}, dirty: map[spot]struct{}{}}
+	for _, r := range named {
+		at := spot{v.Tenant, r.Channel, r.Thread}
+		if _, twice := st.rooms[at]; !twice {
+			st.rooms[at] = r
+			st.order = append(st.order, at)
+		}
+	}
+	st.sub = s.board.hub.Subscribe(st.order...)
+	st.gate = s.o.Privacy.Gate(v)
+	s.mu.Lock()
+	s.streams[st] = struct{}{}
+	s.mu.Unlock()
+	out := make(chan []RoomTyping)
+	go func() {
+		defer close(out)
+		if err := st.run(ctx, out); err != nil && ctx.Err() == nil {
+			fail(err)
+		}
+	}()
+	return out, nil
+}
+
+func (st *stream) in(channel uuid.UUID) bool {
+	for at := range st.rooms {
+		if at.Channel == channel {
+			return true
+		}
+	}
+	return false
+}
+
+func (st *stream) recheck() {
+	st.mu.Lock()
+	st.check = true
+	st.mu.Unlock()
+	st.poke()
+}
+
+func (st *stream) poke() {
+	select {
+	case st.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (st *stream) note(spots []spot) {
+	st.mu.Lock()
+	for _, at := range spots {
+		st.dirty[at] = struct{}{}
+	}
+	st.mu.Unlock()
+	st.poke()
+}
+
+func (st *stream) run(ctx context.Context, out chan<- []RoomTyping) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	defer func() {
+		st.s.mu.Lock()
+		delete(st.s.streams, st)
+		st.s.mu.Unlock()
+		st.sub.Close()
+		st.gate.Close()
+	}()
+	wg.Go(func() {
+		for {
+			spots, all, err := st.sub.Next(ctx)
+			if err != nil {
+				return
+			}
+			if all {
+				spots = st.order
+			}
+			st.note(spots)
+		}
+	})
+	wg.Go(func() {
+		for st.gate.Changed(ctx) == nil {
+			st.note(st.order)
+		}
+	})
+	first := true
+	st.note(st.order)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-st.wake:
+		}
+		list, err := st.changes(ctx, first)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 && !first {
+			continue
+		}
+		select {
+		case out <- list:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		first = false
+		if !pause(ctx, st.s.o.Batch) {
+			return ctx.Err()
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// changes are the rooms whose picture differs from what was told.
+func (st *stream) changes(ctx context.Context, first bool) ([]RoomTyping, error) {
+	st.mu.Lock()
+	dirty, check := st.dirty, st.check
+	st.dirty, st.check = map[spot]struct{}{}, false
+	st.mu.Unlock()
+	if check {
+		if err := st.still(ctx); err != nil {
+			return nil, err
+		}
+	}
+	out := []RoomTyping{}
+	for _, at := range st.order {
+		if _, ok := dirty[at]; !ok {
+			continue
+		}
+		now, err := st.look(ctx, at)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			now = RoomTyping{Room: st.rooms[at]} // on doubt nobody types
+		}
+		if old := st.told[at]; first || !old.same(now) {
+			st.told[at] = now
+			out = append(out, now)
+		}
+	}
+	return out, nil
+}
+
+// still ends the stream when one of its rooms may no longer be seen. While
+// that cannot be asked nothing is taken away: members are asked again at the
+// next doorbell, and whoever is shown may be shown.
+func (st *stream) still(ctx context.Context) error {
+	rooms := make([]Room, 0, len(st.order))
+	for _, at := range st.order {
+		rooms = append(rooms, st.rooms[at])
+	}
+	named, err := st.s.readable(ctx, st.v, rooms)
+	if err == nil && named == nil {
+		return fault.Access()
+	}
+	if err != nil {
+		time.AfterFunc(time.Second, st.recheck)
+	}
+	return nil
+}
+
+func (st *stream) look(ctx context.Context, at spot) (RoomTyping, error) {
+	list := st.s.board.typing(at)
+	ids := users(list)
+	may, err := st.gate.May(ctx, ids)
+	if err != nil {
+		return RoomTyping{}, err
+	}
+	var unknown []uuid.UUID
+	for _, u := range ids {
+		if _, ok := st.people[u]; !ok && may[u] {
+			unknown = append(unknown, u)
+		}
+	}
+	if len(unknown) > 0 {
+		people, err := roster.People(ctx, st.s.o.Pool, st.v.Tenant, unknown)
+		if err != nil {
+			return RoomTyping{}, err
+		}
+		for id, p := range people {
+			st.people[id] = p
+		}
+	}
+	return picture(st.rooms[at], list, may, st.people), nil
+}
