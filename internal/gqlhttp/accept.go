@@ -34,7 +34,7 @@ func negotiate(h http.Header) string {
 				at = slices.IndexFunc(ranges, func(r acceptRange) bool { return r.media == wild })
 			}
 		}
-		if at < 0 || ranges[at].q == 0 {
+		if at < 0 {
 			continue
 		}
 		if q := ranges[at].q; q > bestQ || q == bestQ && at < bestAt {

@@ -86,6 +86,7 @@ func (a answer) errors(status int, list gqlerror.List) {
 
 // write sends a body piece by piece, each with its own deadline: a client that
 // takes nothing does not hold the request, and one that is slow gets it all.
+// The last deadline is that of what net/http still holds back.
 func (a answer) write(status int, body []byte) {
 	const piece = 64 << 10
 	h := a.w.Header()
@@ -100,9 +101,6 @@ func (a answer) write(status int, body []byte) {
 			return
 		}
 		body = body[n:]
-	}
-	if control.Flush() == nil { // all is out: the connection is the next request's
-		_ = control.SetWriteDeadline(time.Time{})
 	}
 }
 

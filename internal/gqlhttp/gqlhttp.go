@@ -88,7 +88,7 @@ func (t Transport) Fail(w http.ResponseWriter, r *http.Request, status int, err 
 // Do is gqlgen's.
 func (t Transport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
 	a := t.begin(w, r)
-	if r.ContentLength != 0 { // until it is read: net/http waits for the rest of a body that was refused
+	if r.ContentLength != 0 { // net/http waits for the rest even of a body that is refused, and has no deadline once all is read
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(t.o.ReadTimeout)) // what cannot, has no connection behind it
 	}
 	switch r.Method {
@@ -120,7 +120,7 @@ func (a answer) execute(params *graphql.RawParams, exec graphql.GraphExecutor) {
 	ctx := graphql.StartOperationTrace(a.r.Context())
 	oc, errs := a.prepare(ctx, params, exec)
 	switch {
-	case errs == nil && a.misplaced(ctx, oc): // and answered
+	case errs == nil && a.misplaced(oc): // and answered
 	case a.media == mediaSSE:
 		a.stream(ctx, oc, errs, exec)
 	case errs != nil:
@@ -132,14 +132,14 @@ func (a answer) execute(params *graphql.RawParams, exec graphql.GraphExecutor) {
 }
 
 // misplaced refuses an operation the request's method and type are not for.
-func (a answer) misplaced(ctx context.Context, oc *graphql.OperationContext) bool {
+func (a answer) misplaced(oc *graphql.OperationContext) bool {
 	switch {
 	case oc.Operation.Operation == ast.Mutation && a.r.Method == http.MethodGet:
 		a.w.Header().Set("Allow", http.MethodPost)
 		a.malformed(http.StatusMethodNotAllowed, "mutations are sent by POST")
 		return true
 	case oc.Operation.Operation == ast.Subscription && a.media != mediaSSE:
-		a.refuse(gqlerror.List{a.t.o.Present(ctx, fault.New(fault.Unsupported,
+		a.refuse(gqlerror.List{a.t.o.Present(a.r.Context(), fault.New(fault.Unsupported,
 			"subscriptions are served over WebSocket (graphql-transport-ws), or with Accept: "+mediaSSE))})
 		return true
 	}

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -117,9 +116,6 @@ func (a answer) read() ([]byte, bool) {
 		return tooLarge()
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(a.w, a.r.Body, limit))
-	if err == nil {
-		_ = http.NewResponseController(a.w).SetReadDeadline(time.Time{})
-	}
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return tooLarge()
 	}

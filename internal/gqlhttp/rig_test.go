@@ -54,7 +54,7 @@ func running() string {
 }
 
 const sdl = `
-	type Query { hello(name: String): String denied: String broken: String marshals: String limited: String large: String silent: String echo(x: Int): String }
+	type Query { hello(name: String): String denied: String broken: String marshals: String limited: String large: String silent: String slow: String echo(x: Int): String }
 	type Mutation { bump: Int! }
 	type Subscription { ticks(n: Int): Int forever: Int pretty: Int breaks: Int refused: Int fails: Int flood: Int }`
 
@@ -112,6 +112,13 @@ func (s *schema) Exec(ctx context.Context) graphql.ResponseHandler {
 			return &graphql.Response{Errors: gqlerror.List{{Message: "slow down", Extensions: fault.Later(fault.RateLimited, 1500*time.Millisecond, "").Extensions()}}}
 		case "large":
 			return data("large", `"`+strings.Repeat("x", 1<<20)+`"`)
+		case "slow":
+			select {
+			case <-time.After(200 * time.Millisecond):
+				return data("slow", `"done"`)
+			case <-ctx.Done():
+				return nil
+			}
 		case "silent":
 			return nil
 		case "bump":
@@ -202,7 +209,7 @@ type site struct {
 	closed chan struct{}      // one for each connection closed
 }
 
-func newSite(t *testing.T, o Options) *site {
+func newSite(t *testing.T, o Options, change ...func(*httptest.Server)) *site {
 	t.Helper()
 	s := &site{schema: newSchema(), log: &logged{}, left: make(chan struct{}, 1000), closed: make(chan struct{}, 1000)}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
@@ -218,6 +225,10 @@ func newSite(t *testing.T, o Options) *site {
 	s.drain = drain
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { s.left <- struct{}{} }()
+		if r.URL.Path == "/plain" { // a neighbour that sets no deadlines
+			_, _ = io.WriteString(w, "plain")
+			return
+		}
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		defer context.AfterFunc(base, cancel)()
@@ -229,7 +240,14 @@ func newSite(t *testing.T, o Options) *site {
 			s.closed <- struct{}{}
 		}
 	}
-	s.Start()
+	for _, c := range change {
+		c(s.Server)
+	}
+	if s.EnableHTTP2 {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
 	t.Cleanup(func() {
 		drain()
 		s.CloseClientConnections()

@@ -56,7 +56,7 @@ func (x exchange) check(t *testing.T, s *site) {
 		x.status = http.StatusOK
 	}
 	before := s.schema.ran.Load()
-	resp := s.do(t, x.method, x.query, x.accept, x.content, x.body, x.header)
+	resp := s.do(t, x.method, x.query, x.accept, x.content, x.body, x.header) //nolint:bodyclose // by do
 	body := all(t, resp)
 	if resp.StatusCode != x.status {
 		t.Errorf("status %d, want %d: %.200s", resp.StatusCode, x.status, body)
@@ -158,6 +158,7 @@ var rules = map[string]exchange{
 	"q-values decide against the order":             {accept: "application/graphql-response+json;q=0.1, application/json", ran: 1},
 	"q=0 is a refusal":                              {accept: "application/json;q=0, */*", media: gql, ran: 1},
 	"q=0 for all is a refusal":                      {accept: "*/*;q=0", status: 406, code: valid},
+	"what a wildcard leaves is no event stream":     {accept: "application/json;q=0, application/graphql-response+json;q=0, */*", status: 406, code: valid},
 	"the specific range beats the wildcard":         {accept: "*/*, application/graphql-response+json;q=0.5", ran: 1},
 	"a q that is none is 0":                         {accept: "application/graphql-response+json;q=x, application/json;q=0.1", ran: 1},
 	"another charset is not acceptable":             {accept: "application/json; charset=latin1", status: 406, code: valid},

@@ -82,11 +82,7 @@ func (a answer) open(broken func()) *events {
 	h := a.w.Header()
 	h.Set("Content-Type", mediaSSE+"; charset=utf-8")
 	h.Set("X-Accel-Buffering", "no")
-	if a.r.ProtoMajor == 1 { // the last write's deadline would be the next request's
-		h.Set("Connection", "close")
-	}
 	s := &events{w: a.w, control: http.NewResponseController(a.w), timeout: a.t.o.WriteTimeout, over: make(chan struct{})}
-	_ = s.control.SetReadDeadline(time.Time{}) // one for requests would end the stream
 	a.w.WriteHeader(http.StatusOK)
 	if !s.write(":\n\n", nil, "") {
 		broken()
@@ -98,6 +94,7 @@ func (a answer) open(broken func()) *events {
 func (s *events) close() {
 	close(s.over)
 	s.wg.Wait()
+	s.deadline() // of the last bytes, which net/http writes
 }
 
 func (s *events) write(before string, data []byte, after string) bool {
@@ -111,13 +108,19 @@ func (s *events) write(before string, data []byte, after string) bool {
 	b.WriteString(before)
 	b.Write(data)
 	b.WriteString(after)
-	_ = s.control.SetWriteDeadline(time.Now().Add(s.timeout)) // what cannot, has no connection behind it
+	s.deadline()
 	_, err := s.w.Write(b.Bytes())
 	if err == nil {
 		err = s.control.Flush()
 	}
-	s.dead = err != nil
-	return err == nil
+	if s.dead = err != nil; !s.dead {
+		_ = s.control.SetWriteDeadline(time.Time{}) // HTTP/2 resets a stream at its deadline, written to or not
+	}
+	return !s.dead
+}
+
+func (s *events) deadline() {
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.timeout)) // what cannot, has no connection behind it
 }
 
 // keepAlive says something now and then, so that no proxy gives a silent stream

@@ -146,7 +146,7 @@ func (d *debts) Pop() any {
 type Operations struct {
 	Limiter *Limiter
 	Key     func(ctx context.Context) (key string, exempt bool)
-	Present graphql.ErrorPresenterFunc
+	Present graphql.ErrorPresenterFunc // not read: a refusal is presented as every other error
 }
 
 var (

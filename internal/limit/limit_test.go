@@ -145,6 +145,22 @@ func TestManyKeysBuyNothing(t *testing.T) {
 	})
 }
 
+// Rest fills a bucket and no more, whether or not it has been forgotten yet.
+func TestRestIsNotSaved(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := New(10)
+		for i := range 100 {
+			l.Allow(fmt.Sprint(i))
+			<-time.After(time.Millisecond) // the last is the last to be forgotten
+		}
+		<-time.After(time.Hour)
+		if n := spend(l, "99", 100); n != 10 {
+			t.Errorf("%d after an hour", n)
+		}
+	})
+}
+
 func TestTheHeapAndTheMapAgree(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

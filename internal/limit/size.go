@@ -62,13 +62,13 @@ func (s Size) MutateOperationParameters(ctx context.Context, p *graphql.RawParam
 	for {
 		tok, err := lex.ReadToken()
 		if err != nil || tok.Kind == lexer.EOF {
-			return nil // what is wrong with it, the parser says
+			return nil //nolint:nilerr // what is wrong with it, the parser says
 		}
 		tokens++
-		switch tok.Kind {
-		case lexer.Name:
+		if tok.Kind == lexer.Name {
 			repeats[tok.Value]++
-		case lexer.Spread:
+		}
+		if tok.Kind == lexer.Spread {
 			spreads++
 		}
 		switch {

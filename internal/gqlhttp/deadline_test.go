@@ -1,0 +1,167 @@
+package gqlhttp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A client that stops reading holds its own stream for the write deadline only.
+func TestAClientThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{"events": `{"query":"subscription { flood }"}`, "one large answer": `{"query":"{ large }"}`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, Options{WriteTimeout: 50 * time.Millisecond})
+			accept, times := mediaSSE, 1
+			if !strings.Contains(body, "flood") {
+				accept, times = mediaJSON, 64 // more than any buffer between us holds
+			}
+			conn := dial(t, s)
+			for range times {
+				if _, err := fmt.Fprintf(conn, "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAccept: %s\r\nContent-Length: %d\r\n\r\n%s", accept, len(body), body); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wait(t, "the handler", s.left)
+			wait(t, "the connection's end", s.closed)
+			if accept == mediaSSE {
+				if err := wait(t, "the operation's end", s.schema.ended); !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			} else if n := s.schema.ran.Load(); n >= int64(times) {
+				t.Errorf("%d answers went nowhere", n)
+			}
+		})
+	}
+}
+
+// raw sends one request's bytes on a connection, and reads the answer to it.
+func raw(t *testing.T, conn net.Conn, request string) (status int, body string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return resp.StatusCode, all(t, resp)
+}
+
+func dial(t *testing.T, s *site) net.Conn {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func post(length int, body string) string {
+	return fmt.Sprintf("POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", length, body)
+}
+
+// Neither the operation nor whatever comes next on the connection runs into the
+// deadlines of a body and an answer.
+func TestDeadlinesEndWithWhatTheyAreFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{WriteTimeout: 100 * time.Millisecond, ReadTimeout: 100 * time.Millisecond})
+	conn := dial(t, s)
+	const slow = `{"query":"{ slow }"}`
+	if status, body := raw(t, conn, post(len(slow), slow)); status != http.StatusOK || !strings.Contains(body, "done") {
+		t.Error("the operation:", status, body)
+	}
+	const stream = "GET /graphql?query={hello} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"
+	<-time.After(150 * time.Millisecond)
+	if status, body := raw(t, conn, stream); status != http.StatusOK || !strings.HasSuffix(body, completed) {
+		t.Error("an event stream:", status, body)
+	}
+	<-time.After(150 * time.Millisecond)
+	if status, body := raw(t, conn, "GET /plain HTTP/1.1\r\nHost: x\r\n\r\n"); status != http.StatusOK || body != "plain" {
+		t.Error("the next request:", status, body)
+	}
+}
+
+// HTTP/2 has deadlines of its own: a stream that is silent for longer than a
+// write may take goes on.
+func TestASilentStreamOverHTTP2(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{WriteTimeout: 50 * time.Millisecond, ReadTimeout: 50 * time.Millisecond}, func(s *httptest.Server) { s.EnableHTTP2 = true })
+	resp := s.subscribe(t, "subscription { forever }") //nolint:bodyclose // by subscribe
+	if resp.ProtoMajor != 2 {
+		t.Fatal(resp.Proto)
+	}
+	got := lines(resp.Body)
+	for i := range 2 {
+		<-time.After(200 * time.Millisecond)
+		s.schema.tick <- i
+		for l := range got {
+			if strings.HasPrefix(l, "data: ") {
+				break
+			}
+			if strings.Contains(l, "complete") {
+				t.Fatal(l)
+			}
+		}
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := wait(t, "the operation's end", s.schema.ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	wait(t, "the handler", s.left)
+}
+
+func TestABodyIsRefusedByItsLengthAlone(t *testing.T) {
+	t.Parallel()
+	if status, body := raw(t, dial(t, newSite(t, Options{})), post(1<<40, "")); status != http.StatusRequestEntityTooLarge || !strings.Contains(body, "1048576 bytes") {
+		t.Error(status, body)
+	}
+}
+
+func TestABodyThatDoesNotArrive(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{ReadTimeout: 50 * time.Millisecond})
+	if status, body := raw(t, dial(t, s), post(100, "{")); status != http.StatusRequestTimeout || !strings.Contains(body, valid) {
+		t.Error(status, body)
+	}
+	wait(t, "the connection's end", s.closed)
+	// One that is refused is not waited for either.
+	if status, body := raw(t, dial(t, s), strings.Replace(post(100, "{"), "application/json", "text/plain", 1)); status != http.StatusUnsupportedMediaType {
+		t.Error(status, body)
+	}
+	wait(t, "the connection's end", s.closed)
+}
+
+func TestBodiesOfUnknownLengthAreLimited(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{BodyLimit: func(*http.Request) int64 { return 1000 }})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, io.MultiReader(strings.NewReader(ask), strings.NewReader(strings.Repeat(" ", 10000))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", mediaJSON)
+	resp, err := s.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if body := all(t, resp); resp.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(body, "1000 bytes") || s.schema.ran.Load() != 0 {
+		t.Error(resp.Status, body)
+	}
+}
