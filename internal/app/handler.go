@@ -66,7 +66,11 @@ func (s *server) graphql() http.Handler {
 			}
 			return int64(c.Limits.BodyBytes)
 		},
-		KeepAlive: keepAliveEvery, WriteTimeout: c.Limits.WriteTimeout})
+		KeepAlive: keepAliveEvery, WriteTimeout: c.Limits.WriteTimeout,
+		Stream: func(ctx context.Context) (context.Context, func(), error) {
+			owner, _ := rateKey(ctx)
+			return s.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), s.revoked)
+		}})
 	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Typing: s.typing, Access: access{s}, Viewer: viewer, Config: s.config, MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
 	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: resolver}))
 	srv.SetErrorPresenter(present)
@@ -77,7 +81,7 @@ func (s *server) graphql() http.Handler {
 	srv.Use(extension.Introspection{})
 	srv.Use(extension.AutomaticPersistedQuery{Cache: lru.New[string](persistedMost)})
 	srv.Use(limit.Size{Depth: c.Limits.Depth, Roots: c.Limits.Aliases, Exempt: func(ctx context.Context) bool { return auth.From(ctx).Via == auth.ViaHasura }})
-	srv.Use(limit.Operations{Limiter: limit.New(c.Limits.OperationsPerMinute), Key: rateKey, Present: present})
+	srv.Use(limit.Operations{Limiter: limit.New(c.Limits.OperationsPerMinute), Key: rateKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(s.metrics.operation)
 	srv.AddTransport(s.sockets)
@@ -90,8 +94,8 @@ func (s *server) graphql() http.Handler {
 			return
 		}
 		id, err := s.authn.Authenticate(r.Context(), r.Header)
-		if err == nil && id.FromCookie && (!pages.Listed(r) || r.Method != http.MethodPost) {
-			err = fault.New(fault.Denied, "a token in a cookie needs a listed Origin and a POST")
+		if err == nil && id.FromCookie && !pages.RequireListed(r) {
+			err = fault.New(fault.Denied, "a token in a cookie needs a listed Origin and a POST of JSON")
 		}
 		if err != nil {
 			http1.Fail(w, r, statusOf(err), err) //nolint:contextcheck // r carries it

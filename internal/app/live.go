@@ -22,8 +22,17 @@ const closeForbidden = 4403
 type live struct {
 	revoked chan struct{} // revocations are to be read again
 
-	mu  sync.Mutex
-	all map[uuid.UUID]*behind // guarded by mu
+	mu      sync.Mutex
+	all     map[uuid.UUID]*behind     // guarded by mu
+	streams map[*eventStream]struct{} // guarded by mu
+	counts  map[string]int            // guarded by mu: event streams of a user or address
+}
+
+// eventStream is a subscription over server-sent events: there is no socket
+// behind it, but a token that expires or is revoked ends it all the same.
+type eventStream struct {
+	id     auth.Identity
+	cancel context.CancelFunc
 }
 
 type behind struct {
@@ -31,7 +40,9 @@ type behind struct {
 	id   atomic.Pointer[auth.Identity]
 }
 
-func newLive() *live { return &live{revoked: make(chan struct{}, 1), all: map[uuid.UUID]*behind{}} }
+func newLive() *live {
+	return &live{revoked: make(chan struct{}, 1), all: map[uuid.UUID]*behind{}, streams: map[*eventStream]struct{}{}, counts: map[string]int{}}
+}
 
 func (l *live) poke() {
 	select {
@@ -68,12 +79,48 @@ func (l *live) refuse(r *auth.Revocations) {
 	for _, b := range l.all {
 		all = append(all, b)
 	}
+	for st := range l.streams {
+		if r.Refused(st.id) {
+			st.cancel()
+		}
+	}
 	l.mu.Unlock()
 	for _, b := range all {
 		if r.Refused(*b.id.Load()) {
 			b.conn.Close(closeForbidden, "Token revoked")
 		}
 	}
+}
+
+// stream admits a subscription over server-sent events, most for each owner,
+// and ends it with its token.
+func (l *live) stream(ctx context.Context, owner string, most int, id auth.Identity, r *auth.Revocations) (context.Context, func(), error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.counts[owner] >= most {
+		return nil, nil, fault.Later(fault.RateLimited, time.Second, "more than %d event streams", most)
+	}
+	var cancel context.CancelFunc
+	if until := socketDeadline(id, time.Now()); until.IsZero() {
+		ctx, cancel = context.WithCancel(ctx)
+	} else {
+		ctx, cancel = context.WithDeadline(ctx, until)
+	}
+	st := &eventStream{id, cancel}
+	l.counts[owner]++
+	l.streams[st] = struct{}{}
+	if r.Refused(id) { // revoked since it was let in: nobody else would see it
+		cancel()
+	}
+	return ctx, func() {
+		cancel()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.streams, st)
+		if l.counts[owner]--; l.counts[owner] == 0 {
+			delete(l.counts, owner)
+		}
+	}, nil
 }
 
 // session is a socket as presence sees it.

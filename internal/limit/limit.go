@@ -146,7 +146,6 @@ func (d *debts) Pop() any {
 type Operations struct {
 	Limiter *Limiter
 	Key     func(ctx context.Context) (key string, exempt bool)
-	Present graphql.ErrorPresenterFunc // not read: a refusal is presented as every other error
 }
 
 var (

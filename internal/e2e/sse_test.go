@@ -1,0 +1,52 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/demo"
+)
+
+// An event stream has no socket to close, and ends with its token all the same.
+func TestEventStreamsEndWithTheirToken(t *testing.T) {
+	whole(t)
+	n := inside(t, database(t), nil)
+	open := func(tok string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, n.base+"/graphql", strings.NewReader(operation(watch(demo.Bob))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = bearer(tok)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", "text/event-stream")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = res.Body.Close() })
+		return res
+	}
+	ended := func(name string, res *http.Response) {
+		t.Helper()
+		done := make(chan struct{})
+		go func() { defer close(done); _, _ = io.Copy(io.Discard, res.Body) }()
+		select {
+		case <-done:
+		case <-time.After(patient):
+			t.Errorf("%s: the stream goes on", name)
+		}
+	}
+	expiring := open(token(t, demo.Alice, func(c *auth.Claims) { c.TTL = 2 * time.Second }))
+	revoked := open(token(t, demo.Carol, func(c *auth.Claims) { c.TokenID = "stream" }))
+	if r := n.post(fmt.Sprintf(`mutation { revokeSessions(userId: %q, tokenId: "stream") }`, demo.Carol), http.Header{"X-Hasura-Admin-Secret": {admin}}); len(r.Errors) > 0 {
+		t.Fatal(r)
+	}
+	ended("revoked", revoked)
+	ended("expired", expiring)
+}
