@@ -21,6 +21,8 @@ type sizes struct {
 	changes int // of a status, in each scenario
 	rounds  int // ours and theirs take turns this often
 	idle    int // sockets that do nothing
+	signals int // of typing, a second
+	probes  int // of typing, measured
 }
 
 func main() {
@@ -29,6 +31,8 @@ func main() {
 	flag.IntVar(&s.changes, "changes", 100, "status changes a round")
 	flag.IntVar(&s.rounds, "rounds", 3, "rounds in which the servers take turns")
 	flag.IntVar(&s.idle, "idle", 1000, "sockets that only exist")
+	flag.IntVar(&s.signals, "signals", 2000, "typing signals a second")
+	flag.IntVar(&s.probes, "probes", 20, "typing signals measured, one a second")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -55,7 +59,10 @@ func run(ctx context.Context, s sizes) error {
 	if err := fanOut(ctx, db, s); err != nil {
 		return err
 	}
-	return idle(ctx, db, s)
+	if err := idle(ctx, db, s); err != nil {
+		return err
+	}
+	return typing(ctx, db, s)
 }
 
 // crossNodes: a status set on one node, until a watcher's socket on another

@@ -30,6 +30,7 @@ const (
 	maxPending = 10000 // topics; past it everybody is asked to look at everything
 	everything = "resync"
 	sendLimit  = 3 * time.Second
+	sendEvery  = 5 * time.Millisecond   // under load; the first after a pause goes at once
 	retryFirst = 100 * time.Millisecond // doubling to retryMost
 	retryMost  = 2 * time.Second
 	fullQueue  = 0.5 // of the server's notification queue: then doorbells wait and nodes poll
@@ -174,6 +175,7 @@ func (b *Bus) send(ctx context.Context) {
 		}
 		if b.flush(ctx) == nil {
 			wait = retryFirst
+			sleep(ctx, sendEvery) // what is rung meanwhile goes together
 			continue
 		}
 		if !sleep(ctx, wait) {
