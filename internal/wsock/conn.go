@@ -2,13 +2,17 @@ package wsock
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -17,8 +21,16 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// goodbye is how long the peer has to answer a close frame.
+// goodbye is how long a socket that is being closed has: to send the close
+// frame, and the peer to answer it.
 const goodbye = time.Second
+
+// chunk is how much of a message one write deadline is for: a slow link is not
+// a dead one.
+const chunk = 32 << 10
+
+// longestReason is what a close frame holds beside its code.
+const longestReason = 123
 
 // pings is how many round trips Latency averages.
 const pings = 5
@@ -41,7 +53,9 @@ type Conn struct {
 	ip     string
 	bucket string
 	legacy bool
+	turned bool // upgraded only to be told to go
 	log    *slog.Logger
+	pace   *rate.Limiter // of inbound frames
 
 	ctx    context.Context //nolint:containedctx // the socket's lifetime, and it ends with it
 	cancel context.CancelFunc
@@ -54,9 +68,12 @@ type Conn struct {
 	stage   stage                 // guarded by mu
 	base    context.Context       //nolint:containedctx // guarded by mu: of operations, once ready
 	running map[string]*operation // guarded by mu
+	held    []*operation          // guarded by mu: that wait for the ack
 	user    string                // guarded by mu
 	closed  func(CloseInfo)       // guarded by mu
-	code    int                   // guarded by mu: of our close; 0: none yet
+	code    int                   // guarded by mu: of the close, negative: the peer's; 0: none yet
+	bidden  bool                  // guarded by mu: our close frame is out
+	kill    *time.Timer           // guarded by mu: ends a close nobody answers
 	expiry  *time.Timer           // guarded by mu
 	trips   [pings]time.Duration  // guarded by mu
 	tripped int                   // guarded by mu: round trips measured
@@ -74,6 +91,8 @@ func newConn(t *Transport, ws *websocket.Conn, r *http.Request, exec graphql.Gra
 	c := &Conn{t: t, ws: ws, exec: exec, id: uuid.New(), header: r.Header.Clone(), ip: ip, bucket: bucket,
 		legacy: ws.Subprotocol() == LegacyWS, log: t.o.Log, queue: newQueue(t.o.Limits.QueuedFrames, t.o.Limits.QueuedBytes),
 		running: map[string]*operation{}, began: time.Now()}
+	burst := max(1, int(t.o.Limits.MessageRate*10))
+	c.pace = rate.NewLimiter(rate.Limit(t.o.Limits.MessageRate), burst)
 	// Detached: the request's context ends when Do returns.
 	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.WithoutCancel(r.Context()), connKey{}, c))
 	return c
@@ -91,14 +110,10 @@ func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
 // LastSeen is when the last frame came in.
 func (c *Conn) LastSeen() time.Time { return c.began.Add(time.Duration(c.seen.Load())) }
 
-// arm takes note of a frame: the peer is alive, and has as long again. A socket
-// that is closing has a moment only, whatever it still sends.
-func (c *Conn) arm() {
+// heard takes note of a frame: the peer is alive, and has as long again.
+func (c *Conn) heard() {
 	c.seen.Store(int64(time.Since(c.began)))
 	_ = c.ws.SetReadDeadline(time.Now().Add(c.t.o.Limits.silence()))
-	if c.ctx.Err() != nil {
-		_ = c.ws.SetReadDeadline(time.Now().Add(goodbye))
-	}
 }
 
 // Latency is the average of the last five round trips; false: none yet.
@@ -129,13 +144,23 @@ func (c *Conn) extendLocked(expires time.Time) {
 		c.expiry.Stop()
 		c.expiry = nil
 	}
-	if !expires.IsZero() && c.ctx.Err() == nil {
-		c.expiry = time.AfterFunc(time.Until(expires), func() { c.Close(closeForbidden, "Token expired") })
+	if expires.IsZero() || c.ctx.Err() != nil {
+		return
 	}
+	var mine *time.Timer
+	mine = time.AfterFunc(time.Until(expires), func() {
+		c.mu.Lock()
+		due := c.expiry == mine // not extended just now
+		c.mu.Unlock()
+		if due {
+			c.Close(closeForbidden, "Token expired")
+		}
+	})
+	c.expiry = mine
 }
 
 // Close ends the socket with a code and a reason. It does not wait; only the
-// first one counts.
+// first one counts. A second later the socket is gone, whatever the peer does.
 func (c *Conn) Close(code int, reason string) {
 	c.mu.Lock()
 	if c.code != 0 {
@@ -143,22 +168,41 @@ func (c *Conn) Close(code int, reason string) {
 		return
 	}
 	c.code = code
+	c.kill = time.AfterFunc(goodbye, c.sever)
 	c.mu.Unlock()
-	c.cancel() // operations end; what they still say is not sent
-	c.queue.close(websocket.FormatCloseMessage(code, cut(reason)))
+	c.queue.close(websocket.FormatCloseMessage(code, cut(reason, longestReason))) // before the writer can notice the next
+	c.cancel()                                                                    // operations end; what they still say is not sent
 }
 
-// cut keeps a reason within a control frame's 123 bytes, at a rune's border.
-func cut(reason string) string {
-	const most = 123
-	if len(reason) <= most {
-		return reason
+// sever ends the connection under the socket. What the peer has not taken is
+// thrown away, unless it is the close frame it has yet to read.
+func (c *Conn) sever() {
+	c.mu.Lock()
+	bidden := c.bidden
+	c.mu.Unlock()
+	under := c.ws.NetConn()
+	if tcp, ok := under.(interface{ SetLinger(sec int) error }); ok && !bidden {
+		_ = tcp.SetLinger(0)
 	}
-	reason = reason[:most]
-	for !utf8.ValidString(reason) {
-		reason = reason[:len(reason)-1]
+	_ = under.Close()
+}
+
+// cut makes of a text what a close frame may carry: valid, printable, and no
+// longer than most bytes, at a rune's border.
+func cut(text string, most int) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD"))
+	if len(text) <= most {
+		return text
 	}
-	return reason
+	for text = text[:most]; !utf8.ValidString(text); {
+		text = text[:len(text)-1]
+	}
+	return text
 }
 
 // abort ends the socket without a word.
@@ -168,19 +212,20 @@ func (c *Conn) abort(code int) {
 		c.code = code
 	}
 	c.mu.Unlock()
-	c.cancel()
 	c.queue.close(nil)
-	_ = c.ws.NetConn().Close()
+	c.cancel()
+	c.sever()
 }
 
 // start runs the socket.
 func (c *Conn) start() {
 	c.ws.SetReadLimit(c.t.o.Limits.FrameBytes)
 	c.ws.SetPongHandler(c.pong)
-	ping := c.ws.PingHandler()
 	c.ws.SetPingHandler(func(data string) error {
-		c.arm()
-		return ping(data)
+		c.heard()
+		c.urgently(frame{kind: websocket.PongMessage, data: []byte(data)})
+		_ = c.pace.Wait(c.ctx)
+		return nil
 	})
 	written := make(chan struct{})
 	go func() { defer close(written); c.write() }()
@@ -192,7 +237,7 @@ func (c *Conn) start() {
 
 // read takes frames in until the socket ends.
 func (c *Conn) read() {
-	c.arm()
+	c.heard()
 	if c.ws.Subprotocol() == "" {
 		c.Close(closeSubprotocol, "Subprotocol not acceptable")
 	}
@@ -205,14 +250,13 @@ func (c *Conn) read() {
 		}
 	})
 	defer init.Stop()
-	allowed := rate.NewLimiter(rate.Limit(c.t.o.Limits.MessageRate), int(c.t.o.Limits.MessageRate*10))
 	for {
-		kind, data, err := c.ws.ReadMessage()
+		kind, data, err := c.next()
 		if err != nil {
 			c.failed(err)
 			return
 		}
-		c.arm()
+		c.heard()
 		if c.ctx.Err() != nil {
 			continue // closing: only the peer's close frame is waited for
 		}
@@ -220,39 +264,95 @@ func (c *Conn) read() {
 			c.Close(closeBadRequest, "Only UTF-8 text frames are understood")
 			continue
 		}
-		c.handle(data)
-		_ = allowed.Wait(c.ctx) // a flood is read no faster than this, and costs nobody else anything
+		c.mind(data)
+		_ = c.pace.Wait(c.ctx) // a flood is read no faster than this, and costs nobody else anything
 	}
+}
+
+// next is the next message. Each part of it that comes is a sign of life: a
+// large one may take a slow link longer than a silence may last.
+func (c *Conn) next() (kind int, data []byte, err error) {
+	kind, r, err := c.ws.NextReader()
+	if err != nil {
+		return 0, nil, err
+	}
+	data, err = io.ReadAll(heard{c, r})
+	return kind, data, err
+}
+
+type heard struct {
+	c *Conn
+	r io.Reader
+}
+
+func (h heard) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	if n > 0 {
+		h.c.heard()
+	}
+	return n, err //nolint:wrapcheck // a reader's errors are the reader's
+}
+
+// mind handles a message; a bug in that ends this socket only.
+func (c *Conn) mind(data []byte) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.ErrorContext(c.ctx, "panic in a socket", "panic", p, "stack", string(debug.Stack()))
+			c.Close(closeInternal, "Internal server error")
+		}
+	}()
+	c.handle(data)
 }
 
 // failed notes how reading ended.
 func (c *Conn) failed(err error) {
-	code := websocket.CloseAbnormalClosure
-	if e, ok := errors.AsType[*websocket.CloseError](err); ok {
-		code = e.Code
-	} else if errors.Is(err, websocket.ErrReadLimit) {
-		code = websocket.CloseMessageTooBig
+	closing, isClose := errors.AsType[*websocket.CloseError](err)
+	_, isNet := errors.AsType[net.Error](err)
+	switch {
+	case isClose:
+		c.note(-closing.Code)
+	case errors.Is(err, websocket.ErrReadLimit):
+		c.breach(websocket.CloseMessageTooBig)
+	case isNet, errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
+		c.note(-websocket.CloseAbnormalClosure)
+	default:
+		c.breach(websocket.CloseProtocolError)
 	}
+}
+
+func (c *Conn) note(code int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.code == 0 {
-		c.code = -code
-		if code == websocket.CloseMessageTooBig && errors.Is(err, websocket.ErrReadLimit) {
-			c.code = code // gorilla has sent it for us
-		}
+		c.code = code
 	}
+}
+
+// breach closes a socket that gorilla can read no further, and throws away what
+// else comes: closed with its input unread, the connection would be reset, and
+// the peer might never see why.
+func (c *Conn) breach(code int) {
+	c.Close(code, "")
+	under := c.ws.NetConn()
+	_ = under.SetReadDeadline(time.Now().Add(goodbye))
+	_, _ = io.Copy(io.Discard, under)
 }
 
 // finish ends everything that belongs to the socket, and says so once.
 func (c *Conn) finish(written <-chan struct{}) {
 	c.cancel()
 	c.queue.close(nil)
+	if c.queue.last() == nil {
+		_ = c.ws.NetConn().Close() // nothing is left to say, and the writer may be stuck
+	}
 	<-written
 	_ = c.ws.Close()
 	c.ops.Wait()
 	c.mu.Lock()
-	if c.expiry != nil {
-		c.expiry.Stop()
+	for _, timer := range []*time.Timer{c.expiry, c.kill} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 	info := CloseInfo{Code: c.code, LastSeen: c.LastSeen()}
 	if info.Code < 0 {
@@ -260,79 +360,21 @@ func (c *Conn) finish(written <-chan struct{}) {
 	}
 	user, closed := c.user, c.closed
 	c.mu.Unlock()
-	if closed != nil {
-		closed(info)
-	}
+	c.tell(closed, info)
 	if c.t.o.Observer.Closed != nil {
 		c.t.o.Observer.Closed(info.Code)
 	}
 	c.t.leave(c, user)
 }
 
-// write sends what is queued, control before data, until the queue is closed;
-// then the close frame, after which the peer has a moment to answer.
-func (c *Conn) write() {
-	tick := time.NewTicker(c.t.o.Limits.PingEvery)
-	defer tick.Stop()
-	for {
-		f, ok := c.queue.take(tick.C)
-		if !ok {
-			break
+// tell calls Accepted.Closed; its panic must not keep the socket counted.
+func (c *Conn) tell(closed func(CloseInfo), info CloseInfo) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.ErrorContext(c.ctx, "panic as a socket ended", "panic", p, "stack", string(debug.Stack()))
 		}
-		if f.tick {
-			c.ping()
-			continue
-		}
-		if f.op != nil && f.op.cancelled() {
-			continue
-		}
-		_ = c.ws.SetWriteDeadline(time.Now().Add(c.t.o.Limits.WriteTimeout))
-		if c.ws.WriteMessage(websocket.TextMessage, f.data) != nil {
-			c.abort(closeSlow)
-			return
-		}
-		if c.t.o.Observer.Written != nil {
-			c.t.o.Observer.Written(len(f.data))
-		}
+	}()
+	if closed != nil {
+		closed(info)
 	}
-	if bye := c.queue.last(); bye != nil {
-		if c.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(goodbye)) == nil {
-			_ = c.ws.SetReadDeadline(time.Now().Add(goodbye))
-			return
-		}
-	}
-	_ = c.ws.NetConn().Close()
-}
-
-// ping asks the peer for a sign of life. Control frames, which every WebSocket
-// answers by itself, so that a frozen page still counts as connected.
-func (c *Conn) ping() {
-	c.mu.Lock()
-	up := c.stage == ready
-	c.mu.Unlock()
-	if !up {
-		return
-	}
-	var at [8]byte
-	binary.BigEndian.PutUint64(at[:], uint64(time.Since(c.began)))
-	_ = c.ws.WriteControl(websocket.PingMessage, at[:], time.Now().Add(c.t.o.Limits.WriteTimeout))
-	if c.legacy {
-		c.queue.urgent([]byte(`{"type":"ka"}`))
-	}
-}
-
-func (c *Conn) pong(data string) error {
-	c.arm()
-	if len(data) != 8 {
-		return nil
-	}
-	trip := time.Since(c.began) - time.Duration(binary.BigEndian.Uint64([]byte(data)))
-	if trip < 0 || trip > c.t.o.Limits.silence() {
-		return nil // not an answer to a ping of ours
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.trips[c.tripped%pings] = trip
-	c.tripped++
-	return nil
 }

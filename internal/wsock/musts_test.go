@@ -3,84 +3,12 @@ package wsock
 import (
 	"context"
 	"fmt"
-	"go/parser"
-	"go/token"
-	"io/fs"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
-
-// rules is every MUST of graphql-transport-ws (PROTOCOL.md of graphql-ws) and
-// of the older graphql-ws (PROTOCOL.md of subscriptions-transport-ws), with the
-// test that proves it.
-var rules = []struct{ protocol, rule, test string }{
-	{TransportWS, "a socket without an acceptable subprotocol is closed 4406", "TestSubprotocols"},
-	{TransportWS, "offered both, the newer is chosen", "TestSubprotocols"},
-	{TransportWS, "a message that is not as the protocol says closes 4400", "TestBadMessages"},
-	{TransportWS, "a binary frame closes 4400", "TestBadFrames"},
-	{TransportWS, "no connection_init in time closes 4408", "TestInitTimeout"},
-	{TransportWS, "connection_ack answers connection_init, with a payload", "TestAckComesFirst"},
-	{TransportWS, "a second connection_init closes 4429, also while the first is judged", "TestSecondInit"},
-	{TransportWS, "subscribe before connection_ack closes 4401, also while init is judged", "TestSubscribeBeforeAck"},
-	{TransportWS, "a refused connection closes 4403", "TestRefusals"},
-	{TransportWS, "ping is answered by pong at any time, with its payload", "TestPing"},
-	{TransportWS, "pong unasked is taken", "TestPing"},
-	{TransportWS, "an id in use closes 4409", "TestDuplicateID"},
-	{TransportWS, "an id may be used again once its operation is over", "TestIDReuse"},
-	{TransportWS, "a query or mutation is one next and complete", "TestOperations"},
-	{TransportWS, "a subscription is many nexts and complete", "TestOperations"},
-	{TransportWS, "field errors are part of next", "TestOperations"},
-	{TransportWS, "what cannot be executed is error, and nothing follows", "TestErrors"},
-	{TransportWS, "a stream that ends for a reason ends with error", "TestErrors"},
-	{TransportWS, "complete from the client ends its operation, and nothing follows", "TestClientComplete"},
-	{TransportWS, "complete of an unknown id is ignored", "TestClientComplete"},
-	{TransportWS, "operations run side by side on one socket", "TestSideBySide"},
-	{TransportWS, "a reason fits a close frame", "TestDuplicateID"},
-	{LegacyWS, "connection_init is answered by connection_ack and a keep-alive", "TestLegacy"},
-	{LegacyWS, "start, data, complete", "TestLegacy"},
-	{LegacyWS, "stop ends an operation, and nothing follows", "TestLegacy"},
-	{LegacyWS, "start with an id in use replaces the operation", "TestLegacyReplaces"},
-	{LegacyWS, "what cannot be executed is one error", "TestLegacy"},
-	{LegacyWS, "a refused connection is connection_error", "TestRefusals"},
-	{LegacyWS, "connection_terminate closes", "TestLegacy"},
-	{"WebSocket", "a frame over the limit closes 1009", "TestBadFrames"},
-	{"WebSocket", "a close is answered by a close", "TestEveryEndFreesEverything"},
-	{"ours", "a token's expiry closes 4403, unless extended", "TestExpiry"},
-	{"ours", "a drain closes 1012 and lets nobody in", "TestDrain"},
-	{"ours", "a panic ends one operation and no neighbour's", "TestPanics"},
-	{"ours", "a slow reader costs nobody anything and is closed", "TestSlowReader"},
-	{"ours", "state coalesces for a slow reader", "TestSlowReader"},
-	{"ours", "more operations than allowed are errors, and the socket stays", "TestCaps"},
-	{"ours", "more sockets than a user or address may have are refused for now", "TestCaps"},
-	{"ours", "a silent peer is given up", "TestSilence"},
-	{"ours", "round trips are measured", "TestLatency"},
-	{"ours", "a page that is not let in is refused before the upgrade", "TestOrigin"},
-	{"ours", "every goroutine ends with its socket", "TestEveryEndFreesEverything"},
-}
-
-func TestEveryRuleHasAProof(t *testing.T) {
-	t.Parallel()
-	have := map[string]bool{}
-	pkgs, err := parser.ParseDir(token.NewFileSet(), ".", func(f fs.FileInfo) bool { return strings.HasSuffix(f.Name(), "_test.go") }, 0) //nolint:staticcheck // names only
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range pkgs {
-		for _, f := range p.Files {
-			for name := range f.Scope.Objects {
-				have[name] = true
-			}
-		}
-	}
-	for _, r := range rules {
-		if !have[r.test] {
-			t.Errorf("%s: %q has no proof: there is no %s", r.protocol, r.rule, r.test)
-		}
-	}
-}
 
 func TestSubprotocols(t *testing.T) {
 	t.Parallel()

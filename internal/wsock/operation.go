@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
 // operation is one running subscribe. Whether its id is still its own is asked
@@ -16,6 +18,7 @@ import (
 type operation struct {
 	c      *Conn
 	id     string
+	params *graphql.RawParams
 	ctx    context.Context //nolint:containedctx // the operation is its lifetime
 	cancel context.CancelFunc
 	gone   atomic.Bool // completed by the peer: nothing more is sent for it
@@ -27,63 +30,69 @@ func (o *operation) drop() {
 	o.cancel()
 }
 
-func (o *operation) cancelled() bool { return o.gone.Load() }
-
 // run executes the operation and sends what it says. Whatever panics ends it
 // and nothing else.
-func (o *operation) run(params *graphql.RawParams) {
+//
+// The id stays the operation's until the writer takes its last message: were
+// it free while that still waits, a peer that completes it meanwhile and uses
+// the id again would take the old one's end for the new one's.
+func (o *operation) run() {
 	defer o.c.ops.Done()
 	defer o.cancel()
-	defer o.release()
+	last := o.execute()
+	if last == nil || !o.c.queue.put(o.ctx, frame{data: last, op: o, last: true}) {
+		o.release()
+	}
+}
+
+// execute sends every response, and returns the message to end with; nil: the
+// peer wants none.
+func (o *operation) execute() (last []byte) {
+	ctx := o.ctx
 	defer func() {
 		if p := recover(); p != nil {
-			o.failed(p)
+			last = o.failed(ctx, p)
 		}
 	}()
-	ctx := o.c.t.o.Operation(graphql.StartOperationTrace(o.ctx), o.c)
+	ctx = o.c.t.o.Operation(graphql.StartOperationTrace(ctx), o.c)
 	exec := o.c.exec
-	oc, errs := exec.CreateOperationContext(ctx, params)
-	if len(errs) > 0 {
-		in := ctx
-		if oc != nil {
-			in = graphql.WithOperationContext(ctx, oc)
-		}
-		o.fail(exec.DispatchError(in, errs).Errors)
-		return
+	oc, errs := exec.CreateOperationContext(ctx, o.params)
+	if oc != nil {
+		ctx = graphql.WithOperationContext(ctx, oc)
 	}
-	responses, ctx := exec.DispatchOperation(ctx, oc)
+	if len(errs) > 0 {
+		return o.errorFrame(exec.DispatchError(ctx, errs).Errors)
+	}
+	responses, in := exec.DispatchOperation(ctx, oc)
+	ctx = in
 	for {
 		r := responses(ctx)
 		if r == nil {
-			break
+			return o.envelope("complete", nil)
 		}
 		// Nothing was executed, or the stream ended for a reason: an error, and the end.
 		if len(r.Errors) > 0 && len(r.Data) == 0 {
-			o.fail(r.Errors)
-			return
+			return o.errorFrame(r.Errors)
 		}
 		// Before the next call, which writes over r.Data.
 		if !o.c.queue.put(o.ctx, frame{data: o.next(r), op: o}) {
-			return
+			return nil
 		}
 	}
-	o.end(o.envelope("complete", nil))
 }
 
-func (o *operation) failed(p any) {
-	err := o.c.t.o.Recover(o.ctx, p)
-	o.fail(o.c.exec.DispatchError(o.ctx, gqlerror.List{gqlerror.WrapPath(nil, err)}).Errors)
-}
-
-func (o *operation) fail(errs gqlerror.List) { o.end(o.errorFrame(errs)) }
-
-// end sends the operation's last message. Its id is free before that is
-// written, so that a peer that has read it may use it again.
-func (o *operation) end(last []byte) {
-	if !o.release() {
-		return
-	}
-	o.c.queue.put(o.ctx, frame{data: last, op: o})
+// failed is the message that ends an operation that panicked. What presents
+// the error may panic too.
+func (o *operation) failed(ctx context.Context, p any) (last []byte) {
+	defer func() {
+		if again := recover(); again != nil {
+			o.c.log.ErrorContext(ctx, "panic while presenting a panic", "panic", again)
+			f := fault.New(fault.Unexpected, "internal error")
+			last = o.errorFrame(gqlerror.List{{Message: f.Message, Extensions: f.Extensions()}})
+		}
+	}()
+	err := o.c.t.o.Recover(ctx, p)
+	return o.errorFrame(o.c.exec.DispatchError(ctx, gqlerror.List{gqlerror.WrapPath(nil, err)}).Errors)
 }
 
 // release frees the id; false: it was not the operation's any more.
@@ -97,6 +106,17 @@ func (o *operation) release() bool {
 	return true
 }
 
+// due says whether a frame is to be sent, as it is about to be.
+func (f frame) due() bool {
+	switch {
+	case f.op == nil:
+		return true
+	case f.op.gone.Load():
+		return false
+	}
+	return !f.last || f.op.release()
+}
+
 // next is a response's frame. The payload is put in as it is encoded: the
 // envelope never encodes it a second time.
 func (o *operation) next(r *graphql.Response) []byte {
@@ -105,18 +125,28 @@ func (o *operation) next(r *graphql.Response) []byte {
 	p.WriteByte('{')
 	if len(r.Errors) > 0 {
 		p.WriteString(`"errors":`)
-		p.Write(mustJSON(r.Errors))
+		p.Write(errorsJSON(r.Errors))
 		p.WriteByte(',')
 	}
 	p.WriteString(`"data":`)
 	if len(r.Data) == 0 {
 		p.WriteString("null")
-	} else {
+	} else if utf8.Valid(r.Data) {
 		p.Write(r.Data)
+	} else { // a text frame that is not UTF-8 would cost the socket
+		p.Write(bytes.ToValidUTF8(r.Data, []byte("\uFFFD")))
+	}
+	if r.HasNext != nil { // part of a deferred result
+		member(&p, "hasNext", *r.HasNext)
+		if r.Label != "" {
+			member(&p, "label", r.Label)
+		}
+		if len(r.Path) > 0 {
+			member(&p, "path", r.Path)
+		}
 	}
 	if len(r.Extensions) > 0 {
-		p.WriteString(`,"extensions":`)
-		p.Write(mustJSON(r.Extensions))
+		member(&p, "extensions", r.Extensions)
 	}
 	p.WriteByte('}')
 	kind := "next"
@@ -126,17 +156,33 @@ func (o *operation) next(r *graphql.Response) []byte {
 	return o.envelope(kind, p.Bytes())
 }
 
-func (o *operation) errorFrame(errs gqlerror.List) []byte {
-	if o.c.legacy { // one error, and the operation is over
-		return o.envelope("error", mustJSON(errs[0]))
+// member adds one to an object; what cannot be encoded is left out.
+func member(p *bytes.Buffer, name string, v any) {
+	if b, err := json.Marshal(v); err == nil {
+		p.WriteString(`,"` + name + `":`)
+		p.Write(b)
 	}
-	return o.envelope("error", mustJSON(errs))
+}
+
+func (o *operation) errorFrame(errs gqlerror.List) []byte {
+	if len(errs) == 0 { // somebody between swallowed them; the operation is over all the same
+		f := fault.New(fault.Unexpected, "internal error")
+		errs = gqlerror.List{{Message: f.Message, Extensions: f.Extensions()}}
+	}
+	payload := errorsJSON(errs)
+	if o.c.legacy { // one error, and the operation is over
+		payload = bytes.TrimSuffix(bytes.TrimPrefix(errorsJSON(errs[:1]), []byte("[")), []byte("]"))
+	}
+	return o.envelope("error", payload)
 }
 
 func (o *operation) envelope(kind string, payload []byte) []byte {
-	id := mustJSON(o.id)
-	b := make([]byte, 0, len(id)+len(payload)+40)
-	b = append(append(b, `{"id":`...), id...)
+	quoted, err := json.Marshal(o.id)
+	if err != nil {
+		quoted = []byte(`""`) // cannot be: it is a string
+	}
+	b := make([]byte, 0, len(quoted)+len(payload)+40)
+	b = append(append(b, `{"id":`...), quoted...)
 	b = append(append(append(b, `,"type":"`...), kind...), '"')
 	if payload != nil {
 		b = append(append(b, `,"payload":`...), payload...)
@@ -144,21 +190,18 @@ func (o *operation) envelope(kind string, payload []byte) []byte {
 	return append(b, '}')
 }
 
-// mustJSON encodes what can always be encoded; what a presenter put into
-// extensions and cannot is left out, never a reason to panic.
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
+// errorsJSON encodes errors; extensions that cannot be encoded are left out.
+func errorsJSON(errs gqlerror.List) []byte {
+	if b, err := json.Marshal(errs); err == nil {
+		return b
+	}
+	bare := make(gqlerror.List, len(errs))
+	for i, e := range errs {
+		bare[i] = &gqlerror.Error{Message: e.Message, Path: e.Path, Locations: e.Locations}
+	}
+	b, err := json.Marshal(bare)
 	if err != nil {
-		return []byte(`[{"message":"internal error","extensions":{"code":"unexpected"}}]`)
+		return []byte(`[{"message":"internal error"}]`)
 	}
 	return b
-}
-
-func unmarshalNumbers(raw []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("reading variables: %w", err)
-	}
-	return nil
 }

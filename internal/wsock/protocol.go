@@ -1,9 +1,12 @@
 package wsock
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -23,17 +26,21 @@ const (
 	closeExists         = 4409
 	closeTooManyInits   = 4429
 	closeSlow           = 4499 // nothing could be written for the write deadline
+	closeInternal       = 4500
 	closeTryAgain       = websocket.CloseTryAgainLater
 	connectionInit      = "connection_init"
 	connectionTerminate = "connection_terminate"
 )
+
+// longestID bounds an operation's id, which each of its messages repeats.
+const longestID = 1024
 
 // message is what a peer sends, its keys exactly as the protocols spell them.
 type message struct {
 	id      string
 	hasID   bool
 	kind    string
-	payload json.RawMessage // nil: absent
+	payload json.RawMessage // nil: absent or null
 }
 
 // parse reads one message. Anything but one object with a type is an error.
@@ -46,14 +53,19 @@ func parse(data []byte) (message, error) {
 	if !isString(raw["type"], &m.kind) {
 		return m, fmt.Errorf("type must be a string")
 	}
-	if id, ok := raw["id"]; ok {
-		if m.hasID = isString(id, &m.id); !m.hasID {
-			return m, fmt.Errorf("id must be a string")
+	if id := raw["id"]; isSet(id) {
+		if m.hasID = isString(id, &m.id); !m.hasID || len(m.id) > longestID {
+			return m, fmt.Errorf("id must be a string of at most %d bytes", longestID)
 		}
 	}
-	m.payload = raw["payload"]
+	if payload := raw["payload"]; isSet(payload) {
+		m.payload = payload
+	}
 	return m, nil
 }
+
+// isSet says whether a member is there: null and absence are the same.
+func isSet(raw json.RawMessage) bool { return raw != nil && string(raw) != "null" }
 
 func isString(raw json.RawMessage, into *string) bool {
 	return len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, into) == nil
@@ -73,7 +85,7 @@ func object(raw json.RawMessage) (map[string]any, bool) {
 func (c *Conn) handle(data []byte) {
 	m, err := parse(data)
 	if err != nil {
-		c.Close(closeBadRequest, "Invalid message: "+err.Error())
+		c.bad(m, err.Error())
 		return
 	}
 	switch {
@@ -88,13 +100,40 @@ func (c *Conn) handle(data []byte) {
 	case !c.legacy && (m.kind == "ping" || m.kind == "pong"):
 		c.onPing(m)
 	default:
-		c.Close(closeBadRequest, "Invalid message: unknown type")
+		c.bad(m, "unknown type")
 	}
 }
 
+// bad answers a message that is not as the protocol says: the newer one ends
+// the socket; the older one says so and goes on.
+func (c *Conn) bad(m message, why string) {
+	if !c.legacy {
+		c.Close(closeBadRequest, "Invalid message: "+why)
+		return
+	}
+	said := gqlerror.List{{Message: "Invalid message: " + why, Extensions: fault.New(fault.Invalid, "").Extensions()}}
+	c.mu.Lock()
+	running := c.running[m.id] != nil // and goes on: an error of that id would end it
+	c.mu.Unlock()
+	if m.hasID && !running {
+		op := &operation{c: c, id: m.id}
+		c.urgently(frame{op: op, data: op.errorFrame(said)})
+		return
+	}
+	c.urgent(connectionError(said[0].Message, said[0].Extensions))
+}
+
+func connectionError(text string, extensions map[string]any) []byte {
+	b, err := json.Marshal(map[string]any{"type": "connection_error", "payload": map[string]any{"message": text, "extensions": extensions}})
+	if err != nil {
+		return []byte(`{"type":"connection_error","payload":{"message":"internal error"}}`)
+	}
+	return b
+}
+
 func (c *Conn) onPing(m message) {
-	if _, ok := object(m.payload); !ok {
-		c.Close(closeBadRequest, "Invalid message: payload must be an object")
+	if m.payload != nil && m.payload[0] != '{' {
+		c.bad(m, "payload must be an object")
 		return
 	}
 	if m.kind == "pong" {
@@ -107,8 +146,10 @@ func (c *Conn) onPing(m message) {
 	c.urgent(answer)
 }
 
-func (c *Conn) urgent(data []byte) {
-	if !c.queue.urgent(data) {
+func (c *Conn) urgent(data []byte) { c.urgently(frame{data: data}) }
+
+func (c *Conn) urgently(f frame) {
+	if !c.queue.urgent(f) {
 		c.Close(closeSlow, "Slow consumer")
 	}
 }
@@ -116,7 +157,7 @@ func (c *Conn) urgent(data []byte) {
 func (c *Conn) onInit(m message) {
 	payload, ok := object(m.payload)
 	if !ok {
-		c.Close(closeBadRequest, "Invalid message: payload must be an object")
+		c.bad(m, "payload must be an object")
 		return
 	}
 	c.mu.Lock()
@@ -152,33 +193,61 @@ func (c *Conn) judge(payload map[string]any) {
 		c.refuse(fault.Later(fault.RateLimited, time.Second, "too many sockets"))
 		return
 	}
-	ack, err := json.Marshal(struct {
-		Type    string         `json:"type"`
-		Payload map[string]any `json:"payload,omitempty"`
-	}{"connection_ack", a.Ack})
+	c.mu.Lock()
+	c.user = a.UserKey
+	c.mu.Unlock()
+	ack, err := encodeAck(a.Ack)
 	if err != nil {
-		c.refuse(err)
+		c.refuse(fmt.Errorf("encoding the ack: %w", err))
 		return
 	}
+	c.open(a, ack)
+}
+
+func encodeAck(payload map[string]any) (ack []byte, err error) {
+	defer func() { // values encode themselves
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return json.Marshal(struct {
+		Type    string         `json:"type"`
+		Payload map[string]any `json:"payload,omitempty"`
+	}{"connection_ack", payload})
+}
+
+// open acknowledges, and starts what the older protocol's clients sent without
+// waiting for that. All at once: a peer that has read the ack may subscribe,
+// and nothing is said before it.
+func (c *Conn) open(a Accepted, ack []byte) {
 	if a.Context == nil {
 		a.Context = c.ctx
 	}
+	base, cancel := context.WithCancel(a.Context)
+	context.AfterFunc(c.ctx, cancel) // operations end with the socket, whatever their context came from
 	c.mu.Lock()
-	c.user, c.base = a.UserKey, a.Context
-	c.stage = ready
+	c.base, c.stage = base, ready
 	c.extendLocked(a.ExpiresAt)
-	c.mu.Unlock()
-	c.urgent(ack)
-	if c.legacy {
-		c.urgent([]byte(`{"type":"ka"}`))
+	room := c.queue.urgent(frame{data: ack}) && c.queue.urgent(frame{tick: true}) // the first round trip is measured at once
+	held := c.held
+	c.held = nil
+	answers := make([]admission, len(held))
+	for i, op := range held {
+		answers[i] = c.admitLocked(op)
 	}
-	c.queue.nudge()
+	c.mu.Unlock()
+	if !room {
+		c.Close(closeSlow, "Slow consumer")
+	}
+	for i, op := range held {
+		c.begin(op, answers[i])
+	}
 }
 
 func (c *Conn) ask(ctx context.Context, payload map[string]any) (a Accepted, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic in init: %v", p)
+			err = fmt.Errorf("panic in init: %v\n%s", p, debug.Stack())
 		}
 	}()
 	return c.t.o.Init(ctx, Request{Header: c.header, RemoteIP: c.ip, Payload: payload, Conn: c})
@@ -192,11 +261,7 @@ func (c *Conn) refuse(err error) {
 		c.log.ErrorContext(c.ctx, "socket not initialised", "error", err)
 	}
 	if c.legacy {
-		body, merr := json.Marshal(map[string]any{"type": "connection_error",
-			"payload": map[string]any{"message": f.Message, "extensions": f.Extensions()}})
-		if merr == nil {
-			c.urgent(body)
-		}
+		c.urgent(connectionError(f.Message, f.Extensions()))
 	}
 	if f.Retryable {
 		c.Close(closeTryAgain, f.Message)
@@ -207,46 +272,23 @@ func (c *Conn) refuse(err error) {
 
 func (c *Conn) onSubscribe(m message) {
 	c.mu.Lock()
-	stage, base := c.stage, c.base
+	stage := c.stage
 	c.mu.Unlock()
-	if stage != ready {
+	if stage == fresh || stage == initing && !c.legacy {
 		c.Close(closeUnauthorized, "Unauthorized")
 		return
 	}
 	params, ok := subscribeParams(m)
 	if !ok {
-		c.Close(closeBadRequest, "Invalid message: subscribe needs an id and a payload with a query")
+		c.bad(m, m.kind+" needs an id and a payload with a query")
 		return
 	}
 	params.Headers = c.header
-	ctx, cancel := context.WithCancel(base)
-	op := &operation{c: c, id: m.id, ctx: ctx, cancel: cancel}
+	op := &operation{c: c, id: m.id, params: params}
 	c.mu.Lock()
-	old, exists := c.running[m.id]
-	full := len(c.running) >= c.t.o.Limits.Operations && !exists
-	if !full && (!exists || c.legacy) {
-		c.running[m.id] = op
-		c.ops.Add(1)
-	}
+	a := c.admitLocked(op)
 	c.mu.Unlock()
-	switch {
-	case full:
-		cancel()
-		c.urgent(op.errorFrame(gqlerror.List{&gqlerror.Error{
-			Message:    fmt.Sprintf("more than %d operations on one socket", c.t.o.Limits.Operations),
-			Extensions: fault.New(fault.Invalid, "").Extensions()}}))
-		return
-	case exists && !c.legacy:
-		cancel()
-		c.Close(closeExists, "Subscriber for "+m.id+" already exists")
-		return
-	case exists: // the older protocol replaces
-		old.drop()
-	}
-	if c.t.o.Observer.Subscribed != nil {
-		c.t.o.Observer.Subscribed()
-	}
-	go op.run(params)
+	c.begin(op, a)
 }
 
 func subscribeParams(m message) (*graphql.RawParams, bool) {
@@ -258,43 +300,47 @@ func subscribeParams(m message) (*graphql.RawParams, bool) {
 		return nil, false
 	}
 	p := &graphql.RawParams{ReadTime: graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}}
-	_, persisted := raw["extensions"]
-	if !isString(raw["query"], &p.Query) && !(persisted && raw["query"] == nil) {
-		return nil, false
-	}
-	if name := raw["operationName"]; name != nil && string(name) != "null" && !isString(name, &p.OperationName) {
+	if name := raw["operationName"]; isSet(name) && !isString(name, &p.OperationName) {
 		return nil, false
 	}
 	var ok bool
 	if p.Variables, ok = variables(raw["variables"]); !ok {
 		return nil, false
 	}
-	p.Extensions, ok = object(raw["extensions"])
-	return p, ok
+	if p.Extensions, ok = object(raw["extensions"]); !ok {
+		return nil, false
+	}
+	_, persisted := p.Extensions["persistedQuery"] // may stand for the query
+	return p, isString(raw["query"], &p.Query) || persisted && !isSet(raw["query"])
 }
 
 // variables are read with numbers kept as they were written.
-func variables(raw json.RawMessage) (map[string]any, bool) {
+func variables(raw json.RawMessage) (m map[string]any, ok bool) {
 	if raw == nil {
 		return nil, true
 	}
-	var m map[string]any
-	if err := unmarshalNumbers(raw, &m); err != nil {
-		return nil, false
-	}
-	return m, true
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	return m, d.Decode(&m) == nil
 }
 
 func (c *Conn) onComplete(m message) {
 	if !m.hasID {
-		c.Close(closeBadRequest, "Invalid message: "+m.kind+" needs an id")
+		c.bad(m, m.kind+" needs an id")
 		return
 	}
 	c.mu.Lock()
 	op := c.running[m.id]
 	delete(c.running, m.id)
+	c.held = slices.DeleteFunc(c.held, func(o *operation) bool { return o.id == m.id })
 	c.mu.Unlock()
-	if op != nil {
-		op.drop()
+	if op == nil {
+		c.queue.forget(m.id) // if it was refused, and has not been told
+		return
+	}
+	op.drop()
+	if c.legacy { // the older protocol confirms
+		done := &operation{c: c, id: m.id}
+		c.urgently(frame{op: done, data: done.envelope("complete", nil)})
 	}
 }

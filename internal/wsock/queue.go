@@ -6,32 +6,35 @@ import (
 	"time"
 )
 
-// frame is one message to write. op is whose, for messages that are not to be
-// sent once their operation was cancelled.
+// frame is one message to write.
 type frame struct {
 	data []byte
-	op   *operation
-	tick bool
+	kind int        // of a control frame, as WebSocket numbers them; 0: a text message
+	op   *operation // whose: nothing is sent of an operation the peer has completed
+	last bool       // the operation's end: its id is free once this is written
+	tick bool       // nothing to write, but time to ping
 }
 
-// queue holds what waits to be written: urgent frames (answers to the peer's
-// pings, the ack) before data. Data waits for room; urgent frames are few, one
-// for each frame of the peer's that is read, and reading stops when they pile up.
+// queue holds what waits to be written: urgent frames (the ack, pongs, what is
+// refused at once) before data. Data waits for room. Urgent frames do not, for
+// it is the reader that makes them: a peer that asks and does not read what it
+// is answered is given up.
 type queue struct {
 	most, mostBytes int
 	wake            chan struct{} // for the writer
 
-	mu     sync.Mutex
-	fast   []frame       // guarded by mu
-	data   []frame       // guarded by mu
-	bytes  int           // guarded by mu: of data
-	closed bool          // guarded by mu
-	bye    []byte        // guarded by mu
-	room   chan struct{} // guarded by mu: closed and replaced when there is room again
+	mu        sync.Mutex
+	fast      []frame       // guarded by mu
+	data      []frame       // guarded by mu
+	fastBytes int           // guarded by mu: of fast
+	bytes     int           // guarded by mu: of data
+	closed    bool          // guarded by mu
+	bye       []byte        // guarded by mu
+	room      chan struct{} // guarded by mu: closed when there is room again; nil: nobody waits
 }
 
 func newQueue(frames, bytes int) *queue {
-	return &queue{most: frames, mostBytes: bytes, wake: make(chan struct{}, 1), room: make(chan struct{})}
+	return &queue{most: frames, mostBytes: bytes, wake: make(chan struct{}, 1)}
 }
 
 func (q *queue) poke() {
@@ -41,22 +44,34 @@ func (q *queue) poke() {
 	}
 }
 
-// urgentMost bounds the urgent lane: a peer that pings and does not read.
+// urgentMost bounds the urgent lane, beside its bytes.
 const urgentMost = 1024
 
 // urgent queues ahead of data; false: the peer has left too many unread.
-func (q *queue) urgent(data []byte) bool {
+func (q *queue) urgent(f frame) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return true
 	}
-	if len(q.fast) >= urgentMost {
+	if len(q.fast) >= urgentMost || len(q.fast) > 0 && q.fastBytes+len(f.data) > q.mostBytes {
 		return false
 	}
-	q.fast = append(q.fast, frame{data: data})
+	q.fast = append(q.fast, f)
+	q.fastBytes += len(f.data)
 	q.poke()
 	return true
+}
+
+// forget drops what is urgent and of an id.
+func (q *queue) forget(id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, f := range q.fast {
+		if f.op != nil && f.op.id == id {
+			f.op.gone.Store(true)
+		}
+	}
 }
 
 // put queues data, waiting for room until ctx ends. A frame larger than the
@@ -74,6 +89,9 @@ func (q *queue) put(ctx context.Context, f frame) bool {
 			q.poke()
 			q.mu.Unlock()
 			return true
+		}
+		if q.room == nil {
+			q.room = make(chan struct{})
 		}
 		room := q.room
 		q.mu.Unlock()
@@ -93,28 +111,9 @@ func (q *queue) take(tick <-chan time.Time) (frame, bool) {
 			return frame{tick: true}, true
 		default:
 		}
-		q.mu.Lock()
-		switch {
-		case len(q.fast) > 0: // also when closed: it was queued before
-			f := q.fast[0]
-			q.fast = q.fast[1:]
-			q.mu.Unlock()
-			return f, true
-		case q.closed:
-			q.mu.Unlock()
-			return frame{}, false
-		case len(q.data) > 0:
-			f := q.data[0]
-			q.data[0] = frame{}
-			q.data = q.data[1:]
-			q.bytes -= len(f.data)
-			close(q.room)
-			q.room = make(chan struct{})
-			q.mu.Unlock()
-			return f, true
+		if f, ok, closed := q.pop(); ok || closed {
+			return f, ok
 		}
-		q.fast, q.data = nil, nil // an idle socket holds no buffers
-		q.mu.Unlock()
 		select {
 		case <-q.wake:
 		case <-tick:
@@ -123,13 +122,32 @@ func (q *queue) take(tick <-chan time.Time) (frame, bool) {
 	}
 }
 
-// nudge asks the writer for a ping.
-func (q *queue) nudge() {
+func (q *queue) pop() (f frame, ok, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.closed {
-		q.fast = append(q.fast, frame{tick: true})
-		q.poke()
+	switch {
+	case len(q.fast) > 0: // also when closed: it was queued before
+		f, q.fast[0] = q.fast[0], frame{}
+		q.fast = q.fast[1:]
+		q.fastBytes -= len(f.data)
+		return f, true, false
+	case q.closed:
+		return frame{}, false, true
+	case len(q.data) > 0:
+		f, q.data[0] = q.data[0], frame{}
+		q.data = q.data[1:]
+		q.bytes -= len(f.data)
+		q.roomLocked()
+		return f, true, false
+	}
+	q.fast, q.data = nil, nil // an idle socket holds no buffers
+	return frame{}, false, false
+}
+
+func (q *queue) roomLocked() {
+	if q.room != nil {
+		close(q.room)
+		q.room = nil
 	}
 }
 
@@ -145,11 +163,11 @@ func (q *queue) close(bye []byte) {
 	if bye == nil {
 		q.fast = nil
 	}
-	close(q.room)
-	q.room = make(chan struct{})
+	q.roomLocked()
 	q.poke()
 }
 
+// last is what close was given.
 func (q *queue) last() []byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -1,21 +1,38 @@
 // Package wsock serves GraphQL over WebSocket: graphql-transport-ws as its
 // PROTOCOL.md says, and the older graphql-ws, as a gqlgen transport on
-// gorilla/websocket.
+// gorilla/websocket. It decides how a socket lives and ends, owns every socket
+// and goroutine it made until Drain, and knows nothing of users: Init decides
+// who is let in.
 //
 // A socket is one reading and one writing goroutine, and one for each running
-// operation. Nobody waits for a socket but its own operations: an operation
-// whose frames find the socket's queue full waits until there is room before it
-// takes its next response, so that a stream of state coalesces meanwhile. A
-// socket into which nothing could be written for the write deadline is closed.
+// operation. Nobody waits for a socket but what belongs to it:
+//
+//   - An operation whose frames find the socket's queue full waits before it
+//     takes its next response. A stream of state coalesces meanwhile, and its
+//     reader gets the latest value, however slow it is; a stream of a log reads
+//     on from where it was. Closing at the first overflow would instead cost a
+//     phone in a tunnel its socket for a burst of presence that is stale anyway.
+//   - A peer that asks and does not read what it is answered (pongs, refusals)
+//     is closed once those answers fill a queue of their own.
+//   - A socket that took nothing at all for the write deadline is cut off, and
+//     counted as 4499. Its peer cannot be told and sees 1006; clients retry
+//     both. Large messages go out in fragments, each with that deadline, and
+//     with pings between them: slow is not dead.
+//
+// Answers to the peer's own messages go ahead of data. An operation's own
+// messages keep their order, and its id is its own until its last message is
+// handed to the network: a message that waits is dropped if the peer gave the
+// id up or to another operation.
+//
 // What the peer does wrong ends its own socket, with the protocol's own code;
-// what panics ends its own operation. The package knows nothing of users: Init
-// decides who is let in.
+// what panics ends its own operation. Where a socket is one too many the code
+// is 1013, and 1012 in a drain, after the upgrade: clients come back after
+// those, while 4429 and an HTTP status mean to them never to try again.
 package wsock
 
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -37,7 +54,7 @@ const (
 type Limits struct {
 	Operations     int           // at a time on one socket; 64
 	SocketsPerUser int           // 20
-	SocketsPerIP   int           // 200
+	SocketsPerIP   int           // 200; as many again are told to try later, beyond that HTTP 429
 	FrameBytes     int64         // inbound; 1 MiB
 	QueuedFrames   int           // outbound; 256
 	QueuedBytes    int           // outbound; 1 MiB
@@ -89,7 +106,7 @@ type Request struct {
 
 // Accepted is what Init answers for a socket it lets in.
 type Accepted struct {
-	Context   context.Context //nolint:containedctx // of every operation; derived from Init's
+	Context   context.Context //nolint:containedctx // of every operation; derived from Init's, and not ended by its maker
 	Ack       map[string]any  // the payload of connection_ack
 	UserKey   string          // counted against SocketsPerUser; empty: not counted
 	ExpiresAt time.Time       // the socket is closed then (4403) unless extended; zero: never
@@ -115,7 +132,7 @@ type Observer struct {
 type Options struct {
 	Init        func(ctx context.Context, r Request) (Accepted, error)
 	Operation   func(ctx context.Context, c *Conn) context.Context // the context of each operation as it starts
-	CheckOrigin func(*http.Request) bool
+	CheckOrigin func(*http.Request) bool                           // false: HTTP 403; nil: nobody gets in
 	ClientIP    func(*http.Request) string
 	IPBucket    func(ip string) string // what SocketsPerIP is counted by
 	Recover     graphql.RecoverFunc    // makes an error of what panicked outside gqlgen's own recovery
@@ -128,13 +145,16 @@ type Options struct {
 type Transport struct {
 	o        Options
 	upgrader websocket.Upgrader
-	wg       sync.WaitGroup
 
 	mu       sync.Mutex
+	left     *sync.Cond          // on mu: a socket has ended
 	conns    map[uuid.UUID]*Conn // guarded by mu
 	users    map[string]int      // guarded by mu
 	ips      map[string]int      // guarded by mu
+	sockets  int                 // guarded by mu: all
+	serving  int                 // guarded by mu: that were let in
 	draining bool                // guarded by mu
+	drained  bool                // guarded by mu
 }
 
 var _ graphql.Transport = (*Transport)(nil)
@@ -167,11 +187,14 @@ func New(o Options) *Transport {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	t := &Transport{o: o, conns: map[uuid.UUID]*Conn{}, users: map[string]int{}, ips: map[string]int{}}
+	t.left = sync.NewCond(&t.mu)
 	t.upgrader = websocket.Upgrader{
 		ReadBufferSize: 4096, WriteBufferSize: 4096, // net/http's own would stay with the socket for good
 		WriteBufferPool: &sync.Pool{}, Subprotocols: []string{TransportWS, LegacyWS},
-		CheckOrigin: func(*http.Request) bool { return true }, // asked before, to answer in our words
+		HandshakeTimeout: o.Limits.WriteTimeout,
+		CheckOrigin:      func(*http.Request) bool { return true }, // asked before, to answer in our words
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, _ error) {
+			w.Header().Set("Sec-WebSocket-Version", "13") // RFC 6455, 4.4
 			http.Error(w, http.StatusText(status), status)
 		},
 	}
@@ -192,52 +215,79 @@ func (t *Transport) Do(w http.ResponseWriter, r *http.Request, exec graphql.Grap
 	}
 	ip := t.o.ClientIP(r)
 	bucket := t.o.IPBucket(ip)
-	if status := t.reserve(bucket); status != 0 {
+	bye, status := t.reserve(bucket)
+	if status != 0 {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
 	ws, err := t.upgrader.Upgrade(w, r, nil)
 	if err != nil { // answered by the upgrader
-		t.release(bucket)
+		t.release(bucket, bye != 0)
 		return
 	}
 	c := newConn(t, ws, r, exec, ip, bucket)
-	t.mu.Lock()
-	t.conns[c.id] = c
-	draining := t.draining
-	t.mu.Unlock()
+	if c.turned = bye != 0; !c.turned {
+		bye = t.enlist(c)
+	}
 	if t.o.Observer.Opened != nil {
 		t.o.Observer.Opened(ws.Subprotocol())
 	}
-	if draining { // began while we shook hands
-		c.Close(websocket.CloseServiceRestart, "Service restart")
+	switch bye {
+	case websocket.CloseServiceRestart:
+		c.Close(bye, "Service restart")
+	case closeTryAgain:
+		c.Close(bye, "Too many sockets")
 	}
 	c.start()
 }
 
-// reserve counts a socket in; an HTTP status says why it may not be.
-func (t *Transport) reserve(bucket string) int {
+// reserve counts a socket in. A close code says that it is to be upgraded and
+// told to go; an HTTP status, that it is not even that.
+func (t *Transport) reserve(bucket string) (bye, status int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.draining {
-		return http.StatusServiceUnavailable
-	}
-	if t.ips[bucket] >= t.o.Limits.SocketsPerIP {
-		return http.StatusTooManyRequests
+	most := t.o.Limits.SocketsPerIP
+	switch {
+	case t.drained:
+		return 0, http.StatusServiceUnavailable
+	case t.ips[bucket] >= 2*most:
+		return 0, http.StatusTooManyRequests
+	case t.draining:
+		bye = websocket.CloseServiceRestart
+	case t.ips[bucket] >= most:
+		bye = closeTryAgain
 	}
 	t.ips[bucket]++
-	t.wg.Add(1)
+	t.sockets++
+	if bye == 0 {
+		t.serving++
+	}
+	return bye, 0
+}
+
+// enlist makes a socket known; a close code, if a drain began meanwhile.
+func (t *Transport) enlist(c *Conn) (bye int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conns[c.id] = c
+	if t.draining {
+		return websocket.CloseServiceRestart
+	}
 	return 0
 }
 
-func (t *Transport) release(bucket string) {
+func (t *Transport) release(bucket string, turned bool) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.ips[bucket]--; t.ips[bucket] == 0 {
 		delete(t.ips, bucket)
 	}
-	t.mu.Unlock()
-	t.wg.Done()
+	t.sockets--
+	if !turned {
+		t.serving--
+	}
+	t.left.Broadcast()
 }
 
 // enter counts an accepted socket for its user; false: one too many.
@@ -263,7 +313,7 @@ func (t *Transport) leave(c *Conn, user string) {
 		}
 	}
 	t.mu.Unlock()
-	t.release(c.bucket)
+	t.release(c.bucket, c.turned)
 }
 
 // Conn is a live socket by its id.
@@ -296,34 +346,4 @@ func (t *Transport) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.conns)
-}
-
-// Drain refuses new sockets and closes the live ones with 1012, spread at
-// random over a period so that they do not all return at once. It returns when
-// every goroutine of every socket has ended; past ctx those left are cut off.
-func (t *Transport) Drain(ctx context.Context, over time.Duration) {
-	t.mu.Lock()
-	t.draining = true
-	t.mu.Unlock()
-	var timers []*time.Timer
-	for _, c := range t.list() {
-		wait := time.Duration(0)
-		if over > 0 {
-			wait = rand.N(over)
-		}
-		timers = append(timers, time.AfterFunc(wait, func() { c.Close(websocket.CloseServiceRestart, "Service restart") }))
-	}
-	ended := make(chan struct{})
-	go func() { t.wg.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-		for _, tm := range timers {
-			tm.Stop()
-		}
-		for _, c := range t.list() {
-			c.abort(websocket.CloseServiceRestart)
-		}
-		<-ended
-	}
 }
