@@ -92,7 +92,12 @@ func ours(ctx context.Context, db string) (*server, error) {
 	}()
 	select {
 	case addr := <-ready:
-		return &server{"ws://" + addr + "/graphql", func() { cancel(); <-ended }}, nil
+		return &server{"ws://" + addr + "/graphql", func() {
+			cancel()
+			if err := <-ended; err != nil {
+				fmt.Fprintln(os.Stderr, "bench: the server ended:", err)
+			}
+		}}, nil
 	case err := <-ended:
 		cancel()
 		return nil, err

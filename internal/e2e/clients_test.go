@@ -32,17 +32,23 @@ type said struct {
 	Ready  bool
 	End    bool
 	Closed int
+	Ack    map[string]any
 }
 
-func (n *node) library(name string, user uuid.UUID) *library {
+// library starts a client on this node; on the others when it is closed there.
+func (n *node) library(name string, user uuid.UUID, others ...*node) *library {
 	n.t.Helper()
+	at := n.base + "/graphql"
+	for _, o := range others {
+		at += "," + o.base + "/graphql"
+	}
 	if _, err := exec.LookPath("node"); err != nil {
 		n.t.Skip("node is not installed")
 	}
 	if _, err := os.Stat("clients/node_modules"); err != nil {
 		n.t.Fatal("the clients' packages are not installed: .ci/setup does it")
 	}
-	cmd := exec.Command("node", "client.mjs", name, n.base+"/graphql", token(n.t, user))
+	cmd := exec.Command("node", "client.mjs", name, at, token(n.t, user))
 	cmd.Dir = "clients"
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

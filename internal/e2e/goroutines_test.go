@@ -77,7 +77,7 @@ func ends(n *node) map[string]struct {
 		"twice":  {4429, say(`{"type":"connection_init"}`)},
 		"id":     {4409, say(`{"id":"1","type":"subscribe","payload":{"query":"{ myPresence { status } }"}}`)},
 		"signed out": {4403, func(s *sock) {
-			s.run(`mutation { signOutSession(sessionId: "` + s.session() + `") }`)
+			s.start(`mutation { signOutSession(sessionId: "` + s.session() + `") }`)
 		}},
 		"signed out from elsewhere": {4403, func(s *sock) {
 			n.post(`mutation { signOutSession(sessionId: "`+s.session()+`") }`, bearer(token(s.t, demo.Bob)))
@@ -127,6 +127,9 @@ func TestGoroutinesReturnToTheBaseAfterEveryEnd(t *testing.T) {
 				`subscription { presenceSettingsChanged { visibility } }`,
 				`subscription { presenceWindow(channelId: "` + demo.General.String() + `") { snapshot } }`} {
 				next(t, s.start(q))
+			}
+			if now, _ := n.goroutines(); now <= base {
+				t.Fatal("an open socket is not seen in the count")
 			}
 			e.end(s)
 			if got := s.end(); e.code != 0 && got.Code != e.code {

@@ -16,7 +16,7 @@ import (
 func TestEventStreamsEndWithTheirToken(t *testing.T) {
 	whole(t)
 	n := inside(t, database(t), nil)
-	open := func(tok string) *http.Response {
+	open := func(tok string) io.Reader {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, n.base+"/graphql", strings.NewReader(operation(watch(demo.Bob))))
 		if err != nil {
@@ -30,12 +30,12 @@ func TestEventStreamsEndWithTheirToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = res.Body.Close() })
-		return res
+		return res.Body
 	}
-	ended := func(name string, res *http.Response) {
+	ended := func(name string, body io.Reader) {
 		t.Helper()
 		done := make(chan struct{})
-		go func() { defer close(done); _, _ = io.Copy(io.Discard, res.Body) }()
+		go func() { defer close(done); _, _ = io.Copy(io.Discard, body) }()
 		select {
 		case <-done:
 		case <-time.After(patient):

@@ -100,7 +100,7 @@ func TestCloseInfoTellsWhoAndHow(t *testing.T) {
 			p := r.modern(t)
 			p.subscribe("1", "subscription { flood(kb: 1) }") // there is always something being written
 			p.want("next")
-			go tt.end(p)
+			tt.end(p)
 			got := r.ending(t)
 			if got.Code != tt.code || got.ByPeer != tt.byPeer {
 				t.Errorf("%+v, want %d %v", got, tt.code, tt.byPeer)

@@ -327,9 +327,8 @@ func (p *peer) settle() {
 func (p *peer) wantClose(code int, reason string) {
 	p.t.Helper()
 	for {
-		m, err := p.read()
+		_, err := p.read()
 		if err == nil {
-			p.t.Logf("before the close: %s %.100s", m.Type, m.Payload)
 			continue
 		}
 		var e *websocket.CloseError

@@ -1,22 +1,26 @@
 // One client of one library, driven by lines of JSON:
 //   in:  {"do":"subscribe","id":"1","query":"…"} {"do":"run","id":"2","query":"…"} {"do":"stop","id":"1"} {"do":"end"}
 //   out: {"id":"1","data":{…}} {"id":"2","errors":[…]} {"id":"1","end":true} {"closed":4403,"reason":"…"} {"ready":true}
-// usage: node client.mjs LIBRARY URL TOKEN
+// usage: node client.mjs LIBRARY URL[,URL…] TOKEN
+// With more than one URL the socket, when it is closed, tries the next, as behind a load balancer.
 import { createInterface } from "node:readline";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 
-const [library, url, token] = process.argv.slice(2);
+globalThis.WebSocket ??= WebSocket; // Apollo's link looks there when a subscription fails
+const [library, urls, token] = process.argv.slice(2);
+const nodes = urls.split(",");
+const url = nodes[0];
+let tries = 0;
 const say = line => process.stdout.write(JSON.stringify(line) + "\n");
 
 // urql and Apollo fetch over HTTP what is no subscription, as they do by default.
 const headers = { Authorization: `Bearer ${token}` };
 const socket = () => createClient({
-  url: url.replace(/^http/, "ws"),
+  url: () => nodes[tries++ % nodes.length].replace(/^http/, "ws"),
   webSocketImpl: WebSocket,
   connectionParams: { headers, device: { type: "web", name: library } },
-  shouldRetry: () => false,
-  retryAttempts: 0,
+  ...(nodes.length === 1 && { shouldRetry: () => false, retryAttempts: 0 }),
   on: { closed: e => say({ closed: e.code, reason: e.reason }), connected: (_, ack) => say({ ack }) },
 });
 
@@ -40,7 +44,7 @@ async function apollo() {
   const plain = r => ({ data: r.data, errors: r.error ? (r.error.errors ?? [{ message: r.error.message }]) : undefined });
   return {
     subscribe: (query, each) => new Promise(done => {
-      const s = client.subscribe({ query: gql(query) }).subscribe({ next: r => each(plain(r)), error: e => { each({ errors: [{ message: e.message }] }); done(); }, complete: done });
+      const s = client.subscribe({ query: gql(query) }).subscribe({ next: r => each(plain(r)), error: e => { each({ errors: e.errors ?? [{ message: e.message }] }); done(); }, complete: done });
       each.stop = () => s.unsubscribe();
     }),
     run: async (query, each) => each(plain(/^\s*mutation/.test(query) ? await client.mutate({ mutation: gql(query) }) : await client.query({ query: gql(query) }))),
@@ -68,16 +72,33 @@ async function urql() {
   };
 }
 
+// What spoke the protocol "graphql-ws", before the library of that name.
+async function legacy() {
+  const { SubscriptionClient } = (await import("subscriptions-transport-ws")).default;
+  class Told extends WebSocket {
+    constructor(...args) { super(...args); this.on("close", (code, reason) => say({ closed: code, reason: String(reason) })); }
+  }
+  const client = new SubscriptionClient(url.replace(/^http/, "ws"), {
+    connectionParams: { headers, device: { type: "web", name: library } }, reconnect: false, lazy: true,
+    connectionCallback: (error, ack) => say(error ? { refused: error } : { ack: ack ?? {} }),
+  }, Told);
+  const run = (query, each) => new Promise(done => {
+    const s = client.request({ query }).subscribe({ next: each, error: e => { each({ errors: [e instanceof Error ? { message: e.message } : e] }); done(); }, complete: done });
+    each.stop = () => { s.unsubscribe(); done(); };
+  });
+  return { subscribe: run, run, end: () => client.close() };
+}
+
 async function sse() {
   const { createClient: createSSE } = await import("graphql-sse");
   const client = createSSE({ url, headers, retryAttempts: 0 });
   const run = (query, each) => new Promise(done => {
-    each.stop = client.subscribe({ query }, { next: each, error: e => { each({ errors: [{ message: String(e?.message ?? e) }] }); done(); }, complete: done });
+    each.stop = client.subscribe({ query }, { next: each, error: e => { each({ errors: Array.isArray(e) ? e : [{ message: String(e?.message ?? e) }] }); done(); }, complete: done });
   });
   return { subscribe: run, run, end: () => client.dispose() };
 }
 
-const client = await { "graphql-ws": graphqlWs, apollo, urql, sse }[library]();
+const client = await { "graphql-ws": graphqlWs, apollo, urql, sse, "subscriptions-transport-ws": legacy }[library]();
 const running = new Map();
 say({ ready: true });
 for await (const line of createInterface({ input: process.stdin })) {
