@@ -170,7 +170,7 @@ func TestADrainIsSpreadAndLetsNobodyIn(t *testing.T) {
 		}
 	}
 	d := websocket.Dialer{Subprotocols: []string{"graphql-transport-ws"}, HandshakeTimeout: time.Second}
-	if ws, _, err := d.DialContext(t.Context(), strings.Replace(n.base, "http", "ws", 1)+"/graphql", nil); err == nil {
+	if ws, _, err := d.DialContext(t.Context(), strings.Replace(n.base, "http", "ws", 1)+"/graphql", nil); err == nil { //nolint:bodyclose // a refused handshake has none to close
 		_, _, err = ws.ReadMessage()
 		if !websocket.IsCloseError(err, websocket.CloseServiceRestart) {
 			t.Errorf("let in while leaving: %v", err)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -47,6 +48,11 @@ var binary = sync.OnceValues(func() (string, error) {
 func binaryDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("nchat-e2e-%d", os.Getpid())) }
 
 func TestMain(m *testing.M) {
+	// These tests wait, for leases and graces; they hardly compute.
+	flag.Parse()
+	if err := flag.Set("test.parallel", fmt.Sprint(max(6, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	_ = os.RemoveAll(binaryDir())
 	// Servers ran in this process, through outages too: nothing of them is left.

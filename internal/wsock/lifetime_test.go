@@ -61,7 +61,7 @@ func TestDrain(t *testing.T) {
 	if r.tr.Len() != 0 || r.engine.running.Load() != 0 {
 		t.Fatal("something is left")
 	}
-	if _, res, err := websocket.DefaultDialer.DialContext(t.Context(), r.url, nil); err == nil || res.StatusCode != http.StatusServiceUnavailable {
+	if _, res, err := websocket.DefaultDialer.DialContext(t.Context(), r.url, nil); err == nil || res.StatusCode != http.StatusServiceUnavailable { //nolint:bodyclose // a refused handshake has none to close
 		t.Fatal("let in while draining", res)
 	}
 	for _, c := range r.closings() {
@@ -214,7 +214,7 @@ func TestLatency(t *testing.T) {
 func TestOrigin(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(o *Options) { o.CheckOrigin = nil })
-	_, res, err := websocket.DefaultDialer.DialContext(t.Context(), r.url, nil)
+	_, res, err := websocket.DefaultDialer.DialContext(t.Context(), r.url, nil) //nolint:bodyclose // a refused handshake has none to close
 	if err == nil || res.StatusCode != http.StatusForbidden {
 		t.Fatal("let in", res)
 	}
