@@ -89,11 +89,19 @@ begin
     perform realtime.ring('spoke/' || r.channel_id || '/' || coalesce(to_jsonb(r) ->> 'thread_id', '00000000-0000-0000-0000-000000000000')
                           || '/' || r.user_id || '/' || translate(coalesce(to_jsonb(r) ->> 'source_account_id', 'primary'), E'\n', ''));
   end if;
-  if exists (select from public.nchat_channels c where c.id = r.channel_id and c.type::text = 'direct')
-     and not exists (select from public.nchat_messages m
-                      where m.channel_id = r.channel_id and m.user_id = r.user_id and m.id <> r.id) then
-    perform realtime.touch(r.user_id);
+  if exists (select from public.nchat_channels c where c.id = r.channel_id and c.type::text = 'direct') then
+    -- To touch too often costs a read, too seldom a leak: only a message written after one that was
+    -- committed before, and that counts, changes nothing for sure.
+    if tg_op <> 'INSERT' or not exists (
+         select from public.nchat_messages m
+          where m.channel_id = r.channel_id and m.user_id = r.user_id and m.id <> r.id
+            and m.type::text <> 'system' and coalesce(to_jsonb(m) ->> 'is_system', 'false') <> 'true'
+            and m.xmin <> pg_current_xact_id()::xid) then
+      perform realtime.touch(r.user_id);
+      if tg_op = 'UPDATE' and old.user_id is distinct from new.user_id then perform realtime.touch(old.user_id); end if;
+    end if;
   end if;
+  if tg_op = 'UPDATE' and old.channel_id <> new.channel_id then perform realtime.touch(old.user_id); end if;
   return null;
 end $$;
 
@@ -183,11 +191,17 @@ begin
       ('nchat_blocked_users', 'insert or update or delete', 'block_changed'),
       ('nchat_channel_members', 'insert or delete or update of channel_id, user_id, can_read', 'member_changed'),
       ('nchat_channels', 'update of type', 'channel_changed'),
-      ('nchat_messages', 'insert or delete', 'message_changed'),
+      ('nchat_messages', 'insert or delete or update of type, user_id, channel_id', 'message_changed'),
       ('nchat_users', 'insert or delete or update of deleted_at', 'user_changed'))
       as v (tbl, events, fn) loop
     if t.tbl = 'nchat_users' and not realtime.has_column('public.nchat_users', 'deleted_at') then
-      t.events := 'insert or delete';
+      t.events := 'insert or delete or update of id';
+    end if;
+    if t.tbl = 'nchat_messages' and realtime.has_column('public.nchat_messages', 'is_system') then
+      t.events := t.events || ', is_system';
+    end if;
+    if t.tbl in ('nchat_users', 'nchat_channels') and realtime.has_column('public.' || t.tbl, 'source_account_id') then
+      t.events := t.events || ', source_account_id';
     end if;
     if t.tbl = 'nchat_channel_members' and not realtime.has_column('public.nchat_channel_members', 'can_read') then
       t.events := 'insert or delete or update of channel_id, user_id';

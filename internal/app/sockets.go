@@ -88,9 +88,11 @@ func (s *server) init(ctx context.Context, r wsock.Request) (wsock.Accepted, err
 		}}
 	if id.UserID != uuid.Nil {
 		a.UserKey = id.Tenant + "/" + id.UserID.String()
-		begin, cancel := context.WithTimeout(ctx, registerTimeout)
-		defer cancel()
-		s.presence.Sessions.Begin(begin, opening)
+		a.Begin = func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, registerTimeout)
+			defer cancel()
+			s.presence.Sessions.Begin(ctx, opening)
+		}
 	}
 	return a, nil
 }

@@ -76,7 +76,7 @@ func (e *Editor) park(ctx context.Context, v Viewer, on bool) error {
 update realtime.sessions set parked_at = greatest(parked_at, $3)
  where tenant = $1 and user_id = $2 and counts and ended_at is null and (parked_at is null or parked_at < last_active_at) returning id`
 	const unpark = `
-update realtime.sessions set last_active_at = greatest(last_active_at, $3), idle = false, touched = true
+update realtime.sessions set last_active_at = greatest(last_active_at, $3, parked_at + interval '1 microsecond'), idle = false, touched = true
  where tenant = $1 and user_id = $2 and ended_at is null and parked_at >= last_active_at returning id`
 	q := unpark
 	if on {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -100,15 +101,20 @@ func (s *Sessions) takeBatch() *batch {
 	for id := range s.dirty {
 		o := s.all[id]
 		b.owns, b.wants = append(b.owns, o), append(b.wants, o.want)
-		if o.over {
-			b.gone = append(b.gone, id)
-			b.touched.add(o.Key, o.ended)
-			continue
-		}
-		b.touched.add(o.Key, nil)
-		b.add(o)
+		b.take(o)
 	}
 	return b
+}
+
+// take puts a session into the columns, as it is or as one that is over.
+func (b *batch) take(o *own) {
+	if o.over {
+		b.gone = append(b.gone, o.ID)
+		b.touched.add(o.Key, o.ended)
+		return
+	}
+	b.touched.add(o.Key, nil)
+	b.add(o)
 }
 
 func (b *batch) add(o *own) {
@@ -163,11 +169,53 @@ func (s *Sessions) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
 	err := s.write(ctx, b)
+	if poisoned(err) && len(b.owns) > 1 {
+		return s.isolate(ctx, b)
+	}
+	if poisoned(err) { // nothing will ever write this one, and nobody else is to pay for it
+		s.w.log.ErrorContext(ctx, "a session cannot be written", "error", err)
+		err = nil
+	}
 	if err == nil {
 		s.w.ring(b.touched.keys()...) // before anybody who waits hears of it: what they then watch is read anew
 	}
 	s.settleBatch(b, err == nil)
 	return err
+}
+
+// poisoned: the database refuses a value, and will again. Not 23503: there the
+// node's own row is gone, and comes back.
+func poisoned(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code != "23503" && (strings.HasPrefix(e.Code, "22") || strings.HasPrefix(e.Code, "23"))
+}
+
+// isolate writes a batch's sessions one by one, to find the one that is refused.
+func (s *Sessions) isolate(ctx context.Context, b *batch) error {
+	s.mu.Lock()
+	ones := make([]*batch, len(b.owns))
+	for i, o := range b.owns {
+		one := &batch{owns: []*own{o}, wants: []int64{o.want}}
+		one.take(o)
+		ones[i] = one
+	}
+	s.mu.Unlock()
+	var failed error
+	for _, one := range ones {
+		err := s.write(ctx, one)
+		switch {
+		case poisoned(err):
+			s.w.log.ErrorContext(ctx, "a session cannot be written", "error", err)
+		case err != nil:
+			failed = err
+			continue
+		default:
+			s.w.ring(one.touched.keys()...)
+		}
+		s.settleBatch(one, true)
+	}
+	s.settleBatch(&batch{waiters: b.waiters}, failed == nil)
+	return failed
 }
 
 // Activity and parking move only forward, so that what another node wrote
@@ -185,7 +233,8 @@ on conflict (id) do update
    set node_id = excluded.node_id, node_epoch = excluded.node_epoch,
        device_id = excluded.device_id, device = excluded.device, name = excluded.name, token_id = excluded.token_id,
        last_active_at = greatest(s.last_active_at, excluded.last_active_at), idle = excluded.idle,
-       parked_at = greatest(s.parked_at, excluded.parked_at), ended_at = excluded.ended_at, latency_ms = excluded.latency_ms
+       parked_at = greatest(s.parked_at, excluded.parked_at), ended_at = excluded.ended_at, latency_ms = excluded.latency_ms,
+       idle_at = null, lapses_at = null -- a heartbeat elsewhere may have made it an HTTP-only one while its node was thought dead
  where s.user_id = excluded.user_id and s.tenant = excluded.tenant`
 
 func (s *Sessions) write(ctx context.Context, b *batch) error {

@@ -196,7 +196,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 on conflict (id) do update
    set device_id = excluded.device_id, device = excluded.device, name = excluded.name, idle = $11,
        last_active_at = greatest(s.last_active_at, excluded.last_active_at), idle_at = excluded.idle_at, lapses_at = excluded.lapses_at
- where s.user_id = excluded.user_id and s.tenant = excluded.tenant`
+ where s.user_id = excluded.user_id and s.tenant = excluded.tenant and s.node_id is null`
 	if s.Node != nil { // a socket's: only the activity is anybody else's to tell
 		_, err := tx.Exec(ctx, `update realtime.sessions set last_active_at = greatest(last_active_at, $2), idle = $3, touched = true where id = $1`,
 			s.ID, s.LastActiveAt, s.Idle)
@@ -205,8 +205,12 @@ on conflict (id) do update
 		}
 		return nil
 	}
-	if _, err := tx.Exec(ctx, q, s.ID, k.Tenant, k.User, s.DeviceID, s.Device, s.Name, s.ConnectedAt, s.LastActiveAt, s.IdleAt, s.LapsesAt, s.Idle); err != nil {
+	tag, err := tx.Exec(ctx, q, s.ID, k.Tenant, k.User, s.DeviceID, s.Device, s.Name, s.ConnectedAt, s.LastActiveAt, s.IdleAt, s.LapsesAt, s.Idle)
+	if err != nil {
 		return fmt.Errorf("writing a session: %w", err)
+	}
+	if tag.RowsAffected() == 0 { // in this very moment it became a socket's, or somebody else's
+		return fault.Later(fault.Unexpected, 0, "the session has just changed: send the heartbeat again")
 	}
 	return nil
 }

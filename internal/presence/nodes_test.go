@@ -272,3 +272,71 @@ func TestReciprocity(t *testing.T) {
 		t.Fatalf("a day later: %+v", got)
 	}
 }
+
+// A row made elsewhere under a socket's id, while its node was thought dead,
+// must not keep that node from writing anybody's sessions.
+func TestOneSessionsRowHoldsUpNobodyElses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	one, two := r.node(quick), r.node(quick)
+	alice := r.connect(one, demo.Alice)
+	r.exec(`delete from realtime.sessions`)
+	if _, err := two.Edit.Heartbeat(t.Context(), viewer(demo.Alice), &alice.Session, Activity{Active: true}); err != nil {
+		t.Fatal(err)
+	}
+	one.Sessions.Reassert()
+	r.connect(one, demo.Bob) // fails where it is not written
+	eventually(t, "alice's socket has its row again", func() bool {
+		var node *uuid.UUID
+		err := r.pool.QueryRow(t.Context(), `select node_id from realtime.sessions where id = $1`, alice.Session).Scan(&node)
+		return err == nil && node != nil
+	})
+	// A value that no database takes costs its own session and no other.
+	bad := Viewer{Key: Key{primary, demo.Carol}, Session: uuid.New()}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	one.Sessions.mu.Lock() // so that both are in one transaction
+	go one.Sessions.Begin(ctx, Opening{ID: bad.Session, Key: bad.Key, Counts: true, Device: DeviceWeb, TokenID: "a\x00b", Socket: newSocket()})
+	go one.Sessions.Begin(ctx, Opening{ID: uuid.New(), Key: Key{primary, demo.Dave}, Counts: true, Device: DeviceWeb, Socket: newSocket()})
+	one.Sessions.mu.Unlock()
+	eventually(t, "dave is seen", func() bool { return r.see(two, viewer(demo.Bob), demo.Dave).Status == Online })
+}
+
+// Contacts by having written end and begin with the message that makes them,
+// on live streams too, whatever else stands in the conversation.
+func TestContactsByMessagesAreNeverStale(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	alice := r.connect(n, demo.Alice)
+	if _, err := n.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Contacts)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	dave := r.watch(n, viewer(demo.Dave), demo.Alice)
+	if v := next(t, dave); v.Status != Offline {
+		t.Fatal(v)
+	}
+	bell := func() { n.Watch.Notify("audience/" + demo.Alice.String()) }
+	const write = `insert into public.nchat_messages (channel_id, user_id, content, type) values ($1, $2, 'x', $3)`
+	r.exec(write, demo.DaveAlice, demo.Alice, "system")
+	r.exec(write, demo.DaveAlice, demo.Alice, "text")
+	bell()
+	if v := next(t, dave); v.Status != Online {
+		t.Fatalf("wrote after a system message: %+v", v)
+	}
+	r.exec(`delete from public.nchat_messages where channel_id = $1 and user_id = $2 and type = 'text'`, demo.DaveAlice, demo.Alice)
+	bell()
+	if v := next(t, dave); v.Status != Offline {
+		t.Fatalf("the only word is taken back: %+v", v)
+	}
+	r.exec(`insert into public.nchat_messages (channel_id, user_id, content) select $1, $2, 'x' from generate_series(1, 2)`, demo.DaveAlice, demo.Alice)
+	bell()
+	if v := next(t, dave); v.Status != Online {
+		t.Fatalf("two words at once: %+v", v)
+	}
+	r.exec(`update public.nchat_messages set type = 'system' where channel_id = $1 and user_id = $2`, demo.DaveAlice, demo.Alice)
+	bell()
+	if v := next(t, dave); v.Status != Offline {
+		t.Fatalf("the words became the system's: %+v", v)
+	}
+}

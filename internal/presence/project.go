@@ -25,7 +25,9 @@ type record struct {
 }
 
 // version tells whether who-may-see-a-user may have changed between two reads.
-type version struct{ count, last int64 }
+// Ids are given before a commit and rows are pruned: only all three together
+// differ whatever the order.
+type version struct{ count, last, sum int64 }
 
 // relation is what a viewer is to a target, read at one version of the target's audience.
 type relation struct {

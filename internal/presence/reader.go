@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"slices"
 	"sort"
 
 	"github.com/google/uuid"
@@ -69,13 +70,21 @@ func (r *Reader) look(ctx context.Context, v Key, users []uuid.UUID) ([]looked, 
 	if r.w.rules.Reciprocity {
 		keys = append(keys, v)
 	}
-	recs, err := loadRecords(ctx, r.w.pool, keys)
-	if err != nil {
-		return nil, err
+	var recs []*record
+	for page := range slices.Chunk(keys, readMost) {
+		list, err := loadRecords(ctx, r.w.pool, page)
+		if err != nil {
+			return nil, err
+		}
+		recs = append(recs, list...)
 	}
-	rels, err := loadRelations(ctx, r.w.pool, v, users)
-	if err != nil {
-		return nil, err
+	var rels []relation
+	for page := range slices.Chunk(users, readMost) {
+		list, err := loadRelations(ctx, r.w.pool, v, page)
+		if err != nil {
+			return nil, err
+		}
+		rels = append(rels, list...)
 	}
 	out := make([]looked, len(users))
 	for i := range users {
@@ -159,6 +168,7 @@ func (r *Reader) Preview(ctx context.Context, v Viewer, as ViewerKind, user *uui
 			return View{}, err
 		}
 		rel = rels[0]
+		rel.viewer = true // whether there is such a user is not told
 	}
 	rel.sharesStatus, rel.sharesLastSeen = true, true
 	view, _ := project(rec, rel, r.w.rules, r.w.outage(), r.w.now())

@@ -291,6 +291,9 @@ func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held
 	if on {
 		o.parked = &now
 	} else {
+		if o.parked != nil && !now.After(*o.parked) { // parked by a node whose clock is a little ahead
+			now = o.parked.Add(time.Microsecond)
+		}
 		o.act(now)
 		o.parked, o.idle = nil, false
 	}

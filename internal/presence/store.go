@@ -34,7 +34,7 @@ select k.tenant, k.user_id, u.id is not null,
        coalesce(s.broadcast_typing, sw.show_typing_indicator, true),
        coalesce(s.typing_visibility, 'everyone'),
        s.created_at, s.updated_at, s.status_shared_since, s.last_seen_shared_since,
-       live.sessions, a.n, a.last
+       live.sessions, a.n, a.last, a.sum
   from unnest($1::text[], $2::uuid[]) with ordinality k (tenant, user_id, ord)
   left join realtime.nchat_users() u on u.id = k.user_id and u.tenant = k.tenant
   left join realtime.presence p on p.tenant = k.tenant and p.user_id = k.user_id
@@ -45,7 +45,8 @@ select k.tenant, k.user_id, u.id is not null,
       from realtime.sessions x
      where x.user_id = k.user_id and x.tenant = k.tenant) live on true
   left join lateral (
-    select count(*) as n, coalesce(max(x.id), 0) as last from realtime.audience x where x.user_id = k.user_id) a on true
+    select count(*) as n, coalesce(max(x.id), 0) as last, coalesce(sum(x.id), 0)::bigint as sum
+      from realtime.audience x where x.user_id = k.user_id) a on true
  order by k.ord`
 
 // loadRecords reads users in the order asked, each key once.
@@ -76,7 +77,7 @@ func scanRecord(row pgx.CollectableRow) (*record, error) {
 		&s.Visibility, &s.ShowOnlineStatus, &s.ShowLastSeen, &s.AllowReadReceipts, &s.AllowDeliveryReceipts,
 		&s.InvisibleMode, &s.BroadcastTyping, &s.TypingVisibility,
 		&s.CreatedAt, &s.UpdatedAt, &s.statusSharedSince, &s.lastSeenSharedSince,
-		&live, &r.audience.count, &r.audience.last)
+		&live, &r.audience.count, &r.audience.last, &r.audience.sum)
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +104,11 @@ select k.user_id,
        exists (select from realtime.nchat_contacts() c where c.user_id = k.user_id and c.contact_user_id = $2)
          or exists (select from realtime.nchat_dm_contacts() c where c.user_id = k.user_id and c.contact_user_id = $2),
        exists (select from realtime.nchat_blocks() b where b.blocker_id = k.user_id and b.blocked_user_id = $2),
-       a.n, a.last
+       a.n, a.last, a.sum
   from unnest($3::uuid[]) with ordinality k (user_id, ord)
   left join lateral (
-    select count(*) as n, coalesce(max(x.id), 0) as last from realtime.audience x where x.user_id = k.user_id) a on true
+    select count(*) as n, coalesce(max(x.id), 0) as last, coalesce(sum(x.id), 0)::bigint as sum
+      from realtime.audience x where x.user_id = k.user_id) a on true
  order by k.ord`
 
 // loadRelations reads what the viewer is to each target. It is to be called
@@ -120,7 +122,7 @@ func loadRelations(ctx context.Context, db querier, v Key, targets []uuid.UUID) 
 	rels, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (relation, error) {
 		var target uuid.UUID
 		var r relation
-		err := row.Scan(&target, &r.viewer, &r.contact, &r.blocked, &r.at.count, &r.at.last)
+		err := row.Scan(&target, &r.viewer, &r.contact, &r.blocked, &r.at.count, &r.at.last, &r.at.sum)
 		r.self = target == v.User && v.User != uuid.Nil
 		r.viewer = r.viewer && v.User != uuid.Nil
 		return r, err

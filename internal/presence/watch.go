@@ -286,17 +286,9 @@ func (t *tracker) changes(ctx context.Context, users []uuid.UUID, tell func(View
 		return err
 	}
 	for _, u := range users {
-		view, ok, err := t.look(ctx, u)
+		view, err := t.settle(ctx, u)
 		if err != nil {
 			return err
-		}
-		if !ok { // changed since relate: its doorbell is already rung
-			if err := t.relate(ctx, []uuid.UUID{u}); err != nil {
-				return err
-			}
-			if view, _, err = t.look(ctx, u); err != nil {
-				return err
-			}
 		}
 		if old, told := t.last[u]; told && old.equal(view) {
 			continue
@@ -308,6 +300,26 @@ func (t *tracker) changes(ctx context.Context, users []uuid.UUID, tell func(View
 	}
 	return nil
 }
+
+// settle projects a user by a relation of the same audience as its record. One
+// that changes faster than it can be read is told of later.
+func (t *tracker) settle(ctx context.Context, u uuid.UUID) (View, error) {
+	for range 5 {
+		view, ok, err := t.look(ctx, u)
+		if err != nil || ok {
+			return view, err
+		}
+		if err := t.relate(ctx, []uuid.UUID{u}); err != nil {
+			return View{}, err
+		}
+	}
+	// The record is the older one by now: its doorbell is rung, and it is read again.
+	t.wa.mirror.mark(Key{t.v.Tenant, u})
+	return View{}, errUnsettled
+}
+
+// errUnsettled: a user's audience is changing just now.
+var errUnsettled = errors.New("the audience is changing")
 
 // relate reads the relations that are missing or older than their record.
 func (t *tracker) relate(ctx context.Context, users []uuid.UUID) error {

@@ -12,31 +12,6 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-func TestExpiry(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	p := r.dial(TransportWS)
-	p.say(`{"type":"connection_init","payload":{"expiresIn":100}}`)
-	p.expect(`"connection_ack"`)
-	p.say(`{"id":"1","type":"subscribe","payload":{"query":"subscription {forever}"}}`)
-	if before := p.ends(4403); len(before) != 0 {
-		t.Fatal("said before the close:", before)
-	}
-	p = r.dial(TransportWS)
-	p.say(`{"type":"connection_init","payload":{"expiresIn":600}}`)
-	p.expect(`"connection_ack"`)
-	p.say(`{"id":"1","type":"subscribe","payload":{"query":"subscription {forever}"}}`)
-	eventually(t, "it runs", func() bool { return r.engine.running.Load() == 1 })
-	var conn *Conn
-	r.tr.Each(func(c *Conn) { conn = c })
-	until := time.Now().Add(1500 * time.Millisecond)
-	conn.Extend(until)
-	p.ends(4403)
-	if time.Now().Before(until) {
-		t.Fatal("closed at the old expiry")
-	}
-}
-
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

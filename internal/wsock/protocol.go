@@ -196,12 +196,29 @@ func (c *Conn) judge(payload map[string]any) {
 	c.mu.Lock()
 	c.user = a.UserKey
 	c.mu.Unlock()
+	if err := c.admit(a); err != nil {
+		c.refuse(err)
+		return
+	}
 	ack, err := encodeAck(a.Ack)
 	if err != nil {
 		c.refuse(fmt.Errorf("encoding the ack: %w", err))
 		return
 	}
 	c.open(a, ack)
+}
+
+// admit tells the owner that the socket is in, before its peer hears of it.
+func (c *Conn) admit(a Accepted) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic as a socket begins: %v", p)
+		}
+	}()
+	if a.Begin != nil {
+		a.Begin(c.ctx)
+	}
+	return nil
 }
 
 func encodeAck(payload map[string]any) (ack []byte, err error) {

@@ -87,6 +87,8 @@ var rules = []struct{ protocol, rule, test string }{
 	{"ours", "a slow link is not a dead one, either way", "TestASlowLinkIsNotADeadOne"},
 	{"ours", "a slow upload is a sign of life", "TestASlowUploadIsNotSilence"},
 	{"ours", "a peer that asks and does not read is given up", "TestAPeerThatAsksAndDoesNotReadIsGivenUp"},
+	{"ours", "what waits for a peer is bounded in frames and bytes", "TestTheUrgentLaneIsBounded"},
+	{"ours", "answers go ahead of data, and data waits for room", "TestDataWaitsForRoomAndUrgentGoesAhead"},
 	{"ours", "a flood is read no faster than allowed, control frames too", "TestAFloodIsReadNoFasterThanAllowed"},
 	{"ours", "more operations than allowed are errors, and the socket stays", "TestCaps"},
 	{"ours", "more sockets than a user may have are refused for now", "TestCaps"},

@@ -106,11 +106,12 @@ type Request struct {
 
 // Accepted is what Init answers for a socket it lets in.
 type Accepted struct {
-	Context   context.Context //nolint:containedctx // of every operation; derived from Init's, and not ended by its maker
-	Ack       map[string]any  // the payload of connection_ack
-	UserKey   string          // counted against SocketsPerUser; empty: not counted
-	ExpiresAt time.Time       // the socket is closed then (4403) unless extended; zero: never
-	Closed    func(CloseInfo) // called once, when the socket has ended
+	Context   context.Context           //nolint:containedctx // of every operation; derived from Init's, and not ended by its maker
+	Ack       map[string]any            // the payload of connection_ack
+	UserKey   string                    // counted against SocketsPerUser; empty: not counted
+	ExpiresAt time.Time                 // the socket is closed then (4403) unless extended; zero: never
+	Begin     func(ctx context.Context) // called when the socket is in and before the ack; not for one refused for its number
+	Closed    func(CloseInfo)           // called once, when the socket has ended
 }
 
 // CloseInfo is how a socket ended.

@@ -1,0 +1,104 @@
+package wsock
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestTheUrgentLaneIsBounded(t *testing.T) {
+	t.Parallel()
+	q := newQueue(4, 1000)
+	if !q.urgent(frame{data: make([]byte, 5000)}) {
+		t.Error("a large answer does not go at all")
+	}
+	if q.urgent(frame{data: make([]byte, 1)}) {
+		t.Error("more bytes than the queue may hold")
+	}
+	q = newQueue(4, 1000)
+	for range urgentMost {
+		if !q.urgent(frame{}) {
+			t.Fatal("refused early")
+		}
+	}
+	if q.urgent(frame{}) {
+		t.Error("more frames than the lane may hold")
+	}
+	for range urgentMost {
+		if _, ok := q.take(nil); !ok {
+			t.Fatal("closed")
+		}
+	}
+	if !q.urgent(frame{data: make([]byte, 900)}) || q.urgent(frame{data: make([]byte, 101)}) {
+		t.Error("what was taken still counts, or what waits does not")
+	}
+}
+
+func TestDataWaitsForRoomAndUrgentGoesAhead(t *testing.T) {
+	t.Parallel()
+	q := newQueue(2, 1000)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	put := func(ctx context.Context, n int) bool { return q.put(ctx, frame{data: make([]byte, n)}) }
+	if !put(t.Context(), 600) || put(ended, 1) {
+		t.Error("the first goes, and nothing of an ended operation")
+	}
+	got := make(chan bool)
+	go func() { got <- put(t.Context(), 600) }() // more bytes than there is room for
+	q.urgent(frame{kind: 1})
+	for i, want := range []int{1, 0, 0} {
+		if f, ok := q.take(nil); !ok || f.kind != want || (want == 0 && len(f.data) != 600) {
+			t.Errorf("frame %d: %+v %v", i, f.kind, ok)
+		}
+	}
+	if !<-got {
+		t.Error("it waited in vain")
+	}
+	put(t.Context(), 1)
+	put(t.Context(), 1)
+	go func() { got <- put(t.Context(), 1) }() // more frames than there is room for
+	q.close([]byte("bye"))
+	if <-got || put(t.Context(), 1) {
+		t.Error("let into a closed queue")
+	}
+	if _, ok := q.take(nil); ok || string(q.last()) != "bye" {
+		t.Error("not closed")
+	}
+}
+
+func FuzzMessages(f *testing.F) {
+	for _, s := range []string{`{"type":"ping","payload":{}}`, `{"id":"1","type":"subscribe","payload":{"query":"{a}","variables":{"a":1}}}`,
+		`{"id":null,"type":"x","payload":null}`, `{"type":"a","type":"b"}`, `{"type":"\ud800"}`, ` { "type" : "ping" } `, `{"type":1}`, `[]`, ``} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := parse(data)
+		var plain map[string]any
+		bad := json.Unmarshal(data, &plain) != nil
+		kind, isText := plain["type"].(string)
+		switch id, hasID := plain["id"].(string); {
+		case err != nil:
+			if !bad && isText && (plain["id"] == nil || hasID && len(id) <= longestID) {
+				t.Errorf("refused: %v", err)
+			}
+			return
+		case bad, m.kind != kind, m.hasID != hasID, m.id != id, (m.payload == nil) != (plain["payload"] == nil):
+			t.Errorf("%+v of %q", m, data)
+		}
+		p, ok := subscribeParams(m)
+		if ok != (p != nil) && ok {
+			t.Error("no parameters and no error")
+		}
+		if ok && m.id == "" {
+			t.Error("a subscribe without an id")
+		}
+		op := operation{id: m.id}
+		if out := op.envelope("next", []byte(`{}`)); !json.Valid(out) || !utf8.Valid(out) {
+			t.Errorf("answered with %q", out)
+		}
+		if reason := cut(string(data), longestReason); len(reason) > longestReason || !utf8.ValidString(reason) {
+			t.Errorf("reason %q", reason)
+		}
+	})
+}
