@@ -15,7 +15,10 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
-const closeForbidden = 4403
+const (
+	closeForbidden = 4403
+	signOutDelay   = 250 * time.Millisecond
+)
 
 // live is who is behind each socket of this node, now: a refreshed token
 // changes it without the socket noticing.
@@ -126,8 +129,14 @@ func (l *live) stream(ctx context.Context, owner string, most int, id auth.Ident
 // session is a socket as presence sees it.
 type session struct{ c *wsock.Conn }
 
-func (s session) Extend(expires time.Time)       { s.c.Extend(expires) }
-func (s session) SignOut()                       { s.c.Close(closeForbidden, "Signed out") }
+func (s session) Extend(expires time.Time) { s.c.Extend(expires) }
+
+// SignOut closes a moment later, so that whoever asked for it over this very
+// socket has its answer first.
+func (s session) SignOut() {
+	time.AfterFunc(signOutDelay, func() { s.c.Close(closeForbidden, "Signed out") })
+}
+
 func (s session) LastSeen() time.Time            { return s.c.LastSeen() }
 func (s session) Latency() (time.Duration, bool) { return s.c.Latency() }
 

@@ -148,8 +148,27 @@ func startNode(t *testing.T, url string, env ...string) *node {
 	case <-time.After(patient):
 		t.Fatal("the server does not serve:\n" + n.said())
 	}
+	n.ready()
 	n.at = time.Now()
 	return n
+}
+
+// ready waits until the server says that it is: before its LISTEN stands, a
+// doorbell passes it by.
+func (n *node) ready() {
+	n.t.Helper()
+	eventually(n.t, "ready", func() bool {
+		req, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, n.base+"/readyz", nil)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
 }
 
 func (n *node) follow(pipe io.Reader, serving chan<- [2]string) {

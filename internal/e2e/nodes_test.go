@@ -136,6 +136,13 @@ func TestTokensAreRefreshedSignedOutAndRevokedAcrossNodes(t *testing.T) {
 	if e := remote.end(); e.Code != 4403 {
 		t.Fatal(e)
 	}
+	own := one.dial(fresh)
+	if r := own.run(`mutation { signOutSession(sessionId: "` + own.session() + `") }`); !strings.Contains(r.String(), "true") {
+		t.Fatal("signing out of one's own socket is not answered:", r)
+	}
+	if e := own.end(); e.Code != 4403 {
+		t.Fatal(e)
+	}
 	revoke := `mutation { revokeSessions(userId: "` + demo.Alice.String() + `", tokenId: "fresh") }`
 	if r := two.post(revoke, bearer(fresh)); len(r.Errors) != 1 || r.Errors[0].Extensions["code"] != "access-denied" {
 		t.Fatal("a user revokes:", r)

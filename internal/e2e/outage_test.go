@@ -52,7 +52,9 @@ func inside(t *testing.T, url string, env map[string]string) *node {
 	})
 	select {
 	case a := <-ready:
-		n.base, n.at = "http://"+a.Public, time.Now()
+		n.base = "http://" + a.Public
+		n.ready()
+		n.at = time.Now()
 	case <-n.done:
 		t.Fatal("the server ended")
 	case <-time.After(patient):

@@ -76,7 +76,8 @@ func (g *Gate) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]bool, 
 		}
 		rel := g.t.rels[u]
 		if rel.at != rec.audience {
-			continue // changed this instant: hidden until it has been looked at, and its doorbell is already rung
+			m.mark(Key{g.t.v.Tenant, u}) // changed this instant: hidden until it has been read again
+			continue
 		}
 		rel.viewer = rel.viewer && viewer.known
 		out[u] = mayType(rec, rel)

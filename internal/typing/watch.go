@@ -251,7 +251,8 @@ func (st *stream) changes(ctx context.Context, first bool) ([]RoomTyping, error)
 			if ctx.Err() != nil {
 				return nil, err
 			}
-			now = RoomTyping{Room: st.rooms[at]} // on doubt nobody types
+			now = RoomTyping{Room: st.rooms[at]} // on doubt nobody types, until it can be asked
+			time.AfterFunc(time.Second, func() { st.note([]spot{at}) })
 		}
 		if old := st.told[at]; first || !old.same(now) {
 			st.told[at] = now
