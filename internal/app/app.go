@@ -106,7 +106,7 @@ func build(ctx context.Context, o Options) (*server, error) {
 	for _, prefix := range presence.Topics {
 		s.bus.Handle(prefix, s.presence.Watch)
 	}
-	s.typing = typing.New(typing.Options{Pool: pool, Clock: s.clock, Bell: s.bus, Privacy: typists{s.presence}, Log: o.Log})
+	s.typing = typing.New(typing.Options{Pool: pool, Clock: s.clock, Bell: s.bus, Privacy: typists{s.presence}, Batch: c.TypingBatch, Log: o.Log})
 	for _, prefix := range typing.Topics {
 		s.bus.Handle(prefix, s.typing)
 	}

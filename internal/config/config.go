@@ -49,6 +49,7 @@ type Config struct {
 	FrontDoorDirect bool
 
 	IdleAfter, HiddenAfter, OfflineGrace time.Duration
+	TypingBatch                          time.Duration
 	Reciprocity                          string // off, receipts, all
 	Retention                            time.Duration
 	EditPolicy                           string // lww, merge
@@ -285,6 +286,7 @@ func isOrigin(o string) bool {
 func (r *reader) presence(c *Config) {
 	c.IdleAfter = r.duration("IDLE_AFTER", "5m", time.Second, 24*time.Hour, "Without activity for this long a user is away.")
 	c.HiddenAfter = r.duration("HIDDEN_AFTER", "150s", 0, 24*time.Hour, "Hidden and without activity for this long a user is away.")
+	c.TypingBatch = r.duration("TYPING_BATCH", "100ms", time.Millisecond, 500*time.Millisecond, "How often a stream of typing tells further changes; the first goes at once.")
 	c.OfflineGrace = r.duration("OFFLINE_GRACE", "5s", 0, time.Minute, "How long a closed socket still counts.")
 	c.Reciprocity = r.choice("RECIPROCITY", "off", "Whether users see of others only what they share: off, receipts, all.", "off", "receipts", "all")
 }

@@ -47,6 +47,7 @@ var variables = map[string]struct {
 	"BUS_URL":                          {right: "", wrong: []string{"nats://user:s3cr3t-hunter@x", "redis://x"}},
 	"IDLE_AFTER":                       {right: "10m", wrong: []string{"5", "-1s", "0s", "48h"}},
 	"HIDDEN_AFTER":                     {right: "1m", wrong: []string{"-1s", "two minutes"}},
+	"TYPING_BATCH":                     {right: "250ms", wrong: []string{"0s", "501ms", "fast"}},
 	"OFFLINE_GRACE":                    {right: "1s", wrong: []string{"2h"}},
 	"RECIPROCITY":                      {right: "receipts", wrong: []string{"some", "ALL"}},
 	"RETENTION":                        {right: "24h", wrong: []string{"1s", "7d"}},
@@ -181,7 +182,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Port: 3101, AdminAddr: "127.0.0.1:3102", DatabaseURL: "postgres:///x", ListenDatabaseURL: "postgres:///x", DataDir: ".nchat",
 		JWTSecret: "{}", UserRoles: []string{"user", "me"}, FrontDoorDirect: true,
-		IdleAfter: 5 * time.Minute, HiddenAfter: 150 * time.Second, OfflineGrace: 5 * time.Second, Reciprocity: "off",
+		IdleAfter: 5 * time.Minute, HiddenAfter: 150 * time.Second, OfflineGrace: 5 * time.Second, TypingBatch: 100 * time.Millisecond, Reciprocity: "off",
 		Retention: 168 * time.Hour, EditPolicy: "lww", LegacyReadColumns: true, LogLevel: slog.LevelInfo, LogFormat: "json",
 		Limits: Limits{OperationsPerSocket: 64, SocketsPerUser: 20, SocketsPerIP: 200, FrameBytes: 1 << 20, BodyBytes: 1 << 20,
 			Rooms: 100, IDs: 1000, Batch: 100, ContentLength: 10000, StatusLength: 255, OperationsPerMinute: 600,

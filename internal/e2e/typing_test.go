@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -113,6 +114,45 @@ func TestTypingIsAsPrivateAsItsOwnerChose(t *testing.T) {
 	case r := <-erin:
 		t.Fatal("told to somebody blocked:", r)
 	default:
+	}
+}
+
+// Whoever typed on a node that dies types no more, soon and by itself.
+func TestTypingEndsWithItsNode(t *testing.T) {
+	t.Parallel()
+	db := database(t)
+	one, two := startNode(t, db), startNode(t, db)
+	bob := two.dial(token(t, demo.Bob)).start(typing(inChannel(demo.General)))
+	next(t, bob)
+	one.dial(token(t, demo.Alice)).run(startTyping(inChannel(demo.General)))
+	until(t, bob, "Alice is typing")
+	if err := one.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	until(t, bob, `"text":null`)
+	t.Logf("over %.1f s after kill -9", time.Since(killed).Seconds())
+}
+
+// However many rooms, one user is taken at five signals a second.
+func TestTypingEverywhereAtOnceIsLimited(t *testing.T) {
+	whole(t)
+	n := inside(t, database(t), nil)
+	alice := n.dial(token(t, demo.Alice))
+	accepted := 0
+	for range 4 {
+		for _, room := range []string{inChannel(demo.General), inChannel(demo.Team), inDM(demo.AliceBob), inDM(demo.DaveAlice), inDM(demo.AliceErin)} {
+			r := alice.run(startTyping(room))
+			if len(r.Errors) > 0 {
+				t.Fatal("too many is an error:", r)
+			}
+			if strings.Contains(r.String(), `"accepted":true`) {
+				accepted++
+			}
+		}
+	}
+	if accepted < 5 || accepted > 15 {
+		t.Fatalf("%d of 20 at once were taken", accepted)
 	}
 }
 
