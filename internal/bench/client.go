@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +17,12 @@ import (
 
 const patience = 30 * time.Second
 
-func watch(user uuid.UUID) string {
-	return `subscription { presenceChanged(userIds: [\"` + user.String() + `\"]) { userId status lastSeenAt } }`
+func watch(users ...uuid.UUID) string {
+	ids := make([]string, len(users))
+	for i, u := range users {
+		ids[i] = `\"` + u.String() + `\"`
+	}
+	return `subscription { presenceChanged(userIds: [` + strings.Join(ids, ", ") + `]) { userId status lastSeenAt } }`
 }
 
 func setPresence(status string) string {
@@ -116,15 +121,23 @@ type crowd struct {
 	got chan error
 }
 
-func gather(ctx context.Context, url string, n int) (*crowd, error) {
+const friends = 10 // that each watches, besides alice
+
+// gather connects the first n of people, each as itself. Each watches alice
+// and the next few of the people.
+func gather(ctx context.Context, url string, people []uuid.UUID, n int) (*crowd, error) {
 	k := &crowd{got: make(chan error, n)}
-	for i := range n {
-		c, err := dial(ctx, url, users[1+i%(len(users)-1)])
+	for i, p := range people[:n] {
+		c, err := dial(ctx, url, p)
 		if err != nil {
 			return k, err
 		}
 		k.all = append(k.all, c)
-		if err := c.subscribe(watch(users[0])); err != nil {
+		watched := []uuid.UUID{users[0]}
+		for f := range friends {
+			watched = append(watched, people[(i+1+f)%len(people)])
+		}
+		if err := c.subscribe(watch(watched...)); err != nil {
 			return k, err
 		}
 		ask := make(chan string)
@@ -157,4 +170,30 @@ func (k *crowd) close() {
 	for _, c := range k.all {
 		c.close()
 	}
+}
+
+// alternate sets the status of alice, who is neither busy nor away, n times,
+// waits each time until everybody has it, and says how long that took.
+func alternate(alice *client, n int, everybody func(text string) error) ([]time.Duration, error) {
+	took := make([]time.Duration, 0, n)
+	for i := range n {
+		status := []string{"busy", "away"}[i%2]
+		began := time.Now()
+		if err := alice.mutate(setPresence(status)); err != nil {
+			return took, err
+		}
+		if err := everybody(status); err != nil {
+			return took, err
+		}
+		took = append(took, time.Since(began))
+	}
+	return took, nil
+}
+
+// warmUp is the first changes, which nobody measures, with alice as before at the end.
+func warmUp(alice *client, everybody func(text string) error) error {
+	if _, err := alternate(alice, 2, everybody); err != nil {
+		return err
+	}
+	return alice.mutate(setPresence("online"))
 }

@@ -11,8 +11,10 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 )
 
 // sizes are how much is measured.
@@ -33,10 +35,18 @@ func main() {
 	flag.IntVar(&s.idle, "idle", 1000, "sockets that only exist")
 	flag.IntVar(&s.signals, "signals", 2000, "typing signals a second")
 	flag.IntVar(&s.probes, "probes", 20, "typing signals measured, one a second")
+	kind := flag.String("serve", "", "be one of the servers (what this program starts itself with)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, s); err != nil {
+	err := fmt.Errorf("sizes are positive numbers")
+	switch {
+	case *kind != "":
+		err = serve(ctx, *kind)
+	case min(s.sockets, s.changes, s.rounds, s.idle, s.signals, s.probes) > 0:
+		err = run(ctx, s)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1) //nolint:gocritic // nothing deferred matters any more
 	}
@@ -53,27 +63,40 @@ func run(ctx context.Context, s sizes) error {
 		return err
 	}
 	defer drop()
+	people, err := crowdIn(ctx, db, max(s.sockets, s.idle))
+	if err != nil {
+		return err
+	}
 	if err := crossNodes(ctx, db, s); err != nil {
 		return err
 	}
-	if err := fanOut(ctx, db, s); err != nil {
+	if err := fanOut(ctx, db, people, s); err != nil {
 		return err
 	}
-	if err := idle(ctx, db, s); err != nil {
+	if err := idle(ctx, db, people, s); err != nil {
 		return err
 	}
 	return typing(ctx, db, s)
 }
 
+func crowdIn(ctx context.Context, db string, n int) ([]uuid.UUID, error) {
+	conn, err := pgx.Connect(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	return populate(ctx, conn, n)
+}
+
 // crossNodes: a status set on one node, until a watcher's socket on another
 // has it.
 func crossNodes(ctx context.Context, db string, s sizes) error {
-	one, err := ours(ctx, db)
+	one, err := start(ctx, kindOurs, db)
 	if err != nil {
 		return err
 	}
 	defer one.stop()
-	two, err := ours(ctx, db)
+	two, err := start(ctx, kindOurs, db)
 	if err != nil {
 		return err
 	}
@@ -91,17 +114,15 @@ func crossNodes(ctx context.Context, db string, s sizes) error {
 	if err := bob.subscribe(watch(users[0])); err != nil {
 		return err
 	}
-	var took []time.Duration
-	for i := range 2 * s.changes {
-		status := []string{"busy", "away"}[i%2]
-		began := time.Now()
-		if err := alice.mutate(setPresence(status)); err != nil {
-			return err
-		}
-		if err := bob.until(status); err != nil {
-			return err
-		}
-		took = append(took, time.Since(began))
+	if err := warmUp(alice, bob.until); err != nil {
+		return err
+	}
+	took, err := alternate(alice, 2*s.changes, bob.until)
+	if err != nil {
+		return err
+	}
+	if err := alice.mutate(setPresence("online")); err != nil {
+		return err
 	}
 	fmt.Printf("## A status from one node to a socket of another\n\n| changes | median | p95 | p99 |\n|---|---|---|---|\n| %d | %s | %s | %s |\n\n",
 		len(took), ms(at(took, 50)), ms(at(took, 95)), ms(at(took, 99)))
@@ -110,115 +131,109 @@ func crossNodes(ctx context.Context, db string, s sizes) error {
 
 // figures are one server's in one round.
 type figures struct {
-	last   []time.Duration // from the mutation to the last socket's frame
-	cpu    time.Duration   // of the process, clients included, for each frame
-	frames int
+	last []time.Duration // from the mutation to the last socket's frame
+	cpu  time.Duration   // of the server, for each frame
 }
 
+// kinds are the servers that take turns.
+var kinds = [...]string{kindOurs, kindStock}
+
 // fanOut: one user changes, many watch, ours and stock in turns.
-func fanOut(ctx context.Context, db string, s sizes) error {
-	got := map[string][]figures{}
-	names := []string{"nchat-realtime", "stock gqlgen"}
-	start := map[string]func(context.Context) (*server, error){
-		names[0]: func(ctx context.Context) (*server, error) { return ours(ctx, db) },
-		names[1]: stock,
-	}
+func fanOut(ctx context.Context, db string, people []uuid.UUID, s sizes) error {
+	last, cpu := map[string][]time.Duration{}, map[string][]time.Duration{}
 	for range s.rounds {
-		for _, name := range names {
-			f, err := fanOutOnce(ctx, start[name], s)
+		for _, kind := range kinds {
+			f, err := fanOutOnce(ctx, kind, db, people, s)
 			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+				return fmt.Errorf("%s: %w", kind, err)
 			}
-			got[name] = append(got[name], f)
+			last[kind], cpu[kind] = append(last[kind], f.last...), append(cpu[kind], f.cpu)
 		}
 	}
 	fmt.Printf("## One user, %d sockets that watch: from the mutation to the last frame\n\n", s.sockets)
-	fmt.Println("| server | median | p95 | CPU a frame, clients included |\n|---|---|---|---|")
-	medians, cpus := map[string]time.Duration{}, map[string]time.Duration{}
-	for _, name := range names {
-		var all, cpu []time.Duration
-		for _, f := range got[name] {
-			all, cpu = append(all, f.last...), append(cpu, f.cpu)
-		}
-		medians[name], cpus[name] = at(all, 50), at(cpu, 50)
-		fmt.Printf("| %s | %s | %s | %.1f µs |\n", name, ms(at(all, 50)), ms(at(all, 95)), float64(cpus[name])/1e3)
+	fmt.Println("| server | median | p95 | p99 | its CPU a frame |\n|---|---|---|---|---|")
+	for _, kind := range kinds {
+		fmt.Printf("| %s | %s | %s | %s | %.1f µs |\n", kind, ms(at(last[kind], 50)), ms(at(last[kind], 95)), ms(at(last[kind], 99)), float64(at(cpu[kind], 50))/1e3)
 	}
-	fmt.Printf("| ratio | %.2f | | %.2f |\n\n", ratio(medians[names[0]], medians[names[1]]), ratio(cpus[names[0]], cpus[names[1]]))
+	fmt.Printf("| ratio | %.2f | %.2f | %.2f | %.2f |\n\n", ratio(last, 50), ratio(last, 95), ratio(last, 99), ratio(cpu, 50))
 	fmt.Println("stock is gqlgen's own WebSocket transport and a map of channels in memory: no database, no privacy, one node.")
 	fmt.Println()
 	return nil
 }
 
-func ratio(a, b time.Duration) float64 { return float64(a) / float64(max(b, 1)) }
+// ratio is ours to stock's.
+func ratio(d map[string][]time.Duration, percent int) float64 {
+	return float64(at(d[kindOurs], percent)) / float64(max(at(d[kindStock], percent), 1))
+}
 
-func fanOutOnce(ctx context.Context, start func(context.Context) (*server, error), s sizes) (figures, error) {
+func fanOutOnce(ctx context.Context, kind, db string, people []uuid.UUID, s sizes) (figures, error) {
 	var f figures
-	srv, err := start(ctx)
+	err := watched(ctx, kind, db, people, s.sockets, func(srv *server, alice *client, k *crowd, _ sample) error {
+		before, err := srv.ask(askCPU)
+		if err != nil {
+			return err
+		}
+		if f.last, err = alternate(alice, s.changes, k.until); err != nil {
+			return err
+		}
+		after, err := srv.ask(askCPU)
+		if err != nil {
+			return err
+		}
+		f.cpu = (after.CPU - before.CPU) / time.Duration(s.changes*s.sockets)
+		return alice.mutate(setPresence("online"))
+	})
+	return f, err
+}
+
+// watched runs a server with alice on it and those who watch her, lets them
+// settle, and hands them over, with what the server was before they came.
+func watched(ctx context.Context, kind, db string, people []uuid.UUID, n int, do func(*server, *client, *crowd, sample) error) error {
+	srv, err := start(ctx, kind, db)
 	if err != nil {
-		return f, err
+		return err
 	}
 	defer srv.stop()
-	crowd, err := gather(ctx, srv.url, s.sockets)
-	defer crowd.close()
-	if err != nil {
-		return f, err
-	}
 	alice, err := dial(ctx, srv.url, users[0])
 	if err != nil {
-		return f, err
+		return err
 	}
 	defer alice.close()
-	runtime.GC()
-	before := cpuTime()
-	for i := range s.changes {
-		status := []string{"busy", "away"}[i%2]
-		began := time.Now()
-		if err := alice.mutate(setPresence(status)); err != nil {
-			return f, err
-		}
-		if err := crowd.until(status); err != nil {
-			return f, err
-		}
-		f.last = append(f.last, time.Since(began))
+	empty, err := srv.ask(askRest)
+	if err != nil {
+		return err
 	}
-	f.frames = s.changes * s.sockets
-	f.cpu = (cpuTime() - before) / time.Duration(f.frames)
-	return f, nil
+	k, err := gather(ctx, srv.url, people, n)
+	defer k.close()
+	if err != nil {
+		return err
+	}
+	if err := warmUp(alice, k.until); err != nil {
+		return err
+	}
+	return do(srv, alice, k, empty)
 }
 
 // idle: what a socket with one subscription costs while nothing happens.
-func idle(ctx context.Context, db string, s sizes) error {
-	fmt.Printf("## %d sockets, one subscription each, at rest\n\n| server | goroutines a socket | heap and stacks a socket, clients included |\n|---|---|---|\n", s.idle)
-	for _, c := range []struct {
-		name  string
-		start func(context.Context) (*server, error)
-	}{{"nchat-realtime", func(ctx context.Context) (*server, error) { return ours(ctx, db) }}, {"stock gqlgen", stock}} {
-		srv, err := c.start(ctx)
-		if err != nil {
-			return err
-		}
-		g, m := runtime.NumGoroutine(), memory()
-		crowd, err := gather(ctx, srv.url, s.idle)
-		if err == nil {
+func idle(ctx context.Context, db string, people []uuid.UUID, s sizes) error {
+	fmt.Printf("## %d sockets, one subscription each, at rest\n\n| server | goroutines a socket | heap and stacks a socket | resident a socket |\n|---|---|---|---|\n", s.idle)
+	var all []sample
+	for _, kind := range kinds {
+		err := watched(ctx, kind, db, people, s.idle, func(srv *server, _ *client, _ *crowd, empty sample) error {
+			full, err := srv.ask(askRest)
 			n := float64(s.idle)
-			// One goroutine of each socket is the client's own.
-			fmt.Printf("| %s | %.1f | %.1f KiB |\n", c.name, float64(runtime.NumGoroutine()-g)/n-1, float64(memory()-m)/n/1024)
-		}
-		crowd.close()
-		srv.stop()
-		if err != nil {
+			fmt.Printf("| %s | %.1f | %.1f KiB | %.1f KiB |\n", kind, float64(full.Goroutines-empty.Goroutines)/n,
+				float64(full.Memory-empty.Memory)/n/1024, float64(full.Resident-empty.Resident)/n/1024)
+			all = append(all, sample{Goroutines: full.Goroutines - empty.Goroutines, Memory: full.Memory - empty.Memory, Resident: full.Resident - empty.Resident})
 			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", kind, err)
 		}
 	}
-	fmt.Println()
+	over := func(a, b int64) float64 { return float64(a) / float64(max(b, 1)) }
+	fmt.Printf("| ratio | %.2f | %.2f | %.2f |\n\n", over(int64(all[0].Goroutines), int64(all[1].Goroutines)), over(all[0].Memory, all[1].Memory), over(all[0].Resident, all[1].Resident))
 	return nil
-}
-
-func memory() int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse + m.StackInuse) //nolint:gosec // far from overflow
 }
 
 func at(d []time.Duration, percent int) time.Duration {
@@ -230,5 +245,5 @@ func at(d []time.Duration, percent int) time.Duration {
 }
 
 func ms(d time.Duration) string {
-	return strings.TrimSuffix(fmt.Sprintf("%.1f ms", float64(d)/1e6), "")
+	return fmt.Sprintf("%.1f ms", float64(d)/1e6)
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql/handler"
@@ -66,58 +65,45 @@ func database(ctx context.Context, url string) (db string, drop func(), err erro
 	return db, drop, nil
 }
 
-// server is one under measurement.
-type server struct {
-	url  string // ws://…
-	stop func()
-}
+// The kinds of server.
+const (
+	kindOurs  = "nchat-realtime"
+	kindStock = "stock gqlgen"
+)
 
-// ours is a whole server, as serve runs it.
-func ours(ctx context.Context, db string) (*server, error) {
-	env := map[string]string{"DATABASE_URL": db, "HASURA_GRAPHQL_JWT_SECRET": secret, "HOST": "127.0.0.1", "PORT": "0", "ADMIN_ADDR": "off",
+// ours is a whole server, as serve runs it, until ctx ends.
+func ours(ctx context.Context, ready func(url string)) error {
+	env := map[string]string{"DATABASE_URL": os.Getenv(envDatabase), "HASURA_GRAPHQL_JWT_SECRET": secret, "HOST": "127.0.0.1", "PORT": "0", "ADMIN_ADDR": "off",
 		"DRAIN_TIMEOUT": "0s", "OFFLINE_GRACE": "0s", "MAX_SOCKETS_PER_USER": "100000", "MAX_SOCKETS_PER_IP": "100000", "OPERATIONS_PER_MINUTE": "1000000"}
 	c, err := config.Load(func(n string) string { return env[n] }, config.Serve)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	j, err := auth.ParseJWTConfig(secret)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	ready, ended := make(chan string, 1), make(chan error, 1)
-	go func() {
-		ended <- app.Run(ctx, app.Options{Config: c, JWT: j, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
-			Ready: func(a app.Addresses) { ready <- a.Public }})
-	}()
-	select {
-	case addr := <-ready:
-		return &server{"ws://" + addr + "/graphql", func() {
-			cancel()
-			if err := <-ended; err != nil {
-				fmt.Fprintln(os.Stderr, "bench: the server ended:", err)
-			}
-		}}, nil
-	case err := <-ended:
-		cancel()
-		return nil, err
-	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	return app.Run(ctx, app.Options{Config: c, JWT: j, Log: log, Ready: func(a app.Addresses) { ready("ws://" + a.Public + "/graphql") }})
 }
 
 // stock is what somebody writes with gqlgen alone: its own WebSocket transport,
 // and a map of channels in memory behind the resolver.
-func stock(ctx context.Context) (*server, error) {
+func stock(ctx context.Context, ready func(url string)) error {
 	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: &naive{watchers: map[uuid.UUID]map[chan presence.View]struct{}{}}}))
 	srv.AddTransport(transport.Websocket{KeepAlivePingInterval: 25 * time.Second})
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("listening: %w", err)
+		return fmt.Errorf("listening: %w", err)
 	}
-	base, cancel := context.WithCancel(ctx)
-	web := &http.Server{Handler: srv, ReadHeaderTimeout: time.Minute, BaseContext: func(net.Listener) context.Context { return base }}
-	go func() { _ = web.Serve(l) }()
-	return &server{"ws://" + l.Addr().String() + "/graphql", func() { cancel(); _ = web.Close() }}, nil
+	web := &http.Server{Handler: srv, ReadHeaderTimeout: time.Minute, BaseContext: func(net.Listener) context.Context { return ctx }}
+	context.AfterFunc(ctx, func() { _ = web.Close() })
+	ready("ws://" + l.Addr().String() + "/graphql")
+	if err := web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }
 
 // naive is the resolver of stock. Only what is measured is there.
@@ -160,7 +146,7 @@ func (m naiveMutation) SetPresence(_ context.Context, status presence.Status, _ 
 }
 
 func (s naiveSubscription) PresenceChanged(ctx context.Context, ids []uuid.UUID) (<-chan presence.View, error) {
-	c := make(chan presence.View, 16)
+	c := make(chan presence.View, len(ids)+16)
 	s.n.mu.Lock()
 	defer s.n.mu.Unlock()
 	for _, id := range ids {
@@ -181,11 +167,15 @@ func (s naiveSubscription) PresenceChanged(ctx context.Context, ids []uuid.UUID)
 	return c, nil
 }
 
-// cpuTime is what this process has used.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
+// populate adds n users, who show themselves to everyone.
+func populate(ctx context.Context, conn *pgx.Conn, n int) ([]uuid.UUID, error) {
+	people := make([]uuid.UUID, n)
+	for i := range people {
+		people[i] = uuid.New()
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	_, err := conn.Exec(ctx, `insert into public.nchat_users (id, email, display_name) select u, u || '@example.com', 'T' from unnest($1::uuid[]) u`, people)
+	if err != nil {
+		return nil, fmt.Errorf("adding users: %w", err)
+	}
+	return people, nil
 }

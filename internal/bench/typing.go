@@ -24,11 +24,11 @@ func crowdOf(ctx context.Context, db string) ([]uuid.UUID, []uuid.UUID, error) {
 		return nil, nil, fmt.Errorf("connecting: %w", err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	people, rooms := make([]uuid.UUID, typists), make([]uuid.UUID, typists)
-	for i := range people {
-		people[i], rooms[i] = uuid.New(), uuid.New()
+	people, err := populate(ctx, conn, typists)
+	rooms := make([]uuid.UUID, typists)
+	for i := range rooms {
+		rooms[i] = uuid.New()
 	}
-	_, err = conn.Exec(ctx, `insert into public.nchat_users (id, email, display_name) select u, u || '@example.com', 'T' from unnest($1::uuid[]) u`, people)
 	if err == nil {
 		_, err = conn.Exec(ctx, `insert into public.nchat_channels (id, name, slug) select c, c::text, c::text from unnest($1::uuid[]) c`, rooms)
 	}
@@ -58,12 +58,12 @@ func typing(ctx context.Context, db string, s sizes) error {
 	if err != nil {
 		return err
 	}
-	one, err := ours(ctx, db)
+	one, err := start(ctx, kindOurs, db)
 	if err != nil {
 		return err
 	}
 	defer one.stop()
-	two, err := ours(ctx, db)
+	two, err := start(ctx, kindOurs, db)
 	if err != nil {
 		return err
 	}

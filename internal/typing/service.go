@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/hashicorp/golang-lru/v2/expirable"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/time/rate"
 
@@ -25,7 +25,7 @@ const (
 	burstPerRoom = 2
 	perUser      = 5
 	burstPerUser = 10
-	mostPaces    = 50_000
+	mostKept     = 50_000
 	rightsKept   = 10 * time.Second // and no longer than until the channel's members change
 	readTimeout  = 5 * time.Second
 )
@@ -67,12 +67,18 @@ type Options struct {
 type Service struct {
 	o       Options
 	board   *board
-	rights  *expirable.LRU[right, roster.Access]
-	paces   *expirable.LRU[pace, *rate.Limiter]
+	rights  *lru.Cache[right, granted]
+	paces   *lru.Cache[pace, *rate.Limiter]
 	kicked  chan struct{}
 	mu      sync.Mutex
 	changed map[uuid.UUID]struct{} // guarded by mu: channels whose members changed
 	streams map[*stream]struct{}   // guarded by mu
+}
+
+// granted is a right as it was read.
+type granted struct {
+	roster.Access
+	at time.Time
 }
 
 type right struct {
@@ -91,8 +97,18 @@ func New(o Options) *Service {
 		o.Batch = 100 * time.Millisecond
 	}
 	return &Service{o: o, board: newBoard(o.Clock), kicked: make(chan struct{}, 1), changed: map[uuid.UUID]struct{}{}, streams: map[*stream]struct{}{},
-		rights: expirable.NewLRU[right, roster.Access](mostPaces, nil, rightsKept),
-		paces:  expirable.NewLRU[pace, *rate.Limiter](mostPaces, nil, time.Minute)}
+		rights: newCache[right, granted](),
+		paces:  newCache[pace, *rate.Limiter]()}
+}
+
+// newCache forgets what was longest unused. An evicted pace has long been full
+// again, unless fifty thousand others typed within seconds.
+func newCache[K comparable, V any]() *lru.Cache[K, V] {
+	c, err := lru.New[K, V](mostKept)
+	if err != nil {
+		panic(err) // a size below one, which mostKept is not
+	}
+	return c
 }
 
 // Run ends typing that is over, and that of members who are none any more,
@@ -178,27 +194,39 @@ func (s *Service) ack(accepted bool, until, next time.Time) Ack {
 	return a
 }
 
-// tooSoon is how long to wait before the next signal; zero: take this one.
+// tooSoon is how long to wait before the next signal; zero: take this one. What
+// is refused costs nothing: whoever asks too often is not kept waiting for it.
 func (s *Service) tooSoon(m mark) time.Duration {
-	room := s.pace(pace{mark: m}, perRoom, burstPerRoom)
-	all := s.pace(pace{mark: mark{spot: spot{Tenant: m.Tenant}, user: m.user}, all: true}, perUser, burstPerUser)
-	a, b := room.Reserve(), all.Reserve()
-	if wait := max(a.Delay(), b.Delay()); wait > 0 {
-		a.Cancel()
-		b.Cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	room := s.paceLocked(pace{mark: m}, perRoom, burstPerRoom)
+	all := s.paceLocked(pace{mark: mark{spot: spot{Tenant: m.Tenant}, user: m.user}, all: true}, perUser, burstPerUser)
+	if wait := max(until(room, now), until(all, now)); wait > 0 {
 		return wait
 	}
+	room.AllowN(now, 1)
+	all.AllowN(now, 1)
 	return 0
 }
 
-func (s *Service) pace(p pace, each float64, burst int) *rate.Limiter {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// until is when a limiter has a token again.
+func until(l *rate.Limiter, now time.Time) time.Duration {
+	missing := 1 - l.TokensAt(now)
+	if missing <= 0 {
+		return 0
+	}
+	return time.Duration(missing / float64(l.Limit()) * float64(time.Second))
+}
+
+func (s *Service) paceLocked(p pace, each float64, burst int) *rate.Limiter {
 	l, ok := s.paces.Get(p)
 	if !ok {
 		l = rate.NewLimiter(rate.Limit(each), burst)
 	}
-	s.paces.Add(p, l) // its minute begins anew
+	if !ok {
+		s.paces.Add(p, l)
+	}
 	return l
 }
 
@@ -210,14 +238,15 @@ func (s *Service) writable(ctx context.Context, v Viewer, r Room) (spot, error) 
 	at := spot{v.Tenant, r.Channel, r.Thread}
 	k := right{at, v.User}
 	a, ok := s.rights.Get(k)
-	if !ok {
+	if !ok || time.Since(a.at) > rightsKept {
+		began := time.Now()
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
 		list, err := roster.Rights(ctx, s.o.Pool, v.Tenant, v.User, []roster.Place{r.place()})
 		if err != nil {
 			return at, err
 		}
-		a = list[0]
+		a = granted{list[0], began}
 		s.rights.Add(k, a)
 	}
 	if !a.Write || r.Direct && !a.Direct {
