@@ -17,12 +17,13 @@ import (
 
 const patience = 30 * time.Second
 
-func watch(users ...uuid.UUID) string {
+// watch is one document for all who watch, as clients send it, and its variables.
+func watch(users ...uuid.UUID) (query, variables string) {
 	ids := make([]string, len(users))
 	for i, u := range users {
-		ids[i] = `\"` + u.String() + `\"`
+		ids[i] = `"` + u.String() + `"`
 	}
-	return `subscription { presenceChanged(userIds: [` + strings.Join(ids, ", ") + `]) { userId status lastSeenAt } }`
+	return `subscription ($users: [uuid!]!) { presenceChanged(userIds: $users) { userId status lastSeenAt } }`, `{"users":[` + strings.Join(ids, ",") + `]}`
 }
 
 func setPresence(status string) string {
@@ -95,20 +96,20 @@ func (c *client) until(text string) error {
 	}
 }
 
-func (c *client) start(query string) error {
+func (c *client) start(query, variables string) error {
 	c.next++
-	return c.write(fmt.Sprintf(`{"id":"%d","type":"subscribe","payload":{"query":"%s"}}`, c.next, query))
+	return c.write(fmt.Sprintf(`{"id":"%d","type":"subscribe","payload":{"query":"%s","variables":%s}}`, c.next, query, variables))
 }
 
-func (c *client) subscribe(query string) error {
-	if err := c.start(query); err != nil {
+func (c *client) subscribe(query, variables string) error {
+	if err := c.start(query, variables); err != nil {
 		return err
 	}
 	return c.until(`"next"`)
 }
 
 func (c *client) mutate(query string) error {
-	if err := c.start(query); err != nil {
+	if err := c.start(query, "{}"); err != nil {
 		return err
 	}
 	return c.until(`"complete"`)
