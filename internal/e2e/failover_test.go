@@ -26,8 +26,10 @@ func TestClientsGoOnThroughADeployAndACrash(t *testing.T) {
 		"urql":       one.library("urql", demo.Carol, two, three),
 	}
 	subs := map[string]string{}
-	for name, l := range clients {
+	for name, l := range clients { // all before any is waited for: one of them is alice
 		subs[name] = l.send("subscribe", watch(demo.Alice))
+	}
+	for name, l := range clients {
 		l.sees(subs[name], `"online"`)
 	}
 	dave := three.dial(token(t, demo.Dave)).start(watch(demo.Alice, demo.Bob, demo.Carol))
