@@ -77,31 +77,34 @@ begin
   return null;
 end $$;
 
--- A message ends its author's typing there; the first somebody writes in a direct channel makes its
--- other member a contact of theirs.
+-- The first that somebody writes in a direct channel makes its other member a
+-- contact of theirs. To touch too often costs a read, too seldom a leak: only a
+-- message written after one that was committed before, and that counts, changes
+-- nothing for sure.
+create function realtime.first_word(channel uuid, who uuid, message uuid) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from public.nchat_messages m
+                  where m.channel_id = channel and m.user_id = who and m.id <> message
+                    and m.type::text <> 'system' and coalesce(to_jsonb(m) ->> 'is_system', 'false') <> 'true'
+                    and m.xmin <> pg_current_xact_id()::xid) then
+    perform realtime.touch(who);
+  end if;
+end $$;
+
+-- A message that is no more, or another's now, may have been the one that made a contact.
 create function realtime.message_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  r record;
 begin
-  if tg_op = 'DELETE' then r := old; else r := new; end if;
-  if tg_op = 'INSERT' and r.user_id is not null then -- whoever has spoken no longer types
-    perform realtime.ring('spoke/' || r.channel_id || '/' || coalesce(to_jsonb(r) ->> 'thread_id', '00000000-0000-0000-0000-000000000000')
-                          || '/' || r.user_id || '/' || translate(coalesce(to_jsonb(r) ->> 'source_account_id', 'primary'), E'\n', ''));
-  end if;
-  if exists (select from public.nchat_channels c where c.id = r.channel_id and c.type::text = 'direct') then
-    -- To touch too often costs a read, too seldom a leak: only a message written after one that was
-    -- committed before, and that counts, changes nothing for sure.
-    if tg_op <> 'INSERT' or not exists (
-         select from public.nchat_messages m
-          where m.channel_id = r.channel_id and m.user_id = r.user_id and m.id <> r.id
-            and m.type::text <> 'system' and coalesce(to_jsonb(m) ->> 'is_system', 'false') <> 'true'
-            and m.xmin <> pg_current_xact_id()::xid) then
-      perform realtime.touch(r.user_id);
-      if tg_op = 'UPDATE' and old.user_id is distinct from new.user_id then perform realtime.touch(old.user_id); end if;
+  if tg_op = 'UPDATE' then
+    if old.channel_id <> new.channel_id then perform realtime.touch(old.user_id); end if;
+    if exists (select from public.nchat_channels c where c.id = new.channel_id and c.type::text = 'direct') then
+      perform realtime.touch(new.user_id);
+      if old.user_id is distinct from new.user_id then perform realtime.touch(old.user_id); end if;
     end if;
+  elsif exists (select from public.nchat_channels c where c.id = old.channel_id and c.type::text = 'direct') then
+    perform realtime.touch(old.user_id);
   end if;
-  if tg_op = 'UPDATE' and old.channel_id <> new.channel_id then perform realtime.touch(old.user_id); end if;
   return null;
 end $$;
 
@@ -191,7 +194,7 @@ begin
       ('nchat_blocked_users', 'insert or update or delete', 'block_changed'),
       ('nchat_channel_members', 'insert or delete or update of channel_id, user_id, can_read', 'member_changed'),
       ('nchat_channels', 'update of type', 'channel_changed'),
-      ('nchat_messages', 'insert or delete or update of type, user_id, channel_id', 'message_changed'),
+      ('nchat_messages', 'delete or update of type, user_id, channel_id', 'message_changed'),
       ('nchat_users', 'insert or delete or update of deleted_at', 'user_changed'))
       as v (tbl, events, fn) loop
     if t.tbl = 'nchat_users' and not realtime.has_column('public.nchat_users', 'deleted_at') then

@@ -149,12 +149,16 @@ func createSchema(ctx context.Context, db *sql.DB) error {
 }
 
 func join(ctx context.Context, db *sql.DB) error {
-	var exists bool
-	if err := db.QueryRowContext(ctx, `select to_regprocedure('realtime.join_nchat()') is not null`).Scan(&exists); err != nil || !exists {
-		return err
+	for _, fit := range []string{"realtime.join_nchat()", "realtime.join_feed()"} {
+		var exists bool
+		if err := db.QueryRowContext(ctx, `select to_regprocedure($1) is not null`, fit).Scan(&exists); err != nil || !exists {
+			return err
+		}
+		if _, err := db.ExecContext(ctx, `select `+fit); err != nil {
+			return err
+		}
 	}
-	_, err := db.ExecContext(ctx, `select realtime.join_nchat()`)
-	return err
+	return nil
 }
 
 // explain says who lacks which right, and the remedy; other errors pass.

@@ -131,7 +131,7 @@ func TestDoorbellsCarryIdsOnly(t *testing.T) {
 	}
 	// Ours ring through the bell of the rig, as topics; everybody else's through triggers.
 	const id = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
-	topic := regexp.MustCompile(`^(presence/` + id + `/primary|audience/` + id + `|members/` + id + `|revoked)$`)
+	topic := regexp.MustCompile(`^(presence/` + id + `/primary|audience/` + id + `|members/` + id + `|revoked|inbox)$`)
 	r.exec(`insert into realtime.presence (tenant, user_id, custom_text, manual_status) values ('primary', $1, 'secret', 'busy')`, demo.Alice)
 	r.exec(`insert into realtime.presence_settings (tenant, user_id, invisible_mode) values ('primary', $1, true)`, demo.Alice)
 	r.exec(`insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`, demo.Alice, demo.Bob)
