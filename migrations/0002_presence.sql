@@ -101,6 +101,7 @@ create table realtime.presence_settings (
   -- Since when the owner has shared what reciprocity asks of a viewer; null: always.
   status_shared_since     timestamptz,
   last_seen_shared_since  timestamptz,
+  receipts_shared_since   timestamptz,
   created_at              timestamptz not null default clock_timestamp(),
   updated_at              timestamptz not null default clock_timestamp(),
   primary key (tenant, user_id)

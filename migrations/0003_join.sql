@@ -128,15 +128,19 @@ begin
   tenant := case when realtime.has_column('public.nchat_channels', 'source_account_id') then 'source_account_id::text' else $q$'primary'$q$ end;
   execute format($f$
     create or replace function realtime.nchat_channels()
-    returns table (id uuid, tenant text, type text) language sql stable as
-    'select id, %s, type::text from public.nchat_channels' $f$, replace(tenant, '''', ''''''));
+    returns table (id uuid, tenant text, type text, name text, archived boolean, readonly boolean) language sql stable as
+    'select id, %s, type::text, name::text, %s, %s from public.nchat_channels' $f$, replace(tenant, '''', ''''''),
+    case when realtime.has_column('public.nchat_channels', 'is_archived') then 'coalesce(is_archived, false)' else 'false' end
+      || case when realtime.has_column('public.nchat_channels', 'archived_at') then ' or archived_at is not null' else '' end,
+    case when realtime.has_column('public.nchat_channels', 'is_readonly') then 'coalesce(is_readonly, false)' else 'false' end);
 
   execute format($f$
     create or replace function realtime.nchat_members()
-    returns table (channel_id uuid, user_id uuid, can_read boolean, can_write boolean) language sql stable as
-    'select channel_id, user_id, %s, %s from public.nchat_channel_members' $f$,
+    returns table (channel_id uuid, user_id uuid, can_read boolean, can_write boolean, role text) language sql stable as
+    'select channel_id, user_id, %s, %s, %s from public.nchat_channel_members' $f$,
     case when realtime.has_column('public.nchat_channel_members', 'can_read') then 'coalesce(can_read, true)' else 'true' end,
-    case when realtime.has_column('public.nchat_channel_members', 'can_write') then 'coalesce(can_write, true)' else 'true' end);
+    case when realtime.has_column('public.nchat_channel_members', 'can_write') then 'coalesce(can_write, true)' else 'true' end,
+    case when realtime.has_column('public.nchat_channel_members', 'role') then 'coalesce(role::text, ''''member'''')' else '''''member''''' end);
 
   -- Whoever wrote in a direct channel has its other member as a contact.
   execute format($f$

@@ -29,6 +29,7 @@ create table realtime.messages (
   version    integer not null default 1,       -- rises with each change a reader can see
   members    integer not null,                 -- who could read the channel when it was numbered, the sender included
   countable  boolean not null,                 -- may be unread: not deleted, of the system or in a thread
+  deleted    boolean not null default false,   -- soft
   gone       boolean not null default false,   -- the row itself is no more, or is not published any more
   editor     uuid,                             -- who made the last change, where known
   overruled  boolean not null default false,   -- the last change was not its author's
@@ -269,7 +270,7 @@ end $$;
 
 -- number_one gives one message its number: published later than written, moved
 -- from another channel, or changed before its turn came to be numbered.
-create function realtime.number_one(channel uuid, message uuid, who uuid, in_thread uuid, counts boolean, mentioned uuid[], before boolean)
+create function realtime.number_one(channel uuid, message uuid, who uuid, in_thread uuid, counts boolean, erased boolean, mentioned uuid[], before boolean)
 returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -282,11 +283,11 @@ begin
   if n is null then
     update realtime.channels x set seq = x.seq + 1 where x.channel_id = channel returning x.seq into n;
   end if;
-  insert into realtime.messages as m (message_id, channel_id, seq, sender, thread, members, countable, mentions)
-  values (message, channel, n, who, in_thread, c.members, counts, mentioned)
+  insert into realtime.messages as m (message_id, channel_id, seq, sender, thread, members, countable, deleted, mentions)
+  values (message, channel, n, who, in_thread, c.members, counts, erased, mentioned)
   on conflict (message_id) do update
      set channel_id = excluded.channel_id, seq = excluded.seq, sender = excluded.sender, thread = excluded.thread, members = excluded.members,
-         countable = excluded.countable, mentions = excluded.mentions, gone = false, version = m.version + 1;
+         countable = excluded.countable, deleted = excluded.deleted, mentions = excluded.mentions, gone = false, version = m.version + 1;
   return n;
 end $$;
 
@@ -304,7 +305,7 @@ begin
     return 0;
   end if;
   with m as (
-    select o.id, o.created_at, o.sender, o.thread, o.countable, o.mentions, o.published
+    select o.id, o.created_at, o.sender, o.thread, o.countable, o.deleted, o.mentions, o.published
       from realtime.nchat_messages() o
      where o.channel_id = b.channel_id and (o.created_at, o.id) < (b.before_at, b.before_id)
      order by o.created_at desc, o.id desc limit most),
@@ -312,8 +313,8 @@ begin
     select m.*, row_number() over (order by m.created_at desc, m.id desc) as i
       from m where m.published and not exists (select from realtime.messages k where k.message_id = m.id)),
   put as (
-    insert into realtime.messages (message_id, channel_id, seq, sender, thread, members, countable, mentions)
-    select f.id, b.channel_id, b.low - f.i + 1, f.sender, f.thread, c.members, f.countable, f.mentions
+    insert into realtime.messages (message_id, channel_id, seq, sender, thread, members, countable, deleted, mentions)
+    select f.id, b.channel_id, b.low - f.i + 1, f.sender, f.thread, c.members, f.countable, f.deleted, f.mentions
       from fresh f, realtime.channels c where c.channel_id = b.channel_id
     returning 1)
   select (select count(*) from put), (select count(*) from m),
@@ -358,10 +359,10 @@ begin
 
   execute format($f$
     create or replace function realtime.nchat_messages()
-    returns table (id uuid, channel_id uuid, sender uuid, thread uuid, created_at timestamptz, countable boolean, mentions uuid[], published boolean)
+    returns table (id uuid, channel_id uuid, sender uuid, thread uuid, created_at timestamptz, countable boolean, deleted boolean, mentions uuid[], published boolean)
     language sql stable as %L $f$,
-    format('select r.id, r.channel_id, r.user_id, %s, r.created_at, not (%s) and not (%s) and %s is null, %s, %s from public.nchat_messages r',
-           format(thread, 'r'), format(deleted, 'r'), format(system, 'r'), format(thread, 'r'), format(mentions, 'r'), format(published, 'r')));
+    format('select r.id, r.channel_id, r.user_id, %s, r.created_at, not (%s) and not (%s) and %s is null, %s, %s, %s from public.nchat_messages r',
+           format(thread, 'r'), format(deleted, 'r'), format(system, 'r'), format(thread, 'r'), format(deleted, 'r'), format(mentions, 'r'), format(published, 'r')));
 
   -- The hot path: a handful of single-row statements, and nothing that only
   -- some messages need. A transaction that writes many thousands of messages to
@@ -383,8 +384,8 @@ begin
     perform realtime.hold(new.channel_id);
     update realtime.channels x set seq = x.seq + 1 where x.channel_id = new.channel_id returning x.* into c;
   end if;
-  insert into realtime.messages (message_id, channel_id, seq, sender, thread, members, countable, mentions)
-  values (new.id, new.channel_id, c.seq, new.user_id, %1$s, c.members, not (%4$s) and not (%5$s) and %1$s is null, %2$s);
+  insert into realtime.messages (message_id, channel_id, seq, sender, thread, members, countable, deleted, mentions)
+  values (new.id, new.channel_id, c.seq, new.user_id, %1$s, c.members, not (%4$s) and not (%5$s) and %1$s is null, %4$s, %2$s);
   insert into realtime.inbox (tenant, channel_id, kind, message_id, user_id, seq)
   values (c.tenant, new.channel_id, 'created', new.id, new.user_id, c.seq);
   if c.direct then
@@ -422,13 +423,13 @@ begin
     return null;
   end if;
   if m.message_id is null or m.gone then
-    m.seq := realtime.number_one(new.channel_id, new.id, new.user_id, %1$s, counts, %2$s, was and m.message_id is null);
+    m.seq := realtime.number_one(new.channel_id, new.id, new.user_id, %1$s, counts, %6$s, %2$s, was and m.message_id is null);
     perform realtime.post(ten, new.channel_id, case when was and m.message_id is null then 'updated' else 'created' end, new.id, new.user_id, m.seq, null);
     return null;
   end if;
   if m.channel_id <> new.channel_id then
     perform realtime.post(ten, m.channel_id, 'deleted', new.id, m.sender, m.seq, null);
-    m.seq := realtime.number_one(new.channel_id, new.id, new.user_id, %1$s, counts, %2$s, false);
+    m.seq := realtime.number_one(new.channel_id, new.id, new.user_id, %1$s, counts, %6$s, %2$s, false);
     perform realtime.post(ten, new.channel_id, 'created', new.id, new.user_id, m.seq, null);
     return null;
   end if;
@@ -439,7 +440,7 @@ begin
     delete from realtime.message_versions v where v.message_id = new.id;
   end if;
   update realtime.messages x
-     set version = x.version + 1, countable = counts, thread = %1$s, mentions = %2$s, editor = actor,
+     set version = x.version + 1, countable = counts, deleted = %6$s, thread = %1$s, mentions = %2$s, editor = actor,
          overruled = actor is null or actor is distinct from new.user_id, sender = coalesce(new.user_id, x.sender)
    where x.message_id = new.id;
   perform realtime.post(ten, new.channel_id, case when (%6$s) and not (%5$s) then 'deleted' else 'updated' end, new.id, new.user_id, m.seq, null);

@@ -31,6 +31,7 @@ create table realtime.moves (
   delivered_public boolean not null,
   shown_to         uuid[],                      -- null: everybody who may see it at all
   hidden_from      uuid[] not null default '{}',
+  read_hidden_from uuid[] not null default '{}', -- besides: the reading only, from those who share none themselves
   held             boolean not null default false -- made while invisible: shown, and stamped, when that ends
 );
 create index moves_channel_idx on realtime.moves (channel_id, to_seq);
@@ -57,4 +58,116 @@ begin
      where m.channel_id = $1 and s.seq is not null
     on conflict do nothing $q$ using channel;
 end $$;
+
+-- acknowledge moves a user's marks up to messages, each channel's once, and
+-- answers how many of the channels it may do so in. A mark that is further
+-- already stays. The caller has checked nothing: rights are read here, after
+-- the mark is locked.
+create function realtime.acknowledge(ten text, who uuid, in_channels uuid[], in_messages uuid[], reading boolean,
+                                     public_read boolean, public_delivered boolean, is_held boolean,
+                                     shown uuid[], hidden uuid[], unreturned uuid[], legacy boolean) returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  k record;
+  st realtime.stints;
+  m realtime.marks;
+  r bigint;
+  d bigint;
+  s bigint;
+  move bigint;
+  n integer := 0;
+  instant timestamptz := clock_timestamp();
+begin
+  for k in select x.channel_id, max(x.seq) as seq
+             from unnest(in_channels, in_messages) a (channel, message)
+             join realtime.messages x on x.message_id = a.message and x.channel_id = a.channel and not x.gone
+            group by x.channel_id order by x.channel_id loop
+    select t.* into st from realtime.stints t
+      join realtime.nchat_channels() c on c.id = t.channel_id and c.tenant = ten
+      join realtime.nchat_users() u on u.id = t.user_id and u.tenant = ten
+     where t.channel_id = k.channel_id and t.user_id = who and t.to_seq is null;
+    continue when not found;
+    if k.seq <= st.from_seq and not exists (
+         select from realtime.nchat_channels() c where c.id = k.channel_id and c.type = 'public'
+         union all
+         select from realtime.stints t where t.channel_id = k.channel_id and t.user_id = who and t.from_seq < k.seq and k.seq <= t.to_seq) then
+      continue;
+    end if;
+    n := n + 1;
+    insert into realtime.marks (channel_id, user_id, read_seq, delivered_seq) values (k.channel_id, who, st.from_seq, st.from_seq) on conflict do nothing;
+    select x.* into m from realtime.marks x where x.user_id = who and x.channel_id = k.channel_id for update;
+    r := greatest(m.read_seq, st.from_seq);
+    d := greatest(m.delivered_seq, st.from_seq);
+    s := case when reading then greatest(r, k.seq) else r end;
+    continue when s = r and (reading or k.seq <= d);
+    instant := greatest(clock_timestamp(), m.read_at, m.delivered_at);
+    insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, delivered_from, at, read_public, delivered_public, shown_to, hidden_from, read_hidden_from, held)
+    values (k.channel_id, who, case when reading then r else d end, k.seq, reading, case when k.seq > d then d end, instant,
+            reading and public_read, public_delivered, shown, hidden, case when reading then unreturned else '{}' end, is_held)
+    returning id into move;
+    update realtime.marks x
+       set read_seq = s, read_at = case when reading then instant else x.read_at end,
+           delivered_seq = greatest(d, k.seq), delivered_at = case when k.seq > d then instant else x.delivered_at end
+     where x.user_id = who and x.channel_id = k.channel_id;
+    insert into realtime.inbox (tenant, channel_id, kind, user_id, seq, ref) values (ten, k.channel_id, 'mark', who, k.seq, move);
+    if legacy and reading then
+      perform realtime.legacy_read(k.channel_id, who);
+    end if;
+  end loop;
+  perform realtime.ring('inbox');
+  return n;
+end $$;
+
+-- unread is a member's countable messages past its mark, and those of them that mention it.
+create function realtime.unread(channel uuid, who uuid, out n bigint, out mentioned bigint)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select count(*), count(*) filter (where who = any (x.mentions))
+    from realtime.stints s
+    left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
+    join realtime.messages x on x.channel_id = s.channel_id and x.seq > greatest(m.read_seq, s.from_seq) and x.countable and x.sender is distinct from who
+   where s.channel_id = channel and s.user_id = who and s.to_seq is null
+$$;
+
+-- Channels whose members' old columns are up to date with.
+create table realtime.legacy (
+  channel_id uuid primary key,
+  seq        bigint not null,
+  at         timestamptz not null default clock_timestamp()
+);
+
+-- join_receipt fits the writers of the old read columns to those there are.
+create function realtime.join_receipt() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $join$
+declare
+  members text := 'public.nchat_channel_members';
+  sets text := '';
+begin
+  perform pg_advisory_xact_lock(hashtext('realtime.join_nchat'));
+  if realtime.has_column(members, 'unread_count') then sets := sets || ', unread_count = u.n'; end if;
+  if realtime.has_column(members, 'mention_count') then sets := sets || ', mention_count = u.mentioned'; end if;
+  if realtime.has_column(members, 'unread_count') then
+    execute format($f$
+      create or replace function realtime.legacy_count(channel uuid) returns void language sql as %L $f$, format(
+      'update public.nchat_channel_members m set %1$s from realtime.nchat_members() k cross join lateral realtime.unread(k.channel_id, k.user_id) u
+        where m.channel_id = channel and k.channel_id = channel and k.user_id = m.user_id and (%2$s) is distinct from (%3$s)',
+      substr(sets, 3),
+      case when realtime.has_column(members, 'mention_count') then 'm.unread_count, m.mention_count' else 'm.unread_count' end,
+      case when realtime.has_column(members, 'mention_count') then 'u.n, u.mentioned' else 'u.n' end));
+  else
+    create or replace function realtime.legacy_count(channel uuid) returns void language sql as '';
+  end if;
+  if realtime.has_column(members, 'last_read_message_id') then
+    sets := sets || ', last_read_message_id = (select x.message_id from realtime.messages x
+                       where x.channel_id = k.channel_id and x.seq <= k.read_seq and not x.gone order by x.seq desc limit 1)';
+  end if;
+  if realtime.has_column(members, 'last_read_at') then sets := sets || ', last_read_at = k.read_at'; end if;
+  if sets = '' then
+    create or replace function realtime.legacy_read(channel uuid, who uuid) returns void language sql as '';
+  else
+    execute format($f$
+      create or replace function realtime.legacy_read(channel uuid, who uuid) returns void language sql as %L $f$, format(
+      'update public.nchat_channel_members m set %s from realtime.marks k cross join lateral realtime.unread(k.channel_id, k.user_id) u
+        where k.user_id = who and k.channel_id = channel and m.channel_id = channel and m.user_id = who', substr(sets, 3)));
+  end if;
+end $join$;
 -- +goose StatementEnd

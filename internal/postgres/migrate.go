@@ -149,10 +149,13 @@ func createSchema(ctx context.Context, db *sql.DB) error {
 }
 
 func join(ctx context.Context, db *sql.DB) error {
-	for _, fit := range []string{"realtime.join_nchat()", "realtime.join_feed()"} {
+	for _, fit := range []string{"realtime.join_nchat()", "realtime.join_feed()", "realtime.join_message()", "realtime.join_receipt()"} {
 		var exists bool
-		if err := db.QueryRowContext(ctx, `select to_regprocedure($1) is not null`, fit).Scan(&exists); err != nil || !exists {
+		if err := db.QueryRowContext(ctx, `select to_regprocedure($1) is not null`, fit).Scan(&exists); err != nil {
 			return err
+		}
+		if !exists {
+			continue
 		}
 		if _, err := db.ExecContext(ctx, `select `+fit); err != nil {
 			return err

@@ -14,6 +14,8 @@ type Rules struct {
 	HTTPLapse   time.Duration // an HTTP-only session ends this long after its last heartbeat
 	StatusText  int           // characters in a custom status; at most and by default MaxStatusText
 	Reciprocity bool          // a viewer sees of status and last seen only what it shares itself
+	// ReceiptReciprocity: who shares no reading of its own sees nobody's.
+	ReceiptReciprocity bool
 }
 
 // settle is added to the grace, so that a socket accepted within the grace has

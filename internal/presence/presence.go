@@ -261,6 +261,7 @@ type Settings struct {
 
 	statusSharedSince   *time.Time // when the owner began to share its status again; nil: always did
 	lastSeenSharedSince *time.Time
+	receiptsSharedSince *time.Time
 }
 
 // ID is the cache key: the owner's id.

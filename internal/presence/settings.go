@@ -49,6 +49,9 @@ func (s Settings) shared(old Settings, now time.Time) Settings {
 	if s.ShowLastSeen && !old.ShowLastSeen {
 		s.lastSeenSharedSince = &now
 	}
+	if s.AllowReadReceipts && !old.AllowReadReceipts {
+		s.receiptsSharedSince = &now
+	}
 	return s
 }
 
@@ -81,7 +84,7 @@ func (s Settings) defaults(now time.Time) Settings {
 	d := Settings{UserID: s.UserID, Visibility: Everyone, ShowOnlineStatus: true, ShowLastSeen: true, AllowReadReceipts: true,
 		AllowDeliveryReceipts: true, BroadcastTyping: true, TypingVisibility: Everyone,
 		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
-		statusSharedSince: s.statusSharedSince, lastSeenSharedSince: s.lastSeenSharedSince}
+		statusSharedSince: s.statusSharedSince, lastSeenSharedSince: s.lastSeenSharedSince, receiptsSharedSince: s.receiptsSharedSince}
 	return d.shared(s, now)
 }
 
@@ -141,8 +144,11 @@ func (e *Editor) settle(ctx context.Context, v Viewer, to func(Settings, time.Ti
 		if err != nil {
 			return err
 		}
-		out, err = writeSettings(ctx, tx, v.Key, rec.settings, out)
-		return err
+		unhidden := !out.InvisibleMode && rec.hiddenSince != nil
+		if out, err = writeSettings(ctx, tx, v.Key, rec.settings, out); err != nil || !unhidden {
+			return err
+		}
+		return e.w.unhidden(ctx, tx, v.Key)
 	})
 	if err != nil {
 		return Settings{}, err
@@ -186,19 +192,19 @@ func writeSettings(ctx context.Context, tx pgx.Tx, k Key, old, s Settings) (Sett
 	}
 	const q = `
 insert into realtime.presence_settings as p (tenant, user_id, visibility, show_online_status, show_last_seen, allow_read_receipts,
-       allow_delivery_receipts, invisible_mode, broadcast_typing, typing_visibility, status_shared_since, last_seen_shared_since)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+       allow_delivery_receipts, invisible_mode, broadcast_typing, typing_visibility, status_shared_since, last_seen_shared_since, receipts_shared_since)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 on conflict (tenant, user_id) do update
    set visibility = excluded.visibility, show_online_status = excluded.show_online_status, show_last_seen = excluded.show_last_seen,
        allow_read_receipts = excluded.allow_read_receipts, allow_delivery_receipts = excluded.allow_delivery_receipts,
        invisible_mode = excluded.invisible_mode, broadcast_typing = excluded.broadcast_typing,
        typing_visibility = excluded.typing_visibility, status_shared_since = excluded.status_shared_since,
-       last_seen_shared_since = excluded.last_seen_shared_since,
+       last_seen_shared_since = excluded.last_seen_shared_since, receipts_shared_since = excluded.receipts_shared_since,
        updated_at = greatest(clock_timestamp(), p.updated_at + interval '1 microsecond')
 returning created_at, updated_at`
 	err := tx.QueryRow(ctx, q, k.Tenant, k.User, s.Visibility, s.ShowOnlineStatus, s.ShowLastSeen, s.AllowReadReceipts,
 		s.AllowDeliveryReceipts, s.InvisibleMode, s.BroadcastTyping, s.TypingVisibility,
-		s.statusSharedSince, s.lastSeenSharedSince).Scan(&s.CreatedAt, &s.UpdatedAt)
+		s.statusSharedSince, s.lastSeenSharedSince, s.receiptsSharedSince).Scan(&s.CreatedAt, &s.UpdatedAt)
 	if err != nil {
 		return s, fmt.Errorf("writing settings: %w", err)
 	}

@@ -33,7 +33,7 @@ select k.tenant, k.user_id, u.id is not null,
        coalesce(s.invisible_mode, false),
        coalesce(s.broadcast_typing, sw.show_typing_indicator, true),
        coalesce(s.typing_visibility, 'everyone'),
-       s.created_at, s.updated_at, s.status_shared_since, s.last_seen_shared_since,
+       s.created_at, s.updated_at, s.status_shared_since, s.last_seen_shared_since, s.receipts_shared_since,
        live.sessions, a.n, a.last, a.sum
   from unnest($1::text[], $2::uuid[]) with ordinality k (tenant, user_id, ord)
   left join realtime.nchat_users() u on u.id = k.user_id and u.tenant = k.tenant
@@ -76,7 +76,7 @@ func scanRecord(row pgx.CollectableRow) (*record, error) {
 		&r.hiddenSince, &r.frozen, &r.frozenLine.Text, &r.frozenLine.Emoji, &r.frozenLine.ExpiresAt, &r.updatedAt,
 		&s.Visibility, &s.ShowOnlineStatus, &s.ShowLastSeen, &s.AllowReadReceipts, &s.AllowDeliveryReceipts,
 		&s.InvisibleMode, &s.BroadcastTyping, &s.TypingVisibility,
-		&s.CreatedAt, &s.UpdatedAt, &s.statusSharedSince, &s.lastSeenSharedSince,
+		&s.CreatedAt, &s.UpdatedAt, &s.statusSharedSince, &s.lastSeenSharedSince, &s.receiptsSharedSince,
 		&live, &r.audience.count, &r.audience.last, &r.audience.sum)
 	if err != nil {
 		return nil, err

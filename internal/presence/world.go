@@ -35,6 +35,8 @@ type Options struct {
 	Node  Node
 	Rules Rules
 	Log   *slog.Logger
+	// Unhidden is called in the transaction that ends a user's invisibility.
+	Unhidden func(ctx context.Context, tx pgx.Tx, k Key) error
 }
 
 // Service is presence as the rest of the server sees it.
@@ -47,7 +49,10 @@ type Service struct {
 
 // New builds the service. Nothing runs before Run.
 func New(o Options) *Service {
-	w := &world{pool: o.Pool, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log}
+	w := &world{pool: o.Pool, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log, unhidden: o.Unhidden}
+	if w.unhidden == nil {
+		w.unhidden = func(context.Context, pgx.Tx, Key) error { return nil }
+	}
 	m := newMirror(w)
 	w.marked = m.mark
 	s := newSessions(w, o.Node)
@@ -71,12 +76,13 @@ func (s *Service) Run(ctx context.Context) error {
 
 // world is what the parts of the package share.
 type world struct {
-	pool   *pgxpool.Pool
-	clock  *clock.Clock
-	bell   Doorbell
-	rules  Rules
-	log    *slog.Logger
-	marked func(keys ...Key) // this node's own watchers, sooner than the doorbell comes round
+	pool     *pgxpool.Pool
+	clock    *clock.Clock
+	bell     Doorbell
+	rules    Rules
+	log      *slog.Logger
+	unhidden func(ctx context.Context, tx pgx.Tx, k Key) error
+	marked   func(keys ...Key) // this node's own watchers, sooner than the doorbell comes round
 
 	mu  sync.Mutex
 	out outage // guarded by mu

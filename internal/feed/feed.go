@@ -1,0 +1,155 @@
+// Package feed is the log: what happened in which channel, and how a reader
+// who was away gets exactly what it missed.
+//
+// Triggers put each change of a message, a membership, a channel or a mark into
+// an inbox within the writer's transaction; the sequencer gives committed
+// changes dense positions. A position is visible only after all before it, so
+// that a cursor, which is a position, never skips anything, whatever writers
+// are still at work. The package owns the tables inbox, log, head, feed,
+// channels, messages, stints and backfill of the schema realtime. It knows who
+// may see which entry, and nothing of what a message or a receipt says.
+package feed
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+// Kind is what an entry of the log tells.
+type Kind string
+
+// The kinds of entries. Member is a change of rights; Channel one of its
+// settings; Gone the end of a channel; Mark a move of somebody's marks.
+const (
+	Created Kind = "created"
+	Updated Kind = "updated"
+	Deleted Kind = "deleted"
+	Joined  Kind = "joined"
+	Left    Kind = "left"
+	Member  Kind = "member"
+	Channel Kind = "channel"
+	Gone    Kind = "gone"
+	Mark    Kind = "mark"
+)
+
+// ofMessage reports whether the entry is about a message.
+func (k Kind) ofMessage() bool { return k == Created || k == Updated || k == Deleted }
+
+// Entry is one line of the log.
+type Entry struct {
+	Pos     int64
+	At      time.Time
+	Tenant  string
+	Channel uuid.UUID
+	Kind    Kind
+	Message uuid.UUID // of a message's entry
+	User    uuid.UUID // a message's sender, or whose membership or mark it is; uuid.Nil: nobody's
+	Seq     int64     // the message's number in its channel, else the channel's last one then
+	Ref     int64     // a mark's move
+}
+
+// Item is an entry with what it speaks of as that is now.
+type Item[M any] struct {
+	Entry
+	Body *M // the message of a message's entry; nil where it is no more, or in another channel now
+
+	senders map[uuid.UUID]struct{} // who may learn of a mark
+}
+
+// Viewer is whoever reads.
+type Viewer struct {
+	Tenant string
+	User   uuid.UUID
+}
+
+// Doorbell tells every node. Ring never blocks.
+type Doorbell interface{ Ring(topics ...string) }
+
+// Options are what the package stands on. M is a message as the app reads it.
+type Options[M any] struct {
+	Pool      *pgxpool.Pool
+	Clock     *clock.Clock
+	Bell      Doorbell
+	Log       *slog.Logger
+	Retention time.Duration // of the log
+	// Load reads messages by id; those that are no more may be left out.
+	Load func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]M, error)
+	// About tells of a message where it is, and whether it is deleted.
+	About func(M) (channel uuid.UUID, deleted bool)
+	// Senders is who may learn of each of these moves of marks.
+	Senders func(ctx context.Context, db postgres.DB, moves []int64) (map[int64][]uuid.UUID, error)
+}
+
+// Service is the log as the rest of the server sees it.
+type Service[M any] struct {
+	o    Options[M]
+	tail *tail[M]
+	wake chan struct{} // something waits in the inbox
+
+	mu    sync.Mutex
+	seals map[string]*sealer // guarded by mu: by secret; one, unless the database was changed under us
+}
+
+// New builds the service. Nothing runs before Run.
+func New[M any](o Options[M]) *Service[M] {
+	return &Service[M]{o: o, tail: newTail[M](), wake: make(chan struct{}, 1), seals: map[string]*sealer{}}
+}
+
+// Run gives positions to what is committed, reads what has one, and numbers
+// what was there before us, until ctx ends.
+func (s *Service[M]) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.follow(ctx) })
+	wg.Go(func() { s.backfill(ctx) })
+	s.sequence(ctx)
+}
+
+// Topics are the doorbells this package answers, by prefix.
+var Topics = []string{"log", "inbox", "spoke/"}
+
+// Notify is one doorbell.
+func (s *Service[M]) Notify(topic string) {
+	if topic == "log" {
+		s.tail.poke()
+		return
+	}
+	s.Committed()
+}
+
+// Resync says that doorbells may have been lost.
+func (s *Service[M]) Resync() {
+	s.tail.poke()
+	s.Committed()
+}
+
+// Committed says that something of ours may wait in the inbox. It never blocks.
+func (s *Service[M]) Committed() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func denied(v Viewer) error {
+	if v.User == uuid.Nil {
+		return fault.Access()
+	}
+	return nil
+}
+
+func sortedIDs(ids []uuid.UUID) []uuid.UUID {
+	out := slices.Clone(ids)
+	slices.SortFunc(out, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	return slices.Compact(out)
+}

@@ -1,0 +1,157 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+const (
+	batch       = 2000                   // changes given positions in one transaction
+	tick        = 500 * time.Millisecond // should no doorbell come
+	pace        = 10 * time.Millisecond  // between batches under load: a commit each is the cost
+	busyWait    = 10 * time.Millisecond  // somebody else is at it: whether it saw ours is not known
+	storeLimit  = 10 * time.Second
+	backfillOne = 500 // messages numbered in one transaction
+	backfillGap = 20 * time.Millisecond
+	backfillNap = 30 * time.Second
+)
+
+// sequence moves what is committed from the inbox into the log: at once after a
+// pause, then in batches. Every node runs it, whoever has the lock does the work.
+func (s *Service[M]) sequence(ctx context.Context) {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-s.wake:
+		}
+		for ctx.Err() == nil {
+			n, err := s.sequenceOnce(ctx, s.o.Pool)
+			if err != nil {
+				s.o.Log.DebugContext(ctx, "sequencing", "error", err) // an outage is told once, by the lease
+				break
+			}
+			if n == 0 {
+				break
+			}
+			if n > 0 {
+				s.tail.poke()
+				s.o.Bell.Ring("log")
+			}
+			nap(ctx, pace)
+		}
+	}
+}
+
+// sequenceOnce gives one batch its positions: how many, or -1 where somebody
+// else is at it.
+func (s *Service[M]) sequenceOnce(ctx context.Context, db postgres.DB) (n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	if err := db.QueryRow(ctx, `select realtime.sequence($1)`, batch).Scan(&n); err != nil {
+		return 0, fmt.Errorf("sequencing: %w", err)
+	}
+	return n, nil
+}
+
+// settle makes sure that everything committed before now has its position: a
+// reader that was told of a commit finds it.
+func (s *Service[M]) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	for {
+		var waiting bool
+		if err := s.o.Pool.QueryRow(ctx, `select exists (select from realtime.inbox)`).Scan(&waiting); err != nil {
+			return fmt.Errorf("looking into the inbox: %w", err)
+		}
+		if !waiting {
+			return nil
+		}
+		n, err := s.sequenceOnce(ctx, s.o.Pool)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			s.tail.poke()
+			s.o.Bell.Ring("log")
+		}
+		if n >= 0 && n < batch {
+			return nil
+		}
+		if n < 0 && !nap(ctx, busyWait) {
+			return fmt.Errorf("waiting for positions: %w", ctx.Err())
+		}
+	}
+}
+
+// nap waits; false: ctx ended first.
+func nap(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// backfill numbers messages that were there before us, a few at a time, and
+// then looks now and then whether a migration found more.
+func (s *Service[M]) backfill(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait := backfillGap
+		n, err := s.backfillOnce(ctx)
+		if err != nil || n == 0 {
+			wait = backfillNap
+		}
+		nap(ctx, wait)
+	}
+}
+
+func (s *Service[M]) backfillOnce(ctx context.Context) (n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	if err := s.o.Pool.QueryRow(ctx, `select realtime.backfill_some($1)`, backfillOne).Scan(&n); err != nil {
+		return 0, fmt.Errorf("numbering: %w", err)
+	}
+	return n, nil
+}
+
+// Backfill is how many of the channels that had messages before us are
+// numbered whole, of how many.
+func Backfill(ctx context.Context, db postgres.DB) (done, all int, err error) {
+	const q = `select count(*) filter (where done), count(*) from realtime.backfill`
+	if err := db.QueryRow(ctx, q).Scan(&done, &all); err != nil {
+		return 0, 0, fmt.Errorf("reading the progress of numbering: %w", err)
+	}
+	return done, all, nil
+}
+
+const sweepBatch = 5000
+
+// Sweep forgets entries older than the retention. Cursors before them are
+// answered with a reset.
+func (s *Service[M]) Sweep(ctx context.Context) error {
+	const q = `
+with old as (select pos from realtime.log where at < clock_timestamp() - $1::interval order by pos limit $2),
+     gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos),
+     top as (select count(*) as n, max(pos) as pos from gone),
+     head as (update realtime.head h set floor = greatest(h.floor, top.pos) from top where top.n > 0 returning 1)
+select n from top`
+	for {
+		var n int
+		if err := s.o.Pool.QueryRow(ctx, q, s.o.Retention, sweepBatch).Scan(&n); err != nil {
+			return fmt.Errorf("forgetting old entries: %w", err)
+		}
+		if n < sweepBatch {
+			return nil
+		}
+	}
+}

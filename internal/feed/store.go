@@ -1,0 +1,135 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+// state is where the log stands: the last position given, the last forgotten,
+// and of which history of which database that is true.
+type state struct {
+	pos, floor int64
+	epoch      [8]byte
+	secret     []byte
+}
+
+// A database restored, promoted or copied goes on counting from where it was,
+// and gives other entries the same positions. Its epoch differs.
+const readState = `
+select h.pos, h.floor, f.secret,
+       concat_ws('/', f.generation, c.system_identifier, d.oid, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))
+  from realtime.head h, realtime.feed f, pg_control_system() c, pg_database d
+ where d.datname = current_database()`
+
+func loadState(ctx context.Context, db postgres.DB) (state, error) {
+	var st state
+	var epoch string
+	if err := db.QueryRow(ctx, readState).Scan(&st.pos, &st.floor, &st.secret, &epoch); err != nil {
+		return st, fmt.Errorf("reading the head of the log: %w", err)
+	}
+	st.epoch = epochOf(epoch)
+	return st, nil
+}
+
+// sealerOf is the sealer of a state's secret.
+func (s *Service[M]) sealerOf(st state) *sealer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x, ok := s.seals[string(st.secret)]
+	if !ok {
+		clear(s.seals)
+		x = &sealer{st.secret}
+		s.seals[string(st.secret)] = x
+	}
+	return x
+}
+
+const entryColumns = `l.pos, l.at, l.tenant, l.channel_id, l.kind, coalesce(l.message_id, '00000000-0000-0000-0000-000000000000'),
+       coalesce(l.user_id, '00000000-0000-0000-0000-000000000000'), l.seq, coalesce(l.ref, 0)`
+
+func entries(rows pgx.Rows, err error) ([]Entry, error) {
+	if err != nil {
+		return nil, fmt.Errorf("reading the log: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
+	if err != nil {
+		return nil, fmt.Errorf("reading the log: %w", err)
+	}
+	return list, nil
+}
+
+// loadTail reads everybody's entries after a position.
+func loadTail(ctx context.Context, db postgres.DB, after int64, most int) ([]Entry, error) {
+	const q = `select ` + entryColumns + ` from realtime.log l where l.pos > $1 order by l.pos limit $2`
+	return entries(db.Query(ctx, q, after, most))
+}
+
+// loadFor reads the entries of channels, and those of the viewer's own
+// memberships, in a range of positions.
+func loadFor(ctx context.Context, db postgres.DB, v Viewer, channels []uuid.UUID, own bool, after, upTo int64, most int) ([]Entry, error) {
+	const q = `
+select ` + entryColumns + `
+  from (select x.* from unnest($1::uuid[]) c (id)
+         cross join lateral (select y.* from realtime.log y where y.channel_id = c.id and y.pos > $4 and y.pos <= $5 order by y.pos limit $6) x
+         union
+        (select y.* from realtime.log y
+          where $2 and y.user_id = $3 and y.tenant = $7 and y.kind in ('joined', 'left', 'member', 'mark') and y.kind <> 'mark'
+            and y.pos > $4 and y.pos <= $5 order by y.pos limit $6)) l
+ order by l.pos limit $6`
+	return entries(db.Query(ctx, q, channels, own, v.User, after, upTo, most, v.Tenant))
+}
+
+// fill reads what entries speak of: each message once, each move once.
+func (s *Service[M]) fill(ctx context.Context, db postgres.DB, list []Entry) ([]Item[M], error) {
+	byTenant, moves := map[string][]uuid.UUID{}, []int64{}
+	seen := map[uuid.UUID]struct{}{}
+	for _, e := range list {
+		switch {
+		case e.Kind.ofMessage():
+			if _, ok := seen[e.Message]; !ok {
+				seen[e.Message] = struct{}{}
+				byTenant[e.Tenant] = append(byTenant[e.Tenant], e.Message)
+			}
+		case e.Kind == Mark:
+			moves = append(moves, e.Ref)
+		}
+	}
+	bodies := make(map[uuid.UUID]M, len(seen))
+	for tenant, ids := range byTenant {
+		part, err := s.o.Load(ctx, db, tenant, ids)
+		if err != nil {
+			return nil, err
+		}
+		for id, m := range part {
+			bodies[id] = m
+		}
+	}
+	var senders map[int64][]uuid.UUID
+	if len(moves) > 0 {
+		var err error
+		if senders, err = s.o.Senders(ctx, db, moves); err != nil {
+			return nil, err
+		}
+	}
+	items := make([]Item[M], len(list))
+	for i, e := range list {
+		items[i] = Item[M]{Entry: e}
+		if body, ok := bodies[e.Message]; ok && e.Kind.ofMessage() {
+			if at, _ := s.o.About(body); at == e.Channel {
+				items[i].Body = &body
+			}
+		}
+		if ids := senders[e.Ref]; e.Kind == Mark && len(ids) > 0 {
+			items[i].senders = make(map[uuid.UUID]struct{}, len(ids))
+			for _, id := range ids {
+				items[i].senders[id] = struct{}{}
+			}
+		}
+	}
+	return items, nil
+}

@@ -1,0 +1,269 @@
+package feed
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/hub"
+)
+
+// Reason is why a reader does not go on from where it was.
+type Reason string
+
+// The reasons. Started: there was no cursor. Expired: what came after it is
+// forgotten. Changed: the database is another one, or was set back.
+const (
+	Started Reason = "started"
+	Expired Reason = "expired"
+	Changed Reason = "changed"
+)
+
+// streamRead is how many entries one batch of a stream holds at most.
+const streamRead = 500
+
+// Batch is what a stream has to tell: a reset or entries, in order, each once.
+type Batch[M any] struct {
+	Reset Reason // "" but where the stream begins anew
+	Items []Item[M]
+	Live  bool // everything up to now has been told, for the first time since the start or a reset
+}
+
+// Stream reads the log on for one viewer. For one goroutine.
+type Stream[M any] struct {
+	s     *Service[M]
+	v     Viewer
+	only  []uuid.UUID // the channels asked for; nil: all of the viewer's
+	keys  *keyring
+	sub   *hub.Sub[uuid.UUID]
+	gs    grants
+	epoch [8]byte
+	pos   int64
+	reset Reason // to be told first
+	live  bool
+	fresh bool // look without being woken
+	turn  int  // of the tail
+}
+
+// Open begins a stream after a cursor, or now without one. channels nil: all
+// that the viewer is a member of. Errors: access-denied for a channel it may
+// not read; validation-failed for a cursor that is not its own.
+func (s *Service[M]) Open(ctx context.Context, v Viewer, cursor string, channels []uuid.UUID) (*Stream[M], error) {
+	if err := denied(v); err != nil {
+		return nil, err
+	}
+	turn := s.tail.turns() // before the state: to begin anew once too often is only a bother
+	st, err := loadState(ctx, s.o.Pool)
+	if err != nil {
+		return nil, err
+	}
+	x := &Stream[M]{s: s, v: v, only: channels, epoch: st.epoch, pos: st.pos, fresh: true, turn: turn}
+	if x.keys, err = s.sealerOf(st).keyring(v, nil); err != nil {
+		return nil, err
+	}
+	if err := x.startAt(cursor, st); err != nil {
+		return nil, err
+	}
+	x.sub = s.tail.hub.Subscribe(v.User)
+	if err := x.regrant(ctx); err != nil {
+		x.Close()
+		return nil, err
+	}
+	return x, nil
+}
+
+// startAt goes to where a cursor says, or tells why not.
+func (x *Stream[M]) startAt(cursor string, st state) error {
+	if cursor == "" {
+		x.reset = Started
+		return nil
+	}
+	p, err := x.keys.open(cursor)
+	if err != nil {
+		return err
+	}
+	if p.mode != atEntry {
+		return fault.Field("cursor", "cursor stands within a sync that is not finished: ask for its remaining pages first")
+	}
+	if x.reset = judge(p, st); x.reset == "" {
+		x.pos = p.pos
+	}
+	return nil
+}
+
+// judge tells whether a place is still part of the log.
+func judge(p place, st state) Reason {
+	switch {
+	case p.epoch != st.epoch || p.pos > st.pos:
+		return Changed
+	case p.pos < st.floor:
+		return Expired
+	}
+	return ""
+}
+
+// regrant reads the viewer's rights again, and listens to what it may read.
+func (x *Stream[M]) regrant(ctx context.Context) error {
+	gs, err := loadGrants(ctx, x.s.o.Pool, x.v, x.only)
+	if err != nil {
+		return err
+	}
+	if x.only != nil {
+		for _, c := range x.only {
+			if !gs[c].readable {
+				return fault.Access()
+			}
+		}
+	}
+	for id := range x.gs {
+		if !gs[id].readable {
+			x.sub.Remove(id)
+		}
+	}
+	x.gs = gs
+	x.sub.Add(gs.readable()...)
+	return nil
+}
+
+// Cursor is where a reader stands after an entry.
+func (x *Stream[M]) Cursor(pos int64) string { return x.keys.seal(place{epoch: x.epoch, pos: pos}) }
+
+// Here is a cursor after everything told so far.
+func (x *Stream[M]) Here() string { return x.Cursor(x.pos) }
+
+// Close ends the stream; a waiting Next returns.
+func (x *Stream[M]) Close() { x.sub.Close() }
+
+// Next waits for something to tell. Errors: ctx's, access-denied once a channel
+// asked for may not be read any more, hub.ErrClosed after Close.
+func (x *Stream[M]) Next(ctx context.Context) (Batch[M], error) {
+	for {
+		if x.reset != "" {
+			b := Batch[M]{Reset: x.reset}
+			x.reset = ""
+			return b, nil
+		}
+		if !x.fresh {
+			if _, _, err := x.sub.Next(ctx); err != nil {
+				return Batch[M]{}, err
+			}
+		}
+		x.fresh = false
+		b, err := x.read(ctx)
+		if err != nil {
+			if f, ok := errors.AsType[*fault.Error](err); ok || ctx.Err() != nil {
+				return b, cmpErr(f, err)
+			}
+			x.s.o.Log.DebugContext(ctx, "stream of the log", "error", err)
+			x.fresh = true // an outage: nothing is lost, it only comes later
+			if !nap(ctx, pollTail) {
+				return b, ctx.Err()
+			}
+			continue
+		}
+		if len(b.Items) > 0 || b.Live {
+			return b, nil
+		}
+	}
+}
+
+func cmpErr(f *fault.Error, err error) error {
+	if f != nil {
+		return f
+	}
+	return err
+}
+
+// read takes the next entries, from memory where it reaches back far enough.
+func (x *Stream[M]) read(ctx context.Context) (Batch[M], error) {
+	if _, err := x.s.tail.known(ctx); err != nil {
+		return Batch[M]{}, err
+	}
+	turn := x.s.tail.turns()
+	items, st, ok := x.s.tail.since(x.pos)
+	if turn != x.turn || st.epoch != x.epoch {
+		x.turn = turn
+		return Batch[M]{}, x.begin(st, Changed)
+	}
+	if !ok {
+		return x.readTable(ctx, st)
+	}
+	for _, it := range items {
+		if x.gs.moves(x.v, it.Entry) {
+			if err := x.regrant(ctx); err != nil {
+				return Batch[M]{}, err
+			}
+			x.fresh = true // what came between reading the rights and listening
+			break
+		}
+	}
+	if len(items) > streamRead {
+		items = items[:streamRead]
+		x.fresh = true
+	}
+	b := x.visible(items)
+	if len(items) > 0 {
+		x.pos = items[len(items)-1].Pos
+	}
+	if !x.live && !x.fresh {
+		x.live, b.Live = true, true
+	}
+	return b, nil
+}
+
+// begin starts the stream anew, and says so first.
+func (x *Stream[M]) begin(st state, why Reason) error {
+	keys, err := x.s.sealerOf(st).keyring(x.v, nil)
+	if err != nil {
+		return err
+	}
+	x.keys, x.epoch, x.pos, x.reset, x.live, x.fresh = keys, st.epoch, st.pos, why, false, true
+	return nil
+}
+
+func (x *Stream[M]) visible(items []Item[M]) (b Batch[M]) {
+	for _, it := range items {
+		if x.gs.sees(x.v, it.Entry, it.senders) {
+			b.Items = append(b.Items, it)
+		}
+	}
+	return b
+}
+
+// readTable catches up by the table, with rights read after the entries: what
+// may not be read any more is not told.
+func (x *Stream[M]) readTable(ctx context.Context, st state) (Batch[M], error) {
+	now, err := loadState(ctx, x.s.o.Pool)
+	if err != nil {
+		return Batch[M]{}, err
+	}
+	if why := judge(place{epoch: x.epoch, pos: x.pos}, now); why != "" {
+		return Batch[M]{}, x.begin(now, why)
+	}
+	if err := x.regrant(ctx); err != nil {
+		return Batch[M]{}, err
+	}
+	list, err := loadFor(ctx, x.s.o.Pool, x.v, x.gs.readable(), x.only == nil, x.pos, st.pos, streamRead)
+	if err != nil {
+		return Batch[M]{}, err
+	}
+	// Read again after the entries: one forgotten meanwhile would be a silent gap.
+	if now, err = loadState(ctx, x.s.o.Pool); err != nil {
+		return Batch[M]{}, err
+	}
+	if why := judge(place{epoch: x.epoch, pos: x.pos}, now); why != "" {
+		return Batch[M]{}, x.begin(now, why)
+	}
+	items, err := x.s.fill(ctx, x.s.o.Pool, list)
+	if err != nil {
+		return Batch[M]{}, err
+	}
+	x.fresh = true
+	x.pos = st.pos
+	if len(list) == streamRead {
+		x.pos = list[len(list)-1].Pos
+	}
+	return x.visible(items), nil
+}

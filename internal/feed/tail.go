@@ -1,0 +1,186 @@
+package feed
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/hub"
+)
+
+const (
+	kept     = 8192 // newest entries every stream reads from memory
+	tailRead = 1000
+	pollTail = time.Second // should no doorbell come
+)
+
+// tail is the newest part of the log, read once for all streams of this node.
+type tail[M any] struct {
+	wake chan struct{}
+	hub  *hub.Hub[uuid.UUID] // by channel, and by user
+
+	mu    sync.Mutex
+	ready chan struct{} // guarded by mu: closed once state is known
+	state state         // guarded by mu: its pos is the last entry here
+	items []Item[M]     // guarded by mu: dense, up to state.pos
+	turn  int           // guarded by mu: how often the tail began anew
+}
+
+func newTail[M any]() *tail[M] {
+	return &tail[M]{wake: make(chan struct{}, 1), hub: hub.New[uuid.UUID](), ready: make(chan struct{})}
+}
+
+func (t *tail[M]) poke() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// follow reads the log as it grows, until ctx ends.
+func (s *Service[M]) follow(ctx context.Context) {
+	tick := time.NewTicker(pollTail)
+	defer tick.Stop()
+	for {
+		for {
+			more, err := s.readOn(ctx)
+			if err != nil && ctx.Err() == nil {
+				s.o.Log.DebugContext(ctx, "reading the log", "error", err)
+			}
+			if !more || err != nil {
+				break
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-s.tail.wake:
+		}
+	}
+}
+
+// readOn takes the next entries into the tail, and tells whose they are.
+func (s *Service[M]) readOn(ctx context.Context) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	now, err := loadState(ctx, s.o.Pool)
+	if err != nil {
+		return false, err
+	}
+	last, known := s.tail.enter(now)
+	if !known || now.pos == last {
+		return false, nil
+	}
+	list, err := loadTail(ctx, s.o.Pool, last, tailRead)
+	if err != nil || len(list) == 0 {
+		return false, err
+	}
+	items, err := s.fill(ctx, s.o.Pool, list)
+	if err != nil {
+		return false, err
+	}
+	s.tail.push(items)
+	return len(list) == tailRead, nil
+}
+
+// enter compares the database's state with ours. A history that is another
+// one, or has lost what we have, starts the tail anew.
+func (t *tail[M]) enter(now state) (last int64, known bool) {
+	t.mu.Lock()
+	first := false
+	select {
+	case <-t.ready:
+	default:
+		first = true
+		close(t.ready)
+	}
+	same := !first && now.epoch == t.state.epoch && now.pos >= t.state.pos
+	if same {
+		t.state.floor, t.state.secret = now.floor, now.secret
+		last = t.state.pos
+	} else {
+		t.state, t.items = now, nil
+		if !first {
+			t.turn++
+		}
+	}
+	t.mu.Unlock()
+	if !same && !first {
+		t.hub.MarkAll()
+	}
+	return last, same
+}
+
+func (t *tail[M]) push(items []Item[M]) {
+	t.mu.Lock()
+	if items[0].Pos != t.state.pos+1 {
+		t.items = nil // forgotten in between: streams that were there read the table
+	}
+	t.items = append(t.items, items...)
+	if over := len(t.items) - kept; over > 0 {
+		t.items = append([]Item[M](nil), t.items[over:]...)
+	}
+	t.state.pos = items[len(items)-1].Pos
+	t.mu.Unlock()
+	marked := map[uuid.UUID]struct{}{}
+	mark := func(id uuid.UUID) {
+		if _, ok := marked[id]; !ok && id != uuid.Nil {
+			marked[id] = struct{}{}
+			t.hub.Mark(id)
+		}
+	}
+	for _, it := range items {
+		switch it.Kind {
+		case Mark: // whoever else is in the channel has nothing to learn
+			mark(it.User)
+			for id := range it.senders {
+				mark(id)
+			}
+		case Joined, Left, Member:
+			mark(it.User)
+			mark(it.Channel)
+		default:
+			mark(it.Channel)
+		}
+	}
+}
+
+// since is what came after pos; ok false: the tail does not reach
+// back so far.
+func (t *tail[M]) since(pos int64) (items []Item[M], st state, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first := t.state.pos - int64(len(t.items)) // the position before the first kept
+	if pos < first {
+		return nil, t.state, false
+	}
+	if pos > t.state.pos {
+		return nil, t.state, true
+	}
+	return t.items[pos-first:], t.state, true
+}
+
+// turns is how often the database turned out to be another than before.
+func (t *tail[M]) turns() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.turn
+}
+
+// known waits for the first look at the database.
+func (t *tail[M]) known(ctx context.Context) (state, error) {
+	t.mu.Lock()
+	ready := t.ready
+	t.mu.Unlock()
+	select {
+	case <-ready:
+	case <-ctx.Done():
+		return state{}, ctx.Err()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state, nil
+}

@@ -1,0 +1,81 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Audience is who may learn that a user has received or read something now.
+// ShownTo nil: everybody but HiddenFrom.
+type Audience struct {
+	Read, Delivered bool
+	Held            bool // the user is invisible: nobody may before that ends
+	ShownTo         []uuid.UUID
+	HiddenFrom      []uuid.UUID
+}
+
+// audience is the rule: whoever shows nobody its presence shows nobody its
+// receipts; the unknown show nothing.
+func audience(rec *record, contacts, blocked []uuid.UUID) Audience {
+	a := Audience{HiddenFrom: blocked}
+	if !rec.known {
+		return a
+	}
+	switch rec.settings.Visibility {
+	case Everyone:
+	case Contacts:
+		if a.ShownTo = contacts; a.ShownTo == nil {
+			a.ShownTo = []uuid.UUID{}
+		}
+	default:
+		return a
+	}
+	a.Read, a.Delivered = rec.settings.AllowReadReceipts, rec.settings.AllowDeliveryReceipts
+	a.Held = rec.settings.InvisibleMode || rec.hiddenSince != nil
+	return a
+}
+
+// Audience reads it within the transaction that makes the receipt.
+func (r *Reader) Audience(ctx context.Context, db querier, k Key) (Audience, error) {
+	rec, err := loadRecord(ctx, db, k)
+	if err != nil {
+		return Audience{}, err
+	}
+	const q = `
+select coalesce((select array_agg(distinct c.id) from (
+         select contact_user_id as id from realtime.nchat_contacts() where user_id = $1 and $2
+         union all select contact_user_id from realtime.nchat_dm_contacts() where user_id = $1 and $2) c), '{}'),
+       coalesce((select array_agg(b.blocked_user_id) from realtime.nchat_blocks() b where b.blocker_id = $1), '{}')`
+	var contacts, blocked []uuid.UUID
+	if err := db.QueryRow(ctx, q, k.User, rec.settings.Visibility == Contacts).Scan(&contacts, &blocked); err != nil {
+		return Audience{}, fmt.Errorf("reading contacts: %w", err)
+	}
+	return audience(rec, contacts, blocked), nil
+}
+
+// Unshared are those of users who do not share their own reading, or have not
+// for long enough, and may therefore see nobody's.
+func (r *Reader) Unshared(ctx context.Context, db querier, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
+	if !r.w.rules.ReceiptReciprocity || len(users) == 0 {
+		return nil, nil
+	}
+	const q = `
+select k.id
+  from unnest($2::uuid[]) k (id)
+  left join realtime.nchat_users() u on u.id = k.id and u.tenant = $1
+  left join realtime.presence_settings s on s.tenant = $1 and s.user_id = k.id
+  left join realtime.nchat_switches() w on w.user_id = u.id
+ where u.id is null or not coalesce(s.allow_read_receipts, w.read_receipts, true) or s.receipts_shared_since > clock_timestamp() - $3::interval`
+	rows, err := db.Query(ctx, q, tenant, users, hysteresis)
+	if err != nil {
+		return nil, fmt.Errorf("reading who shares receipts: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("reading who shares receipts: %w", err)
+	}
+	return list, nil
+}
