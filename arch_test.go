@@ -29,12 +29,15 @@ var allowed = map[string]string{
 	"internal/e2e":       "*",
 	"internal/bench":     "*",
 
-	"graph":           "graph/generated graph/model graph/scalar internal/auth internal/fault internal/presence internal/roster internal/typing internal/wsock",
-	"graph/generated": "graph/model graph/scalar internal/auth internal/fault internal/presence internal/roster internal/typing",
-	"graph/model":     "graph/scalar internal/presence internal/typing",
+	"graph":           "graph/generated graph/model graph/scalar internal/auth internal/fault internal/feed internal/message internal/presence internal/receipt internal/roster internal/typing internal/wsock",
+	"graph/generated": "graph/model graph/scalar internal/auth internal/fault internal/feed internal/message internal/presence internal/receipt internal/roster internal/typing",
+	"graph/model":     "graph/scalar internal/feed internal/message internal/presence internal/receipt internal/typing",
 	"graph/scalar":    "internal/fault",
 
 	"internal/presence": "internal/clock internal/fault internal/hub internal/postgres internal/roster",
+	"internal/feed":     "internal/clock internal/fault internal/hub internal/postgres",
+	"internal/message":  "internal/clock internal/fault internal/postgres",
+	"internal/receipt":  "internal/fault internal/postgres",
 	"internal/roster":   "internal/fault internal/postgres",
 	"internal/typing":   "internal/clock internal/fault internal/hub internal/roster",
 

@@ -1,13 +1,18 @@
 package graph
 
 import (
+	"context"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 )
 
@@ -99,4 +104,89 @@ func found[T any](x T, ok bool, err error) (*T, error) {
 
 func toRoom(in model.RoomInput) (typing.Room, error) {
 	return typing.RoomOf(in.ChannelID.Value(), in.ThreadID.Value(), in.DmID.Value())
+}
+
+// one is the first of a list, or null.
+func one[T any](list []T, err error) (*T, error) {
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return &list[0], nil
+}
+
+func toInput(in model.SendMessageInput) message.Input {
+	return message.Input{ClientMessageID: in.ClientMessageID, Channel: in.ChannelID, Thread: in.ThreadID.Value(), Parent: in.ParentMessageID.Value(),
+		Content: in.Content.Value(), Type: in.Type.Value(), Metadata: in.Metadata.Value(), Mentions: in.Mentions.Value()}
+}
+
+func toResult(v presence.Viewer, r message.Result) model.SendResult {
+	out := model.SendResult{ClientMessageID: r.ClientMessageID, Status: receipt.Sent, Duplicate: r.Duplicate}
+	if r.Message != nil {
+		m := r.Message.For(v.User)
+		out.Message = &m
+	}
+	if f := r.Err; f != nil {
+		out.Status = receipt.Failed
+		out.Error = &model.SendError{Code: string(f.Code), Message: f.Message, Retryable: f.Retryable}
+		if f.RetryAfter > 0 {
+			ms := int(f.RetryAfter.Milliseconds())
+			out.Error.RetryAfterMs = &ms
+		}
+	}
+	return out
+}
+
+func toReceipts(page []receipt.Receipt, more bool, total int) model.ReceiptConnection {
+	c := model.ReceiptConnection{Edges: make([]model.ReceiptEdge, len(page)), Nodes: some(page),
+		PageInfo: model.PageInfo{HasNextPage: more}, TotalCount: total}
+	for i, x := range page {
+		c.Edges[i] = model.ReceiptEdge{Cursor: x.Cursor(), Node: x}
+	}
+	if len(page) > 0 {
+		end := page[len(page)-1].Cursor()
+		c.PageInfo.EndCursor = &end
+	}
+	return c
+}
+
+func toQuery(cursor *string, since *time.Time, channels []uuid.UUID, first, waitMs *int) feed.Query {
+	q := feed.Query{Since: since, Channels: channels}
+	if cursor != nil {
+		q.Cursor = *cursor
+	}
+	if first != nil {
+		if q.First = *first; q.First == 0 {
+			q.First = -1
+		}
+	}
+	if waitMs != nil {
+		q.Wait = time.Duration(min(max(*waitMs, -1), int(feed.MaxWait.Milliseconds())+1)) * time.Millisecond
+	}
+	return q
+}
+
+// acknowledge moves the caller's marks.
+func (r *Resolver) acknowledge(ctx context.Context, input []model.MarkInput, read bool) ([]receipt.State, error) {
+	if len(input) > r.deps.MaxIDs {
+		return nil, fault.Field("input", "input has more than %d marks", r.deps.MaxIDs)
+	}
+	marks := make([]receipt.Mark, len(input))
+	for i, m := range input {
+		marks[i] = receipt.Mark{Channel: m.ChannelID, Message: m.MessageID}
+	}
+	list, err := r.deps.Receipts.Acknowledge(ctx, asMember(r.viewer(ctx)), marks, read)
+	return some(list), err
+}
+
+// beside checks what is asked for beside the log.
+func (r *Resolver) beside(ctx context.Context, users []uuid.UUID, rooms []model.RoomInput) (presence.Viewer, []typing.Room, error) {
+	v, err := r.caller(ctx)
+	if err != nil {
+		return v, nil, err
+	}
+	if len(users) > r.deps.MaxIDs {
+		return v, nil, fault.Field("presenceOf", "presenceOf has more than %d ids", r.deps.MaxIDs)
+	}
+	at, err := r.toRooms(rooms)
+	return v, at, err
 }

@@ -9,7 +9,9 @@ import (
 
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 )
 
@@ -27,11 +29,16 @@ type Access interface {
 type Deps struct {
 	Presence *presence.Service
 	Typing   *typing.Service
+	Messages *message.Service
+	Receipts *receipt.Service
+	Feed     *Feed
 	Access   Access
 	Viewer   func(ctx context.Context) presence.Viewer      // who asks; without a user for those who have none
 	Config   func(ctx context.Context) model.RealtimeConfig // as this server runs
-	MaxIDs   int                                            // ids in one operation
-	MaxRooms int                                            // rooms in one operation
+	// AutoDeliver: what is written to the caller's socket counts as delivered.
+	AutoDeliver func(ctx context.Context) bool
+	MaxIDs      int // ids in one operation
+	MaxRooms    int // rooms in one operation
 }
 
 // Resolver is gqlgen's root.

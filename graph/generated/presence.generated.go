@@ -3087,6 +3087,13 @@ func (ec *executionContext) marshalOPresenceCounts2ᚖgithubᚗcomᚋnselfᚑorg
 	return ec._PresenceCounts(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalOPresenceSettings2ᚖgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋpresenceᚐSettings(ctx context.Context, sel ast.SelectionSet, v *presence.Settings) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._PresenceSettings(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalOPresenceStatus2ᚕgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋpresenceᚐStatusᚄ(ctx context.Context, v any) ([]presence.Status, error) {
 	if v == nil {
 		return nil, nil

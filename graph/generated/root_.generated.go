@@ -25,6 +25,8 @@ func NewExecutableSchema(cfg Config) graphql.ExecutableSchema {
 type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
+	Message() MessageResolver
+	MessageDelivery() MessageDeliveryResolver
 	Mutation() MutationResolver
 	Query() QueryResolver
 	RoomTyping() RoomTypingResolver
@@ -35,6 +37,22 @@ type DirectiveRoot struct {
 }
 
 type ComplexityRoot struct {
+	ChannelState struct {
+		CanWrite   func(childComplexity int) int
+		ChannelID  func(childComplexity int) int
+		ID         func(childComplexity int) int
+		IsArchived func(childComplexity int) int
+		IsReadonly func(childComplexity int) int
+		LastSeq    func(childComplexity int) int
+		Name       func(childComplexity int) int
+		Role       func(childComplexity int) int
+		Type       func(childComplexity int) int
+	}
+
+	ChannelUpdated struct {
+		Channel func(childComplexity int) int
+	}
+
 	Contact struct {
 		AvatarURL   func(childComplexity int) int
 		DisplayName func(childComplexity int) int
@@ -61,15 +79,107 @@ type ComplexityRoot struct {
 		Text      func(childComplexity int) int
 	}
 
+	DeliveryChanged struct {
+		Delivery func(childComplexity int) int
+	}
+
+	EditConflict struct {
+		Base       func(childComplexity int) int
+		Client     func(childComplexity int) int
+		Resolution func(childComplexity int) int
+		Server     func(childComplexity int) int
+	}
+
+	EditResult struct {
+		Conflict func(childComplexity int) int
+		Message  func(childComplexity int) int
+	}
+
+	Event struct {
+		Cursor  func(childComplexity int) int
+		Payload func(childComplexity int) int
+	}
+
+	MemberChange struct {
+		ChannelID func(childComplexity int) int
+		Kind      func(childComplexity int) int
+		UserID    func(childComplexity int) int
+	}
+
+	MemberJoined struct {
+		Change func(childComplexity int) int
+	}
+
+	MemberLeft struct {
+		Change func(childComplexity int) int
+	}
+
+	Message struct {
+		ChannelID       func(childComplexity int) int
+		ClientMessageID func(childComplexity int) int
+		Content         func(childComplexity int) int
+		CreatedAt       func(childComplexity int) int
+		DeletedAt       func(childComplexity int) int
+		Delivery        func(childComplexity int) int
+		EditedAt        func(childComplexity int) int
+		ID              func(childComplexity int) int
+		Mentions        func(childComplexity int) int
+		Metadata        func(childComplexity int) int
+		ParentMessageID func(childComplexity int) int
+		SenderID        func(childComplexity int) int
+		Seq             func(childComplexity int) int
+		ThreadID        func(childComplexity int) int
+		Type            func(childComplexity int) int
+		Version         func(childComplexity int) int
+	}
+
+	MessageCreated struct {
+		Message func(childComplexity int) int
+	}
+
+	MessageDeleted struct {
+		ChannelID func(childComplexity int) int
+		MessageID func(childComplexity int) int
+	}
+
+	MessageDelivery struct {
+		ChannelID       func(childComplexity int) int
+		DeliveredAt     func(childComplexity int) int
+		DeliveredCount  func(childComplexity int) int
+		ID              func(childComplexity int) int
+		MessageID       func(childComplexity int) int
+		ReadAt          func(childComplexity int) int
+		ReadCount       func(childComplexity int) int
+		Receipts        func(childComplexity int, first *int, after *string) int
+		Status          func(childComplexity int) int
+		TotalRecipients func(childComplexity int) int
+	}
+
+	MessageEvent struct {
+		Cursor  func(childComplexity int) int
+		Kind    func(childComplexity int) int
+		Message func(childComplexity int) int
+	}
+
+	MessageUpdated struct {
+		Message func(childComplexity int) int
+	}
+
 	Mutation struct {
+		AcknowledgeDelivered   func(childComplexity int, input []model.MarkInput) int
+		AcknowledgeRead        func(childComplexity int, input []model.MarkInput) int
 		AddContact             func(childComplexity int, userID uuid.UUID) int
 		BlockUser              func(childComplexity int, userID uuid.UUID) int
 		ClearCustomStatus      func(childComplexity int) int
+		DeleteMessage          func(childComplexity int, messageID uuid.UUID) int
+		EditMessage            func(childComplexity int, messageID uuid.UUID, content string, baseVersion int) int
 		Heartbeat              func(childComplexity int, input model.HeartbeatInput) int
 		RefreshSession         func(childComplexity int, token string, sessionID *uuid.UUID) int
 		RemoveContact          func(childComplexity int, userID uuid.UUID) int
 		ResetPresenceSettings  func(childComplexity int) int
 		RevokeSessions         func(childComplexity int, userID uuid.UUID, tokenID *string) int
+		SendMessage            func(childComplexity int, input model.SendMessageInput) int
+		SendMessages           func(childComplexity int, input []model.SendMessageInput, digest *string) int
 		SetCustomStatus        func(childComplexity int, input model.CustomStatusInput) int
 		SetInvisibleMode       func(childComplexity int, enabled bool) int
 		SetPresence            func(childComplexity int, status presence.Status, expiresAt *time.Time) int
@@ -113,6 +223,10 @@ type ComplexityRoot struct {
 		Counts    func(childComplexity int) int
 		Presences func(childComplexity int) int
 		Snapshot  func(childComplexity int) int
+	}
+
+	PresenceChanged struct {
+		Presence func(childComplexity int) int
 	}
 
 	PresenceConnection struct {
@@ -174,6 +288,8 @@ type ComplexityRoot struct {
 		ChannelPresence       func(childComplexity int, channelID uuid.UUID, status []presence.Status, first *int, after *string) int
 		ChannelPresenceCounts func(childComplexity int, channelID uuid.UUID) int
 		Contacts              func(childComplexity int, first *int, after *string) int
+		DeliveryStatuses      func(childComplexity int, messageIds []uuid.UUID) int
+		MessageDelivery       func(childComplexity int, messageID uuid.UUID) int
 		MyPresence            func(childComplexity int) int
 		MySessions            func(childComplexity int) int
 		Presence              func(childComplexity int, userID uuid.UUID) int
@@ -181,8 +297,25 @@ type ComplexityRoot struct {
 		PresenceVisibility    func(childComplexity int, userID uuid.UUID) int
 		Presences             func(childComplexity int, userIds []uuid.UUID) int
 		PreviewPresence       func(childComplexity int, as presence.ViewerKind, userID *uuid.UUID) int
+		ReadState             func(childComplexity int, channelID uuid.UUID) int
+		ReadStates            func(childComplexity int) int
 		RealtimeConfig        func(childComplexity int) int
+		Sync                  func(childComplexity int, cursor *string, since *time.Time, channelIds []uuid.UUID, presenceOf []uuid.UUID, rooms []model.RoomInput, first *int, waitMs *int) int
 		Typing                func(childComplexity int, room model.RoomInput) int
+	}
+
+	ReadState struct {
+		ChannelID              func(childComplexity int) int
+		ID                     func(childComplexity int) int
+		LastDeliveredMessageID func(childComplexity int) int
+		LastReadAt             func(childComplexity int) int
+		LastReadMessageID      func(childComplexity int) int
+		MentionCount           func(childComplexity int) int
+		UnreadCount            func(childComplexity int) int
+	}
+
+	ReadStateChanged struct {
+		ReadState func(childComplexity int) int
 	}
 
 	RealtimeConfig struct {
@@ -210,6 +343,25 @@ type ComplexityRoot struct {
 		WriteTimeoutMs         func(childComplexity int) int
 	}
 
+	Receipt struct {
+		DeliveredAt func(childComplexity int) int
+		MessageID   func(childComplexity int) int
+		ReadAt      func(childComplexity int) int
+		UserID      func(childComplexity int) int
+	}
+
+	ReceiptConnection struct {
+		Edges      func(childComplexity int) int
+		Nodes      func(childComplexity int) int
+		PageInfo   func(childComplexity int) int
+		TotalCount func(childComplexity int) int
+	}
+
+	ReceiptEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
 	RetryPolicy struct {
 		BaseMs        func(childComplexity int) int
 		JitterPercent func(childComplexity int) int
@@ -232,6 +384,26 @@ type ComplexityRoot struct {
 		Users      func(childComplexity int, first *int) int
 	}
 
+	SendBatch struct {
+		Digest  func(childComplexity int) int
+		Results func(childComplexity int) int
+	}
+
+	SendError struct {
+		Code         func(childComplexity int) int
+		Message      func(childComplexity int) int
+		RetryAfterMs func(childComplexity int) int
+		Retryable    func(childComplexity int) int
+	}
+
+	SendResult struct {
+		ClientMessageID func(childComplexity int) int
+		Duplicate       func(childComplexity int) int
+		Error           func(childComplexity int) int
+		Message         func(childComplexity int) int
+		Status          func(childComplexity int) int
+	}
+
 	SessionInfo struct {
 		ExpiresAt func(childComplexity int) int
 		ID        func(childComplexity int) int
@@ -240,18 +412,62 @@ type ComplexityRoot struct {
 		UserID    func(childComplexity int) int
 	}
 
+	SettingsChanged struct {
+		Settings func(childComplexity int) int
+	}
+
+	StreamGap struct {
+		ChannelID func(childComplexity int) int
+		Cursor    func(childComplexity int) int
+	}
+
+	StreamReset struct {
+		Cursor func(childComplexity int) int
+		Reason func(childComplexity int) int
+	}
+
 	Subscription struct {
+		DeliveryChanged         func(childComplexity int, channelID *uuid.UUID) int
+		Events                  func(childComplexity int, cursor *string, presenceOf []uuid.UUID, rooms []model.RoomInput, kinds []model.EventKind) int
+		MessageChanged          func(childComplexity int, channelID uuid.UUID) int
 		MyPresenceChanged       func(childComplexity int) int
 		PresenceChanged         func(childComplexity int, userIds []uuid.UUID) int
 		PresenceSettingsChanged func(childComplexity int) int
 		PresenceWindow          func(childComplexity int, channelID uuid.UUID, first *int, after *string) int
+		ReadStateChanged        func(childComplexity int) int
 		TypingChanged           func(childComplexity int, rooms []model.RoomInput) int
+	}
+
+	SyncPage struct {
+		Channels          func(childComplexity int) int
+		Cursor            func(childComplexity int) int
+		DeletedMessageIds func(childComplexity int) int
+		Deliveries        func(childComplexity int) int
+		HasMore           func(childComplexity int) int
+		LeftChannelIds    func(childComplexity int) int
+		Members           func(childComplexity int) int
+		Messages          func(childComplexity int) int
+		Presences         func(childComplexity int) int
+		Progress          func(childComplexity int) int
+		ReadStates        func(childComplexity int) int
+		Reset             func(childComplexity int) int
+		Settings          func(childComplexity int) int
+		Typing            func(childComplexity int) int
+	}
+
+	SyncProgress struct {
+		Done  func(childComplexity int) int
+		Total func(childComplexity int) int
 	}
 
 	TypingAck struct {
 		Accepted      func(childComplexity int) int
 		ExpiresAt     func(childComplexity int) int
 		NextAllowedAt func(childComplexity int) int
+	}
+
+	TypingChanged struct {
+		Rooms func(childComplexity int) int
 	}
 
 	TypingUser struct {
@@ -275,6 +491,68 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 	ec := newExecutionContext(nil, e, nil)
 	_ = ec
 	switch typeName + "." + field {
+
+	case "ChannelState.canWrite":
+		if e.ComplexityRoot.ChannelState.CanWrite == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.CanWrite(childComplexity), true
+	case "ChannelState.channelId":
+		if e.ComplexityRoot.ChannelState.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.ChannelID(childComplexity), true
+	case "ChannelState.id":
+		if e.ComplexityRoot.ChannelState.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.ID(childComplexity), true
+	case "ChannelState.isArchived":
+		if e.ComplexityRoot.ChannelState.IsArchived == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.IsArchived(childComplexity), true
+	case "ChannelState.isReadonly":
+		if e.ComplexityRoot.ChannelState.IsReadonly == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.IsReadonly(childComplexity), true
+	case "ChannelState.lastSeq":
+		if e.ComplexityRoot.ChannelState.LastSeq == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.LastSeq(childComplexity), true
+	case "ChannelState.name":
+		if e.ComplexityRoot.ChannelState.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.Name(childComplexity), true
+	case "ChannelState.role":
+		if e.ComplexityRoot.ChannelState.Role == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.Role(childComplexity), true
+	case "ChannelState.type":
+		if e.ComplexityRoot.ChannelState.Type == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.Type(childComplexity), true
+
+	case "ChannelUpdated.channel":
+		if e.ComplexityRoot.ChannelUpdated.Channel == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelUpdated.Channel(childComplexity), true
 
 	case "Contact.avatarUrl":
 		if e.ComplexityRoot.Contact.AvatarURL == nil {
@@ -364,6 +642,328 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.CustomStatus.Text(childComplexity), true
 
+	case "DeliveryChanged.delivery":
+		if e.ComplexityRoot.DeliveryChanged.Delivery == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DeliveryChanged.Delivery(childComplexity), true
+
+	case "EditConflict.base":
+		if e.ComplexityRoot.EditConflict.Base == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditConflict.Base(childComplexity), true
+	case "EditConflict.client":
+		if e.ComplexityRoot.EditConflict.Client == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditConflict.Client(childComplexity), true
+	case "EditConflict.resolution":
+		if e.ComplexityRoot.EditConflict.Resolution == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditConflict.Resolution(childComplexity), true
+	case "EditConflict.server":
+		if e.ComplexityRoot.EditConflict.Server == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditConflict.Server(childComplexity), true
+
+	case "EditResult.conflict":
+		if e.ComplexityRoot.EditResult.Conflict == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditResult.Conflict(childComplexity), true
+	case "EditResult.message":
+		if e.ComplexityRoot.EditResult.Message == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditResult.Message(childComplexity), true
+
+	case "Event.cursor":
+		if e.ComplexityRoot.Event.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Event.Cursor(childComplexity), true
+	case "Event.payload":
+		if e.ComplexityRoot.Event.Payload == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Event.Payload(childComplexity), true
+
+	case "MemberChange.channelId":
+		if e.ComplexityRoot.MemberChange.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MemberChange.ChannelID(childComplexity), true
+	case "MemberChange.kind":
+		if e.ComplexityRoot.MemberChange.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MemberChange.Kind(childComplexity), true
+	case "MemberChange.userId":
+		if e.ComplexityRoot.MemberChange.UserID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MemberChange.UserID(childComplexity), true
+
+	case "MemberJoined.change":
+		if e.ComplexityRoot.MemberJoined.Change == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MemberJoined.Change(childComplexity), true
+
+	case "MemberLeft.change":
+		if e.ComplexityRoot.MemberLeft.Change == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MemberLeft.Change(childComplexity), true
+
+	case "Message.channelId":
+		if e.ComplexityRoot.Message.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.ChannelID(childComplexity), true
+	case "Message.clientMessageId":
+		if e.ComplexityRoot.Message.ClientMessageID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.ClientMessageID(childComplexity), true
+	case "Message.content":
+		if e.ComplexityRoot.Message.Content == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.Content(childComplexity), true
+	case "Message.createdAt":
+		if e.ComplexityRoot.Message.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.CreatedAt(childComplexity), true
+	case "Message.deletedAt":
+		if e.ComplexityRoot.Message.DeletedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.DeletedAt(childComplexity), true
+	case "Message.delivery":
+		if e.ComplexityRoot.Message.Delivery == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.Delivery(childComplexity), true
+	case "Message.editedAt":
+		if e.ComplexityRoot.Message.EditedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.EditedAt(childComplexity), true
+	case "Message.id":
+		if e.ComplexityRoot.Message.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.ID(childComplexity), true
+	case "Message.mentions":
+		if e.ComplexityRoot.Message.Mentions == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.Mentions(childComplexity), true
+	case "Message.metadata":
+		if e.ComplexityRoot.Message.Metadata == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.Metadata(childComplexity), true
+	case "Message.parentMessageId":
+		if e.ComplexityRoot.Message.ParentMessageID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.ParentMessageID(childComplexity), true
+	case "Message.senderId":
+		if e.ComplexityRoot.Message.SenderID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.SenderID(childComplexity), true
+	case "Message.seq":
+		if e.ComplexityRoot.Message.Seq == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.Seq(childComplexity), true
+	case "Message.threadId":
+		if e.ComplexityRoot.Message.ThreadID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.ThreadID(childComplexity), true
+	case "Message.type":
+		if e.ComplexityRoot.Message.Type == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.Type(childComplexity), true
+	case "Message.version":
+		if e.ComplexityRoot.Message.Version == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.Version(childComplexity), true
+
+	case "MessageCreated.message":
+		if e.ComplexityRoot.MessageCreated.Message == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageCreated.Message(childComplexity), true
+
+	case "MessageDeleted.channelId":
+		if e.ComplexityRoot.MessageDeleted.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageDeleted.ChannelID(childComplexity), true
+	case "MessageDeleted.messageId":
+		if e.ComplexityRoot.MessageDeleted.MessageID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageDeleted.MessageID(childComplexity), true
+
+	case "MessageDelivery.channelId":
+		if e.ComplexityRoot.MessageDelivery.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageDelivery.ChannelID(childComplexity), true
+	case "MessageDelivery.deliveredAt":
+		if e.ComplexityRoot.MessageDelivery.DeliveredAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageDelivery.DeliveredAt(childComplexity), true
+	case "MessageDelivery.deliveredCount":
+		if e.ComplexityRoot.MessageDelivery.DeliveredCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageDelivery.DeliveredCount(childComplexity), true
+	case "MessageDelivery.id":
+		if e.ComplexityRoot.MessageDelivery.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageDelivery.ID(childComplexity), true
+	case "MessageDelivery.messageId":
+		if e.ComplexityRoot.MessageDelivery.MessageID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageDelivery.MessageID(childComplexity), true
+	case "MessageDelivery.readAt":
+		if e.ComplexityRoot.MessageDelivery.ReadAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageDelivery.ReadAt(childComplexity), true
+	case "MessageDelivery.readCount":
+		if e.ComplexityRoot.MessageDelivery.ReadCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageDelivery.ReadCount(childComplexity), true
+	case "MessageDelivery.receipts":
+		if e.ComplexityRoot.MessageDelivery.Receipts == nil {
+			break
+		}
+
+		args, err := ec.field_MessageDelivery_receipts_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.MessageDelivery.Receipts(childComplexity, args["first"].(*int), args["after"].(*string)), true
+	case "MessageDelivery.status":
+		if e.ComplexityRoot.MessageDelivery.Status == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageDelivery.Status(childComplexity), true
+	case "MessageDelivery.totalRecipients":
+		if e.ComplexityRoot.MessageDelivery.TotalRecipients == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageDelivery.TotalRecipients(childComplexity), true
+
+	case "MessageEvent.cursor":
+		if e.ComplexityRoot.MessageEvent.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageEvent.Cursor(childComplexity), true
+	case "MessageEvent.kind":
+		if e.ComplexityRoot.MessageEvent.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageEvent.Kind(childComplexity), true
+	case "MessageEvent.message":
+		if e.ComplexityRoot.MessageEvent.Message == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageEvent.Message(childComplexity), true
+
+	case "MessageUpdated.message":
+		if e.ComplexityRoot.MessageUpdated.Message == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageUpdated.Message(childComplexity), true
+
+	case "Mutation.acknowledgeDelivered":
+		if e.ComplexityRoot.Mutation.AcknowledgeDelivered == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_acknowledgeDelivered_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.AcknowledgeDelivered(childComplexity, args["input"].([]model.MarkInput)), true
+	case "Mutation.acknowledgeRead":
+		if e.ComplexityRoot.Mutation.AcknowledgeRead == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_acknowledgeRead_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.AcknowledgeRead(childComplexity, args["input"].([]model.MarkInput)), true
 	case "Mutation.addContact":
 		if e.ComplexityRoot.Mutation.AddContact == nil {
 			break
@@ -392,6 +992,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.ClearCustomStatus(childComplexity), true
+	case "Mutation.deleteMessage":
+		if e.ComplexityRoot.Mutation.DeleteMessage == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_deleteMessage_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.DeleteMessage(childComplexity, args["messageId"].(uuid.UUID)), true
+	case "Mutation.editMessage":
+		if e.ComplexityRoot.Mutation.EditMessage == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_editMessage_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.EditMessage(childComplexity, args["messageId"].(uuid.UUID), args["content"].(string), args["baseVersion"].(int)), true
 	case "Mutation.heartbeat":
 		if e.ComplexityRoot.Mutation.Heartbeat == nil {
 			break
@@ -442,6 +1064,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.RevokeSessions(childComplexity, args["userId"].(uuid.UUID), args["tokenId"].(*string)), true
+	case "Mutation.sendMessage":
+		if e.ComplexityRoot.Mutation.SendMessage == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_sendMessage_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SendMessage(childComplexity, args["input"].(model.SendMessageInput)), true
+	case "Mutation.sendMessages":
+		if e.ComplexityRoot.Mutation.SendMessages == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_sendMessages_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SendMessages(childComplexity, args["input"].([]model.SendMessageInput), args["digest"].(*string)), true
 	case "Mutation.setCustomStatus":
 		if e.ComplexityRoot.Mutation.SetCustomStatus == nil {
 			break
@@ -672,6 +1316,13 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PresenceBatch.Snapshot(childComplexity), true
+
+	case "PresenceChanged.presence":
+		if e.ComplexityRoot.PresenceChanged.Presence == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PresenceChanged.Presence(childComplexity), true
 
 	case "PresenceConnection.edges":
 		if e.ComplexityRoot.PresenceConnection.Edges == nil {
@@ -934,7 +1585,29 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Contacts(childComplexity, args["first"].(*int), args["after"].(*string)), true
+	case "Query.deliveryStatuses":
+		if e.ComplexityRoot.Query.DeliveryStatuses == nil {
+			break
+		}
 
+		args, err := ec.field_Query_deliveryStatuses_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.DeliveryStatuses(childComplexity, args["messageIds"].([]uuid.UUID)), true
+
+	case "Query.messageDelivery":
+		if e.ComplexityRoot.Query.MessageDelivery == nil {
+			break
+		}
+
+		args, err := ec.field_Query_messageDelivery_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.MessageDelivery(childComplexity, args["messageId"].(uuid.UUID)), true
 	case "Query.myPresence":
 		if e.ComplexityRoot.Query.MyPresence == nil {
 			break
@@ -997,12 +1670,40 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.PreviewPresence(childComplexity, args["as"].(presence.ViewerKind), args["userId"].(*uuid.UUID)), true
+	case "Query.readState":
+		if e.ComplexityRoot.Query.ReadState == nil {
+			break
+		}
+
+		args, err := ec.field_Query_readState_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.ReadState(childComplexity, args["channelId"].(uuid.UUID)), true
+	case "Query.readStates":
+		if e.ComplexityRoot.Query.ReadStates == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.ReadStates(childComplexity), true
 	case "Query.realtimeConfig":
 		if e.ComplexityRoot.Query.RealtimeConfig == nil {
 			break
 		}
 
 		return e.ComplexityRoot.Query.RealtimeConfig(childComplexity), true
+	case "Query.sync":
+		if e.ComplexityRoot.Query.Sync == nil {
+			break
+		}
+
+		args, err := ec.field_Query_sync_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Sync(childComplexity, args["cursor"].(*string), args["since"].(*time.Time), args["channelIds"].([]uuid.UUID), args["presenceOf"].([]uuid.UUID), args["rooms"].([]model.RoomInput), args["first"].(*int), args["waitMs"].(*int)), true
 	case "Query.typing":
 		if e.ComplexityRoot.Query.Typing == nil {
 			break
@@ -1014,6 +1715,56 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Typing(childComplexity, args["room"].(model.RoomInput)), true
+
+	case "ReadState.channelId":
+		if e.ComplexityRoot.ReadState.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReadState.ChannelID(childComplexity), true
+	case "ReadState.id":
+		if e.ComplexityRoot.ReadState.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReadState.ID(childComplexity), true
+	case "ReadState.lastDeliveredMessageId":
+		if e.ComplexityRoot.ReadState.LastDeliveredMessageID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReadState.LastDeliveredMessageID(childComplexity), true
+	case "ReadState.lastReadAt":
+		if e.ComplexityRoot.ReadState.LastReadAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReadState.LastReadAt(childComplexity), true
+	case "ReadState.lastReadMessageId":
+		if e.ComplexityRoot.ReadState.LastReadMessageID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReadState.LastReadMessageID(childComplexity), true
+	case "ReadState.mentionCount":
+		if e.ComplexityRoot.ReadState.MentionCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReadState.MentionCount(childComplexity), true
+	case "ReadState.unreadCount":
+		if e.ComplexityRoot.ReadState.UnreadCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReadState.UnreadCount(childComplexity), true
+
+	case "ReadStateChanged.readState":
+		if e.ComplexityRoot.ReadStateChanged.ReadState == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReadStateChanged.ReadState(childComplexity), true
 
 	case "RealtimeConfig.httpSessionLapseMs":
 		if e.ComplexityRoot.RealtimeConfig.HTTPSessionLapseMs == nil {
@@ -1148,6 +1899,69 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.RealtimeConfig.WriteTimeoutMs(childComplexity), true
 
+	case "Receipt.deliveredAt":
+		if e.ComplexityRoot.Receipt.DeliveredAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Receipt.DeliveredAt(childComplexity), true
+	case "Receipt.messageId":
+		if e.ComplexityRoot.Receipt.MessageID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Receipt.MessageID(childComplexity), true
+	case "Receipt.readAt":
+		if e.ComplexityRoot.Receipt.ReadAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Receipt.ReadAt(childComplexity), true
+	case "Receipt.userId":
+		if e.ComplexityRoot.Receipt.UserID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Receipt.UserID(childComplexity), true
+
+	case "ReceiptConnection.edges":
+		if e.ComplexityRoot.ReceiptConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReceiptConnection.Edges(childComplexity), true
+	case "ReceiptConnection.nodes":
+		if e.ComplexityRoot.ReceiptConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReceiptConnection.Nodes(childComplexity), true
+	case "ReceiptConnection.pageInfo":
+		if e.ComplexityRoot.ReceiptConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReceiptConnection.PageInfo(childComplexity), true
+	case "ReceiptConnection.totalCount":
+		if e.ComplexityRoot.ReceiptConnection.TotalCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReceiptConnection.TotalCount(childComplexity), true
+
+	case "ReceiptEdge.cursor":
+		if e.ComplexityRoot.ReceiptEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReceiptEdge.Cursor(childComplexity), true
+	case "ReceiptEdge.node":
+		if e.ComplexityRoot.ReceiptEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReceiptEdge.Node(childComplexity), true
+
 	case "RetryPolicy.baseMs":
 		if e.ComplexityRoot.RetryPolicy.BaseMs == nil {
 			break
@@ -1234,6 +2048,75 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.RoomTyping.Users(childComplexity, args["first"].(*int)), true
 
+	case "SendBatch.digest":
+		if e.ComplexityRoot.SendBatch.Digest == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendBatch.Digest(childComplexity), true
+	case "SendBatch.results":
+		if e.ComplexityRoot.SendBatch.Results == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendBatch.Results(childComplexity), true
+
+	case "SendError.code":
+		if e.ComplexityRoot.SendError.Code == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendError.Code(childComplexity), true
+	case "SendError.message":
+		if e.ComplexityRoot.SendError.Message == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendError.Message(childComplexity), true
+	case "SendError.retryAfterMs":
+		if e.ComplexityRoot.SendError.RetryAfterMs == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendError.RetryAfterMs(childComplexity), true
+	case "SendError.retryable":
+		if e.ComplexityRoot.SendError.Retryable == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendError.Retryable(childComplexity), true
+
+	case "SendResult.clientMessageId":
+		if e.ComplexityRoot.SendResult.ClientMessageID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendResult.ClientMessageID(childComplexity), true
+	case "SendResult.duplicate":
+		if e.ComplexityRoot.SendResult.Duplicate == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendResult.Duplicate(childComplexity), true
+	case "SendResult.error":
+		if e.ComplexityRoot.SendResult.Error == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendResult.Error(childComplexity), true
+	case "SendResult.message":
+		if e.ComplexityRoot.SendResult.Message == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendResult.Message(childComplexity), true
+	case "SendResult.status":
+		if e.ComplexityRoot.SendResult.Status == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendResult.Status(childComplexity), true
+
 	case "SessionInfo.expiresAt":
 		if e.ComplexityRoot.SessionInfo.ExpiresAt == nil {
 			break
@@ -1265,6 +2148,72 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SessionInfo.UserID(childComplexity), true
 
+	case "SettingsChanged.settings":
+		if e.ComplexityRoot.SettingsChanged.Settings == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SettingsChanged.Settings(childComplexity), true
+
+	case "StreamGap.channelId":
+		if e.ComplexityRoot.StreamGap.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StreamGap.ChannelID(childComplexity), true
+	case "StreamGap.cursor":
+		if e.ComplexityRoot.StreamGap.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StreamGap.Cursor(childComplexity), true
+
+	case "StreamReset.cursor":
+		if e.ComplexityRoot.StreamReset.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StreamReset.Cursor(childComplexity), true
+	case "StreamReset.reason":
+		if e.ComplexityRoot.StreamReset.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StreamReset.Reason(childComplexity), true
+
+	case "Subscription.deliveryChanged":
+		if e.ComplexityRoot.Subscription.DeliveryChanged == nil {
+			break
+		}
+
+		args, err := ec.field_Subscription_deliveryChanged_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Subscription.DeliveryChanged(childComplexity, args["channelId"].(*uuid.UUID)), true
+	case "Subscription.events":
+		if e.ComplexityRoot.Subscription.Events == nil {
+			break
+		}
+
+		args, err := ec.field_Subscription_events_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Subscription.Events(childComplexity, args["cursor"].(*string), args["presenceOf"].([]uuid.UUID), args["rooms"].([]model.RoomInput), args["kinds"].([]model.EventKind)), true
+	case "Subscription.messageChanged":
+		if e.ComplexityRoot.Subscription.MessageChanged == nil {
+			break
+		}
+
+		args, err := ec.field_Subscription_messageChanged_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Subscription.MessageChanged(childComplexity, args["channelId"].(uuid.UUID)), true
 	case "Subscription.myPresenceChanged":
 		if e.ComplexityRoot.Subscription.MyPresenceChanged == nil {
 			break
@@ -1299,6 +2248,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Subscription.PresenceWindow(childComplexity, args["channelId"].(uuid.UUID), args["first"].(*int), args["after"].(*string)), true
+	case "Subscription.readStateChanged":
+		if e.ComplexityRoot.Subscription.ReadStateChanged == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Subscription.ReadStateChanged(childComplexity), true
 	case "Subscription.typingChanged":
 		if e.ComplexityRoot.Subscription.TypingChanged == nil {
 			break
@@ -1310,6 +2265,104 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Subscription.TypingChanged(childComplexity, args["rooms"].([]model.RoomInput)), true
+
+	case "SyncPage.channels":
+		if e.ComplexityRoot.SyncPage.Channels == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.Channels(childComplexity), true
+	case "SyncPage.cursor":
+		if e.ComplexityRoot.SyncPage.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.Cursor(childComplexity), true
+	case "SyncPage.deletedMessageIds":
+		if e.ComplexityRoot.SyncPage.DeletedMessageIds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.DeletedMessageIds(childComplexity), true
+	case "SyncPage.deliveries":
+		if e.ComplexityRoot.SyncPage.Deliveries == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.Deliveries(childComplexity), true
+	case "SyncPage.hasMore":
+		if e.ComplexityRoot.SyncPage.HasMore == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.HasMore(childComplexity), true
+	case "SyncPage.leftChannelIds":
+		if e.ComplexityRoot.SyncPage.LeftChannelIds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.LeftChannelIds(childComplexity), true
+	case "SyncPage.members":
+		if e.ComplexityRoot.SyncPage.Members == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.Members(childComplexity), true
+	case "SyncPage.messages":
+		if e.ComplexityRoot.SyncPage.Messages == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.Messages(childComplexity), true
+	case "SyncPage.presences":
+		if e.ComplexityRoot.SyncPage.Presences == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.Presences(childComplexity), true
+	case "SyncPage.progress":
+		if e.ComplexityRoot.SyncPage.Progress == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.Progress(childComplexity), true
+	case "SyncPage.readStates":
+		if e.ComplexityRoot.SyncPage.ReadStates == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.ReadStates(childComplexity), true
+	case "SyncPage.reset":
+		if e.ComplexityRoot.SyncPage.Reset == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.Reset(childComplexity), true
+	case "SyncPage.settings":
+		if e.ComplexityRoot.SyncPage.Settings == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.Settings(childComplexity), true
+	case "SyncPage.typing":
+		if e.ComplexityRoot.SyncPage.Typing == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.Typing(childComplexity), true
+
+	case "SyncProgress.done":
+		if e.ComplexityRoot.SyncProgress.Done == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncProgress.Done(childComplexity), true
+	case "SyncProgress.total":
+		if e.ComplexityRoot.SyncProgress.Total == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncProgress.Total(childComplexity), true
 
 	case "TypingAck.accepted":
 		if e.ComplexityRoot.TypingAck.Accepted == nil {
@@ -1329,6 +2382,13 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.TypingAck.NextAllowedAt(childComplexity), true
+
+	case "TypingChanged.rooms":
+		if e.ComplexityRoot.TypingChanged.Rooms == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TypingChanged.Rooms(childComplexity), true
 
 	case "TypingUser.avatarUrl":
 		if e.ComplexityRoot.TypingUser.AvatarURL == nil {
@@ -1366,8 +2426,10 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 		return graphql.NewInputUnmarshalerIndex(
 			graphql.NewInputUnmarshaler("CustomStatusInput", ec.unmarshalInputCustomStatusInput),
 			graphql.NewInputUnmarshaler("HeartbeatInput", ec.unmarshalInputHeartbeatInput),
+			graphql.NewInputUnmarshaler("MarkInput", ec.unmarshalInputMarkInput),
 			graphql.NewInputUnmarshaler("PresenceSettingsInput", ec.unmarshalInputPresenceSettingsInput),
 			graphql.NewInputUnmarshaler("RoomInput", ec.unmarshalInputRoomInput),
+			graphql.NewInputUnmarshaler("SendMessageInput", ec.unmarshalInputSendMessageInput),
 		)
 	}
 	first := true
@@ -1461,6 +2523,296 @@ func newExecutionContext(
 }
 
 var sources = []*ast.Source{
+	{Name: "../../schema/messages.graphqls", Input: `"Any JSON value, as Hasura's jsonb."
+scalar jsonb
+
+"How far a message has come. It rises with the first recipient. pending and sending are the client's own words."
+enum DeliveryStatus {
+  "The server has it."
+  sent
+  "At least one recipient's device has it."
+  delivered
+  "At least one recipient has read it."
+  read
+  "It was not sent; only ever in SendResult."
+  failed
+}
+
+"What a message is. system and bot are never sent by users."
+enum MessageType {
+  "Written text."
+  text
+  "The app's own."
+  system
+  "A bot's."
+  bot
+  "A file, described in metadata."
+  file
+  "A voice message, described in metadata."
+  voice
+  "A video, described in metadata."
+  video
+  "An embedded page, described in metadata."
+  embed
+}
+
+"How an edit of a version that was no longer the last one ended."
+enum ConflictResolution {
+  "The edit was not applied."
+  server_wins
+  "The edit was applied over the one in between."
+  client_wins
+  "Both were applied; they did not overlap."
+  merged
+}
+
+"What happened to a message."
+enum MessageEventKind {
+  "It was sent, or published."
+  created
+  "It was changed."
+  updated
+  "It was deleted; content, metadata and mentions are gone."
+  deleted
+}
+
+"A message, as a member of its channel sees it."
+type Message {
+  "The message's id, the app's own."
+  id: uuid!
+  "The key it was sent under; the sender sees it alone."
+  clientMessageId: String
+  "The channel."
+  channelId: uuid!
+  "The thread, where it is in one."
+  threadId: uuid
+  "The message it answers."
+  parentMessageId: uuid
+  "Who sent it; null where that user is no more."
+  senderId: uuid
+  "The text; null once deleted. At most maxContentLength characters."
+  content: String
+  "What it is."
+  type: MessageType!
+  "The app's own data; null once deleted."
+  metadata: jsonb
+  "Users it mentions."
+  mentions: [uuid!]!
+  "Its number within the channel, in decimal: dense, rising with each message; 0 and below for messages older than this server. Compare as numbers."
+  seq: String!
+  "Rises with each change; the base of the next edit."
+  version: Int!
+  "When it was written."
+  createdAt: timestamptz!
+  "When its content was last changed."
+  editedAt: timestamptz
+  "When it was deleted."
+  deletedAt: timestamptz
+  "How far it has come; the sender's alone, null for everybody else."
+  delivery: MessageDelivery
+}
+
+"How far one of the caller's own messages has come. Counts and list are over recipients who share their receipts with the caller."
+type MessageDelivery {
+  "The message's id."
+  id: ID!
+  "The message."
+  messageId: uuid!
+  "Its channel."
+  channelId: uuid!
+  "As far as the first recipient has come."
+  status: DeliveryStatus!
+  "Members when it was sent, without the sender. Never changes."
+  totalRecipients: Int!
+  "How many have received it."
+  deliveredCount: Int!
+  "How many have read it."
+  readCount: Int!
+  "When the first received it, rounded down to the minute."
+  deliveredAt: timestamptz
+  "When the first read it."
+  readAt: timestamptz
+  "Who has it, by user id."
+  receipts("At most; default 100, up to 1,000." first: Int, "A page's endCursor." after: String): ReceiptConnection!
+}
+
+"One recipient's receipt."
+type Receipt {
+  "The recipient."
+  userId: uuid!
+  "The message."
+  messageId: uuid!
+  "When it was received, rounded down to the minute."
+  deliveredAt: timestamptz
+  "When it was read; null: not yet, or not shared."
+  readAt: timestamptz
+}
+
+"A page of receipts."
+type ReceiptConnection {
+  "The receipts with their cursors."
+  edges: [ReceiptEdge!]!
+  "The receipts."
+  nodes: [Receipt!]!
+  "Where the page stands."
+  pageInfo: PageInfo!
+  "How many share one with the caller."
+  totalCount: Int!
+}
+
+"A receipt and its cursor."
+type ReceiptEdge {
+  "Pass as after."
+  cursor: String!
+  "The receipt."
+  node: Receipt!
+}
+
+"How far the caller is in a channel."
+type ReadState {
+  "The channel's id."
+  id: ID!
+  "The channel."
+  channelId: uuid!
+  "The last message read."
+  lastReadMessageId: uuid
+  "When."
+  lastReadAt: timestamptz
+  "The last message received."
+  lastDeliveredMessageId: uuid
+  "Messages of others after it, but those deleted, the system's, or in threads."
+  unreadCount: Int!
+  "Those of them that mention the caller."
+  mentionCount: Int!
+}
+
+"What became of a message to be sent."
+type SendResult {
+  "The key it was sent under."
+  clientMessageId: String!
+  "sent or failed."
+  status: DeliveryStatus!
+  "The message; null if it failed."
+  message: Message
+  "It had been sent before under this key; this is that message, as it is now."
+  duplicate: Boolean!
+  "Why it failed."
+  error: SendError
+}
+
+"Why a message was not sent."
+type SendError {
+  "As extensions.code of an error."
+  code: String!
+  "For people."
+  message: String!
+  "Sending the same again may succeed."
+  retryable: Boolean!
+  "When, in milliseconds; null: with back-off."
+  retryAfterMs: Int
+}
+
+"What became of messages to be sent, in their order."
+type SendBatch {
+  "One for each message."
+  results: [SendResult!]!
+  "SHA-256 in hexadecimal over the canonical JSON of the messages as they were received."
+  digest: String
+}
+
+"What became of an edit."
+type EditResult {
+  "The message as it is now."
+  message: Message!
+  "There was another edit in between."
+  conflict: EditConflict
+}
+
+"An edit of a version that was no longer the last one."
+type EditConflict {
+  "How it ended."
+  resolution: ConflictResolution!
+  "The content both edits were made from; null where it is no longer known."
+  base: String
+  "The content in between."
+  server: String
+  "The content of this edit."
+  client: String
+}
+
+"A change of a message."
+type MessageEvent {
+  "What happened."
+  kind: MessageEventKind!
+  "The message as it is now."
+  message: Message!
+  "Pass to events to go on after it."
+  cursor: String!
+}
+
+"A message to be sent."
+input SendMessageInput {
+  "The client's own key for it, 1 to 128 printable characters. The same key from the same user answers the same message for at least 30 days."
+  clientMessageId: String!
+  "Where to."
+  channelId: uuid!
+  "The thread there."
+  threadId: uuid
+  "The message it answers."
+  parentMessageId: uuid
+  "The text, at most maxContentLength characters. Only a file, voice, video or embed may be without."
+  content: String
+  "What it is; default text. Users cannot send system and bot."
+  type: MessageType
+  "The app's own data, an object of at most 16 KiB."
+  metadata: jsonb
+  "Users it mentions, at most 100."
+  mentions: [uuid!]
+}
+
+"A message up to which, itself included, a channel has been received or read."
+input MarkInput {
+  "The channel."
+  channelId: uuid!
+  "A message of it."
+  messageId: uuid!
+}
+
+extend type Query {
+  "How far one of the caller's messages has come; null for any other."
+  messageDelivery("The message." messageId: uuid!): MessageDelivery
+  "How far the caller's messages have come; others are left out. Errors: validation-failed over maxIds."
+  deliveryStatuses("The messages." messageIds: [uuid!]!): [MessageDelivery!]!
+  "How far the caller is in a channel; null where it is no member."
+  readState("The channel." channelId: uuid!): ReadState
+  "How far the caller is in each of its channels."
+  readStates: [ReadState!]!
+}
+
+extend type Mutation {
+  "Sends a message, once for each key. Answered means committed. A refusal is in the result. Errors: access-denied without a user."
+  sendMessage("The message." input: SendMessageInput!): SendResult!
+  "Sends messages in order. A channel stops at its first failure that a retry may mend; the rest of it fails alike. Errors: validation-failed over maxBatch or for a digest that differs."
+  sendMessages("The messages." input: [SendMessageInput!]!, "The batch is refused unless it has this digest; see SendBatch." digest: String): SendBatch!
+  "Changes a message's content. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
+  editMessage("The message." messageId: uuid!, "The new text." content: String!, "The version the edit was made from." baseVersion: Int!): EditResult!
+  "Deletes a message; once more changes nothing. Errors: access-denied for a message one may not delete."
+  deleteMessage("The message." messageId: uuid!): Message!
+  "Says up to where channels have been received. Never moves backwards. Errors: access-denied unless all are messages of the caller's channels."
+  acknowledgeDelivered("At most maxIds." input: [MarkInput!]!): [ReadState!]!
+  "Says up to where channels have been read, and received. Never moves backwards. Who learns of it, the caller's settings say. Errors: as acknowledgeDelivered."
+  acknowledgeRead("At most maxIds." input: [MarkInput!]!): [ReadState!]!
+}
+
+extend type Subscription {
+  "What happens to the messages of a channel from now on. Errors: access-denied for a channel one may not read, also when that ends."
+  messageChanged("The channel." channelId: uuid!): MessageEvent!
+  "How far the caller's messages have come, whenever that changes."
+  deliveryChanged("Only of this channel." channelId: uuid): MessageDelivery!
+  "How far the caller is, whenever one of its devices says so, or a message comes."
+  readStateChanged: ReadState!
+}
+`, BuiltIn: false},
 	{Name: "../../schema/presence.graphqls", Input: `"What a user shows. Nobody but the user can tell a hidden user's offline from anybody's."
 enum PresenceStatus {
   "Connected and active on at least one device."
@@ -1983,6 +3335,256 @@ type RetryPolicy {
   jitterPercent: Int!
 }
 `, BuiltIn: false},
+	{Name: "../../schema/sync.graphqls", Input: `"Why a reader does not go on from where it was."
+enum ResetReason {
+  "There was no cursor: it begins here."
+  started
+  "What came after the cursor is forgotten: fetch anew."
+  expired
+  "The database is another one, or was set back: fetch anew."
+  changed
+}
+
+"What one change of a membership was."
+enum MemberChangeKind {
+  "Became a member."
+  joined
+  "Is none any more."
+  left
+  "Its rights changed."
+  updated
+}
+
+"What events may be limited to. Resets, gaps and progress always come."
+enum EventKind {
+  "Messages sent, changed, deleted."
+  messages
+  "How far the caller's messages have come."
+  deliveries
+  "How far the caller is."
+  readStates
+  "Presence of the users asked for."
+  presence
+  "Typing in the rooms asked for."
+  typing
+  "Channels that changed."
+  channels
+  "Memberships that changed."
+  members
+  "The caller's presence settings."
+  settings
+}
+
+"A channel as a member sees it."
+type ChannelState {
+  "The channel's id."
+  id: ID!
+  "The channel."
+  channelId: uuid!
+  "Its name."
+  name: String!
+  "public, private, direct, group or announcement."
+  type: String!
+  "Nobody writes there any more."
+  isArchived: Boolean!
+  "Only its owner, admins and moderators write."
+  isReadonly: Boolean!
+  "The caller's role: owner, admin, moderator, member or guest."
+  role: String!
+  "The caller's own right to write, as far as its membership says."
+  canWrite: Boolean!
+  "The number of its newest message, in decimal."
+  lastSeq: String!
+}
+
+"Somebody's membership that changed."
+type MemberChange {
+  "The channel."
+  channelId: uuid!
+  "Whose."
+  userId: uuid!
+  "How."
+  kind: MemberChangeKind!
+}
+
+"How much has come of how much."
+type SyncProgress {
+  "Messages brought."
+  done: Int!
+  "Messages to bring in all, as far as known."
+  total: Int!
+}
+
+"What the caller missed, or a page of it. Apply the parts in the order of the fields: what is left first, then channels, members, messages."
+type SyncPage {
+  "Where the page ends. Keep it once the page is applied; pass it for the next."
+  cursor: String!
+  "More is there already: ask again at once."
+  hasMore: Boolean!
+  "The cursor could not be gone on from: drop what is kept, this begins anew."
+  reset: Boolean!
+  "How much is done."
+  progress: SyncProgress!
+  "Channels new to the caller or changed."
+  channels: [ChannelState!]!
+  "Channels the caller is no member of any more."
+  leftChannelIds: [uuid!]!
+  "Memberships of others that changed."
+  members: [MemberChange!]!
+  "Messages sent or changed, as they are now, in the order of their channel."
+  messages: [Message!]!
+  "Messages deleted."
+  deletedMessageIds: [uuid!]!
+  "How far the caller is where that may have changed."
+  readStates: [ReadState!]!
+  "How far the caller's messages have come where that may have changed."
+  deliveries: [MessageDelivery!]!
+  "Presence of presenceOf, as it is now."
+  presences: [Presence!]!
+  "Typing in rooms, as it is now."
+  typing: [RoomTyping!]!
+  "The caller's presence settings as they are now."
+  settings: PresenceSettings
+}
+
+"One thing that happened."
+type Event {
+  "Pass to events or sync to go on after it."
+  cursor: String!
+  "What."
+  payload: EventPayload!
+}
+
+"What happened."
+union EventPayload = MessageCreated | MessageUpdated | MessageDeleted | DeliveryChanged | ReadStateChanged | PresenceChanged | TypingChanged
+  | ChannelUpdated | MemberJoined | MemberLeft | SettingsChanged | SyncProgress | StreamReset | StreamGap
+
+"A message was sent, or published."
+type MessageCreated {
+  "The message as it is now."
+  message: Message!
+}
+
+"A message was changed."
+type MessageUpdated {
+  "The message as it is now."
+  message: Message!
+}
+
+"A message was deleted."
+type MessageDeleted {
+  "The message."
+  messageId: uuid!
+  "Its channel."
+  channelId: uuid!
+}
+
+"One of the caller's messages came further."
+type DeliveryChanged {
+  "How far."
+  delivery: MessageDelivery!
+}
+
+"The caller came further, or has more to read."
+type ReadStateChanged {
+  "How far."
+  readState: ReadState!
+}
+
+"Somebody's presence changed."
+type PresenceChanged {
+  "As the caller may see it."
+  presence: Presence!
+}
+
+"Who types changed."
+type TypingChanged {
+  "Each changed room, whole."
+  rooms: [RoomTyping!]!
+}
+
+"A channel is new to the caller or changed."
+type ChannelUpdated {
+  "The channel as it is now."
+  channel: ChannelState!
+}
+
+"Somebody became a member, perhaps the caller itself; or its rights changed."
+type MemberJoined {
+  "Who, where."
+  change: MemberChange!
+}
+
+"Somebody is no member any more, perhaps the caller itself."
+type MemberLeft {
+  "Who, where."
+  change: MemberChange!
+}
+
+"The caller's presence settings changed."
+type SettingsChanged {
+  "As they are now."
+  settings: PresenceSettings!
+}
+
+"The stream begins here; what was before it does not bring."
+type StreamReset {
+  "Why."
+  reason: ResetReason!
+  "Where it begins."
+  cursor: String!
+}
+
+"Something of a channel could not be brought: fetch it anew by sync with this cursor."
+type StreamGap {
+  "The channel."
+  channelId: uuid!
+  "A cursor before the gap."
+  cursor: String!
+}
+
+extend type Query {
+  """
+  What the caller missed since a cursor; without one a fresh start: its channels, how far it is, and the newest 50 messages of each channel.
+  Everything committed before the call is covered. An old cursor is answered by a fresh start with reset.
+  Errors: validation-failed for a cursor that is not the caller's for these channels, and over a limit.
+  """
+  sync(
+    "The cursor of the last page applied."
+    cursor: String
+    "Once, for a client that holds a time and no cursor: what happened after it."
+    since: timestamptz
+    "Only these channels; the cursor then holds good for them alone. At most maxIds."
+    channelIds: [uuid!]
+    "Whose presence to answer beside. At most maxIds."
+    presenceOf: [uuid!]
+    "Where to answer who types. At most maxRooms."
+    rooms: [RoomInput!]
+    "Messages in the page; default 200, up to 1,000."
+    first: Int
+    "How long to wait for news in milliseconds, up to 25,000; default: not at all."
+    waitMs: Int
+  ): SyncPage!
+}
+
+extend type Subscription {
+  """
+  Everything that happens to the caller's channels, and beside it presence and typing where asked. With a cursor what was missed comes first,
+  each event once and in the order of its channel; without one it begins now and says so first (StreamReset, started).
+  Errors: validation-failed for a cursor that is not the caller's.
+  """
+  events(
+    "Go on after it; from sync without channelIds, or an event."
+    cursor: String
+    "Whose presence comes beside. At most maxIds."
+    presenceOf: [uuid!]
+    "Where typing comes beside. At most maxRooms."
+    rooms: [RoomInput!]
+    "Only these; default: all."
+    kinds: [EventKind!]
+  ): Event!
+}
+`, BuiltIn: false},
 	{Name: "../../schema/typing.graphqls", Input: `"Where somebody types: a channelId, a channelId with a threadId of that channel, or a dmId. Anything else is validation-failed."
 input RoomInput {
   "A channel."
@@ -2067,6 +3669,30 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
 
+func (ec *executionContext) childFields_ChannelState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_ChannelState_id(ctx, field)
+	case "channelId":
+		return ec.fieldContext_ChannelState_channelId(ctx, field)
+	case "name":
+		return ec.fieldContext_ChannelState_name(ctx, field)
+	case "type":
+		return ec.fieldContext_ChannelState_type(ctx, field)
+	case "isArchived":
+		return ec.fieldContext_ChannelState_isArchived(ctx, field)
+	case "isReadonly":
+		return ec.fieldContext_ChannelState_isReadonly(ctx, field)
+	case "role":
+		return ec.fieldContext_ChannelState_role(ctx, field)
+	case "canWrite":
+		return ec.fieldContext_ChannelState_canWrite(ctx, field)
+	case "lastSeq":
+		return ec.fieldContext_ChannelState_lastSeq(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ChannelState", field.Name)
+}
+
 func (ec *executionContext) childFields_Contact(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -2117,6 +3743,128 @@ func (ec *executionContext) childFields_CustomStatus(ctx context.Context, field 
 		return ec.fieldContext_CustomStatus_expiresAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CustomStatus", field.Name)
+}
+
+func (ec *executionContext) childFields_EditConflict(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "resolution":
+		return ec.fieldContext_EditConflict_resolution(ctx, field)
+	case "base":
+		return ec.fieldContext_EditConflict_base(ctx, field)
+	case "server":
+		return ec.fieldContext_EditConflict_server(ctx, field)
+	case "client":
+		return ec.fieldContext_EditConflict_client(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type EditConflict", field.Name)
+}
+
+func (ec *executionContext) childFields_EditResult(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "message":
+		return ec.fieldContext_EditResult_message(ctx, field)
+	case "conflict":
+		return ec.fieldContext_EditResult_conflict(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type EditResult", field.Name)
+}
+
+func (ec *executionContext) childFields_Event(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_Event_cursor(ctx, field)
+	case "payload":
+		return ec.fieldContext_Event_payload(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Event", field.Name)
+}
+
+func (ec *executionContext) childFields_MemberChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "channelId":
+		return ec.fieldContext_MemberChange_channelId(ctx, field)
+	case "userId":
+		return ec.fieldContext_MemberChange_userId(ctx, field)
+	case "kind":
+		return ec.fieldContext_MemberChange_kind(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MemberChange", field.Name)
+}
+
+func (ec *executionContext) childFields_Message(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Message_id(ctx, field)
+	case "clientMessageId":
+		return ec.fieldContext_Message_clientMessageId(ctx, field)
+	case "channelId":
+		return ec.fieldContext_Message_channelId(ctx, field)
+	case "threadId":
+		return ec.fieldContext_Message_threadId(ctx, field)
+	case "parentMessageId":
+		return ec.fieldContext_Message_parentMessageId(ctx, field)
+	case "senderId":
+		return ec.fieldContext_Message_senderId(ctx, field)
+	case "content":
+		return ec.fieldContext_Message_content(ctx, field)
+	case "type":
+		return ec.fieldContext_Message_type(ctx, field)
+	case "metadata":
+		return ec.fieldContext_Message_metadata(ctx, field)
+	case "mentions":
+		return ec.fieldContext_Message_mentions(ctx, field)
+	case "seq":
+		return ec.fieldContext_Message_seq(ctx, field)
+	case "version":
+		return ec.fieldContext_Message_version(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Message_createdAt(ctx, field)
+	case "editedAt":
+		return ec.fieldContext_Message_editedAt(ctx, field)
+	case "deletedAt":
+		return ec.fieldContext_Message_deletedAt(ctx, field)
+	case "delivery":
+		return ec.fieldContext_Message_delivery(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Message", field.Name)
+}
+
+func (ec *executionContext) childFields_MessageDelivery(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_MessageDelivery_id(ctx, field)
+	case "messageId":
+		return ec.fieldContext_MessageDelivery_messageId(ctx, field)
+	case "channelId":
+		return ec.fieldContext_MessageDelivery_channelId(ctx, field)
+	case "status":
+		return ec.fieldContext_MessageDelivery_status(ctx, field)
+	case "totalRecipients":
+		return ec.fieldContext_MessageDelivery_totalRecipients(ctx, field)
+	case "deliveredCount":
+		return ec.fieldContext_MessageDelivery_deliveredCount(ctx, field)
+	case "readCount":
+		return ec.fieldContext_MessageDelivery_readCount(ctx, field)
+	case "deliveredAt":
+		return ec.fieldContext_MessageDelivery_deliveredAt(ctx, field)
+	case "readAt":
+		return ec.fieldContext_MessageDelivery_readAt(ctx, field)
+	case "receipts":
+		return ec.fieldContext_MessageDelivery_receipts(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MessageDelivery", field.Name)
+}
+
+func (ec *executionContext) childFields_MessageEvent(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "kind":
+		return ec.fieldContext_MessageEvent_kind(ctx, field)
+	case "message":
+		return ec.fieldContext_MessageEvent_message(ctx, field)
+	case "cursor":
+		return ec.fieldContext_MessageEvent_cursor(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MessageEvent", field.Name)
 }
 
 func (ec *executionContext) childFields_MyPresence(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2297,6 +4045,26 @@ func (ec *executionContext) childFields_PresenceVisibility(ctx context.Context, 
 	return nil, fmt.Errorf("no field named %q was found under type PresenceVisibility", field.Name)
 }
 
+func (ec *executionContext) childFields_ReadState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_ReadState_id(ctx, field)
+	case "channelId":
+		return ec.fieldContext_ReadState_channelId(ctx, field)
+	case "lastReadMessageId":
+		return ec.fieldContext_ReadState_lastReadMessageId(ctx, field)
+	case "lastReadAt":
+		return ec.fieldContext_ReadState_lastReadAt(ctx, field)
+	case "lastDeliveredMessageId":
+		return ec.fieldContext_ReadState_lastDeliveredMessageId(ctx, field)
+	case "unreadCount":
+		return ec.fieldContext_ReadState_unreadCount(ctx, field)
+	case "mentionCount":
+		return ec.fieldContext_ReadState_mentionCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ReadState", field.Name)
+}
+
 func (ec *executionContext) childFields_RealtimeConfig(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "serverTime":
@@ -2347,6 +4115,44 @@ func (ec *executionContext) childFields_RealtimeConfig(ctx context.Context, fiel
 	return nil, fmt.Errorf("no field named %q was found under type RealtimeConfig", field.Name)
 }
 
+func (ec *executionContext) childFields_Receipt(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "userId":
+		return ec.fieldContext_Receipt_userId(ctx, field)
+	case "messageId":
+		return ec.fieldContext_Receipt_messageId(ctx, field)
+	case "deliveredAt":
+		return ec.fieldContext_Receipt_deliveredAt(ctx, field)
+	case "readAt":
+		return ec.fieldContext_Receipt_readAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Receipt", field.Name)
+}
+
+func (ec *executionContext) childFields_ReceiptConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_ReceiptConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_ReceiptConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_ReceiptConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_ReceiptConnection_totalCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ReceiptConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_ReceiptEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_ReceiptEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_ReceiptEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ReceiptEdge", field.Name)
+}
+
 func (ec *executionContext) childFields_RetryPolicy(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "baseMs":
@@ -2391,6 +4197,46 @@ func (ec *executionContext) childFields_RoomTyping(ctx context.Context, field gr
 	return nil, fmt.Errorf("no field named %q was found under type RoomTyping", field.Name)
 }
 
+func (ec *executionContext) childFields_SendBatch(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "results":
+		return ec.fieldContext_SendBatch_results(ctx, field)
+	case "digest":
+		return ec.fieldContext_SendBatch_digest(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SendBatch", field.Name)
+}
+
+func (ec *executionContext) childFields_SendError(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "code":
+		return ec.fieldContext_SendError_code(ctx, field)
+	case "message":
+		return ec.fieldContext_SendError_message(ctx, field)
+	case "retryable":
+		return ec.fieldContext_SendError_retryable(ctx, field)
+	case "retryAfterMs":
+		return ec.fieldContext_SendError_retryAfterMs(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SendError", field.Name)
+}
+
+func (ec *executionContext) childFields_SendResult(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "clientMessageId":
+		return ec.fieldContext_SendResult_clientMessageId(ctx, field)
+	case "status":
+		return ec.fieldContext_SendResult_status(ctx, field)
+	case "message":
+		return ec.fieldContext_SendResult_message(ctx, field)
+	case "duplicate":
+		return ec.fieldContext_SendResult_duplicate(ctx, field)
+	case "error":
+		return ec.fieldContext_SendResult_error(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SendResult", field.Name)
+}
+
 func (ec *executionContext) childFields_SessionInfo(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -2405,6 +4251,50 @@ func (ec *executionContext) childFields_SessionInfo(ctx context.Context, field g
 		return ec.fieldContext_SessionInfo_expiresAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SessionInfo", field.Name)
+}
+
+func (ec *executionContext) childFields_SyncPage(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_SyncPage_cursor(ctx, field)
+	case "hasMore":
+		return ec.fieldContext_SyncPage_hasMore(ctx, field)
+	case "reset":
+		return ec.fieldContext_SyncPage_reset(ctx, field)
+	case "progress":
+		return ec.fieldContext_SyncPage_progress(ctx, field)
+	case "channels":
+		return ec.fieldContext_SyncPage_channels(ctx, field)
+	case "leftChannelIds":
+		return ec.fieldContext_SyncPage_leftChannelIds(ctx, field)
+	case "members":
+		return ec.fieldContext_SyncPage_members(ctx, field)
+	case "messages":
+		return ec.fieldContext_SyncPage_messages(ctx, field)
+	case "deletedMessageIds":
+		return ec.fieldContext_SyncPage_deletedMessageIds(ctx, field)
+	case "readStates":
+		return ec.fieldContext_SyncPage_readStates(ctx, field)
+	case "deliveries":
+		return ec.fieldContext_SyncPage_deliveries(ctx, field)
+	case "presences":
+		return ec.fieldContext_SyncPage_presences(ctx, field)
+	case "typing":
+		return ec.fieldContext_SyncPage_typing(ctx, field)
+	case "settings":
+		return ec.fieldContext_SyncPage_settings(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SyncPage", field.Name)
+}
+
+func (ec *executionContext) childFields_SyncProgress(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "done":
+		return ec.fieldContext_SyncProgress_done(ctx, field)
+	case "total":
+		return ec.fieldContext_SyncProgress_total(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SyncProgress", field.Name)
 }
 
 func (ec *executionContext) childFields_TypingAck(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

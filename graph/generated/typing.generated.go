@@ -774,6 +774,23 @@ func (ec *executionContext) marshalNTypingUser2ᚕgithubᚗcomᚋnselfᚑorgᚋn
 	return ret
 }
 
+func (ec *executionContext) unmarshalORoomInput2ᚕgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐRoomInputᚄ(ctx context.Context, v any) ([]model.RoomInput, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]model.RoomInput, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNRoomInput2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐRoomInput(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
 func (ec *executionContext) marshalORoomTyping2ᚖgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋtypingᚐRoomTyping(ctx context.Context, sel ast.SelectionSet, v *typing.RoomTyping) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null

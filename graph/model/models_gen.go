@@ -3,12 +3,34 @@
 package model
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
+	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/typing"
 )
+
+// What happened.
+type EventPayload interface {
+	IsEventPayload()
+}
+
+// A channel is new to the caller or changed.
+type ChannelUpdated struct {
+	// The channel as it is now.
+	Channel feed.ChannelState `json:"channel"`
+}
+
+func (ChannelUpdated) IsEventPayload() {}
 
 // A page of contacts, ordered by user id.
 type ContactConnection struct {
@@ -40,6 +62,30 @@ type CustomStatusInput struct {
 	ExpiresAt graphql.Omittable[*time.Time] `json:"expiresAt,omitempty"`
 }
 
+// One of the caller's messages came further.
+type DeliveryChanged struct {
+	// How far.
+	Delivery receipt.Delivery `json:"delivery"`
+}
+
+func (DeliveryChanged) IsEventPayload() {}
+
+// What became of an edit.
+type EditResult struct {
+	// The message as it is now.
+	Message message.Message `json:"message"`
+	// There was another edit in between.
+	Conflict *message.Conflict `json:"conflict,omitempty"`
+}
+
+// One thing that happened.
+type Event struct {
+	// Pass to events or sync to go on after it.
+	Cursor string `json:"cursor"`
+	// What.
+	Payload EventPayload `json:"payload"`
+}
+
 // What a client knows of its user's activity. Sent every 30 s, and at once when active or hidden changes.
 type HeartbeatInput struct {
 	// The session; over a socket it defaults to it. Over HTTP: the id of an earlier answer, or absent to begin one.
@@ -58,6 +104,66 @@ type HeartbeatInput struct {
 	LastActivityAgoMs graphql.Omittable[*int] `json:"lastActivityAgoMs,omitempty"`
 }
 
+// A message up to which, itself included, a channel has been received or read.
+type MarkInput struct {
+	// The channel.
+	ChannelID uuid.UUID `json:"channelId"`
+	// A message of it.
+	MessageID uuid.UUID `json:"messageId"`
+}
+
+// Somebody became a member, perhaps the caller itself; or its rights changed.
+type MemberJoined struct {
+	// Who, where.
+	Change feed.MemberChange `json:"change"`
+}
+
+func (MemberJoined) IsEventPayload() {}
+
+// Somebody is no member any more, perhaps the caller itself.
+type MemberLeft struct {
+	// Who, where.
+	Change feed.MemberChange `json:"change"`
+}
+
+func (MemberLeft) IsEventPayload() {}
+
+// A message was sent, or published.
+type MessageCreated struct {
+	// The message as it is now.
+	Message message.Message `json:"message"`
+}
+
+func (MessageCreated) IsEventPayload() {}
+
+// A message was deleted.
+type MessageDeleted struct {
+	// The message.
+	MessageID uuid.UUID `json:"messageId"`
+	// Its channel.
+	ChannelID uuid.UUID `json:"channelId"`
+}
+
+func (MessageDeleted) IsEventPayload() {}
+
+// A change of a message.
+type MessageEvent struct {
+	// What happened.
+	Kind feed.Kind `json:"kind"`
+	// The message as it is now.
+	Message message.Message `json:"message"`
+	// Pass to events to go on after it.
+	Cursor string `json:"cursor"`
+}
+
+// A message was changed.
+type MessageUpdated struct {
+	// The message as it is now.
+	Message message.Message `json:"message"`
+}
+
+func (MessageUpdated) IsEventPayload() {}
+
 type Mutation struct {
 }
 
@@ -68,6 +174,14 @@ type PageInfo struct {
 	// Pass as after for the next page; null on an empty page.
 	EndCursor *string `json:"endCursor,omitempty"`
 }
+
+// Somebody's presence changed.
+type PresenceChanged struct {
+	// As the caller may see it.
+	Presence presence.View `json:"presence"`
+}
+
+func (PresenceChanged) IsEventPayload() {}
 
 // A page of a channel's members.
 type PresenceConnection struct {
@@ -111,6 +225,14 @@ type PresenceSettingsInput struct {
 
 type Query struct {
 }
+
+// The caller came further, or has more to read.
+type ReadStateChanged struct {
+	// How far.
+	ReadState receipt.State `json:"readState"`
+}
+
+func (ReadStateChanged) IsEventPayload() {}
 
 // Intervals in milliseconds and limits as counts, as this server runs with them.
 type RealtimeConfig struct {
@@ -160,6 +282,26 @@ type RealtimeConfig struct {
 	MaxQueuedBytes int `json:"maxQueuedBytes"`
 }
 
+// A page of receipts.
+type ReceiptConnection struct {
+	// The receipts with their cursors.
+	Edges []ReceiptEdge `json:"edges"`
+	// The receipts.
+	Nodes []receipt.Receipt `json:"nodes"`
+	// Where the page stands.
+	PageInfo PageInfo `json:"pageInfo"`
+	// How many share one with the caller.
+	TotalCount int `json:"totalCount"`
+}
+
+// A receipt and its cursor.
+type ReceiptEdge struct {
+	// Pass as after.
+	Cursor string `json:"cursor"`
+	// The receipt.
+	Node receipt.Receipt `json:"node"`
+}
+
 // Wait min(baseMs x 2^attempt, maxMs), give or take jitter, at most maxAttempts times; retryAfterMs on an error overrides.
 type RetryPolicy struct {
 	// The first wait. 1,000.
@@ -182,6 +324,60 @@ type RoomInput struct {
 	DmID graphql.Omittable[*uuid.UUID] `json:"dmId,omitempty"`
 }
 
+// What became of messages to be sent, in their order.
+type SendBatch struct {
+	// One for each message.
+	Results []SendResult `json:"results"`
+	// SHA-256 in hexadecimal over the canonical JSON of the messages as they were received.
+	Digest *string `json:"digest,omitempty"`
+}
+
+// Why a message was not sent.
+type SendError struct {
+	// As extensions.code of an error.
+	Code string `json:"code"`
+	// For people.
+	Message string `json:"message"`
+	// Sending the same again may succeed.
+	Retryable bool `json:"retryable"`
+	// When, in milliseconds; null: with back-off.
+	RetryAfterMs *int `json:"retryAfterMs,omitempty"`
+}
+
+// A message to be sent.
+type SendMessageInput struct {
+	// The client's own key for it, 1 to 128 printable characters. The same key from the same user answers the same message for at least 30 days.
+	ClientMessageID string `json:"clientMessageId"`
+	// Where to.
+	ChannelID uuid.UUID `json:"channelId"`
+	// The thread there.
+	ThreadID graphql.Omittable[*uuid.UUID] `json:"threadId,omitempty"`
+	// The message it answers.
+	ParentMessageID graphql.Omittable[*uuid.UUID] `json:"parentMessageId,omitempty"`
+	// The text, at most maxContentLength characters. Only a file, voice, video or embed may be without.
+	Content graphql.Omittable[*string] `json:"content,omitempty"`
+	// What it is; default text. Users cannot send system and bot.
+	Type graphql.Omittable[*message.Type] `json:"type,omitempty"`
+	// The app's own data, an object of at most 16 KiB.
+	Metadata graphql.Omittable[json.RawMessage] `json:"metadata,omitempty"`
+	// Users it mentions, at most 100.
+	Mentions graphql.Omittable[[]uuid.UUID] `json:"mentions,omitempty"`
+}
+
+// What became of a message to be sent.
+type SendResult struct {
+	// The key it was sent under.
+	ClientMessageID string `json:"clientMessageId"`
+	// sent or failed.
+	Status receipt.Status `json:"status"`
+	// The message; null if it failed.
+	Message *message.Message `json:"message,omitempty"`
+	// It had been sent before under this key; this is that message, as it is now.
+	Duplicate bool `json:"duplicate"`
+	// Why it failed.
+	Error *SendError `json:"error,omitempty"`
+}
+
 // What a refreshed socket runs on now.
 type SessionInfo struct {
 	// The session's id, as in mySessions.
@@ -196,5 +392,159 @@ type SessionInfo struct {
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 }
 
+// The caller's presence settings changed.
+type SettingsChanged struct {
+	// As they are now.
+	Settings presence.Settings `json:"settings"`
+}
+
+func (SettingsChanged) IsEventPayload() {}
+
+// Something of a channel could not be brought: fetch it anew by sync with this cursor.
+type StreamGap struct {
+	// The channel.
+	ChannelID uuid.UUID `json:"channelId"`
+	// A cursor before the gap.
+	Cursor string `json:"cursor"`
+}
+
+func (StreamGap) IsEventPayload() {}
+
+// The stream begins here; what was before it does not bring.
+type StreamReset struct {
+	// Why.
+	Reason feed.Reason `json:"reason"`
+	// Where it begins.
+	Cursor string `json:"cursor"`
+}
+
+func (StreamReset) IsEventPayload() {}
+
 type Subscription struct {
+}
+
+// What the caller missed, or a page of it. Apply the parts in the order of the fields: what is left first, then channels, members, messages.
+type SyncPage struct {
+	// Where the page ends. Keep it once the page is applied; pass it for the next.
+	Cursor string `json:"cursor"`
+	// More is there already: ask again at once.
+	HasMore bool `json:"hasMore"`
+	// The cursor could not be gone on from: drop what is kept, this begins anew.
+	Reset bool `json:"reset"`
+	// How much is done.
+	Progress SyncProgress `json:"progress"`
+	// Channels new to the caller or changed.
+	Channels []feed.ChannelState `json:"channels"`
+	// Channels the caller is no member of any more.
+	LeftChannelIds []uuid.UUID `json:"leftChannelIds"`
+	// Memberships of others that changed.
+	Members []feed.MemberChange `json:"members"`
+	// Messages sent or changed, as they are now, in the order of their channel.
+	Messages []message.Message `json:"messages"`
+	// Messages deleted.
+	DeletedMessageIds []uuid.UUID `json:"deletedMessageIds"`
+	// How far the caller is where that may have changed.
+	ReadStates []receipt.State `json:"readStates"`
+	// How far the caller's messages have come where that may have changed.
+	Deliveries []receipt.Delivery `json:"deliveries"`
+	// Presence of presenceOf, as it is now.
+	Presences []presence.View `json:"presences"`
+	// Typing in rooms, as it is now.
+	Typing []typing.RoomTyping `json:"typing"`
+	// The caller's presence settings as they are now.
+	Settings *presence.Settings `json:"settings,omitempty"`
+}
+
+// How much has come of how much.
+type SyncProgress struct {
+	// Messages brought.
+	Done int `json:"done"`
+	// Messages to bring in all, as far as known.
+	Total int `json:"total"`
+}
+
+func (SyncProgress) IsEventPayload() {}
+
+// Who types changed.
+type TypingChanged struct {
+	// Each changed room, whole.
+	Rooms []typing.RoomTyping `json:"rooms"`
+}
+
+func (TypingChanged) IsEventPayload() {}
+
+// What events may be limited to. Resets, gaps and progress always come.
+type EventKind string
+
+const (
+	// Messages sent, changed, deleted.
+	EventKindMessages EventKind = "messages"
+	// How far the caller's messages have come.
+	EventKindDeliveries EventKind = "deliveries"
+	// How far the caller is.
+	EventKindReadStates EventKind = "readStates"
+	// Presence of the users asked for.
+	EventKindPresence EventKind = "presence"
+	// Typing in the rooms asked for.
+	EventKindTyping EventKind = "typing"
+	// Channels that changed.
+	EventKindChannels EventKind = "channels"
+	// Memberships that changed.
+	EventKindMembers EventKind = "members"
+	// The caller's presence settings.
+	EventKindSettings EventKind = "settings"
+)
+
+var AllEventKind = []EventKind{
+	EventKindMessages,
+	EventKindDeliveries,
+	EventKindReadStates,
+	EventKindPresence,
+	EventKindTyping,
+	EventKindChannels,
+	EventKindMembers,
+	EventKindSettings,
+}
+
+func (e EventKind) IsValid() bool {
+	switch e {
+	case EventKindMessages, EventKindDeliveries, EventKindReadStates, EventKindPresence, EventKindTyping, EventKindChannels, EventKindMembers, EventKindSettings:
+		return true
+	}
+	return false
+}
+
+func (e EventKind) String() string {
+	return string(e)
+}
+
+func (e *EventKind) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = EventKind(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid EventKind", str)
+	}
+	return nil
+}
+
+func (e EventKind) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *EventKind) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e EventKind) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
 }

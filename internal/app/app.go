@@ -22,9 +22,12 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/lease"
+	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
@@ -54,6 +57,9 @@ type server struct {
 	lease    *lease.Lease
 	presence *presence.Service
 	typing   *typing.Service
+	messages *message.Service
+	receipts *receipt.Service
+	feed     *feed.Service[message.Message]
 	authn    *auth.Authenticator
 	revoked  *auth.Revocations
 	store    auth.Store
@@ -102,7 +108,10 @@ func build(ctx context.Context, o Options) (*server, error) {
 	s.lease = lease.New(pool, s.clock, o.Log, s.leaseHooks())
 	s.presence = presence.New(presence.Options{Pool: pool, Clock: s.clock, Bell: s.bus, Node: s.lease, Log: o.Log,
 		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, StatusText: c.Limits.StatusLength,
-			Reciprocity: c.Reciprocity == "all"}})
+			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
+		Unhidden: func(ctx context.Context, tx pgx.Tx, k presence.Key) error {
+			return s.receipts.Release(ctx, tx, k.Tenant, k.User)
+		}})
 	for _, prefix := range presence.Topics {
 		s.bus.Handle(prefix, s.presence.Watch)
 	}
@@ -110,6 +119,7 @@ func build(ctx context.Context, o Options) (*server, error) {
 	for _, prefix := range typing.Topics {
 		s.bus.Handle(prefix, s.typing)
 	}
+	s.buildLog()
 	s.bus.Handle("session/", topics{s})
 	s.bus.Handle("revoked", topics{s})
 	s.sockets = s.newSockets()
@@ -217,6 +227,9 @@ func (s *server) serve(ctx context.Context, public, admin net.Listener) error {
 	behind.Go(func() { s.authn.Run(back) })
 	behind.Go(func() { s.watchRevocations(back) })
 	behind.Go(func() { s.typing.Run(back) })
+	behind.Go(func() { s.feed.Run(back) })
+	behind.Go(func() { s.receipts.Run(back) })
+	behind.Go(func() { s.retain(back) })
 	behind.Go(func() {
 		if err := s.presence.Run(back); err != nil {
 			s.log.WarnContext(back, "presence not written at the end", "error", err)

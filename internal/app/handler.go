@@ -21,6 +21,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/clientip"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/origin"
@@ -71,7 +72,8 @@ func (s *server) graphql() http.Handler {
 			owner, _ := rateKey(ctx)
 			return s.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), s.revoked)
 		}})
-	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Typing: s.typing, Access: access{s}, Viewer: viewer, Config: s.config, MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
+	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Typing: s.typing, Messages: s.messages, Receipts: s.receipts, Feed: s.feed,
+		Access: access{s}, AutoDeliver: autoDelivers, Viewer: viewer, Config: s.config, MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
 	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: resolver}))
 	srv.SetErrorPresenter(present)
 	srv.SetRecoverFunc(rescue)
@@ -168,11 +170,13 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	have, want, err := postgres.MigrationStatus(ctx, s.pool)
 	_, _, leased := s.lease.Identity()
-	state := map[string]bool{"postgres": err == nil, "migrations": err == nil && have >= want, "doorbells": !s.bus.Stale(),
-		"lease": leased, "serving": !s.draining.Load()}
+	done, all, _ := feed.Backfill(ctx, s.pool) // progress, and no reason to send requests elsewhere
+	state := map[string]any{"postgres": err == nil, "migrations": err == nil && have >= want, "doorbells": !s.bus.Stale(),
+		"lease": leased, "serving": !s.draining.Load(),
+		"numberedChannels": done, "channelsToNumber": all}
 	status := http.StatusOK
 	for _, ok := range state {
-		if !ok {
+		if ok == false {
 			status = http.StatusServiceUnavailable
 		}
 	}

@@ -73,6 +73,9 @@ func (s *server) init(ctx context.Context, r wsock.Request) (wsock.Accepted, err
 	if err != nil {
 		return wsock.Accepted{}, err
 	}
+	if ctx, err = withAutoDeliver(ctx, r.Payload); err != nil {
+		return wsock.Accepted{}, err
+	}
 	expires := socketDeadline(id, time.Now())
 	conn := r.Conn
 	s.live.add(conn, id)
@@ -156,4 +159,24 @@ func withDevice(o presence.Opening, device map[string]any) (presence.Opening, er
 		}
 	}
 	return o, nil
+}
+
+type autoDeliverKey struct{}
+
+// withAutoDeliver reads whether what is written to the socket counts as delivered.
+func withAutoDeliver(ctx context.Context, payload map[string]any) (context.Context, error) {
+	v, ok := payload["autoDeliver"]
+	if !ok {
+		return ctx, nil
+	}
+	on, ok := v.(bool)
+	if !ok {
+		return ctx, fault.Field("autoDeliver", "autoDeliver must be true or false")
+	}
+	return context.WithValue(ctx, autoDeliverKey{}, on), nil
+}
+
+func autoDelivers(ctx context.Context) bool {
+	on, _ := ctx.Value(autoDeliverKey{}).(bool)
+	return on
 }

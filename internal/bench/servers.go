@@ -108,6 +108,7 @@ func stock(ctx context.Context, ready func(url string)) error {
 
 // naive is the resolver of stock. Only what is measured is there.
 type naive struct {
+	generated.ResolverRoot
 	mu       sync.Mutex
 	watchers map[uuid.UUID]map[chan presence.View]struct{} // guarded by mu
 }
@@ -124,8 +125,7 @@ type (
 	}
 )
 
-func (n *naive) Query() generated.QueryResolver           { return naiveQuery{} }
-func (n *naive) RoomTyping() generated.RoomTypingResolver { return nil }
+func (n *naive) Query() generated.QueryResolver { return naiveQuery{} }
 
 func (n *naive) Mutation() generated.MutationResolver { return naiveMutation{n: n} }
 func (n *naive) Subscription() generated.SubscriptionResolver {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -46,6 +47,9 @@ type ChannelState struct {
 
 // ID is the cache key: the channel's id.
 func (c ChannelState) ID() string { return c.ChannelID.String() }
+
+// LastSeq is the number of its newest message, in decimal.
+func (c ChannelState) LastSeq() string { return strconv.FormatInt(c.LastNumber, 10) }
 
 // MemberChange is somebody else's membership that began or ended, or its
 // rights that changed (Member).
@@ -265,7 +269,7 @@ func (b *builder[M]) finish(ctx context.Context) error {
 			b.page.Messages = append(b.page.Messages, body)
 		}
 	}
-	if b.page.Channels, err = b.states(ctx, keys(b.shown)); err != nil {
+	if b.page.Channels, err = loadStates(ctx, b.db, b.v, keys(b.shown)); err != nil {
 		return err
 	}
 	b.page.Read = keys(b.read)
@@ -290,7 +294,13 @@ func keys(set map[uuid.UUID]struct{}) []uuid.UUID {
 	return sortedIDs(out)
 }
 
-func (b *builder[M]) states(ctx context.Context, ids []uuid.UUID) ([]ChannelState, error) {
+// Channels are channels as the viewer, a member of each, sees them; others are
+// left out.
+func (s *Service[M]) Channels(ctx context.Context, v Viewer, ids []uuid.UUID) ([]ChannelState, error) {
+	return loadStates(ctx, s.o.Pool, v, ids)
+}
+
+func loadStates(ctx context.Context, db postgres.DB, v Viewer, ids []uuid.UUID) ([]ChannelState, error) {
 	const q = `
 select c.id, c.name, c.type, c.archived, c.readonly, m.role, m.can_write and m.can_read, coalesce(x.seq, 0)
   from unnest($2::uuid[]) with ordinality k (id, ord)
@@ -298,7 +308,7 @@ select c.id, c.name, c.type, c.archived, c.readonly, m.role, m.can_write and m.c
   join realtime.nchat_members() m on m.channel_id = c.id and m.user_id = $3 and m.can_read
   left join realtime.channels x on x.channel_id = c.id
  order by k.ord`
-	rows, err := b.db.Query(ctx, q, b.v.Tenant, ids, b.v.User)
+	rows, err := db.Query(ctx, q, v.Tenant, ids, v.User)
 	if err != nil {
 		return nil, fmt.Errorf("reading channels: %w", err)
 	}

@@ -1,0 +1,65 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/message"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
+)
+
+// retainEvery is how often what is past its time is forgotten.
+const retainEvery = time.Minute
+
+// buildLog puts messages, receipts and the log they go through together.
+func (s *server) buildLog() {
+	c := s.o.Config
+	s.feed = feed.New(feed.Options[message.Message]{Pool: s.pool, Clock: s.clock, Bell: s.bus, Log: s.log, Retention: c.Retention,
+		Load: message.Load,
+		About: func(m message.Message) (uuid.UUID, bool) {
+			return m.ChannelID, m.Gone || m.DeletedAt != nil
+		},
+		Senders: receipt.Senders})
+	for _, prefix := range feed.Topics {
+		s.bus.Handle(prefix, s.feed)
+	}
+	s.messages = message.New(message.Options{Pool: s.pool, Clock: s.clock, Bell: s.bus, Committed: s.feed.Committed, Content: c.Limits.ContentLength,
+		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Retention: c.Retention, Log: s.log})
+	s.receipts = receipt.New(receipt.Options{Pool: s.pool, Privacy: discretion{s.presence}, Committed: s.feed.Committed,
+		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: s.log})
+}
+
+// retain forgets log entries, message versions and client keys past their time.
+func (s *server) retain(ctx context.Context) {
+	t := time.NewTicker(retainEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		for _, sweep := range []func(context.Context) error{s.feed.Sweep, s.messages.Sweep} {
+			if err := sweep(ctx); err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "forgetting what is past its time", "error", err)
+			}
+		}
+	}
+}
+
+// discretion is what receipts ask of presence.
+type discretion struct{ p *presence.Service }
+
+func (d discretion) Audience(ctx context.Context, db postgres.DB, tenant string, user uuid.UUID) (receipt.Audience, error) {
+	a, err := d.p.Read.Audience(ctx, db, presence.Key{Tenant: tenant, User: user})
+	return receipt.Audience(a), err
+}
+
+func (d discretion) Unshared(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
+	return d.p.Read.Unshared(ctx, db, tenant, users)
+}
