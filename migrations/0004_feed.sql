@@ -371,7 +371,10 @@ begin
     create or replace function realtime.feed_inserted() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as %L $f$, format($body$
 declare
-  c realtime.channels;
+  n bigint;
+  ten text;
+  readers integer;
+  dm boolean;
 begin
   if not (%3$s) then
     if exists (select from realtime.channels x where x.channel_id = new.channel_id and x.direct) then
@@ -379,23 +382,25 @@ begin
     end if;
     return null;
   end if;
-  update realtime.channels x set seq = x.seq + 1 where x.channel_id = new.channel_id returning x.* into c;
+  update realtime.channels x set seq = x.seq + 1 where x.channel_id = new.channel_id
+  returning x.seq, x.tenant, x.members, x.direct into n, ten, readers, dm;
   if not found then
     perform realtime.hold(new.channel_id);
-    update realtime.channels x set seq = x.seq + 1 where x.channel_id = new.channel_id returning x.* into c;
+    update realtime.channels x set seq = x.seq + 1 where x.channel_id = new.channel_id
+    returning x.seq, x.tenant, x.members, x.direct into n, ten, readers, dm;
   end if;
   insert into realtime.messages (message_id, channel_id, seq, sender, thread, members, countable, deleted, mentions)
-  values (new.id, new.channel_id, c.seq, new.user_id, %1$s, c.members, not (%4$s) and not (%5$s) and %1$s is null, %4$s, %2$s);
+  values (new.id, new.channel_id, n, new.user_id, %1$s, readers, not (%4$s) and not (%5$s) and %1$s is null, %4$s, %2$s);
   insert into realtime.inbox (tenant, channel_id, kind, message_id, user_id, seq)
-  values (c.tenant, new.channel_id, 'created', new.id, new.user_id, c.seq);
-  if c.direct then
+  values (ten, new.channel_id, 'created', new.id, new.user_id, n);
+  if dm then
     perform realtime.first_word(new.channel_id, new.user_id, new.id);
   end if;
   if coalesce(current_setting('realtime.quiet', true), '') <> 'on' then
     perform realtime.ring('inbox');
     if new.user_id is not null then -- whoever has spoken no longer types
       perform realtime.ring('spoke/' || new.channel_id || '/' || coalesce(%1$s, '00000000-0000-0000-0000-000000000000')
-                            || '/' || new.user_id || '/' || translate(c.tenant, E'\n', ''));
+                            || '/' || new.user_id || '/' || translate(ten, E'\n', ''));
     end if;
   end if;
   return null;

@@ -13,6 +13,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 )
@@ -72,6 +73,10 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 		}, "run nchat-realtime migrate with a role that may create in the database"},
 		{"rows", func(ctx context.Context) (string, error) { return seesRows(ctx, pool) },
 			"let this role own the nchat tables, or give it BYPASSRLS: row level security hides rows from it, and what it cannot see it hides from everybody"},
+		{"numbering", func(ctx context.Context) (string, error) {
+			done, all, err := feed.Backfill(ctx, pool)
+			return fmt.Sprintf("%d of %d channels that had messages before", done, all), err
+		}, "run nchat-realtime migrate; numbering goes on by itself while the server runs"},
 		{"listen", func(ctx context.Context) (string, error) {
 			cfg, err := pgx.ParseConfig(c.ListenDatabaseURL)
 			if err != nil {

@@ -25,6 +25,7 @@ type sizes struct {
 	idle    int // sockets that do nothing
 	signals int // of typing, a second
 	probes  int // of typing, measured
+	seconds int // of inserting, a round
 }
 
 func main() {
@@ -35,6 +36,8 @@ func main() {
 	flag.IntVar(&s.idle, "idle", 1000, "sockets that only exist")
 	flag.IntVar(&s.signals, "signals", 2000, "typing signals a second")
 	flag.IntVar(&s.probes, "probes", 20, "typing signals measured, one a second")
+	flag.IntVar(&s.seconds, "seconds", 4, "seconds of inserting messages a round")
+	only := flag.String("only", "", "one of the scenarios: presence, typing, inserts, messages")
 	kind := flag.String("serve", "", "be one of the servers (what this program starts itself with)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -43,8 +46,8 @@ func main() {
 	switch {
 	case *kind != "":
 		err = serve(ctx, *kind)
-	case min(s.sockets, s.changes, s.rounds, s.idle, s.signals, s.probes) > 0:
-		err = run(ctx, s)
+	case min(s.sockets, s.changes, s.rounds, s.idle, s.signals, s.probes, s.seconds) > 0:
+		err = run(ctx, s, *only)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -52,7 +55,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, s sizes) error {
+func run(ctx context.Context, s sizes, only string) error {
 	url := os.Getenv("TEST_DATABASE_URL")
 	if url == "" {
 		return fmt.Errorf("TEST_DATABASE_URL is not set: run make bench")
@@ -63,6 +66,31 @@ func run(ctx context.Context, s sizes) error {
 		return err
 	}
 	defer drop()
+	scenarios := []struct {
+		name string
+		run  func() error
+	}{
+		{"presence", func() error { return presences(ctx, db, s) }},
+		{"typing", func() error { return typing(ctx, db, s) }},
+		{"inserts", func() error { return inserts(ctx, url, s) }},
+		{"messages", func() error { return messages(ctx, db, s) }},
+	}
+	known := only == ""
+	for _, x := range scenarios {
+		if only == "" || only == x.name {
+			known = true
+			if err := x.run(); err != nil {
+				return fmt.Errorf("%s: %w", x.name, err)
+			}
+		}
+	}
+	if !known {
+		return fmt.Errorf("there is no scenario %q", only)
+	}
+	return nil
+}
+
+func presences(ctx context.Context, db string, s sizes) error {
 	people, err := crowdIn(ctx, db, max(s.sockets, s.idle))
 	if err != nil {
 		return err
@@ -73,10 +101,7 @@ func run(ctx context.Context, s sizes) error {
 	if err := fanOut(ctx, db, people, s); err != nil {
 		return err
 	}
-	if err := idle(ctx, db, people, s); err != nil {
-		return err
-	}
-	return typing(ctx, db, s)
+	return idle(ctx, db, people, s)
 }
 
 func crowdIn(ctx context.Context, db string, n int) ([]uuid.UUID, error) {

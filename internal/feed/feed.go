@@ -63,6 +63,7 @@ type Item[M any] struct {
 	Entry
 	Body *M // the message of a message's entry; nil where it is no more, or in another channel now
 
+	loaded  bool                   // Body is as it was when the entry was read
 	senders map[uuid.UUID]struct{} // who may learn of a mark
 }
 

@@ -12,6 +12,7 @@ const (
 	batch       = 2000                   // changes given positions in one transaction
 	tick        = 500 * time.Millisecond // should no doorbell come
 	pace        = 10 * time.Millisecond  // between batches under load: a commit each is the cost
+	busy        = 100                    // changes in a batch: then fewer and longer ones
 	busyWait    = 10 * time.Millisecond  // somebody else is at it: whether it saw ours is not known
 	storeLimit  = 10 * time.Second
 	backfillOne = 500 // messages numbered in one transaction
@@ -44,7 +45,11 @@ func (s *Service[M]) sequence(ctx context.Context) {
 				s.tail.poke()
 				s.o.Bell.Ring("log")
 			}
-			nap(ctx, pace)
+			if n >= busy {
+				nap(ctx, 2*pace)
+			} else {
+				nap(ctx, pace)
+			}
 		}
 	}
 }

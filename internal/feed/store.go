@@ -84,13 +84,14 @@ select ` + entryColumns + `
 	return entries(db.Query(ctx, q, channels, own, v.User, after, upTo, most, v.Tenant))
 }
 
-// fill reads what entries speak of: each message once, each move once.
-func (s *Service[M]) fill(ctx context.Context, db postgres.DB, list []Entry) ([]Item[M], error) {
+// fill reads what entries speak of: each message once, each move once. Messages
+// that nobody waits for are left for whoever comes.
+func (s *Service[M]) fill(ctx context.Context, db postgres.DB, list []Entry, wanted func(Entry) bool) ([]Item[M], error) {
 	byTenant, moves := map[string][]uuid.UUID{}, []int64{}
 	seen := map[uuid.UUID]struct{}{}
 	for _, e := range list {
 		switch {
-		case e.Kind.ofMessage():
+		case e.Kind.ofMessage() && wanted(e):
 			if _, ok := seen[e.Message]; !ok {
 				seen[e.Message] = struct{}{}
 				byTenant[e.Tenant] = append(byTenant[e.Tenant], e.Message)
@@ -118,7 +119,7 @@ func (s *Service[M]) fill(ctx context.Context, db postgres.DB, list []Entry) ([]
 	}
 	items := make([]Item[M], len(list))
 	for i, e := range list {
-		items[i] = Item[M]{Entry: e}
+		items[i] = Item[M]{Entry: e, loaded: !e.Kind.ofMessage() || wanted(e)}
 		if body, ok := bodies[e.Message]; ok && e.Kind.ofMessage() {
 			if at, _ := s.o.About(body); at == e.Channel {
 				items[i].Body = &body
@@ -132,4 +133,28 @@ func (s *Service[M]) fill(ctx context.Context, db postgres.DB, list []Entry) ([]
 		}
 	}
 	return items, nil
+}
+
+func all(Entry) bool { return true }
+
+// load reads what the tail left out of some items.
+func (s *Service[M]) load(ctx context.Context, items []Item[M]) error {
+	var list []Entry
+	var at []int
+	for i, it := range items {
+		if !it.loaded {
+			list, at = append(list, it.Entry), append(at, i)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	filled, err := s.fill(ctx, s.o.Pool, list, all)
+	if err != nil {
+		return err
+	}
+	for i, it := range filled {
+		items[at[i]] = it
+	}
+	return nil
 }

@@ -204,6 +204,9 @@ func (x *Stream[M]) read(ctx context.Context) (Batch[M], error) {
 		x.fresh = true
 	}
 	b := x.visible(items)
+	if err := x.s.load(ctx, b.Items); err != nil {
+		return Batch[M]{}, err
+	}
 	if len(items) > 0 {
 		x.pos = items[len(items)-1].Pos
 	}
@@ -256,7 +259,7 @@ func (x *Stream[M]) readTable(ctx context.Context, st state) (Batch[M], error) {
 	if why := judge(place{epoch: x.epoch, pos: x.pos}, now); why != "" {
 		return Batch[M]{}, x.begin(now, why)
 	}
-	items, err := x.s.fill(ctx, x.s.o.Pool, list)
+	items, err := x.s.fill(ctx, x.s.o.Pool, list, all)
 	if err != nil {
 		return Batch[M]{}, err
 	}

@@ -78,7 +78,7 @@ func (s *Service[M]) readOn(ctx context.Context) (more bool, err error) {
 	if err != nil || len(list) == 0 {
 		return false, err
 	}
-	items, err := s.fill(ctx, s.o.Pool, list)
+	items, err := s.fill(ctx, s.o.Pool, list, func(e Entry) bool { return s.tail.hub.Watched(e.Channel) })
 	if err != nil {
 		return false, err
 	}
