@@ -48,6 +48,7 @@ var allowed = map[string]string{
 	"internal/config":   "",
 	"internal/fault":    "",
 	"internal/gqlhttp":  "internal/fault",
+	"internal/hasura":   "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt",
 	"internal/hub":      "",
 	"internal/lease":    "internal/clock internal/postgres",
 	"internal/limit":    "internal/fault",

@@ -23,6 +23,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/config"
 	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/hasura"
 	"github.com/nself-org/nchat-realtime/internal/lease"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
@@ -60,6 +61,7 @@ type server struct {
 	messages *message.Service
 	receipts *receipt.Service
 	feed     *feed.Service[message.Message]
+	hooks    *hasura.Handler
 	authn    *auth.Authenticator
 	revoked  *auth.Revocations
 	store    auth.Store

@@ -52,6 +52,7 @@ func (s *server) handler() http.Handler {
 			_, _ = w.Write(playground)
 		})
 	}
+	s.hooks.Mount(mux)
 	mux.Handle("/graphql", s.graphql())
 	return mux
 }

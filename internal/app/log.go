@@ -2,11 +2,13 @@ package app
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/hasura"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
@@ -32,6 +34,17 @@ func (s *server) buildLog() {
 		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Retention: c.Retention, Log: s.log})
 	s.receipts = receipt.New(receipt.Options{Pool: s.pool, Privacy: discretion{s.presence}, Committed: s.feed.Committed,
 		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: s.log})
+	s.hooks = s.webhooks()
+}
+
+// webhooks is what Hasura calls besides GraphQL.
+func (s *server) webhooks() *hasura.Handler {
+	return hasura.New(hasura.Options{Pool: s.pool, Auth: s.authn, Presence: s.presence, Messages: s.messages, Receipts: s.receipts, Committed: s.feed.Committed,
+		BodyLimit: int64(s.o.Config.Limits.BodyBytes) * hasuraBody, Log: s.log,
+		Crons: map[string]func(context.Context) error{
+			"expiry":    func(ctx context.Context) error { return s.presence.Sweep(ctx, s.lease.InTouch()) },
+			"retention": s.forget,
+		}})
 }
 
 // retain forgets log entries, message versions and client keys past their time.
@@ -44,12 +57,18 @@ func (s *server) retain(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		for _, sweep := range []func(context.Context) error{s.feed.Sweep, s.messages.Sweep} {
-			if err := sweep(ctx); err != nil && ctx.Err() == nil {
-				s.log.WarnContext(ctx, "forgetting what is past its time", "error", err)
-			}
+		if err := s.forget(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "forgetting what is past its time", "error", err)
 		}
 	}
+}
+
+func (s *server) forget(ctx context.Context) error {
+	var all error
+	for _, sweep := range []func(context.Context) error{s.feed.Sweep, s.messages.Sweep, s.hooks.Sweep} {
+		all = errors.Join(all, sweep(ctx))
+	}
+	return all
 }
 
 // discretion is what receipts ask of presence.

@@ -171,6 +171,20 @@ func (a *Authenticator) byHasura(ctx context.Context, h http.Header) (Identity, 
 	return id, nil
 }
 
+// Session is who session variables speak of that came beside the shared secret
+// in a body: an action's. They are believed as headers are.
+func (a *Authenticator) Session(vars map[string]string) (Identity, error) {
+	h := http.Header{}
+	for name, value := range vars {
+		h[http.CanonicalHeaderKey(name)] = append(h[http.CanonicalHeaderKey(name)], value)
+	}
+	id, err := a.believe(ViaHasura, h, "")
+	if err == nil && id.Role == "" {
+		err = fault.New(fault.InvalidHeaders, "x-hasura-role is missing")
+	}
+	return id, err
+}
+
 func (a *Authenticator) believe(via Via, h http.Header, role string) (Identity, error) {
 	vars, err := sessionVars(h)
 	if err != nil {

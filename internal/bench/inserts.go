@@ -211,7 +211,9 @@ func write(ctx context.Context, c *pgx.Conn, seed int, hot bool, until time.Time
 	return nil
 }
 
-func numbered(prefix string, n int) uuid.UUID { return uuid.MustParse(fmt.Sprintf("%s%012d", prefix, n)) }
+func numbered(prefix string, n int) uuid.UUID {
+	return uuid.MustParse(fmt.Sprintf("%s%012d", prefix, n))
+}
 
 // ring is the doorbell of our own writers: after commits, many at once.
 func ring(ctx context.Context, db string) (stop func(), err error) {
@@ -247,4 +249,3 @@ func middle(list []float64) float64 {
 	}
 	return float64(at(d, 50)) / 1000
 }
-

@@ -162,6 +162,24 @@ func (s *Service) Acknowledge(ctx context.Context, v Viewer, marks []Mark, read 
 	return s.States(ctx, v, distinct(channels))
 }
 
+// AcknowledgeAll reads a channel up to its newest message. A channel without
+// any is as it was.
+func (s *Service) AcknowledgeAll(ctx context.Context, v Viewer, channel uuid.UUID) ([]State, error) {
+	if err := denied(v); err != nil {
+		return nil, err
+	}
+	var newest uuid.UUID
+	const q = `
+select coalesce((select m.message_id from realtime.messages m where m.channel_id = $1 and not m.gone order by m.seq desc limit 1), $2)`
+	if err := s.o.Pool.QueryRow(ctx, q, channel, uuid.Nil).Scan(&newest); err != nil {
+		return nil, fmt.Errorf("looking for the newest message: %w", err)
+	}
+	if newest == uuid.Nil {
+		return s.States(ctx, v, []uuid.UUID{channel})
+	}
+	return s.Acknowledge(ctx, v, []Mark{{Channel: channel, Message: newest}}, true)
+}
+
 func (s *Service) acknowledge(ctx context.Context, tx pgx.Tx, v Viewer, channels, messages []uuid.UUID, read bool) error {
 	a, err := s.o.Privacy.Audience(ctx, tx, v.Tenant, v.User)
 	if err != nil {
