@@ -1,6 +1,8 @@
 package graph
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -300,6 +302,9 @@ func (r *Resolver) page(ctx context.Context, v presence.Viewer, p feed.Page[mess
 			ids = append(ids, m.ID)
 		}
 	}
+	slices.SortFunc(out.Messages, func(a, b message.Message) int {
+		return cmp.Or(bytes.Compare(a.ChannelID[:], b.ChannelID[:]), cmp.Compare(a.Number, b.Number))
+	})
 	if len(p.Read) > 0 {
 		if out.ReadStates, err = r.deps.Receipts.States(ctx, asMember(v), p.Read); err != nil {
 			return out, err

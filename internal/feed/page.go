@@ -270,7 +270,14 @@ select count(distinct l.message_id)
 	if b.at.mode == atEntry {
 		return n, nil
 	}
-	return n + int(b.at.left), nil
+	const here = `
+select count(*) from (
+  select from realtime.messages x where x.channel_id = $1 and x.seq < $2 and not x.gone and not x.deleted limit $3) y`
+	var left int
+	if err := b.db.QueryRow(ctx, here, b.at.channel, b.at.seq, int(b.at.left)).Scan(&left); err != nil {
+		return 0, fmt.Errorf("counting what remains: %w", err)
+	}
+	return n + left, nil
 }
 
 // unsent is how many messages a fresh start has for channels after this one.

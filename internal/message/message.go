@@ -1,13 +1,25 @@
 // Package message sends, edits, deletes and reads the app's messages, by the
-// rights that members have in their channels.
+// rights members have in their channels.
+//
+// It writes nchat's own table, as an app would; number, version and place in
+// the log are given by the triggers there, whoever writes. It owns the table
+// client_keys of the schema realtime.
 package message
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
 // Viewer is whoever asks.
@@ -52,3 +64,123 @@ type Message struct {
 
 // Seq is the message's number in its channel, in decimal.
 func (m Message) Seq() string { return strconv.FormatInt(m.Number, 10) }
+
+// For is the message as a user may see it: its sender's key is the sender's
+// alone, and what was deleted says nothing any more.
+func (m Message) For(user uuid.UUID) Message {
+	if m.SenderID == nil || *m.SenderID != user {
+		m.ClientMessageID = nil
+	}
+	if m.DeletedAt != nil || m.Gone {
+		m.Content, m.Metadata, m.Mentions = nil, nil, nil
+	}
+	if m.Mentions == nil {
+		m.Mentions = []uuid.UUID{}
+	}
+	return m
+}
+
+// Doorbell tells every node. Ring never blocks.
+type Doorbell interface{ Ring(topics ...string) }
+
+// Options are what the package stands on.
+type Options struct {
+	Pool      *pgxpool.Pool
+	Bell      Doorbell
+	Committed func()        // called after each commit that wrote: something waits for its place in the log
+	Content   int           // characters in a message
+	Batch     int           // messages in a batch
+	Merge     bool          // edits that do not overlap are merged
+	Retention time.Duration // of what messages said before they were changed
+	Log       *slog.Logger
+}
+
+// Service is messages as the rest of the server sees them.
+type Service struct{ o Options }
+
+// New builds the service.
+func New(o Options) *Service { return &Service{o} }
+
+// Load reads messages by id, in one statement. Those of other tenants, and
+// those that have no number yet, are left out. Whether anybody may see them is
+// not asked here.
+func Load(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]Message, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	const q = `
+select k.message_id, k.channel_id, k.seq, k.version, k.gone or o.id is null, x.client_message_id,
+       o.sender, o.content, coalesce(o.type, 'text'), coalesce(o.created_at, 'epoch'), o.thread_id, o.parent_message_id, o.metadata, o.mentions, o.edited_at, o.deleted_at
+  from realtime.messages k
+  join realtime.channels c on c.channel_id = k.channel_id and c.tenant = $1
+  left join realtime.message_rows() o on o.id = k.message_id and not k.gone
+  left join realtime.client_keys x on x.message_id = k.message_id and x.tenant = $1
+ where k.message_id = any ($2)`
+	rows, err := db.Query(ctx, q, tenant, ids)
+	if err != nil {
+		return nil, fmt.Errorf("reading messages: %w", err)
+	}
+	out := make(map[uuid.UUID]Message, len(ids))
+	var m Message
+	into := []any{&m.ID, &m.ChannelID, &m.Number, &m.Version, &m.Gone, &m.ClientMessageID, &m.SenderID, &m.Content, &m.Type, &m.CreatedAt,
+		&m.ThreadID, &m.ParentMessageID, &m.Metadata, &m.Mentions, &m.EditedAt, &m.DeletedAt}
+	_, err = pgx.ForEachRow(rows, into, func() error {
+		one := m
+		if one.Gone {
+			one = Message{ID: m.ID, ChannelID: m.ChannelID, Number: m.Number, Version: m.Version, Type: m.Type, Gone: true}
+		}
+		out[one.ID] = one
+		m = Message{}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading messages: %w", err)
+	}
+	return out, nil
+}
+
+func (s *Service) load(ctx context.Context, db postgres.DB, tenant string, id uuid.UUID) (Message, bool, error) {
+	list, err := Load(ctx, db, tenant, []uuid.UUID{id})
+	m, ok := list[id]
+	return m, ok, err
+}
+
+func denied(v Viewer) error {
+	if v.User == uuid.Nil {
+		return fault.Access()
+	}
+	return nil
+}
+
+// written tells who waits for it that a message was committed.
+func (s *Service) written() { s.o.Committed() }
+
+const (
+	keysKept   = 31 * 24 * time.Hour // a day more than is promised
+	sweepBatch = 5000
+)
+
+// Sweep forgets keys older than is promised, and what messages said before
+// they were changed once that is past its retention.
+func (s *Service) Sweep(ctx context.Context) error {
+	for _, old := range []struct {
+		q    string
+		kept time.Duration
+	}{
+		{`delete from realtime.client_keys k where k.ctid = any (array(
+		    select o.ctid from realtime.client_keys o where o.at < clock_timestamp() - $1::interval limit $2))`, keysKept},
+		{`delete from realtime.message_versions v where v.ctid = any (array(
+		    select o.ctid from realtime.message_versions o where o.at < clock_timestamp() - $1::interval limit $2))`, s.o.Retention},
+	} {
+		for {
+			tag, err := s.o.Pool.Exec(ctx, old.q, old.kept, sweepBatch)
+			if err != nil {
+				return fmt.Errorf("forgetting old keys and versions: %w", err)
+			}
+			if tag.RowsAffected() < sweepBatch {
+				break
+			}
+		}
+	}
+	return nil
+}

@@ -44,7 +44,7 @@ func Migrate(ctx context.Context, url string, log *slog.Logger) error {
 
 	for attempt := 1; ; attempt++ {
 		err = migrate(ctx, db, log)
-		if err == nil || attempt == migrateAttempts || state(err) != lockNotAvailable && !collided(err) {
+		if err == nil || attempt == migrateAttempts || state(err) != lockNotAvailable && !Collided(err) {
 			return err
 		}
 		log.WarnContext(ctx, "migration waits for a lock", "attempt", attempt, "error", err)

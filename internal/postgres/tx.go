@@ -44,7 +44,7 @@ const txAttempts = 5
 func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := pgx.BeginFunc(ctx, pool, fn)
-		if err == nil || attempt == txAttempts || !collided(err) {
+		if err == nil || attempt == txAttempts || !Collided(err) {
 			return err
 		}
 		// Whoever collided must not do so again in step.
@@ -58,7 +58,9 @@ func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error 
 	}
 }
 
-func collided(err error) bool {
+// Collided reports a serialization failure or a deadlock: nothing happened, and
+// the same may succeed at once.
+func Collided(err error) bool {
 	code := state(err)
 	return code == serializationFailure || code == deadlockDetected
 }

@@ -1,0 +1,204 @@
+package message
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+// Resolution is how an edit of a version that was no longer the last one ended.
+type Resolution string
+
+// The resolutions.
+const (
+	ServerWins Resolution = "server_wins" // not applied
+	ClientWins Resolution = "client_wins" // applied over the one in between
+	Merged     Resolution = "merged"      // both applied
+)
+
+// Conflict is an edit of a version that was no longer the last one. Base is nil
+// where it is no longer known.
+type Conflict struct {
+	Resolution           Resolution
+	Base, Server, Client *string
+}
+
+// current is a message locked to be changed, and who the caller is to it.
+type current struct {
+	channel   uuid.UUID
+	thread    *uuid.UUID
+	version   int
+	overruled bool
+	author    bool
+	moderator bool
+	deleted   bool
+	content   *string
+}
+
+// Edit changes a message's content. base is the version the change was made
+// from. Whatever was committed last wins, unless the last change was somebody
+// else's than the author's; a deletion beats every edit. Errors: access-denied,
+// validation-failed.
+func (s *Service) Edit(ctx context.Context, v Viewer, id uuid.UUID, content string, base int) (Message, *Conflict, error) {
+	if err := denied(v); err != nil {
+		return Message{}, nil, err
+	}
+	if f := s.checkContent(content); f != nil {
+		return Message{}, nil, f
+	}
+	if strings.TrimSpace(content) == "" {
+		return Message{}, nil, fault.Field("content", "content must not be empty")
+	}
+	var m Message
+	var conflict *Conflict
+	err := s.change(ctx, v, func(tx pgx.Tx) error {
+		c, err := lock(ctx, tx, v, id)
+		if err != nil {
+			return err
+		}
+		if base < 1 || base > c.version {
+			return fault.Field("baseVersion", "baseVersion must be 1 to the message's version")
+		}
+		var text *string
+		if text, conflict, err = s.resolve(ctx, tx, id, c, content, base); err != nil {
+			return err
+		}
+		if text != nil {
+			if _, err := tx.Exec(ctx, `select realtime.edit_message($1, $2)`, id, *text); err != nil {
+				return fmt.Errorf("editing: %w", err)
+			}
+		}
+		m, _, err = s.load(ctx, tx, v.Tenant, id)
+		return err
+	})
+	if err != nil {
+		return Message{}, nil, err
+	}
+	return m, conflict, nil
+}
+
+// resolve decides what the content becomes; nil: it stays.
+func (s *Service) resolve(ctx context.Context, tx pgx.Tx, id uuid.UUID, c current, content string, base int) (*string, *Conflict, error) {
+	if c.deleted {
+		return nil, &Conflict{Resolution: ServerWins, Client: &content}, nil
+	}
+	if base == c.version {
+		return &content, nil, nil
+	}
+	var was *string
+	const q = `select v.content from realtime.message_versions v where v.message_id = $1 and v.version >= $2 order by v.version limit 1`
+	if err := tx.QueryRow(ctx, q, id, base).Scan(&was); errors.Is(err, pgx.ErrNoRows) {
+		was = c.content // only what is not content has changed since
+	} else if err != nil {
+		return nil, nil, fmt.Errorf("reading an earlier version: %w", err)
+	}
+	text, how := decide(c, s.o.Merge, was, content)
+	if text != nil && s.checkContent(*text) != nil { // merged, it is too long
+		text, how = nil, ServerWins
+	}
+	return text, &Conflict{Resolution: how, Base: was, Server: c.content, Client: &content}, nil
+}
+
+// decide is the rule for an edit that comes too late. Pure.
+func decide(c current, merge bool, base *string, client string) (*string, Resolution) {
+	if c.moderator && !c.author {
+		return &client, ClientWins
+	}
+	if c.overruled {
+		return nil, ServerWins
+	}
+	if !merge {
+		return &client, ClientWins
+	}
+	if base != nil && c.content != nil {
+		if text, ok := Merge(*base, *c.content, client); ok {
+			return &text, Merged
+		}
+	}
+	return nil, ServerWins
+}
+
+// Delete takes a message back: its author, or whoever moderates the channel.
+// Doing so again changes nothing. Errors: access-denied.
+func (s *Service) Delete(ctx context.Context, v Viewer, id uuid.UUID) (Message, error) {
+	if err := denied(v); err != nil {
+		return Message{}, err
+	}
+	var m Message
+	err := s.change(ctx, v, func(tx pgx.Tx) error {
+		c, err := lock(ctx, tx, v, id)
+		if err != nil {
+			return err
+		}
+		if before, _, err := s.load(ctx, tx, v.Tenant, id); err != nil {
+			return err
+		} else if m = before; c.deleted {
+			return nil
+		}
+		if _, err := tx.Exec(ctx, `select realtime.erase_message($1)`, id); err != nil {
+			return fmt.Errorf("deleting: %w", err)
+		}
+		after, ok, err := s.load(ctx, tx, v.Tenant, id)
+		if ok && !after.Gone {
+			m = after
+		} else if at := m.CreatedAt; m.DeletedAt == nil { // an install that deletes for good
+			m.DeletedAt = &at
+		}
+		return err
+	})
+	return m, err
+}
+
+// change runs a transaction that says who is behind it, and tells of it after
+// the commit.
+func (s *Service) change(ctx context.Context, v Viewer, do func(pgx.Tx) error) error {
+	err := postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `select set_config('realtime.quiet', 'on', true), set_config('realtime.actor', $1, true)`, v.User.String()); err != nil {
+			return fmt.Errorf("preparing: %w", err)
+		}
+		return do(tx)
+	})
+	if err == nil {
+		s.written()
+	}
+	return err
+}
+
+// lock takes hold of a message that the caller may change, as the author or as
+// one who moderates its channel; all others are answered alike.
+func lock(ctx context.Context, tx pgx.Tx, v Viewer, id uuid.UUID) (c current, err error) {
+	var content *string
+	err = tx.QueryRow(ctx, `select o.content from public.nchat_messages o where o.id = $1 for update`, id).Scan(&content)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return c, fault.Access()
+	} else if err != nil {
+		return c, fmt.Errorf("locking a message: %w", err)
+	}
+	const q = `
+select k.channel_id, k.thread, k.version, k.overruled, coalesce(o.sender = $3, false), o.deleted_at is not null,
+       coalesce(realtime.write_role($1, $3, k.channel_id, k.thread), '')
+  from realtime.messages k
+  join realtime.channels c on c.channel_id = k.channel_id and c.tenant = $1
+  join realtime.message_rows() o on o.id = k.message_id
+ where k.message_id = $2 and not k.gone and o.type <> 'system'`
+	var role string
+	err = tx.QueryRow(ctx, q, v.Tenant, id, v.User).Scan(&c.channel, &c.thread, &c.version, &c.overruled, &c.author, &c.deleted, &role)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return c, fault.Access()
+	} else if err != nil {
+		return c, fmt.Errorf("reading a message: %w", err)
+	}
+	c.content = content
+	c.moderator = role == "owner" || role == "admin" || role == "moderator"
+	if role == "" || !c.author && !c.moderator {
+		return c, fault.Access()
+	}
+	return c, nil
+}

@@ -1,0 +1,286 @@
+package message
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+// The limits of what a message may carry besides its content.
+const (
+	MaxKey      = 128
+	MaxMentions = 100
+	MaxMetadata = 16 << 10 // bytes
+	tryAgain    = time.Second
+)
+
+// Input is a message to be sent. ClientMessageID is the sender's own key for it.
+type Input struct {
+	ClientMessageID string
+	Channel         uuid.UUID
+	Thread, Parent  *uuid.UUID
+	Content         *string
+	Type            *Type // default text
+	Metadata        json.RawMessage
+	Mentions        []uuid.UUID
+}
+
+// Result is what became of it: Err is nil if it was sent, now or before
+// (Duplicate). The message may be nil where it was deleted for good since.
+type Result struct {
+	ClientMessageID string
+	Message         *Message
+	Duplicate       bool
+	Err             *fault.Error
+}
+
+// canon is what the digest of a message is taken over: these keys in this
+// order, values absent as null, metadata with its keys sorted.
+type canon struct {
+	ClientMessageID string          `json:"clientMessageId"`
+	ChannelID       uuid.UUID       `json:"channelId"`
+	ThreadID        *uuid.UUID      `json:"threadId"`
+	ParentMessageID *uuid.UUID      `json:"parentMessageId"`
+	Content         *string         `json:"content"`
+	Type            Type            `json:"type"`
+	Metadata        json.RawMessage `json:"metadata"`
+	Mentions        []uuid.UUID     `json:"mentions"`
+}
+
+func (in Input) kind() Type {
+	if in.Type == nil {
+		return TypeText
+	}
+	return *in.Type
+}
+
+// meta is the metadata with its keys sorted; nil: none.
+func (in Input) meta() json.RawMessage {
+	if len(in.Metadata) == 0 || string(in.Metadata) == "null" {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(in.Metadata))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return in.Metadata
+	}
+	return encode(v)
+}
+
+func (in Input) canonical() canon {
+	c := canon{in.ClientMessageID, in.Channel, in.Thread, in.Parent, in.Content, in.kind(), in.meta(), in.Mentions}
+	if c.Metadata == nil {
+		c.Metadata = json.RawMessage("null")
+	}
+	if c.Mentions == nil {
+		c.Mentions = []uuid.UUID{}
+	}
+	return c
+}
+
+// encode is JSON without escapes for HTML, as other languages write it.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(v) != nil {
+		return nil // nothing in a canon can fail
+	}
+	return bytes.TrimRight(b.Bytes(), "\n")
+}
+
+// digest is over everything but the key: the same key with another is a conflict.
+func (in Input) digest() []byte {
+	c := in.canonical()
+	c.ClientMessageID = ""
+	sum := sha256.Sum256(encode(c))
+	return sum[:]
+}
+
+// Digest is the hexadecimal SHA-256 of a batch: of the JSON array of its
+// messages, each an object of clientMessageId, channelId, threadId,
+// parentMessageId, content, type, metadata and mentions in this order, without
+// spaces, what is absent as null (type as "text", mentions as []), the keys of
+// metadata sorted, and nothing escaped but what JSON demands.
+func Digest(in []Input) string {
+	list := make([]canon, len(in))
+	for i, x := range in {
+		list[i] = x.canonical()
+	}
+	sum := sha256.Sum256(encode(list))
+	return hex.EncodeToString(sum[:])
+}
+
+// check refuses what nobody may send anywhere.
+func (s *Service) check(in Input) *fault.Error {
+	if n := utf8.RuneCountInString(in.ClientMessageID); n < 1 || n > MaxKey || !printable(in.ClientMessageID) {
+		return fault.Field("clientMessageId", "clientMessageId must be 1 to %d printable characters", MaxKey)
+	}
+	switch in.kind() {
+	case TypeText:
+		if in.Content == nil || strings.TrimSpace(*in.Content) == "" {
+			return fault.Field("content", "content must not be empty")
+		}
+	case TypeFile, TypeVoice, TypeVideo, TypeEmbed:
+		if (in.Content == nil || strings.TrimSpace(*in.Content) == "") && in.meta() == nil {
+			return fault.Field("content", "content must not be empty where there is no metadata")
+		}
+	default:
+		return fault.Field("type", "type must be text, file, voice, video or embed")
+	}
+	if in.Content != nil {
+		if f := s.checkContent(*in.Content); f != nil {
+			return f
+		}
+	}
+	if len(in.Mentions) > MaxMentions {
+		return fault.Field("mentions", "mentions has more than %d users", MaxMentions)
+	}
+	if meta := in.meta(); meta != nil && (len(meta) > MaxMetadata || meta[0] != '{' || bytes.Contains(meta, []byte(`\u0000`))) {
+		return fault.Field("metadata", "metadata must be an object of at most %d bytes, without NUL", MaxMetadata)
+	}
+	return nil
+}
+
+func (s *Service) checkContent(text string) *fault.Error {
+	switch {
+	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
+		return fault.Field("content", "content must be UTF-8 without NUL")
+	case utf8.RuneCountInString(text) > s.o.Content:
+		return fault.Field("content", "content has more than %d characters", s.o.Content)
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// Send writes a message, once for each key. What speaks against it is in the
+// result; an error is access-denied for whoever is no user.
+func (s *Service) Send(ctx context.Context, v Viewer, in Input) (Result, error) {
+	if err := denied(v); err != nil {
+		return Result{}, err
+	}
+	return s.send(ctx, v, in), nil
+}
+
+func (s *Service) send(ctx context.Context, v Viewer, in Input) Result {
+	out := Result{ClientMessageID: in.ClientMessageID}
+	if out.Err = s.check(in); out.Err != nil {
+		return out
+	}
+	outcome, id, err := s.write(ctx, v, in)
+	if err != nil {
+		out.Err = s.failed(ctx, err)
+		return out
+	}
+	switch outcome {
+	case "denied":
+		out.Err = fault.New(fault.Denied, "%s", fault.Access().Message)
+		return out
+	case "conflict":
+		out.Err = fault.New(fault.Conflict, "clientMessageId was used for another message")
+		return out
+	case "sent":
+		thread := uuid.Nil
+		if in.Thread != nil {
+			thread = *in.Thread
+		}
+		s.o.Bell.Ring(strings.Join([]string{"spoke", in.Channel.String(), thread.String(), v.User.String(), v.Tenant}, "/"))
+		s.written()
+	default:
+		out.Duplicate = true
+	}
+	if id == nil {
+		return out
+	}
+	m, ok, err := s.load(ctx, s.o.Pool, v.Tenant, *id)
+	if err != nil { // it is sent; the same key brings it once the database is back
+		out.Err = s.failed(ctx, err)
+		return out
+	}
+	if ok && !m.Gone {
+		out.Message = &m
+	}
+	return out
+}
+
+// write is the one round trip that commits.
+func (s *Service) write(ctx context.Context, v Viewer, in Input) (outcome string, id *uuid.UUID, err error) {
+	const q = `select outcome, message from realtime.send_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+	var meta any
+	if m := in.meta(); m != nil {
+		meta = string(m)
+	}
+	args := []any{v.Tenant, v.User, in.ClientMessageID, in.digest(), in.Channel, in.Thread, in.Parent, in.Content, string(in.kind()), meta, in.Mentions}
+	for attempt := 0; ; attempt++ {
+		err = s.o.Pool.QueryRow(ctx, q, args...).Scan(&outcome, &id)
+		if err == nil || attempt == sendAttempts || !postgres.Collided(err) {
+			break
+		}
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("sending: %w", err)
+	}
+	return outcome, id, nil
+}
+
+const sendAttempts = 3
+
+// failed is a failure of ours in words for the client: an outage passes, and
+// the key makes trying again safe.
+func (s *Service) failed(ctx context.Context, err error) *fault.Error {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f
+	}
+	if postgres.Retryable(err) || ctx.Err() != nil {
+		return fault.Later(fault.Unexpected, tryAgain, "not answered in time; sending it again is safe")
+	}
+	s.o.Log.ErrorContext(ctx, "sending a message", "error", err)
+	return fault.From(err)
+}
+
+// SendAll sends messages in order. Once one fails in a way that a retry may
+// mend, what follows in its channel is not tried: their order would be lost.
+func (s *Service) SendAll(ctx context.Context, v Viewer, in []Input, digest string) ([]Result, string, error) {
+	if err := denied(v); err != nil {
+		return nil, "", err
+	}
+	if len(in) == 0 || len(in) > s.o.Batch {
+		return nil, "", fault.Field("input", "input must be 1 to %d messages", s.o.Batch)
+	}
+	sum := Digest(in)
+	if digest != "" && !strings.EqualFold(digest, sum) {
+		return nil, "", fault.Field("digest", "digest is not that of these messages")
+	}
+	out := make([]Result, len(in))
+	var stopped []uuid.UUID
+	for i, x := range in {
+		if slices.Contains(stopped, x.Channel) {
+			out[i] = Result{ClientMessageID: x.ClientMessageID,
+				Err: fault.Later(fault.Unexpected, tryAgain, "a message before it in this channel was not sent; send both again in order")}
+			continue
+		}
+		out[i] = s.send(ctx, v, x)
+		if f := out[i].Err; f != nil && f.Retryable {
+			stopped = append(stopped, x.Channel)
+		}
+	}
+	return out, sum, nil
+}
