@@ -30,6 +30,8 @@ type teller struct {
 	r  *Resolver
 	v  presence.Viewer
 	st *feed.Stream[message.Message]
+	// deliver counts what was written to the socket; nil: the client says so itself.
+	deliver *deliverer
 }
 
 func (r *Resolver) open(ctx context.Context, cursor *string, channels []uuid.UUID) (*teller, error) {
@@ -45,7 +47,14 @@ func (r *Resolver) open(ctx context.Context, cursor *string, channels []uuid.UUI
 	if err != nil {
 		return nil, err
 	}
-	return &teller{r, v, st}, nil
+	t := &teller{r: r, v: v, st: st}
+	if r.deps.AutoDeliver(ctx) {
+		t.deliver = &deliverer{ack: func(ctx context.Context, marks []receipt.Mark) error {
+			_, err := r.deps.Receipts.Acknowledge(ctx, asMember(v), marks, false)
+			return err
+		}}
+	}
+	return t, nil
 }
 
 func asReader(v presence.Viewer) feed.Viewer { return feed.Viewer{Tenant: v.Tenant, User: v.User} }
@@ -60,6 +69,7 @@ func asMember(v presence.Viewer) receipt.Viewer {
 // the error that ends it.
 func (t *teller) each(ctx context.Context, tell func(feed.Batch[message.Message]) error) {
 	defer t.st.Close()
+	defer t.deliver.close()
 	for {
 		b, err := t.st.Next(ctx)
 		if err == nil {
@@ -103,6 +113,13 @@ func (t *teller) body(it feed.Item[message.Message]) message.Message {
 		return m
 	}
 	return it.Body.For(t.v.User)
+}
+
+// written notes that somebody else's message went to the socket.
+func (t *teller) written(it feed.Item[message.Message]) {
+	if it.Kind == feed.Created && it.Body != nil && !it.Body.Gone && it.User != t.v.User {
+		t.deliver.note(*it.Body)
+	}
 }
 
 // deliveries are the viewer's messages that others' marks passed, in parts.
@@ -158,6 +175,7 @@ func (t *teller) messages(ctx context.Context) <-chan model.MessageEvent {
 				if err := push(ctx, out, model.MessageEvent{Kind: it.Kind, Message: t.body(it), Cursor: t.st.Cursor(it.Pos)}); err != nil {
 					return err
 				}
+				t.written(it)
 			}
 			return nil
 		})

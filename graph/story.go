@@ -24,7 +24,6 @@ type story struct {
 	*teller
 	kinds    []model.EventKind
 	out      chan model.Event
-	deliver  *deliverer
 	replayed int
 
 	mu   sync.Mutex
@@ -42,12 +41,6 @@ func (r *Resolver) events(ctx context.Context, cursor *string, users []uuid.UUID
 		return nil, err
 	}
 	s := &story{teller: t, kinds: kinds, out: make(chan model.Event), here: t.st.Here()}
-	if r.deps.AutoDeliver(ctx) {
-		s.deliver = &deliverer{ack: func(ctx context.Context, marks []receipt.Mark) error {
-			_, err := r.deps.Receipts.Acknowledge(ctx, asMember(t.v), marks, false)
-			return err
-		}}
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	beside, err := s.beside(ctx, users, rooms)
 	if err != nil {
@@ -61,7 +54,6 @@ func (r *Resolver) events(ctx context.Context, cursor *string, users []uuid.UUID
 	}
 	wg.Go(func() {
 		defer cancel()
-		defer s.deliver.close()
 		s.each(ctx, func(b feed.Batch[message.Message]) error { return s.tell(ctx, b, cursor != nil) })
 	})
 	go func() {
@@ -252,9 +244,7 @@ func (s *story) message(ctx context.Context, cursor string, it feed.Item[message
 	if err := s.entry(ctx, cursor, model.MessageCreated{Message: m}); err != nil {
 		return err
 	}
-	if m.SenderID == nil || *m.SenderID != s.v.User {
-		s.deliver.note(m)
-	}
+	s.written(it)
 	return nil
 }
 

@@ -27,6 +27,7 @@ create table realtime.messages (
   sender     uuid,
   thread     uuid,
   version    integer not null default 1,       -- rises with each change a reader can see
+  edited     integer not null default 1,       -- the version that has brought the present content
   members    integer not null,                 -- who could read the channel when it was numbered, the sender included
   countable  boolean not null,                 -- may be unread: not deleted, of the system or in a thread
   deleted    boolean not null default false,   -- soft
@@ -445,7 +446,7 @@ begin
     delete from realtime.message_versions v where v.message_id = new.id;
   end if;
   update realtime.messages x
-     set version = x.version + 1, countable = counts, deleted = %6$s, thread = %1$s, mentions = %2$s, editor = actor,
+     set version = x.version + 1, edited = case when new.content is distinct from old.content then x.version + 1 else x.edited end, countable = counts, deleted = %6$s, thread = %1$s, mentions = %2$s, editor = actor,
          overruled = actor is null or actor is distinct from new.user_id, sender = coalesce(new.user_id, x.sender)
    where x.message_id = new.id;
   perform realtime.post(ten, new.channel_id, case when (%6$s) and not (%5$s) then 'deleted' else 'updated' end, new.id, new.user_id, m.seq, null);

@@ -136,7 +136,7 @@ func sending(ctx context.Context, srv *server, conn *pgx.Conn) error {
 
 func newChannel(ctx context.Context, conn *pgx.Conn, who string, args ...any) (uuid.UUID, error) {
 	id := uuid.New()
-	if _, err := conn.Exec(ctx, `insert into public.nchat_channels (id, name, slug, type) values ($1, 'bench', $1::text, 'private')`, id); err != nil {
+	if _, err := conn.Exec(ctx, `insert into public.nchat_channels (id, name, slug, type) values ($1::uuid, 'bench', $1::uuid::text, 'private')`, id); err != nil {
 		return id, fmt.Errorf("making a channel: %w", err)
 	}
 	q := `insert into public.nchat_channel_members (channel_id, user_id) select $1, u.id from public.nchat_users u where ` + who

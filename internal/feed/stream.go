@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -20,6 +21,9 @@ const (
 	Expired Reason = "expired"
 	Changed Reason = "changed"
 )
+
+// lookAnyway is how often a stream goes on although nothing woke it.
+const lookAnyway = 10 * time.Minute
 
 // streamRead is how many entries one batch of a stream holds at most.
 const streamRead = 500
@@ -136,6 +140,18 @@ func (x *Stream[M]) Here() string { return x.Cursor(x.pos) }
 // Close ends the stream; a waiting Next returns.
 func (x *Stream[M]) Close() { x.sub.Close() }
 
+// wait sleeps until something may concern the viewer, and not so long that a
+// quiet stream is overtaken by the retention.
+func (x *Stream[M]) wait(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, lookAnyway)
+	defer cancel()
+	_, _, err := x.sub.Next(within)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
 // Next waits for something to tell. Errors: ctx's, access-denied once a channel
 // asked for may not be read any more, hub.ErrClosed after Close.
 func (x *Stream[M]) Next(ctx context.Context) (Batch[M], error) {
@@ -146,7 +162,7 @@ func (x *Stream[M]) Next(ctx context.Context) (Batch[M], error) {
 			return b, nil
 		}
 		if !x.fresh {
-			if _, _, err := x.sub.Next(ctx); err != nil {
+			if err := x.wait(ctx); err != nil {
 				return Batch[M]{}, err
 			}
 		}

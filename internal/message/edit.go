@@ -35,6 +35,7 @@ type current struct {
 	channel   uuid.UUID
 	thread    *uuid.UUID
 	version   int
+	edited    int // the version that brought the content
 	overruled bool
 	author    bool
 	moderator bool
@@ -89,14 +90,12 @@ func (s *Service) resolve(ctx context.Context, tx pgx.Tx, id uuid.UUID, c curren
 	if c.deleted {
 		return nil, &Conflict{Resolution: ServerWins, Client: &content}, nil
 	}
-	if base == c.version {
+	if base >= c.edited {
 		return &content, nil, nil
 	}
 	var was *string
 	const q = `select v.content from realtime.message_versions v where v.message_id = $1 and v.version >= $2 order by v.version limit 1`
-	if err := tx.QueryRow(ctx, q, id, base).Scan(&was); errors.Is(err, pgx.ErrNoRows) {
-		was = c.content // only what is not content has changed since
-	} else if err != nil {
+	if err := tx.QueryRow(ctx, q, id, base).Scan(&was); err != nil && !errors.Is(err, pgx.ErrNoRows) { // none: forgotten
 		return nil, nil, fmt.Errorf("reading an earlier version: %w", err)
 	}
 	text, how := decide(c, s.o.Merge, was, content)
@@ -182,14 +181,14 @@ func lock(ctx context.Context, tx pgx.Tx, v Viewer, id uuid.UUID) (c current, er
 		return c, fmt.Errorf("locking a message: %w", err)
 	}
 	const q = `
-select k.channel_id, k.thread, k.version, k.overruled, coalesce(o.sender = $3, false), o.deleted_at is not null,
+select k.channel_id, k.thread, k.version, k.edited, k.overruled, coalesce(o.sender = $3, false), o.deleted_at is not null,
        coalesce(realtime.write_role($1, $3, k.channel_id, k.thread), '')
   from realtime.messages k
   join realtime.channels c on c.channel_id = k.channel_id and c.tenant = $1
   join realtime.message_rows() o on o.id = k.message_id
  where k.message_id = $2 and not k.gone and o.type <> 'system'`
 	var role string
-	err = tx.QueryRow(ctx, q, v.Tenant, id, v.User).Scan(&c.channel, &c.thread, &c.version, &c.overruled, &c.author, &c.deleted, &role)
+	err = tx.QueryRow(ctx, q, v.Tenant, id, v.User).Scan(&c.channel, &c.thread, &c.version, &c.edited, &c.overruled, &c.author, &c.deleted, &role)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return c, fault.Access()
 	} else if err != nil {
