@@ -37,6 +37,7 @@ var allowed = map[string]string{
 	"internal/presence": "internal/clock internal/fault internal/hub internal/postgres internal/roster",
 	"internal/feed":     "internal/clock internal/fault internal/hub internal/postgres",
 	"internal/message":  "internal/clock internal/fault internal/postgres",
+	"internal/push":     "internal/postgres",
 	"internal/receipt":  "internal/fault internal/postgres",
 	"internal/roster":   "internal/fault internal/postgres",
 	"internal/typing":   "internal/clock internal/fault internal/hub internal/roster",

@@ -136,11 +136,14 @@ begin
 
   execute format($f$
     create or replace function realtime.nchat_members()
-    returns table (channel_id uuid, user_id uuid, can_read boolean, can_write boolean, role text) language sql stable as
-    'select channel_id, user_id, %s, %s, %s from public.nchat_channel_members' $f$,
+    returns table (channel_id uuid, user_id uuid, can_read boolean, can_write boolean, role text, notify text) language sql stable as
+    'select channel_id, user_id, %s, %s, %s, %s from public.nchat_channel_members' $f$,
     case when realtime.has_column('public.nchat_channel_members', 'can_read') then 'coalesce(can_read, true)' else 'true' end,
     case when realtime.has_column('public.nchat_channel_members', 'can_write') then 'coalesce(can_write, true)' else 'true' end,
-    case when realtime.has_column('public.nchat_channel_members', 'role') then 'coalesce(role::text, ''''member'''')' else '''''member''''' end);
+    case when realtime.has_column('public.nchat_channel_members', 'role') then 'coalesce(role::text, ''''member'''')' else '''''member''''' end,
+    -- all, mentions or none
+    'case when ' || case when realtime.has_column('public.nchat_channel_members', 'is_muted') then 'is_muted' else 'false' end || ' then ''''none'''' else '
+      || case when realtime.has_column('public.nchat_channel_members', 'notification_level') then 'coalesce(notification_level::text, ''''all'''')' else '''''all''''' end || ' end');
 
   -- Whoever wrote in a direct channel has its other member as a contact.
   execute format($f$

@@ -28,6 +28,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
@@ -62,6 +63,7 @@ type server struct {
 	receipts *receipt.Service
 	feed     *feed.Service[message.Message]
 	hooks    *hasura.Handler
+	push     *push.Service
 	authn    *auth.Authenticator
 	revoked  *auth.Revocations
 	store    auth.Store
@@ -231,6 +233,7 @@ func (s *server) serve(ctx context.Context, public, admin net.Listener) error {
 	behind.Go(func() { s.typing.Run(back) })
 	behind.Go(func() { s.feed.Run(back) })
 	behind.Go(func() { s.receipts.Run(back) })
+	behind.Go(func() { s.push.Run(back) })
 	behind.Go(func() { s.retain(back) })
 	behind.Go(func() {
 		if err := s.presence.Run(back); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
 
@@ -35,6 +36,10 @@ func (s *server) buildLog() {
 	s.receipts = receipt.New(receipt.Options{Pool: s.pool, Privacy: discretion{s.presence}, Committed: s.feed.Committed,
 		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: s.log})
 	s.hooks = s.webhooks()
+	s.push = push.New(push.Options{Pool: s.pool, URL: c.PushWebhookURL, Secret: c.PushWebhookSecret, Log: s.log,
+		Absent: func(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
+			return presence.Absent(ctx, db, tenant, users)
+		}})
 }
 
 // webhooks is what Hasura calls besides GraphQL.

@@ -79,3 +79,23 @@ select k.id
 	}
 	return list, nil
 }
+
+// Absent are those of users who have no live session that counts. Nobody's but
+// the operator's own push service may learn of it.
+func Absent(ctx context.Context, db querier, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
+	const q = `
+select k.id
+  from unnest($2::uuid[]) with ordinality k (id, ord)
+  left join realtime.presence p on p.tenant = $1 and p.user_id = k.id
+ where not coalesce(p.active, false)
+ order by k.ord`
+	rows, err := db.Query(ctx, q, tenant, users)
+	if err != nil {
+		return nil, fmt.Errorf("reading who is away: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("reading who is away: %w", err)
+	}
+	return list, nil
+}

@@ -1,0 +1,275 @@
+package push
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+const secret = "what signs the tests"
+
+// rig is a push service on the demo world, and the app's own end of it.
+type rig struct {
+	t    *testing.T
+	pool *pgxpool.Pool
+	s    *Service
+
+	mu     sync.Mutex
+	status []int // to answer with, the last one for good; guarded by mu
+	got    []Payload
+	bad    []string
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, pool: pgtest.New(t), status: []int{http.StatusOK}}
+	if _, err := demo.Load(t.Context(), r.pool); err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(r)
+	t.Cleanup(srv.Close)
+	r.s = r.service(srv.URL)
+	r.exec(`select realtime.sequence(1000)`)
+	if n, err := r.s.scan(t.Context()); n != 0 || err != nil {
+		t.Fatalf("what was there before is pushed: %d %v", n, err)
+	}
+	return r
+}
+
+func (r *rig) service(url string) *Service {
+	return New(Options{Pool: r.pool, URL: url, Secret: secret, Log: slog.New(slog.DiscardHandler), Absent: r.absent})
+}
+
+// absent reads what presence keeps; its own tests prove that.
+func (r *rig) absent(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
+	var out []uuid.UUID
+	err := db.QueryRow(ctx, `select array(select k from unnest($2::uuid[]) k
+	  where not exists (select from realtime.presence p where p.tenant = $1 and p.user_id = k and p.active) order by k)`, tenant, users).Scan(&out)
+	return out, err
+}
+
+func (r *rig) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(req.Body)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var p Payload
+	if err != nil || json.Unmarshal(body, &p) != nil {
+		r.bad = append(r.bad, "a body that cannot be read")
+	}
+	sig := req.Header.Get("X-Nchat-Signature")
+	stamp, _, _ := strings.Cut(strings.TrimPrefix(sig, "t="), ",")
+	at, err := time.Parse("2006", "1970")
+	if d, e := time.ParseDuration(stamp + "s"); err == nil && e == nil {
+		at = at.Add(d)
+	}
+	if sig != Sign(secret, at, body) || req.Header.Get("Idempotency-Key") != p.ID.String() {
+		r.bad = append(r.bad, "signed "+sig)
+	}
+	r.got = append(r.got, p)
+	code := r.status[0]
+	if len(r.status) > 1 {
+		r.status = r.status[1:]
+	}
+	w.WriteHeader(code)
+}
+
+func (r *rig) exec(q string, args ...any) {
+	r.t.Helper()
+	if _, err := r.pool.Exec(r.t.Context(), q, args...); err != nil {
+		r.t.Fatalf("%s: %v", q, err)
+	}
+}
+
+func (r *rig) say(channel, sender uuid.UUID, text string, mentions ...uuid.UUID) uuid.UUID {
+	r.t.Helper()
+	var id uuid.UUID
+	err := r.pool.QueryRow(r.t.Context(), `insert into public.nchat_messages (channel_id, user_id, content, mentions) values ($1, $2, $3, $4) returning id`,
+		channel, sender, text, mentions).Scan(&id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.exec(`select realtime.sequence(1000)`)
+	return id
+}
+
+// told looks at the log and makes what calls are due: those that came.
+func (r *rig) told() []Payload {
+	r.t.Helper()
+	if _, err := r.s.scan(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := r.s.tellSome(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.bad) > 0 {
+		r.t.Fatal(r.bad)
+	}
+	out := r.got
+	r.got = nil
+	return out
+}
+
+func (r *rig) jobs() (n int) {
+	r.t.Helper()
+	if err := r.pool.QueryRow(r.t.Context(), `select count(*) from realtime.push_jobs`).Scan(&n); err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
+func users(list []Payload) []uuid.UUID {
+	var out []uuid.UUID
+	for _, p := range list {
+		out = append(out, p.UserIDs...)
+	}
+	slices.SortFunc(out, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	return out
+}
+
+func TestWhoIsTold(t *testing.T) {
+	t.Parallel()
+	general := []uuid.UUID{demo.Bob, demo.Carol, demo.Dave, demo.Erin, demo.Frank} // but alice, who writes
+	without := func(id uuid.UUID) []uuid.UUID {
+		return slices.DeleteFunc(slices.Clone(general), func(x uuid.UUID) bool { return x == id })
+	}
+	for name, c := range map[string]struct {
+		set      string
+		mentions []uuid.UUID
+		want     []uuid.UUID
+	}{
+		"all but the sender": {want: general},
+		"not who is here":    {set: `insert into realtime.presence (tenant, user_id, active) values ('primary', '` + demo.Bob.String() + `', true)`, want: without(demo.Bob)},
+		"not who muted":      {set: `update public.nchat_channel_members set is_muted = true where user_id = '` + demo.Carol.String() + `'`, want: without(demo.Carol)},
+		"not who wants none": {set: `update public.nchat_channel_members set notification_level = 'none' where user_id = '` + demo.Carol.String() + `'`, want: without(demo.Carol)},
+		"not who wants mentions only": {set: `update public.nchat_channel_members set notification_level = 'mentions' where user_id = '` + demo.Carol.String() + `'`,
+			want: without(demo.Carol)},
+		"who wants mentions and is mentioned": {set: `update public.nchat_channel_members set notification_level = 'mentions' where user_id = '` + demo.Carol.String() + `'`,
+			mentions: []uuid.UUID{demo.Carol}, want: general},
+		"not who blocked the sender": {set: `insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ('` + demo.Dave.String() + `', '` + demo.Alice.String() + `')`,
+			want: without(demo.Dave)},
+		"not who may not read":      {set: `update public.nchat_channel_members set can_read = false where user_id = '` + demo.Erin.String() + `'`, want: without(demo.Erin)},
+		"not who left":              {set: `delete from public.nchat_channel_members where user_id = '` + demo.Frank.String() + `'`, want: without(demo.Frank)},
+		"not whose account is gone": {set: `update public.nchat_users set deleted_at = now() where id = '` + demo.Frank.String() + `'`, want: without(demo.Frank)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			if c.set != "" {
+				r.exec(c.set)
+			}
+			id := r.say(demo.General, demo.Alice, "hello", c.mentions...)
+			list := r.told()
+			if got := users(list); !slices.Equal(got, c.want) {
+				t.Errorf("told %v, want %v", got, c.want)
+			}
+			for _, p := range list {
+				if p.MessageID != id || p.Preview != "hello" || *p.SenderID != demo.Alice || *p.Sender != "Alice" || p.Channel != "general" || !slices.Equal(p.Mentioned, append([]uuid.UUID{}, c.mentions...)) {
+					t.Errorf("told %+v", p)
+				}
+			}
+			if r.jobs() != 0 || len(r.told()) != 0 {
+				t.Error("told twice")
+			}
+		})
+	}
+}
+
+// TestTheAnswerDecides: a failure is tried again, later and later; a refusal is
+// final; what nobody needs any more is not told.
+func TestTheAnswerDecides(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.status = []int{http.StatusInternalServerError, http.StatusTooManyRequests, http.StatusOK}
+	r.say(demo.AliceBob, demo.Alice, "one")
+	for try := 1; try <= 3; try++ {
+		if got := users(r.told()); !slices.Equal(got, []uuid.UUID{demo.Bob}) {
+			t.Fatalf("try %d told %v", try, got)
+		}
+		if len(r.told()) != 0 {
+			t.Fatal("tried again at once")
+		}
+		r.exec(`update realtime.push_jobs set next_at = clock_timestamp()`)
+	}
+	if r.jobs() != 0 {
+		t.Fatal("told and kept")
+	}
+
+	r.status = []int{http.StatusBadRequest, http.StatusOK}
+	r.say(demo.AliceBob, demo.Alice, "two")
+	if len(r.told()) != 1 || r.jobs() != 0 {
+		t.Fatal("a refusal is not final")
+	}
+
+	r.status = []int{http.StatusServiceUnavailable, http.StatusOK}
+	id := r.say(demo.AliceBob, demo.Alice, "three")
+	r.told()
+	r.exec(`update public.nchat_messages set is_deleted = true, deleted_at = now() where id = $1`, id)
+	r.exec(`update realtime.push_jobs set next_at = clock_timestamp()`)
+	if got := r.told(); len(got) != 0 || r.jobs() != 0 {
+		t.Fatalf("a deleted message was told: %v", got)
+	}
+
+	r.status = []int{http.StatusServiceUnavailable, http.StatusOK}
+	r.say(demo.AliceBob, demo.Alice, "four")
+	r.told()
+	r.exec(`insert into realtime.presence (tenant, user_id, active) values ('primary', $1, true)`, demo.Bob)
+	r.exec(`update realtime.push_jobs set next_at = clock_timestamp()`)
+	if got := r.told(); len(got) != 0 || r.jobs() != 0 {
+		t.Fatalf("who came back was told: %v", got)
+	}
+}
+
+// TestTwoNodesTellOnce: any number of nodes look and tell; each message is told once.
+func TestTwoNodesTellOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for range 40 {
+		r.say(demo.AliceBob, demo.Alice, "again")
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			s := r.service(r.s.o.URL)
+			for range 20 {
+				if _, err := s.scan(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if _, err := s.tellSome(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := r.told(); len(got) != 40 || r.jobs() != 0 {
+		t.Fatalf("told %d of 40, %d left", len(got), r.jobs())
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	for attempt, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 5: 16 * time.Second, 12: 2048 * time.Second, 13: time.Hour, 1000: time.Hour} {
+		for range 100 {
+			if got := backoff(attempt); got < want-want/10 || got > want+want/10 {
+				t.Fatalf("after %d attempts %v, want about %v", attempt, got, want)
+			}
+		}
+	}
+}
