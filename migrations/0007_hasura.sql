@@ -34,12 +34,22 @@ begin
   end if;
   ten := (realtime.hold(o.channel_id)).tenant; -- and nobody numbers it meanwhile
   select * into m from realtime.messages x where x.message_id = message;
-  if o.published and (m.message_id is null or m.gone) then
-    if m.message_id is null and exists (select from realtime.backfill b where b.channel_id = o.channel_id and not b.done) then
-      return false; -- its turn comes
-    end if;
+  if o.published and m.gone then
     n := realtime.number_one(o.channel_id, o.id, o.sender, o.thread, o.countable, o.deleted, o.mentions, false);
     perform realtime.post(ten, o.channel_id, 'created', message, o.sender, n, null);
+    return true;
+  end if;
+  if o.published and m.message_id is null then
+    if exists (select from realtime.backfill b where b.channel_id = o.channel_id and not b.done) then
+      return false; -- its turn comes
+    end if;
+    -- With it whatever else is missing there, in the order it was written: whichever event comes first.
+    for o in select x.* from realtime.nchat_messages() x
+              where x.channel_id = o.channel_id and x.published and not exists (select from realtime.messages k where k.message_id = x.id)
+              order by x.created_at, x.id loop
+      n := realtime.number_one(o.channel_id, o.id, o.sender, o.thread, o.countable, o.deleted, o.mentions, false);
+      perform realtime.post(ten, o.channel_id, 'created', o.id, o.sender, n, null);
+    end loop;
     return true;
   end if;
   if o.published and (m.countable, m.deleted) is distinct from (o.countable, o.deleted) then

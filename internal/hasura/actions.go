@@ -87,8 +87,14 @@ type userStatus struct {
 	ExpiresAt *time.Time      `json:"expiresAt"`
 }
 
-// setUserStatus sets the caller's status and, where one is given, its line.
+// setUserStatus sets the caller's status and, where one is given, its line. It
+// answers what the caller shows now: offline, while it has no session.
 func (h *Handler) setUserStatus(ctx context.Context, v presence.Viewer, in statusInput) (userStatus, error) {
+	switch in.Status {
+	case presence.Online, presence.Away, presence.Busy, presence.Offline:
+	default:
+		return userStatus{}, fault.Field("status", "status must be online, away, busy or offline")
+	}
 	view, err := h.o.Presence.Edit.SetStatus(ctx, v, in.Status, in.ExpiresAt)
 	if err == nil && (in.Text != nil || in.Emoji != nil) {
 		view, err = h.o.Presence.Edit.SetCustom(ctx, v, presence.Custom{Text: in.Text, Emoji: in.Emoji, ExpiresAt: in.ExpiresAt})
