@@ -380,6 +380,9 @@ func lawHold(t *testing.T, pool *pgxpool.Pool, w *written) (commit func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := tx.Exec(t.Context(), `set local idle_in_transaction_session_timeout = 0`); err != nil {
+		t.Fatal(err)
+	}
 	id, alone := uuid.New(), uuid.New()
 	var user uuid.UUID
 	if err := pool.QueryRow(t.Context(), `select id from public.nchat_users where email = 'reader@example.com'`).Scan(&user); err != nil {
