@@ -318,6 +318,24 @@ func (w *written) lost(s *seen) (n int) {
 	return n
 }
 
+// trace is what the tables know of the first message a reader lacks.
+func (w *written) trace(t *testing.T, pool *pgxpool.Pool, s *seen) (out string) {
+	t.Helper()
+	for id := range w.ids {
+		if s.ids[id] > 0 {
+			continue
+		}
+		const q = `select concat_ws(' ', $1::text, 'message', (select m.channel_id || '/' || m.seq from realtime.messages m where m.message_id = $1::uuid),
+		  'log', (select l.pos from realtime.log l where l.message_id = $1::uuid), 'table', exists (select from public.nchat_messages where id = $1::uuid),
+		  'head', (select pos from realtime.head), 'stint', (select s.from_seq from realtime.stints s, realtime.messages m where m.message_id = $1::uuid and s.channel_id = m.channel_id limit 1))`
+		if err := pool.QueryRow(t.Context(), q, id.String()).Scan(&out); err != nil {
+			return err.Error()
+		}
+		break
+	}
+	return out
+}
+
 // TestNothingIsLostTwiceOrOutOfOrder: many writers whose transactions last, are
 // rolled back and overlap one held open all along; readers that stream, drop,
 // resume and page, on two nodes. The same readers' rule, id > cursor, loses.
@@ -362,7 +380,7 @@ func TestNothingIsLostTwiceOrOutOfOrder(t *testing.T) {
 	close(results)
 	for s := range results {
 		if n := w.lost(s); n > 0 || len(s.ids) != len(w.ids) || len(s.bad) > 0 {
-			t.Errorf("%s: of %d lost %d, saw %d; %d wrong, first %.1v", s.name, len(w.ids), n, len(s.ids), len(s.bad), s.bad)
+			t.Errorf("%s: of %d lost %d, saw %d; %d wrong, first %.1v; %s", s.name, len(w.ids), n, len(s.ids), len(s.bad), s.bad, w.trace(t, pool, s))
 		}
 	}
 	if n := w.lost(<-naive); n == 0 {

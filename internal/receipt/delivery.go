@@ -290,7 +290,7 @@ select x.message_id
   from realtime.moves v
   join realtime.messages x on x.channel_id = v.channel_id and x.seq > least(v.from_seq, v.delivered_from) and x.seq <= v.to_seq
                           and x.sender = $1 and not x.gone
- where v.id = any ($2) and ` + visible + `
+ where v.id = any ($2) and (v.read and v.read_public or v.delivered_from is not null and v.delivered_public) and ` + visible + `
  group by x.message_id, x.channel_id, x.seq order by x.channel_id, x.seq`
 	rows, err := s.o.Pool.Query(ctx, q, v.User, moves)
 	if err != nil {

@@ -1,0 +1,590 @@
+package receipt_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
+)
+
+// rig is the demo world with receipts and the presence that decides about them.
+type rig struct {
+	t        *testing.T
+	pool     *pgxpool.Pool
+	presence *presence.Service
+	s        *receipt.Service
+}
+
+type nobell struct{}
+
+func (nobell) Ring(...string) {}
+
+// nonode: no socket is opened here.
+type nonode struct{}
+
+func (nonode) Identity() (uuid.UUID, int64, bool) { return uuid.Nil, 0, false }
+func (nonode) Lost(int64)                         {}
+
+type discretion struct{ p *presence.Service }
+
+func (d discretion) Audience(ctx context.Context, db postgres.DB, tenant string, user uuid.UUID) (receipt.Audience, error) {
+	a, err := d.p.Read.Audience(ctx, db, presence.Key{Tenant: tenant, User: user})
+	return receipt.Audience(a), err
+}
+
+func (d discretion) Unshared(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
+	return d.p.Read.Unshared(ctx, db, tenant, users)
+}
+
+func newRig(t *testing.T, reciprocal bool) *rig {
+	t.Helper()
+	r := &rig{t: t, pool: pgtest.New(t)}
+	if _, err := demo.Load(t.Context(), r.pool); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	r.presence = presence.New(presence.Options{Pool: r.pool, Clock: clock.New(), Bell: nobell{}, Node: nonode{}, Log: log,
+		Rules: presence.Rules{IdleAfter: time.Hour, HiddenAfter: time.Hour, Grace: time.Second, HTTPLapse: time.Minute, ReceiptReciprocity: reciprocal},
+		Unhidden: func(ctx context.Context, tx pgx.Tx, k presence.Key) error {
+			return r.s.Release(ctx, tx, k.Tenant, k.User)
+		}})
+	r.s = receipt.New(receipt.Options{Pool: r.pool, Privacy: discretion{r.presence}, Committed: func() {}, Reciprocal: reciprocal, Legacy: true, Log: log})
+	return r
+}
+
+func (r *rig) exec(q string, args ...any) {
+	r.t.Helper()
+	if _, err := r.pool.Exec(r.t.Context(), q, args...); err != nil {
+		r.t.Fatalf("%s: %v", q, err)
+	}
+}
+
+func (r *rig) count(q string, args ...any) (n int) {
+	r.t.Helper()
+	if err := r.pool.QueryRow(r.t.Context(), q, args...).Scan(&n); err != nil {
+		r.t.Fatalf("%s: %v", q, err)
+	}
+	return n
+}
+
+func (r *rig) say(channel, sender uuid.UUID) (id uuid.UUID) {
+	r.t.Helper()
+	if err := r.pool.QueryRow(r.t.Context(), `insert into public.nchat_messages (channel_id, user_id, content) values ($1, $2, 'x') returning id`, channel, sender).Scan(&id); err != nil {
+		r.t.Fatal(err)
+	}
+	return id
+}
+
+func as(user uuid.UUID) receipt.Viewer { return receipt.Viewer{Tenant: "primary", User: user} }
+
+func (r *rig) ack(user, channel, message uuid.UUID, read bool) receipt.State {
+	r.t.Helper()
+	list, err := r.s.Acknowledge(r.t.Context(), as(user), []receipt.Mark{{Channel: channel, Message: message}}, read)
+	if err != nil || len(list) != 1 {
+		r.t.Fatal(list, err)
+	}
+	return list[0]
+}
+
+func (r *rig) delivery(user, message uuid.UUID) receipt.Delivery {
+	r.t.Helper()
+	list, err := r.s.Deliveries(r.t.Context(), as(user), []uuid.UUID{message})
+	if err != nil || len(list) != 1 {
+		r.t.Fatal(list, err)
+	}
+	return list[0]
+}
+
+func (r *rig) set(user uuid.UUID, c presence.Change) {
+	r.t.Helper()
+	if _, err := r.presence.Edit.UpdateSettings(r.t.Context(), presence.Viewer{Key: presence.Key{Tenant: "primary", User: user}}, c, nil); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func ptr[T any](x T) *T { return &x }
+
+// TestMarksOnlyMoveForward: many devices, any order, and what repeats says nothing.
+func TestMarksOnlyMoveForward(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	var ids []uuid.UUID
+	for range 60 {
+		ids = append(ids, r.say(demo.Team, demo.Alice))
+	}
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			dice := rand.New(rand.NewPCG(uint64(i), 1)) //nolint:gosec // a test's dice
+			for range 20 {
+				m := receipt.Mark{Channel: demo.Team, Message: ids[dice.IntN(len(ids))]}
+				if _, err := r.s.Acknowledge(t.Context(), as(demo.Bob), []receipt.Mark{m}, dice.IntN(2) == 0); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := r.count(`select count(*) from (select read_to.*, lag(to_seq) over (order by id) as before from
+	  (select id, from_seq, to_seq from realtime.moves where read and user_id = $1) read_to) x where before is not null and from_seq <> before`, demo.Bob); n != 0 {
+		t.Errorf("%d moves do not begin where the last one ended", n)
+	}
+	state := r.ack(demo.Bob, demo.Team, ids[59], true)
+	if state.UnreadCount != 0 || *state.LastReadMessageID != ids[59] || *state.LastDeliveredMessageID != ids[59] {
+		t.Errorf("%+v", state)
+	}
+	moves := r.count(`select count(*) from realtime.moves`) + r.count(`select count(*) from realtime.inbox where kind = 'mark'`)
+	for _, id := range []uuid.UUID{ids[59], ids[3], ids[59]} {
+		if again := r.ack(demo.Bob, demo.Team, id, true); *again.LastReadMessageID != ids[59] || !again.LastReadAt.Equal(*state.LastReadAt) {
+			t.Errorf("%+v", again)
+		}
+	}
+	if n := r.count(`select count(*) from realtime.moves`) + r.count(`select count(*) from realtime.inbox where kind = 'mark'`); n != moves {
+		t.Error("what moves nothing is written down")
+	}
+}
+
+// TestOneRowForAThousand: any batch is one move, and delivers what it reads.
+func TestOneRowForAThousand(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	r.exec(`insert into public.nchat_messages (id, channel_id, user_id, content) select md5('m' || i)::uuid, $1, $2, 'x' from generate_series(1, 1000) i`, demo.Team, demo.Alice)
+	var marks []receipt.Mark
+	for i := 1; i <= 1000; i++ {
+		marks = append(marks, receipt.Mark{Channel: demo.Team, Message: uuid.MustParse(md5(r, fmt.Sprint("m", i)))})
+	}
+	if _, err := r.s.Acknowledge(t.Context(), as(demo.Bob), marks, true); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.count(`select count(*) from realtime.moves`); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+	list, err := r.s.Deliveries(t.Context(), as(demo.Alice), []uuid.UUID{marks[0].Message, marks[999].Message})
+	if err != nil || len(list) != 2 {
+		t.Fatal(list, err)
+	}
+	for _, d := range list {
+		if d.Status() != receipt.Read || d.DeliveredCount != 1 || d.ReadCount != 1 || d.TotalRecipients != 2 || d.DeliveredAt.Second() != 0 || d.DeliveredAt.After(*d.ReadAt) {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
+func md5(r *rig, s string) (out string) {
+	r.t.Helper()
+	if err := r.pool.QueryRow(r.t.Context(), `select md5($1)::uuid::text`, s).Scan(&out); err != nil {
+		r.t.Fatal(err)
+	}
+	return out
+}
+
+// TestWhatMayNotBeAcknowledged: all that is not a message of a channel of the
+// caller's is refused alike, and nothing of the request is done.
+func TestWhatMayNotBeAcknowledged(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	good := r.say(demo.Team, demo.Alice)
+	deleted, scheduled := r.say(demo.Team, demo.Alice), uuid.New()
+	r.exec(`delete from public.nchat_messages where id = $1`, deleted)
+	r.exec(`insert into public.nchat_messages (id, channel_id, user_id, content, scheduled_at) values ($1, $2, $3, 'later', now() + interval '1 hour')`, scheduled, demo.Team, demo.Alice)
+	for what, c := range map[string]struct {
+		who receipt.Viewer
+		m   receipt.Mark
+	}{
+		"no member":             {as(demo.Dave), receipt.Mark{Channel: demo.Team, Message: good}},
+		"another channel's":     {as(demo.Bob), receipt.Mark{Channel: demo.AliceBob, Message: good}},
+		"unknown":               {as(demo.Bob), receipt.Mark{Channel: demo.Team, Message: uuid.New()}},
+		"deleted for good":      {as(demo.Bob), receipt.Mark{Channel: demo.Team, Message: deleted}},
+		"not published":         {as(demo.Bob), receipt.Mark{Channel: demo.Team, Message: scheduled}},
+		"an unknown channel":    {as(demo.Bob), receipt.Mark{Channel: uuid.New(), Message: good}},
+		"another tenant":        {receipt.Viewer{Tenant: "other", User: demo.Bob}, receipt.Mark{Channel: demo.Team, Message: good}},
+		"nobody":                {receipt.Viewer{Tenant: "primary"}, receipt.Mark{Channel: demo.Team, Message: good}},
+		"a public non-member's": {as(uuid.New()), receipt.Mark{Channel: demo.General, Message: uuid.MustParse("00000000-0000-4000-b000-000000000001")}},
+	} {
+		marks := []receipt.Mark{c.m}
+		if c.who == as(demo.Bob) {
+			marks = append(marks, receipt.Mark{Channel: demo.General, Message: uuid.MustParse("00000000-0000-4000-b000-000000000001")})
+		}
+		_, err := r.s.Acknowledge(t.Context(), c.who, marks, true)
+		if f := fault.From(err); err == nil || *f != *fault.Access() {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n := r.count(`select count(*) from realtime.moves`); n != 0 {
+		t.Errorf("%d moves", n)
+	}
+	if _, err := r.s.Acknowledge(t.Context(), as(demo.Bob), nil, true); fault.From(err).Code != fault.Invalid {
+		t.Errorf("nothing: %v", err)
+	}
+	if s := r.ack(demo.Alice, demo.Team, good, true); s.UnreadCount != 0 {
+		t.Errorf("up to a message of one's own: %+v", s)
+	}
+}
+
+// TestWhoLearnsOfReading: by each setting, at the moment of reading; nothing
+// shown is taken back, nothing private is shown later.
+func TestWhoLearnsOfReading(t *testing.T) {
+	t.Parallel()
+	block := `insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`
+	for name, c := range map[string]struct {
+		reciprocal    bool
+		before, after func(r *rig)
+		delivered     int
+		read          int
+	}{
+		"by default":           {delivered: 1, read: 1},
+		"no read receipts":     {before: func(r *rig) { r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)}) }, delivered: 1},
+		"no delivery receipts": {before: func(r *rig) { r.set(demo.Bob, presence.Change{AllowDeliveryReceipts: ptr(false)}) }, delivered: 1, read: 1},
+		"neither": {before: func(r *rig) {
+			r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false), AllowDeliveryReceipts: ptr(false)})
+		}},
+		"visible to nobody":      {before: func(r *rig) { r.set(demo.Bob, presence.Change{Visibility: ptr(presence.Nobody)}) }},
+		"to contacts, who wrote": {before: func(r *rig) { r.set(demo.Bob, presence.Change{Visibility: ptr(presence.Contacts)}) }, delivered: 1, read: 1}, // bob wrote to alice directly
+		"to contacts, others": {before: func(r *rig) {
+			r.exec(`delete from public.nchat_messages where channel_id = $1`, demo.AliceBob)
+			r.set(demo.Bob, presence.Change{Visibility: ptr(presence.Contacts)})
+		}},
+		"the sender blocked":      {before: func(r *rig) { r.exec(block, demo.Bob, demo.Alice) }},
+		"the sender blocks":       {before: func(r *rig) { r.exec(block, demo.Alice, demo.Bob) }, delivered: 1, read: 1},
+		"invisible":               {before: func(r *rig) { r.invisible(demo.Bob, true) }},
+		"invisible, then visible": {before: func(r *rig) { r.invisible(demo.Bob, true) }, after: func(r *rig) { r.invisible(demo.Bob, false) }, delivered: 1, read: 1},
+		"invisible, off, visible": {before: func(r *rig) { r.invisible(demo.Bob, true) },
+			after: func(r *rig) {
+				r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)})
+				r.invisible(demo.Bob, false)
+			}, delivered: 1},
+		"off, invisible, on, visible": {before: func(r *rig) {
+			r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)})
+			r.invisible(demo.Bob, true)
+		},
+			after: func(r *rig) {
+				r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(true)})
+				r.invisible(demo.Bob, false)
+			}, delivered: 1},
+		"turned on later":        {before: func(r *rig) { r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)}) }, after: func(r *rig) { r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(true)}) }, delivered: 1},
+		"turned off later":       {after: func(r *rig) { r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)}) }, delivered: 1, read: 1},
+		"blocked later":          {after: func(r *rig) { r.exec(block, demo.Bob, demo.Alice) }, delivered: 1, read: 1},
+		"unblocked later":        {before: func(r *rig) { r.exec(block, demo.Bob, demo.Alice) }, after: func(r *rig) { r.exec(`delete from public.nchat_blocked_users`) }},
+		"left later":             {after: func(r *rig) { r.exec(`delete from public.nchat_channel_members where user_id = $1`, demo.Bob) }, delivered: 1, read: 1},
+		"reciprocal":             {reciprocal: true, delivered: 1, read: 1},
+		"the sender shares none": {reciprocal: true, before: func(r *rig) { r.set(demo.Alice, presence.Change{AllowReadReceipts: ptr(false)}) }, delivered: 1},
+		"the sender looks now": {reciprocal: true, before: func(r *rig) { r.set(demo.Alice, presence.Change{AllowReadReceipts: ptr(false)}) },
+			after: func(r *rig) { r.set(demo.Alice, presence.Change{AllowReadReceipts: ptr(true)}) }, delivered: 1},
+		"the sender looks a day later": {reciprocal: true, before: func(r *rig) { r.set(demo.Alice, presence.Change{AllowReadReceipts: ptr(false)}) },
+			after: func(r *rig) {
+				r.set(demo.Alice, presence.Change{AllowReadReceipts: ptr(true)})
+				r.exec(`update realtime.presence_settings set receipts_shared_since = now() - interval '25 hours'`)
+			}, delivered: 1}, // shared none when it was read
+		"the sender stopped sharing": {reciprocal: true, after: func(r *rig) { r.set(demo.Alice, presence.Change{AllowReadReceipts: ptr(false)}) }, delivered: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, c.reciprocal)
+			m := r.say(demo.Team, demo.Alice)
+			if c.before != nil {
+				c.before(r)
+			}
+			if s := r.ack(demo.Bob, demo.Team, m, true); s.UnreadCount != 0 || *s.LastReadMessageID != m {
+				t.Errorf("one's own state: %+v", s)
+			}
+			if c.after != nil {
+				c.after(r)
+			}
+			d := r.delivery(demo.Alice, m)
+			if d.DeliveredCount != c.delivered || d.ReadCount != c.read || d.TotalRecipients != 2 {
+				t.Errorf("%+v, want %d delivered, %d read", d, c.delivered, c.read)
+			}
+			list, _, total, err := r.s.Receipts(t.Context(), as(demo.Alice), m, 10, "")
+			if err != nil || len(list) != c.delivered || total != c.delivered || len(list) == 1 && (list[0].ReadAt != nil) != (c.read == 1) {
+				t.Errorf("list: %+v %v", list, err)
+			}
+			moves := r.moves()
+			learns, err := receipt.Senders(t.Context(), r.pool, moves)
+			passed, errPassed := r.s.Passed(t.Context(), as(demo.Alice), moves)
+			told := false
+			for _, users := range learns {
+				told = told || slices.Contains(users, demo.Alice)
+			}
+			if err != nil || errPassed != nil || c.delivered == 0 && (told || len(passed) > 0) || c.delivered == 1 && !told {
+				t.Errorf("told %v of %v: %v %v", told, passed, err, errPassed)
+			}
+			if other, err := r.s.Deliveries(t.Context(), as(demo.Carol), []uuid.UUID{m}); err != nil || len(other) != 0 {
+				t.Errorf("another member sees %v %v", other, err)
+			}
+		})
+	}
+}
+
+func (r *rig) invisible(user uuid.UUID, on bool) {
+	r.t.Helper()
+	if _, err := r.presence.Edit.SetInvisible(r.t.Context(), presence.Viewer{Key: presence.Key{Tenant: "primary", User: user}}, on); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) moves() []int64 {
+	r.t.Helper()
+	rows, err := r.pool.Query(r.t.Context(), `select id from realtime.moves`)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ids
+}
+
+// model is who has read what, counted the slow way.
+type model struct {
+	members map[uuid.UUID]bool
+	sent    []sent
+}
+
+type sent struct {
+	id        uuid.UUID
+	sender    uuid.UUID
+	readers   map[uuid.UUID]bool // whose reading the sender learned of
+	received  map[uuid.UUID]bool
+	total     int
+	couldRead map[uuid.UUID]bool
+}
+
+// TestCountsAgainstAModel: random sends, receipts, joins, leaves, settings,
+// blocks; counts equal the model's and never go down.
+func TestCountsAgainstAModel(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, false)
+			r.exec(`delete from public.nchat_blocked_users`)
+			dice := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // a test's dice
+			users := []uuid.UUID{demo.Alice, demo.Bob, demo.Carol, demo.Dave, demo.Erin, demo.Frank}
+			m := model{members: map[uuid.UUID]bool{demo.Alice: true, demo.Bob: true, demo.Carol: true}}
+			off := map[uuid.UUID]bool{}
+			best := map[uuid.UUID][2]int{}
+			for range 250 {
+				who := users[dice.IntN(len(users))]
+				switch n := dice.IntN(10); {
+				case n < 3 && m.members[who]:
+					x := sent{id: r.say(demo.Team, who), sender: who, readers: map[uuid.UUID]bool{}, received: map[uuid.UUID]bool{}, couldRead: map[uuid.UUID]bool{}}
+					for u, in := range m.members {
+						if in && u != who {
+							x.couldRead[u] = true
+							x.total++
+						}
+					}
+					m.sent = append(m.sent, x)
+				case n < 7 && m.members[who] && len(m.sent) > 0:
+					m.acknowledge(r, who, dice.IntN(len(m.sent)), dice.IntN(2) == 0, off[who])
+				case n == 7:
+					m.members[who] = !m.members[who]
+					if m.members[who] {
+						r.exec(`insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2)`, demo.Team, who)
+					} else {
+						r.exec(`delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.Team, who)
+					}
+				case n == 8:
+					off[who] = !off[who]
+					r.set(who, presence.Change{AllowReadReceipts: ptr(!off[who])})
+				}
+				m.compare(r, best)
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+// acknowledge marks up to the i-th message. A member that may not see it (it
+// was not there yet) is refused.
+func (m *model) acknowledge(r *rig, who uuid.UUID, i int, read, private bool) {
+	target := m.sent[i]
+	_, err := r.s.Acknowledge(r.t.Context(), as(who), []receipt.Mark{{Channel: demo.Team, Message: target.id}}, read)
+	if err != nil {
+		if target.couldRead[who] || target.sender == who || fault.From(err).Code != fault.Denied {
+			r.t.Error(err)
+		}
+		return
+	}
+	if !target.couldRead[who] && target.sender != who {
+		r.t.Errorf("a receipt for a message from before its time")
+	}
+	// Of what is before its present stint a mark says nothing new.
+	from := r.count(`select count(*) from realtime.messages m join realtime.stints s on s.channel_id = m.channel_id and s.user_id = $2 and s.to_seq is null
+	  where m.channel_id = $1 and m.seq <= s.from_seq and m.message_id = any ($3)`, demo.Team, who, m.ids())
+	for j := from; j <= i; j++ {
+		x := m.sent[j]
+		if x.sender == who || !x.couldRead[who] {
+			continue
+		}
+		x.received[who] = true
+		if read && !private && !m.readPrivately(who, j) {
+			x.readers[who] = true
+		}
+		if read && private {
+			m.sent[j].couldRead[who] = true
+			m.notePrivate(who, j)
+		}
+	}
+}
+
+// private reading is remembered under a made-up reader: it is not shown later.
+func (m *model) notePrivate(who uuid.UUID, j int) { m.sent[j].readers[hidden(who)] = true }
+
+func (m *model) readPrivately(who uuid.UUID, j int) bool {
+	return m.sent[j].readers[hidden(who)]
+}
+
+func hidden(who uuid.UUID) uuid.UUID { return uuid.NewSHA1(who, []byte("hidden")) }
+
+func (m *model) ids() []uuid.UUID {
+	out := make([]uuid.UUID, len(m.sent))
+	for i, x := range m.sent {
+		out[i] = x.id
+	}
+	return out
+}
+
+func (m *model) compare(r *rig, best map[uuid.UUID][2]int) {
+	for sender, in := range m.members {
+		if !in {
+			continue
+		}
+		list, err := r.s.Deliveries(r.t.Context(), as(sender), m.ids())
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		got := map[uuid.UUID]receipt.Delivery{}
+		for _, d := range list {
+			got[d.MessageID] = d
+		}
+		for _, x := range m.sent {
+			if x.sender != sender {
+				continue
+			}
+			read := 0
+			for u := range x.readers {
+				if x.couldRead[u] {
+					read++
+				}
+			}
+			d := got[x.id]
+			if d.TotalRecipients != x.total || d.DeliveredCount != len(x.received) || d.ReadCount != read || d.ReadCount > d.DeliveredCount || d.DeliveredCount > d.TotalRecipients {
+				r.t.Errorf("%+v, want %d of %d, %d read", d, len(x.received), x.total, read)
+			}
+			if b := best[x.id]; d.DeliveredCount < b[0] || d.ReadCount < b[1] {
+				r.t.Errorf("counts went down: %v to %+v", b, d)
+			}
+			best[x.id] = [2]int{d.DeliveredCount, d.ReadCount}
+		}
+	}
+}
+
+// TestUnread: own messages, the system's, deleted, scheduled and those in
+// threads do not count; mentions do.
+func TestUnread(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	first := r.say(demo.Team, demo.Alice)
+	r.ack(demo.Bob, demo.Team, first, true)
+	state := func() receipt.State {
+		list, err := r.s.States(t.Context(), as(demo.Bob), []uuid.UUID{demo.Team})
+		if err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		return list[0]
+	}
+	counted := r.say(demo.Team, demo.Alice)
+	r.say(demo.Team, demo.Bob)
+	mention := uuid.New()
+	r.exec(`insert into public.nchat_messages (id, channel_id, user_id, content, mentions) values ($1, $2, $3, '@bob', array[$4::uuid])`, mention, demo.Team, demo.Carol, demo.Bob)
+	r.exec(`insert into public.nchat_messages (channel_id, user_id, content, type) values ($1, $2, 'joined', 'system')`, demo.Team, demo.Carol)
+	r.exec(`insert into public.nchat_messages (channel_id, user_id, content, is_system) values ($1, $2, 'joined', true)`, demo.Team, demo.Carol)
+	r.exec(`insert into public.nchat_messages (channel_id, user_id, content, thread_id) values ($1, $2, 'in a thread', gen_random_uuid())`, demo.Team, demo.Carol)
+	scheduled := uuid.New()
+	r.exec(`insert into public.nchat_messages (id, channel_id, user_id, content, scheduled_at) values ($1, $2, $3, 'later', now() + interval '1 hour')`, scheduled, demo.Team, demo.Carol)
+	want := func(unread, mentions int) {
+		t.Helper()
+		if s := state(); s.UnreadCount != unread || s.MentionCount != mentions {
+			t.Errorf("%+v, want %d unread, %d mentions", s, unread, mentions)
+		}
+	}
+	want(2, 1)
+	r.exec(`update public.nchat_messages set published_at = now() where id = $1`, scheduled)
+	want(3, 1)
+	r.exec(`update public.nchat_messages set is_deleted = true, deleted_at = now() where id = $1`, counted)
+	want(2, 1)
+	r.exec(`update public.nchat_messages set mentions = null where id = $1`, mention)
+	want(2, 0)
+	r.exec(`delete from public.nchat_messages where id = $1`, mention)
+	want(1, 0)
+	r.exec(`delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob)
+	if list, err := r.s.States(t.Context(), as(demo.Bob), nil); err != nil || slices.ContainsFunc(list, func(s receipt.State) bool { return s.ChannelID == demo.Team }) {
+		t.Errorf("of a channel left: %v %v", list, err)
+	}
+	r.exec(`insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2)`, demo.Team, demo.Bob)
+	want(0, 0)
+	r.say(demo.Team, demo.Alice)
+	want(1, 0)
+}
+
+// TestTheOldColumnsAreKept: last_read, unread and mentions, when reading and
+// when something comes.
+func TestTheOldColumnsAreKept(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	m := r.say(demo.Team, demo.Alice)
+	const old = `select count(*) from public.nchat_channel_members where channel_id = $1 and user_id = $2 and unread_count = $3 and last_read_message_id is not distinct from $4`
+	r.ack(demo.Bob, demo.Team, m, true)
+	if r.count(old, demo.Team, demo.Bob, 0, m) != 1 {
+		t.Error("reading is not kept")
+	}
+	r.say(demo.Team, demo.Alice)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { r.s.Run(ctx); close(done) }()
+	end := time.Now().Add(30 * time.Second)
+	for tick := time.NewTicker(20 * time.Millisecond); r.count(old, demo.Team, demo.Bob, 1, m) != 1 && time.Now().Before(end); {
+		<-tick.C
+	}
+	cancel()
+	<-done
+	if r.count(old, demo.Team, demo.Bob, 1, m) != 1 {
+		t.Error("what came is not counted")
+	}
+}
+
+// TestOldMarksAreTakenOver: an install's own read columns are where it begins.
+func TestOldMarksAreTakenOver(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	r.exec(`update public.nchat_channel_members set last_read_message_id = $1, last_read_at = now() where channel_id = $2 and user_id = $3`,
+		uuid.MustParse("00000000-0000-4000-b000-000000000005"), demo.Team, demo.Carol)
+	r.exec(`update public.nchat_channel_members set last_read_at = now() where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob)
+	r.exec(`select realtime.adopt_marks($1)`, demo.Team)
+	for user, want := range map[uuid.UUID]int{demo.Carol: 0, demo.Bob: 0, demo.Alice: 1} { // 5 is alice's own, 6 carol's
+		list, err := r.s.States(t.Context(), as(user), []uuid.UUID{demo.Team})
+		if err != nil || len(list) != 1 || list[0].UnreadCount != want {
+			t.Errorf("%s: %+v %v, want %d", user, list, err, want)
+		}
+	}
+}
