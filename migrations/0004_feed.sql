@@ -93,12 +93,21 @@ create index log_channel_idx on realtime.log (channel_id, pos);
 create index log_user_idx on realtime.log (user_id, pos) where kind in ('joined', 'left', 'member', 'mark');
 create index log_at_idx on realtime.log using brin (at);
 
--- Positions up to floor have been deleted; pos is the last one given.
+-- Positions up to floor have been deleted. The last one given is read off the
+-- log itself: a row updated with every batch would fill up with its own dead
+-- versions while a backup or any other long transaction runs.
+--
+-- So would the inbox, and every look at it walk past its dead rows: it is
+-- searched above clear only. Whoever could still bring a row with an id up to
+-- asked had a transaction id below xid when that was written down; once all of
+-- those have ended and the rows are gone, clear moves up to asked.
 create table realtime.head (
   only_row boolean primary key default true check (only_row),
-  pos      bigint not null default 0,
   floor    bigint not null default 0,
-  at       timestamptz not null default clock_timestamp()
+  clear    bigint not null default 0,
+  asked    bigint not null default 0,
+  xid      xid8 not null default '0',
+  at       timestamptz not null default '-infinity'  -- of the last look at the four above
 ) with (fillfactor = 40);
 insert into realtime.head default values;
 
@@ -127,8 +136,9 @@ create index backfill_open_idx on realtime.backfill (channel_id) where not done;
 -- many those were; -1: somebody else is at it. Whoever holds the lock is the
 -- only one that writes the log, and gives the lock back with its commit.
 create function realtime.sequence(most integer) returns integer
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
+  h realtime.head;
   last bigint;
   since timestamptz;
   n integer;
@@ -136,20 +146,54 @@ begin
   if not pg_try_advisory_xact_lock(7249331607002) then
     return -1;
   end if;
-  select h.pos, h.at into last, since from realtime.head h;
+  select * into h from realtime.head;
+  select l.pos, l.at into last, since from realtime.log l order by l.pos desc limit 1;
+  last := greatest(last, h.floor);
   since := greatest(since, clock_timestamp());
   with batch as (
-    delete from realtime.inbox where id in (select i.id from realtime.inbox i order by i.id limit most) returning *),
+    delete from realtime.inbox where id in (select i.id from realtime.inbox i where i.id > h.clear order by i.id limit most) returning *),
   put as (
     insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref)
     select last + row_number() over (order by b.id), since, b.tenant, b.channel_id, b.kind, b.message_id, b.user_id, b.seq, b.ref from batch b
     returning 1)
   select count(*) into n from put;
-  if n > 0 then
-    update realtime.head set pos = last + n, at = since;
+  if h.at < clock_timestamp() - interval '5 seconds' then
+    perform realtime.clear_inbox(h);
   end if;
   return n;
 end $$;
+
+-- clear_inbox moves the place from which the inbox is searched. A writer has
+-- its transaction id before its first row has an id: it holds the channel.
+create function realtime.clear_inbox(h realtime.head) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+declare
+  last bigint := (select case when s.is_called then s.last_value else 0 end from realtime.inbox_id_seq s);
+begin
+  if h.clear = last then
+    return;
+  end if;
+  if pg_snapshot_xmin(pg_current_snapshot()) < h.xid
+     or exists (select from realtime.inbox i where i.id > h.clear and i.id <= h.asked) then
+    update realtime.head set at = clock_timestamp();
+    return;
+  end if;
+  update realtime.head  -- by a snapshot later than the look at the sequence
+     set clear = h.asked, asked = last, xid = pg_snapshot_xmax(pg_current_snapshot()), at = clock_timestamp();
+end $$;
+
+-- waiting: something committed has no position yet.
+create function realtime.waiting() returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+begin
+  return exists (select from realtime.inbox i where i.id > (select h.clear from realtime.head h));
+end $$;
+
+-- last_pos is the last position given.
+create function realtime.last_pos() returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select greatest(h.floor, (select l.pos from realtime.log l order by l.pos desc limit 1)) from realtime.head h
+$$;
 
 -- who is behind a change: our own writers say so, Hasura does for its own.
 create function realtime.actor() returns uuid

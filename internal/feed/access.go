@@ -105,6 +105,8 @@ select k.id,
 	var froms, tos []int64
 	_, err = pgx.ForEachRow(rows, []any{&id, &g.readable, &g.public, &g.member, &froms, &tos}, func() error {
 		x := g
+		// Without channels named a reader reads its own: a public one that it has left is none.
+		x.readable = x.readable && (x.member || only != nil)
 		x.stints = make([]stint, len(froms))
 		for i := range froms {
 			x.stints[i] = stint{froms[i], tos[i]}

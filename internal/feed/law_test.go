@@ -25,10 +25,11 @@ import (
 type text struct {
 	ID, Channel uuid.UUID
 	Said        string
+	Erased      bool
 }
 
 func loadText(ctx context.Context, db postgres.DB, _ string, ids []uuid.UUID) (map[uuid.UUID]text, error) {
-	rows, err := db.Query(ctx, `select id, channel_id, coalesce(content, '') from public.nchat_messages where id = any($1)`, ids)
+	rows, err := db.Query(ctx, `select id, channel_id, coalesce(content, ''), is_deleted from public.nchat_messages where id = any($1)`, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func (b *bells) Ring(topics ...string) {
 func runService(t *testing.T, pool *pgxpool.Pool, b *bells) *Service[text] {
 	t.Helper()
 	s := New(Options[text]{Pool: pool, Clock: clock.New(), Bell: b, Log: slog.New(slog.DiscardHandler), Retention: time.Hour, Load: loadText,
-		About: func(x text) (uuid.UUID, bool) { return x.Channel, false },
+		About: func(x text) (uuid.UUID, bool) { return x.Channel, x.Erased },
 		Senders: func(context.Context, postgres.DB, []int64) (map[int64][]uuid.UUID, error) {
 			return nil, nil
 		}})
@@ -77,7 +78,8 @@ func runService(t *testing.T, pool *pgxpool.Pool, b *bells) *Service[text] {
 const (
 	lawWriters  = 16
 	lawChannels = 10
-	lawPatience = 8 * time.Minute
+	lawHeld     = 10 * time.Second // a transaction stays open beside all others
+	lawPatience = 2 * time.Minute  // for what a reader lacks when all has been written
 )
 
 func lawEvents(t *testing.T) int {
@@ -120,6 +122,7 @@ type written struct {
 	mu   sync.Mutex
 	ids  map[uuid.UUID]struct{} // guarded by mu
 	done chan struct{}
+	at   time.Time // when done was closed
 }
 
 // writeOn lets a writer run transactions of 0 to 50 ms, one in ten rolled back
@@ -213,8 +216,7 @@ func (s *seen) note(it Entry) {
 // stream reads by a stream that is dropped and resumed at random, on any node.
 func (w *written) stream(t *testing.T, nodes []*Service[text], v Viewer, seed uint64, start string) *seen {
 	r, s, cursor := rand.New(rand.NewPCG(seed, 5)), newSeen("stream"), start //nolint:gosec // a test's dice
-	end := time.Now().Add(lawPatience)
-	for time.Now().Before(end) {
+	for w.waits() {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(r.IntN(200))*time.Millisecond)
 		x, err := nodes[r.IntN(len(nodes))].Open(t.Context(), v, cursor, nil)
 		if err != nil {
@@ -264,8 +266,7 @@ func (w *written) all(s *seen) bool {
 // pages reads by pages of any size, on any node.
 func (w *written) pages(t *testing.T, nodes []*Service[text], v Viewer, seed uint64, start string) *seen {
 	r, s, cursor := rand.New(rand.NewPCG(seed, 6)), newSeen("pages"), start //nolint:gosec // a test's dice
-	end := time.Now().Add(lawPatience)
-	for time.Now().Before(end) && !w.all(s) {
+	for w.waits() && !w.all(s) {
 		p, err := nodes[r.IntN(len(nodes))].Sync(t.Context(), v, Query{Cursor: cursor, First: 1 + r.IntN(300), Wait: time.Duration(r.IntN(100)) * time.Millisecond})
 		if err != nil {
 			t.Error(err)
@@ -282,6 +283,16 @@ func (w *written) pages(t *testing.T, nodes []*Service[text], v Viewer, seed uin
 		cursor = p.Cursor
 	}
 	return s
+}
+
+// waits reports whether a reader that lacks something goes on reading.
+func (w *written) waits() bool {
+	select {
+	case <-w.done:
+		return time.Since(w.at) < lawPatience
+	default:
+		return true
+	}
 }
 
 // naive reads where id > cursor, as is often written.
@@ -327,7 +338,7 @@ func (w *written) trace(t *testing.T, pool *pgxpool.Pool, s *seen) (out string) 
 		}
 		const q = `select concat_ws(' ', $1::text, 'message', (select m.channel_id || '/' || m.seq from realtime.messages m where m.message_id = $1::uuid),
 		  'log', (select l.pos from realtime.log l where l.message_id = $1::uuid), 'table', exists (select from public.nchat_messages where id = $1::uuid),
-		  'head', (select pos from realtime.head), 'stint', (select s.from_seq from realtime.stints s, realtime.messages m where m.message_id = $1::uuid and s.channel_id = m.channel_id limit 1))`
+		  'head', realtime.last_pos(), 'stint', (select s.from_seq from realtime.stints s, realtime.messages m where m.message_id = $1::uuid and s.channel_id = m.channel_id limit 1))`
 		if err := pool.QueryRow(t.Context(), q, id.String()).Scan(&out); err != nil {
 			return err.Error()
 		}
@@ -337,7 +348,7 @@ func (w *written) trace(t *testing.T, pool *pgxpool.Pool, s *seen) (out string) 
 }
 
 // TestNothingIsLostTwiceOrOutOfOrder: many writers whose transactions last, are
-// rolled back and overlap one held open all along; readers that stream, drop,
+// rolled back and overlap one held open for ten seconds; readers that stream, drop,
 // resume and page, on two nodes. The same readers' rule, id > cursor, loses.
 func TestNothingIsLostTwiceOrOutOfOrder(t *testing.T) {
 	t.Parallel()
@@ -373,8 +384,9 @@ func TestNothingIsLostTwiceOrOutOfOrder(t *testing.T) {
 	for i := range lawWriters {
 		writers.Go(func() { w.writeOn(t, pool, channels, uint64(i), &left) }) //nolint:gosec // small
 	}
+	writers.Go(held)
 	writers.Wait()
-	held()
+	w.at = time.Now()
 	close(w.done)
 	readers.Wait()
 	close(results)
@@ -391,7 +403,7 @@ func TestNothingIsLostTwiceOrOutOfOrder(t *testing.T) {
 	dense(t, pool)
 }
 
-// lawHold opens a transaction that is committed after all others.
+// lawHold opens a transaction that is committed long after it has written.
 func lawHold(t *testing.T, pool *pgxpool.Pool, w *written) (commit func()) {
 	t.Helper()
 	tx, err := pool.Begin(t.Context())
@@ -418,10 +430,16 @@ func lawHold(t *testing.T, pool *pgxpool.Pool, w *written) (commit func()) {
 		t.Fatal(err)
 	}
 	return func() {
+		if !nap(t.Context(), lawHeld) {
+			t.Error("the test ended first")
+		}
 		if err := tx.Commit(t.Context()); err != nil {
 			t.Error(err)
+			return
 		}
+		w.mu.Lock()
 		w.ids[id] = struct{}{}
+		w.mu.Unlock()
 	}
 }
 

@@ -72,7 +72,7 @@ func (s *Service[M]) settle(ctx context.Context) error {
 	defer cancel()
 	for {
 		var waiting bool
-		if err := s.o.Pool.QueryRow(ctx, `select exists (select from realtime.inbox)`).Scan(&waiting); err != nil {
+		if err := s.o.Pool.QueryRow(ctx, `select realtime.waiting()`).Scan(&waiting); err != nil {
 			return fmt.Errorf("looking into the inbox: %w", err)
 		}
 		if !waiting {
@@ -145,7 +145,7 @@ const sweepBatch = 5000
 // answered with a reset.
 func (s *Service[M]) Sweep(ctx context.Context) error {
 	const q = `
-with old as (select pos from realtime.log where at < clock_timestamp() - $1::interval order by pos limit $2),
+with old as (select l.pos from realtime.log l where l.pos > (select floor from realtime.head) and l.at < clock_timestamp() - $1::interval order by l.pos limit $2),
      gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos),
      top as (select count(*) as n, max(pos) as pos from gone),
      head as (update realtime.head h set floor = greatest(h.floor, top.pos) from top where top.n > 0 returning 1)

@@ -21,7 +21,7 @@ type state struct {
 // A database restored, promoted or copied goes on counting from where it was,
 // and gives other entries the same positions. Its epoch differs.
 const readState = `
-select h.pos, h.floor, f.secret,
+select realtime.last_pos(), h.floor, f.secret,
        concat_ws('/', f.generation, c.system_identifier, d.oid, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))
   from realtime.head h, realtime.feed f, pg_control_system() c, pg_database d
  where d.datname = current_database()`

@@ -109,7 +109,7 @@ type fresh struct {
 }
 
 func (s *Service) scanOnce(ctx context.Context, tx pgx.Tx) (int, error) {
-	const begin = `insert into realtime.push_state (pos) select pos from realtime.head on conflict do nothing`
+	const begin = `insert into realtime.push_state (pos) select realtime.last_pos() on conflict do nothing`
 	if _, err := tx.Exec(ctx, begin); err != nil {
 		return 0, fmt.Errorf("beginning: %w", err)
 	}
