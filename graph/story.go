@@ -203,8 +203,14 @@ func (s *story) one(ctx context.Context, it feed.Item[message.Message]) error {
 		return s.message(ctx, cursor, it)
 	case feed.Joined, feed.Member:
 		if own {
-			if err := s.channel(ctx, s.current(), it.Channel); err != nil {
+			before := s.current()
+			if err := s.channel(ctx, before, it.Channel); err != nil {
 				return err
+			}
+			if it.Kind == feed.Joined && s.st.Earlier(it.Channel) {
+				if err := s.entry(ctx, before, model.StreamGap{ChannelID: it.Channel, Cursor: before}); err != nil {
+					return err
+				}
 			}
 		}
 		if s.wants(model.EventKindMembers) {
@@ -216,6 +222,12 @@ func (s *story) one(ctx context.Context, it feed.Item[message.Message]) error {
 		}
 	case feed.Channel:
 		return s.channel(ctx, cursor, it.Channel)
+	case feed.Opened:
+		before := s.current()
+		if err := s.channel(ctx, before, it.Channel); err != nil {
+			return err
+		}
+		return s.entry(ctx, cursor, model.StreamGap{ChannelID: it.Channel, Cursor: before})
 	case feed.Mark:
 		return s.mark(ctx, cursor, it.Channel)
 	case feed.Gone:

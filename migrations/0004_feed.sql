@@ -64,8 +64,8 @@ create unique index stints_open_idx on realtime.stints (channel_id, user_id) whe
 create index stints_user_idx on realtime.stints (user_id, channel_id);
 
 -- kind: created, updated, deleted (a message) · joined, left, member (user_id's
--- membership; member: its rights) · channel (its settings) · gone (the channel
--- itself) · mark (user_id has read or received up to seq; ref: realtime.moves).
+-- membership; member: its rights) · channel (its settings) · opened (it became
+-- public or ceased to be) · gone (the channel itself) · mark (user_id has read or received up to seq; ref: realtime.moves).
 create table realtime.inbox (
   id         bigint generated always as identity primary key,
   tenant     text not null,
@@ -309,7 +309,7 @@ begin
   if tg_op = 'UPDATE' and c.direct <> (new.type::text = 'direct') then
     update realtime.channels x set direct = not x.direct where x.channel_id = id;
   end if;
-  perform realtime.post(c.tenant, id, case tg_op when 'DELETE' then 'gone' else 'channel' end, null, null, c.seq, null);
+  perform realtime.post(c.tenant, id, case when tg_op = 'DELETE' then 'gone' when (old.type::text = 'public') <> (new.type::text = 'public') then 'opened' else 'channel' end, null, null, c.seq, null);
   return null;
 end $$;
 

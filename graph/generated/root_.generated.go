@@ -3535,7 +3535,7 @@ type StreamReset {
   cursor: String!
 }
 
-"Something of a channel could not be brought: fetch it anew by sync with this cursor."
+"Older messages of a channel may be read now, or fewer: drop what is kept of it, and fetch it anew by sync with this cursor."
 type StreamGap {
   "The channel."
   channelId: uuid!

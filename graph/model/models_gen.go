@@ -400,7 +400,7 @@ type SettingsChanged struct {
 
 func (SettingsChanged) IsEventPayload() {}
 
-// Something of a channel could not be brought: fetch it anew by sync with this cursor.
+// Older messages of a channel may be read now, or fewer: drop what is kept of it, and fetch it anew by sync with this cursor.
 type StreamGap struct {
 	// The channel.
 	ChannelID uuid.UUID `json:"channelId"`

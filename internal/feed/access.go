@@ -57,6 +57,8 @@ func (gs grants) sees(v Viewer, e Entry, senders map[uuid.UUID]struct{}) bool {
 		return e.User == v.User || g.reaches(e.Seq)
 	case Channel, Gone:
 		return g.reaches(e.Seq)
+	case Opened:
+		return g.readable
 	case Mark:
 		if e.User == v.User {
 			return g.readable
@@ -72,7 +74,7 @@ func (gs grants) moves(v Viewer, e Entry) bool {
 	switch e.Kind { //nolint:exhaustive // the rest changes nobody's rights
 	case Joined, Left:
 		return e.User == v.User
-	case Channel, Gone:
+	case Channel, Opened, Gone:
 		_, known := gs[e.Channel]
 		return known
 	}
@@ -80,8 +82,9 @@ func (gs grants) moves(v Viewer, e Entry) bool {
 }
 
 // loadGrants reads what a viewer may read: wherever it ever was a member, or of
-// the channels named alone.
-func loadGrants(ctx context.Context, db postgres.DB, v Viewer, only []uuid.UUID) (grants, error) {
+// the channels named alone. A public channel may be read by those who are no
+// members too, where they ask for it: anyone.
+func loadGrants(ctx context.Context, db postgres.DB, v Viewer, only []uuid.UUID, anyone bool) (grants, error) {
 	const q = `
 select k.id,
        coalesce(c.type = 'public' and coalesce(m.can_read, true) or m.can_read, false),
@@ -105,8 +108,7 @@ select k.id,
 	var froms, tos []int64
 	_, err = pgx.ForEachRow(rows, []any{&id, &g.readable, &g.public, &g.member, &froms, &tos}, func() error {
 		x := g
-		// Without channels named a reader reads its own: a public one that it has left is none.
-		x.readable = x.readable && (x.member || only != nil)
+		x.readable = x.readable && (x.member || anyone)
 		x.stints = make([]stint, len(froms))
 		for i := range froms {
 			x.stints[i] = stint{froms[i], tos[i]}

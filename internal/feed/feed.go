@@ -29,7 +29,9 @@ import (
 type Kind string
 
 // The kinds of entries. Member is a change of rights; Channel one of its
-// settings; Gone the end of a channel; Mark a move of somebody's marks.
+// settings; Opened that it became public or ceased to be, so that its members
+// see more of it or less; Gone the end of a channel; Mark a move of somebody's
+// marks.
 const (
 	Created Kind = "created"
 	Updated Kind = "updated"
@@ -38,6 +40,7 @@ const (
 	Left    Kind = "left"
 	Member  Kind = "member"
 	Channel Kind = "channel"
+	Opened  Kind = "opened"
 	Gone    Kind = "gone"
 	Mark    Kind = "mark"
 )

@@ -201,6 +201,8 @@ func (b *builder[M]) entry(ctx context.Context, e Entry) (full bool, err error) 
 		}
 	case Channel:
 		b.shown[e.Channel] = struct{}{}
+	case Opened:
+		return b.opened(ctx, e)
 	case Mark:
 		if own {
 			b.read[e.Channel] = struct{}{}
@@ -223,6 +225,18 @@ func (b *builder[M]) membership(ctx context.Context, e Entry, own bool) (full bo
 		return false, nil // and left again since: that follows
 	case b.room() == 0:
 		return true, nil
+	}
+	b.at.pos = e.Pos
+	return b.joined(ctx, e.Channel, math.MaxInt64, Newest)
+}
+
+// opened begins a channel anew, of which its members see more now, or less.
+func (b *builder[M]) opened(ctx context.Context, e Entry) (full bool, err error) {
+	if b.room() == 0 {
+		return true, nil
+	}
+	if !slices.Contains(b.page.Left, e.Channel) {
+		b.page.Left = append(b.page.Left, e.Channel)
 	}
 	b.at.pos = e.Pos
 	return b.joined(ctx, e.Channel, math.MaxInt64, Newest)

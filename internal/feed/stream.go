@@ -110,7 +110,7 @@ func judge(p place, st state) Reason {
 
 // regrant reads the viewer's rights again, and listens to what it may read.
 func (x *Stream[M]) regrant(ctx context.Context) error {
-	gs, err := loadGrants(ctx, x.s.o.Pool, x.v, x.only)
+	gs, err := loadGrants(ctx, x.s.o.Pool, x.v, x.only, x.only != nil)
 	if err != nil {
 		return err
 	}
@@ -136,6 +136,13 @@ func (x *Stream[M]) Cursor(pos int64) string { return x.keys.seal(place{epoch: x
 
 // Here is a cursor after everything told so far.
 func (x *Stream[M]) Here() string { return x.Cursor(x.pos) }
+
+// Earlier reports whether a member of a channel may read messages from before
+// it became one: an entry that it joined brings none of them.
+func (x *Stream[M]) Earlier(channel uuid.UUID) bool {
+	g := x.gs[channel]
+	return g.readable && (g.public || len(g.stints) > 1)
+}
 
 // Close ends the stream; a waiting Next returns.
 func (x *Stream[M]) Close() { x.sub.Close() }

@@ -122,7 +122,7 @@ func (s *Service[M]) await(ctx context.Context, v Viewer, q Query, p Page[M]) (P
 	defer cancel()
 	sub := s.tail.hub.Subscribe(v.User)
 	defer sub.Close()
-	gs, err := loadGrants(ctx, s.o.Pool, v, q.Channels)
+	gs, err := loadGrants(ctx, s.o.Pool, v, q.Channels, false)
 	if err != nil {
 		return p, err
 	}
@@ -178,7 +178,7 @@ func (b *builder[M]) build(ctx context.Context) (Page[M], error) {
 	if b.keys, err = b.s.sealerOf(b.st).keyring(b.v, b.q.Channels); err != nil {
 		return b.page, err
 	}
-	if b.gs, err = loadGrants(ctx, b.db, b.v, b.q.Channels); err != nil {
+	if b.gs, err = loadGrants(ctx, b.db, b.v, b.q.Channels, false); err != nil {
 		return b.page, err
 	}
 	b.dead, b.read, b.shown = map[uuid.UUID]struct{}{}, map[uuid.UUID]struct{}{}, map[uuid.UUID]struct{}{}

@@ -147,7 +147,7 @@ func (l *lawCase) channel() uuid.UUID {
 	l.t.Helper()
 	id := uuid.New()
 	typ := []string{"private", "public"}[l.r.IntN(2)]
-	if _, err := l.pool.Exec(l.t.Context(), `insert into public.nchat_channels (id, name, slug, type) values ($1, 'c', $1::text, $2::text::public.channel_type)`, id, typ); err != nil {
+	if _, err := l.pool.Exec(l.t.Context(), `insert into public.nchat_channels (id, name, slug, type) values ($1, 'c', $2, $3::text::public.channel_type)`, id, id.String(), typ); err != nil {
 		l.t.Fatal(err)
 	}
 	return id
