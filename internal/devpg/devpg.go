@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -173,6 +174,18 @@ func (c *Cluster) Halt(ctx context.Context) error {
 		return nil
 	}
 	return c.srv.stop(ctx)
+}
+
+// Abort is Postgres' "immediate" shutdown: nothing is written out, the next
+// start recovers as after a crash. It returns when all its processes are gone.
+func (c *Cluster) Abort() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.srv == nil || c.srv.signal(syscall.SIGQUIT) {
+		return nil
+	}
+	<-c.srv.done // the server kills what does not end within 5 s
+	return nil
 }
 
 // Kill ends the server without warning, as the out-of-memory killer would, and

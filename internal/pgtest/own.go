@@ -58,6 +58,13 @@ func (o *Own) Kill() {
 	o.do(func(context.Context) error { return o.c.Kill() })
 }
 
+// Abort ends the server at once, as a crash does, and with all its backends:
+// Start may follow immediately.
+func (o *Own) Abort() {
+	o.t.Helper()
+	o.do(func(context.Context) error { return o.c.Abort() })
+}
+
 // Start brings the server back after Stop or Kill and returns when it answers.
 func (o *Own) Start() {
 	o.t.Helper()
