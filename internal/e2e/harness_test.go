@@ -74,7 +74,7 @@ func TestMain(m *testing.M) {
 func leftover() string {
 	buf := make([]byte, 4<<20)
 	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		for _, p := range []string{"app", "auth", "bus", "clock", "hub", "lease", "presence", "wsock", "gqlhttp"} {
+		for _, p := range []string{"app", "auth", "bus", "clock", "hub", "lease", "presence", "typing", "feed", "message", "receipt", "push", "hasura", "wsock", "gqlhttp"} {
 			if strings.Contains(g, "nchat-realtime/internal/"+p+".") {
 				return g
 			}
@@ -101,6 +101,7 @@ func database(t *testing.T) string {
 
 // node is a whole server, a process of its own.
 type node struct {
+	url   string
 	t     *testing.T
 	cmd   *exec.Cmd
 	base  string
@@ -120,7 +121,7 @@ func startNode(t *testing.T, url string, env ...string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, cmd: exec.Command(bin, "serve"), done: make(chan struct{})}
+	n := &node{t: t, url: url, cmd: exec.Command(bin, "serve"), done: make(chan struct{})}
 	n.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + url, "HASURA_GRAPHQL_JWT_SECRET=" + secret,
 		"HASURA_GRAPHQL_ADMIN_SECRET=" + admin, "HOST=127.0.0.1", "PORT=0", "ADMIN_ADDR=127.0.0.1:0", "DRAIN_TIMEOUT=500ms"}, env...)
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

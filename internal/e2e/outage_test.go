@@ -32,7 +32,7 @@ func inside(t *testing.T, url string, env map[string]string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, done: make(chan struct{})}
+	n := &node{t: t, url: url, done: make(chan struct{})}
 	ready := make(chan app.Addresses, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop = cancel
