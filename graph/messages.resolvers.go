@@ -21,7 +21,7 @@ func (r *messageResolver) Delivery(ctx context.Context, obj *message.Message) (*
 	if obj.Gone || obj.SenderID == nil || *obj.SenderID != v.User {
 		return nil, nil
 	}
-	return one(r.deps.Receipts.Deliveries(ctx, asMember(v), []uuid.UUID{obj.ID}))
+	return r.loaders(ctx).delivery.get(ctx, obj.ID)
 }
 
 func (r *messageDeliveryResolver) Receipts(ctx context.Context, obj *receipt.Delivery, first *int, after *string) (model.ReceiptConnection, error) {
@@ -32,7 +32,11 @@ func (r *messageDeliveryResolver) Receipts(ctx context.Context, obj *receipt.Del
 	if after != nil {
 		from = *after
 	}
-	page, more, total, err := r.deps.Receipts.Receipts(ctx, asMember(r.viewer(ctx)), obj.MessageID, n, from)
+	ledger, err := r.loaders(ctx).receipts.get(ctx, obj.MessageID)
+	if err != nil || ledger == nil {
+		return model.ReceiptConnection{}, err
+	}
+	page, more, total, err := (*ledger).Receipts(obj.MessageID, n, from)
 	return toReceipts(page, more, total), err
 }
 
@@ -61,6 +65,9 @@ func (r *mutationResolver) SendMessages(ctx context.Context, input []model.SendM
 	out := model.SendBatch{Results: make([]model.SendResult, len(results)), Digest: &sum}
 	for i, res := range results {
 		out.Results[i] = toResult(v, res)
+		if m := out.Results[i].Message; m != nil {
+			r.loaders(ctx).delivery.expect(m.ID)
+		}
 	}
 	return out, nil
 }
@@ -86,7 +93,7 @@ func (r *mutationResolver) AcknowledgeRead(ctx context.Context, input []model.Ma
 }
 
 func (r *queryResolver) MessageDelivery(ctx context.Context, messageID uuid.UUID) (*receipt.Delivery, error) {
-	return one(r.deps.Receipts.Deliveries(ctx, asMember(r.viewer(ctx)), []uuid.UUID{messageID}))
+	return r.loaders(ctx).delivery.get(ctx, messageID)
 }
 
 func (r *queryResolver) DeliveryStatuses(ctx context.Context, messageIds []uuid.UUID) ([]receipt.Delivery, error) {
@@ -94,11 +101,12 @@ func (r *queryResolver) DeliveryStatuses(ctx context.Context, messageIds []uuid.
 		return nil, fault.Field("messageIds", "messageIds has more than %d ids", r.deps.MaxIDs)
 	}
 	list, err := r.deps.Receipts.Deliveries(ctx, asMember(r.viewer(ctx)), messageIds)
+	r.expectReceipts(ctx, list)
 	return some(list), err
 }
 
 func (r *queryResolver) ReadState(ctx context.Context, channelID uuid.UUID) (*receipt.State, error) {
-	return one(r.deps.Receipts.States(ctx, asMember(r.viewer(ctx)), []uuid.UUID{channelID}))
+	return r.loaders(ctx).states.get(ctx, channelID)
 }
 
 func (r *queryResolver) ReadStates(ctx context.Context) ([]receipt.State, error) {

@@ -64,8 +64,7 @@ func (r *mutationResolver) UnblockUser(ctx context.Context, userID uuid.UUID) (b
 }
 
 func (r *queryResolver) Presence(ctx context.Context, userID uuid.UUID) (*presence.View, error) {
-	view, err := r.deps.Presence.Read.Presence(ctx, r.viewer(ctx), userID)
-	return found(view, true, err)
+	return r.loaders(ctx).presence.get(ctx, userID)
 }
 
 func (r *queryResolver) Presences(ctx context.Context, userIds []uuid.UUID) ([]presence.View, error) {
@@ -84,12 +83,11 @@ func (r *queryResolver) ChannelPresence(ctx context.Context, channelID uuid.UUID
 }
 
 func (r *queryResolver) ChannelPresenceCounts(ctx context.Context, channelID uuid.UUID) (*presence.Counts, error) {
-	return found(r.deps.Presence.Read.ChannelCounts(ctx, r.viewer(ctx), channelID))
+	return r.loaders(ctx).counts.get(ctx, channelID)
 }
 
 func (r *queryResolver) PresenceVisibility(ctx context.Context, userID uuid.UUID) (*presence.Disclosure, error) {
-	may, err := r.deps.Presence.Read.Visibility(ctx, r.viewer(ctx), userID)
-	return found(may, true, err)
+	return r.loaders(ctx).disclosure.get(ctx, userID)
 }
 
 func (r *queryResolver) PresenceSettings(ctx context.Context) (presence.Settings, error) {

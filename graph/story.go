@@ -302,6 +302,7 @@ func (r *Resolver) page(ctx context.Context, v presence.Viewer, p feed.Page[mess
 		out.Messages = append(out.Messages, m.For(v.User))
 		if m.SenderID != nil && *m.SenderID == v.User {
 			ids = append(ids, m.ID)
+			r.loaders(ctx).delivery.expect(m.ID)
 		}
 	}
 	slices.SortFunc(out.Messages, func(a, b message.Message) int {
@@ -317,6 +318,7 @@ func (r *Resolver) page(ctx context.Context, v presence.Viewer, p feed.Page[mess
 			return out, err
 		}
 	}
+	r.expectReceipts(ctx, out.Deliveries)
 	out.ReadStates, out.Deliveries = some(out.ReadStates), some(out.Deliveries)
 	settings, err := r.deps.Presence.Read.Settings(ctx, v)
 	if err != nil {

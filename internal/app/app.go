@@ -25,6 +25,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/hasura"
 	"github.com/nself-org/nchat-realtime/internal/lease"
+	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
@@ -51,27 +52,28 @@ type Addresses struct {
 
 // server is what the parts of one running server share.
 type server struct {
-	o        Options
-	log      *slog.Logger
-	pool     *pgxpool.Pool
-	clock    *clock.Clock
-	bus      *bus.Bus
-	lease    *lease.Lease
-	presence *presence.Service
-	typing   *typing.Service
-	messages *message.Service
-	receipts *receipt.Service
-	feed     *feed.Service[message.Message]
-	hooks    *hasura.Handler
-	push     *push.Service
-	authn    *auth.Authenticator
-	revoked  *auth.Revocations
-	store    auth.Store
-	sockets  *wsock.Transport
-	live     *live
-	metrics  *metrics
-	draining atomic.Bool
-	loaded   atomic.Bool // revocations were read
+	o          Options
+	log        *slog.Logger
+	pool       *pgxpool.Pool
+	clock      *clock.Clock
+	bus        *bus.Bus
+	lease      *lease.Lease
+	presence   *presence.Service
+	typing     *typing.Service
+	messages   *message.Service
+	receipts   *receipt.Service
+	feed       *feed.Service[message.Message]
+	hooks      *hasura.Handler
+	push       *push.Service
+	authn      *auth.Authenticator
+	revoked    *auth.Revocations
+	store      auth.Store
+	sockets    *wsock.Transport
+	live       *live
+	operations *limit.Limiter // of every caller, whichever way it asks
+	metrics    *metrics
+	draining   atomic.Bool
+	loaded     atomic.Bool // revocations were read
 }
 
 // Run serves until ctx ends, and then takes leave: no new sockets, the live
@@ -104,7 +106,8 @@ func build(ctx context.Context, o Options) (*server, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reading LISTEN_DATABASE_URL: %w", err)
 	}
-	s := &server{o: o, log: o.Log, pool: pool, clock: clock.New(), revoked: auth.NewRevocations(), live: newLive(), metrics: newMetrics()}
+	s := &server{o: o, log: o.Log, pool: pool, clock: clock.New(), revoked: auth.NewRevocations(), live: newLive(), metrics: newMetrics(),
+		operations: limit.New(c.Limits.OperationsPerMinute)}
 	s.store = auth.Store{DB: pool}
 	s.authn = auth.New(auth.Options{JWT: &o.JWT, AdminSecret: c.AdminSecret, WebhookSecret: c.WebhookSecret,
 		UnauthorizedRole: c.UnauthorizedRole, UserRoles: c.UserRoles, Revocations: s.revoked, Log: o.Log})

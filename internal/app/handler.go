@@ -8,6 +8,7 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/handler"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
@@ -75,20 +76,18 @@ func (s *server) graphql() http.Handler {
 		}})
 	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Typing: s.typing, Messages: s.messages, Receipts: s.receipts, Feed: s.feed,
 		Access: access{s}, AutoDeliver: autoDelivers, Viewer: viewer, Config: s.config, MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
-	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: resolver}))
-	srv.SetErrorPresenter(present)
-	srv.SetRecoverFunc(rescue)
-	srv.SetDisableSuggestion(true)
+	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})
+	srv := s.executor(schema, resolver, present, rescue)
 	srv.SetParserTokenLimit(limit.ParserTokens)
 	srv.SetQueryCache(lru.New[*ast.QueryDocument](documents))
-	srv.Use(extension.Introspection{})
 	srv.Use(extension.AutomaticPersistedQuery{Cache: lru.New[string](persistedMost)})
-	srv.Use(limit.Size{Depth: c.Limits.Depth, Roots: c.Limits.Aliases, Exempt: func(ctx context.Context) bool { return auth.From(ctx).Via == auth.ViaHasura }})
-	srv.Use(limit.Operations{Limiter: limit.New(c.Limits.OperationsPerMinute), Key: rateKey})
-	srv.Use(graph.Endings{Present: present})
-	srv.AroundOperations(s.metrics.operation)
+	srv.Use(limit.Size{Depth: c.Limits.Depth, Roots: c.Limits.Aliases})
 	srv.AddTransport(s.sockets)
 	srv.AddTransport(http1)
+	// What Hasura sends is made by Hasura: a join of thousands of rows is one
+	// operation of as many aliases, with literals that no cache meets again.
+	stitched := s.executor(generated.NewExecutableSchema(generated.Config{Resolvers: resolver, Schema: graph.Stitched(schema.Schema())}), resolver, present, rescue)
+	stitched.AddTransport(http1)
 
 	pages, ips := origin.New(c.AllowedOrigins), clientip.New(c.TrustedProxies)
 	return pages.CORS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -105,8 +104,26 @@ func (s *server) graphql() http.Handler {
 			return
 		}
 		ctx := context.WithValue(auth.With(r.Context(), id), ipKey{}, clientip.Bucket(ips.From(r)))
+		if id.Via == auth.ViaHasura {
+			stitched.ServeHTTP(w, r.WithContext(ctx))
+			return
+		}
 		srv.ServeHTTP(w, r.WithContext(ctx))
 	}))
+}
+
+// executor runs operations on a schema, as every caller has them run.
+func (s *server) executor(schema graphql.ExecutableSchema, resolver *graph.Resolver, present graphql.ErrorPresenterFunc, rescue graphql.RecoverFunc) *handler.Server {
+	srv := handler.New(schema)
+	srv.SetErrorPresenter(present)
+	srv.SetRecoverFunc(rescue)
+	srv.SetDisableSuggestion(true)
+	srv.Use(extension.Introspection{})
+	srv.Use(limit.Operations{Limiter: s.operations, Key: rateKey})
+	srv.Use(graph.Endings{Present: present})
+	srv.AroundOperations(s.metrics.operation)
+	srv.AroundResponses(resolver.Batch)
+	return srv
 }
 
 func (s *server) fromHasura(r *http.Request) bool { return s.authn.TrustsHasura(r.Header) }

@@ -11,8 +11,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
-// ParserTokens bounds the text of anybody's operation; who is not exempt has
-// mostTokens.
+// ParserTokens bounds the text of an operation before Size has counted it.
 const ParserTokens = 15000
 
 // What one operation may have. The first three are counted in its text, before
@@ -34,9 +33,8 @@ const (
 // @defer is refused too: it would be answered in pieces of which no transport
 // sends more than the first.
 type Size struct {
-	Depth  int // fields within fields
-	Roots  int // root fields, aliases included
-	Exempt func(ctx context.Context) bool
+	Depth int // fields within fields
+	Roots int // root fields, aliases included
 }
 
 var (
@@ -53,8 +51,8 @@ func (Size) ExtensionName() string { return "OperationSize" }
 func (Size) Validate(graphql.ExecutableSchema) error { return nil }
 
 // MutateOperationParameters refuses what is too long to be worth parsing.
-func (s Size) MutateOperationParameters(ctx context.Context, p *graphql.RawParams) *gqlerror.Error {
-	if len(p.Query) < 2*mostRepeats || s.Exempt != nil && s.Exempt(ctx) { // shorter than it takes
+func (s Size) MutateOperationParameters(_ context.Context, p *graphql.RawParams) *gqlerror.Error {
+	if len(p.Query) < 2*mostRepeats { // shorter than it takes
 		return nil
 	}
 	repeats, tokens, spreads := map[string]int{}, 0, 0
@@ -84,10 +82,7 @@ func (s Size) MutateOperationParameters(ctx context.Context, p *graphql.RawParam
 
 // MutateOperationContext refuses what is too large. Nothing is mutated; it is
 // where gqlgen asks before executing.
-func (s Size) MutateOperationContext(ctx context.Context, oc *graphql.OperationContext) *gqlerror.Error {
-	if s.Exempt != nil && s.Exempt(ctx) {
-		return nil
-	}
+func (s Size) MutateOperationContext(_ context.Context, oc *graphql.OperationContext) *gqlerror.Error {
 	m := measurer{doc: oc.Doc, done: map[string]size{}}
 	total := m.of(oc.Operation.SelectionSet)
 	roots := m.roots(oc.Operation.SelectionSet, map[string]int{})

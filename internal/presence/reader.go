@@ -2,7 +2,6 @@ package presence
 
 import (
 	"context"
-	"slices"
 	"sort"
 
 	"github.com/google/uuid"
@@ -45,13 +44,18 @@ func (r *Reader) Presence(ctx context.Context, v Viewer, user uuid.UUID) (View, 
 	return views[0], nil
 }
 
-// Visibility is what the viewer may see of a user.
-func (r *Reader) Visibility(ctx context.Context, v Viewer, user uuid.UUID) (Disclosure, error) {
-	seen, err := r.look(ctx, v.Key, []uuid.UUID{user})
+// Visibilities is what the viewer may see of each user.
+func (r *Reader) Visibilities(ctx context.Context, v Viewer, users []uuid.UUID) (map[uuid.UUID]Disclosure, error) {
+	users = distinct(users)
+	seen, err := r.look(ctx, v.Key, users)
 	if err != nil {
-		return Disclosure{}, err
+		return nil, err
 	}
-	return disclose(seen[0].rec, seen[0].rel, r.w.rules), nil
+	out := make(map[uuid.UUID]Disclosure, len(users))
+	for i, s := range seen {
+		out[users[i]] = disclose(s.rec, s.rel, r.w.rules)
+	}
+	return out, nil
 }
 
 // looked is a target and what the viewer is to it.
@@ -70,21 +74,13 @@ func (r *Reader) look(ctx context.Context, v Key, users []uuid.UUID) ([]looked, 
 	if r.w.rules.Reciprocity {
 		keys = append(keys, v)
 	}
-	var recs []*record
-	for page := range slices.Chunk(keys, readMost) {
-		list, err := loadRecords(ctx, r.w.pool, page)
-		if err != nil {
-			return nil, err
-		}
-		recs = append(recs, list...)
+	recs, err := loadRecords(ctx, r.w.pool, keys)
+	if err != nil {
+		return nil, err
 	}
-	var rels []relation
-	for page := range slices.Chunk(users, readMost) {
-		list, err := loadRelations(ctx, r.w.pool, v, page)
-		if err != nil {
-			return nil, err
-		}
-		rels = append(rels, list...)
+	rels, err := loadRelations(ctx, r.w.pool, v, users)
+	if err != nil {
+		return nil, err
 	}
 	out := make([]looked, len(users))
 	for i := range users {
@@ -208,23 +204,40 @@ func (r *Reader) Channel(ctx context.Context, v Viewer, channel uuid.UUID, only 
 	return p, true, nil
 }
 
-// ChannelCounts is how many members the viewer sees in each status; false: a
-// channel the viewer may not see.
-func (r *Reader) ChannelCounts(ctx context.Context, v Viewer, channel uuid.UUID) (Counts, bool, error) {
-	var c Counts
-	views, ok, err := r.members(ctx, v, channel)
-	if err != nil || !ok {
-		return c, false, err
+// ChannelCounts is how many members of each channel the viewer sees in each
+// status; a channel the viewer may not see is left out.
+func (r *Reader) ChannelCounts(ctx context.Context, v Viewer, channels []uuid.UUID) (map[uuid.UUID]Counts, error) {
+	members, err := loadMembers(ctx, r.w.pool, v.Key, channels)
+	if err != nil {
+		return nil, err
 	}
+	var users []uuid.UUID
+	for _, ids := range members {
+		users = append(users, ids...)
+	}
+	views, err := r.Presences(ctx, v, users)
+	if err != nil {
+		return nil, err
+	}
+	status := make(map[uuid.UUID]Status, len(views))
 	for _, view := range views {
-		c.add(view.Status, 1)
+		status[view.UserID] = view.Status
 	}
-	return c, true, nil
+	out := make(map[uuid.UUID]Counts, len(members))
+	for channel, ids := range members {
+		var c Counts
+		for _, id := range ids {
+			c.add(status[id], 1)
+		}
+		out[channel] = c
+	}
+	return out, nil
 }
 
 // members are a channel's members as the viewer sees them, in list order.
 func (r *Reader) members(ctx context.Context, v Viewer, channel uuid.UUID) ([]View, bool, error) {
-	ids, ok, err := loadMembers(ctx, r.w.pool, v.Key, channel)
+	found, err := loadMembers(ctx, r.w.pool, v.Key, []uuid.UUID{channel})
+	ids, ok := found[channel]
 	if err != nil || !ok {
 		return nil, false, err
 	}

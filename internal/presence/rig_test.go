@@ -180,11 +180,11 @@ func until[T any](t *testing.T, from <-chan T, ok func(T) bool) T {
 
 func (r *rig) see(n *node, v Viewer, user uuid.UUID) View {
 	r.t.Helper()
-	view, err := n.Read.Presence(r.t.Context(), v, user)
+	views, err := n.Read.Presences(r.t.Context(), v, []uuid.UUID{user})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return view
+	return views[0]
 }
 
 func (r *rig) exec(sql string, args ...any) {

@@ -148,11 +148,10 @@ func (rel *relation) share(viewer *record, now time.Time) {
 }
 
 const readMembers = `
-select m.user_id
-  from realtime.nchat_members() m
-  join realtime.nchat_channels() c on c.id = m.channel_id and c.tenant = $1
-  join realtime.nchat_users() u on u.id = m.user_id and u.tenant = c.tenant
- where m.channel_id = $2 and m.can_read
+select c.id, m.user_id
+  from realtime.nchat_channels() c
+  left join (realtime.nchat_members() m join realtime.nchat_users() u on u.id = m.user_id and u.tenant = $1) on m.channel_id = c.id and m.can_read
+ where c.id = any ($2) and c.tenant = $1
    and exists (select from realtime.nchat_users() v where v.id = $3 and v.tenant = c.tenant)
    and (c.type = 'public' and not exists (select from realtime.nchat_members() x
                                           where x.channel_id = c.id and x.user_id = $3 and not x.can_read)
@@ -160,33 +159,27 @@ select m.user_id
                     where x.channel_id = c.id and x.user_id = $3 and x.can_read))
  order by m.user_id`
 
-const readChannel = `
-select exists (select from realtime.nchat_channels() c
-  where c.id = $2 and c.tenant = $1
-    and exists (select from realtime.nchat_users() v where v.id = $3 and v.tenant = c.tenant)
-    and (c.type = 'public' and not exists (select from realtime.nchat_members() x
-                                           where x.channel_id = c.id and x.user_id = $3 and not x.can_read)
-         or exists (select from realtime.nchat_members() x
-                     where x.channel_id = c.id and x.user_id = $3 and x.can_read)))`
-
-// loadMembers lists those who can read a channel, if the viewer may see it.
-// A channel of another tenant, unknown or closed to the viewer: false, by the
-// same two statements.
-func loadMembers(ctx context.Context, db querier, v Key, channel uuid.UUID) ([]uuid.UUID, bool, error) {
-	rows, err := db.Query(ctx, readMembers, v.Tenant, channel, v.User)
+// loadMembers lists those who can read each channel, if the viewer may see it.
+// A channel of another tenant, unknown or closed to the viewer is left out, by
+// the same statement.
+func loadMembers(ctx context.Context, db querier, v Key, channels []uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
+	rows, err := db.Query(ctx, readMembers, v.Tenant, distinct(channels), v.User)
 	if err != nil {
-		return nil, false, fmt.Errorf("reading members: %w", err)
+		return nil, fmt.Errorf("reading members: %w", err)
 	}
-	members, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	out := map[uuid.UUID][]uuid.UUID{}
+	var channel uuid.UUID
+	var member *uuid.UUID
+	_, err = pgx.ForEachRow(rows, []any{&channel, &member}, func() error {
+		list := out[channel]
+		if member != nil {
+			list = append(list, *member)
+		}
+		out[channel] = list
+		return nil
+	})
 	if err != nil {
-		return nil, false, fmt.Errorf("reading members: %w", err)
+		return nil, fmt.Errorf("reading members: %w", err)
 	}
-	var may bool
-	if err := db.QueryRow(ctx, readChannel, v.Tenant, channel, v.User).Scan(&may); err != nil {
-		return nil, false, fmt.Errorf("reading channel: %w", err)
-	}
-	if !may {
-		return nil, false, nil
-	}
-	return members, true, nil
+	return out, nil
 }

@@ -102,7 +102,8 @@ func (wa *Watcher) Window(ctx context.Context, v Viewer, channel uuid.UUID, firs
 		return nil, err
 	}
 	wa.mirror.openRoom(channel)
-	members, ok, err := loadMembers(ctx, wa.w.pool, v.Key, channel)
+	found, err := loadMembers(ctx, wa.w.pool, v.Key, []uuid.UUID{channel})
+	members, ok := found[channel]
 	if err == nil && !ok {
 		err = fault.Access()
 	}

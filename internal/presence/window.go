@@ -76,10 +76,11 @@ func (w *window) run(ctx context.Context, members []uuid.UUID, out chan<- Batch)
 // refresh projects those who changed, and the list of members if that did.
 func (w *window) refresh(ctx context.Context, dirty []uuid.UUID, members bool) error {
 	if members {
-		ids, ok, err := loadMembers(ctx, w.wa.w.pool, w.v.Key, w.channel)
+		found, err := loadMembers(ctx, w.wa.w.pool, w.v.Key, []uuid.UUID{w.channel})
 		if err != nil {
 			return err
 		}
+		ids, ok := found[w.channel]
 		if !ok {
 			return fault.Access()
 		}

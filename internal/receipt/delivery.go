@@ -50,19 +50,22 @@ func (s *Service) Deliveries(ctx context.Context, v Viewer, ids []uuid.UUID) ([]
 	if err := denied(v); err != nil {
 		return nil, err
 	}
+	own, moves, err := s.laid(ctx, v, ids)
+	return count(own, moves), err
+}
+
+// laid reads the viewer's own messages and what it may know of moves over them.
+func (s *Service) laid(ctx context.Context, v Viewer, ids []uuid.UUID) ([]mine, []move, error) {
 	own, err := loadMine(ctx, s.o.Pool, v, ids)
 	if err != nil || len(own) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
 	shares, err := s.shares(ctx, v)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	moves, err := loadMoves(ctx, s.o.Pool, v, shares, own)
-	if err != nil {
-		return nil, err
-	}
-	return count(own, moves), nil
+	return own, moves, err
 }
 
 func (s *Service) shares(ctx context.Context, v Viewer) (bool, error) {
@@ -193,8 +196,37 @@ func (d *Delivery) note(mv move, had *uint64, bit uint64) {
 	}
 }
 
-// Receipts is a page of who has a message, by user id; false: not the viewer's.
-func (s *Service) Receipts(ctx context.Context, v Viewer, message uuid.UUID, first int, after string) (page []Receipt, more bool, total int, err error) {
+// Ledger is who has which of some of the viewer's messages. It may be asked by
+// many at once.
+type Ledger struct {
+	own   map[uuid.UUID]mine
+	moves map[uuid.UUID][]move // by channel, by time
+}
+
+// Ledger reads, for any number of messages, who has them; those that are not
+// the viewer's own are left out.
+func (s *Service) Ledger(ctx context.Context, v Viewer, ids []uuid.UUID) (*Ledger, error) {
+	if err := denied(v); err != nil {
+		return nil, err
+	}
+	own, moves, err := s.laid(ctx, v, ids)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(moves, func(a, b move) int { return a.at.Compare(b.at) })
+	l := &Ledger{map[uuid.UUID]mine{}, map[uuid.UUID][]move{}}
+	for _, m := range own {
+		l.own[m.id] = m
+	}
+	for _, m := range moves {
+		l.moves[m.channel] = append(l.moves[m.channel], m)
+	}
+	return l, nil
+}
+
+// Receipts is a page of who has a message, by user id, and how many have it.
+// Errors: validation-failed for a page too long and for a cursor that is none.
+func (l *Ledger) Receipts(message uuid.UUID, first int, after string) (page []Receipt, more bool, total int, err error) {
 	if first < 1 || first > MaxReceipts {
 		return nil, false, 0, fault.Field("first", "first must be 1 to %d", MaxReceipts)
 	}
@@ -204,19 +236,11 @@ func (s *Service) Receipts(ctx context.Context, v Viewer, message uuid.UUID, fir
 			return nil, false, 0, fault.Field("after", "after is not a cursor of receipts")
 		}
 	}
-	own, err := loadMine(ctx, s.o.Pool, v, []uuid.UUID{message})
-	if err != nil || len(own) == 0 {
-		return nil, false, 0, err
+	m, ok := l.own[message]
+	if !ok {
+		return nil, false, 0, nil
 	}
-	shares, err := s.shares(ctx, v)
-	if err != nil {
-		return nil, false, 0, err
-	}
-	moves, err := loadMoves(ctx, s.o.Pool, v, shares, own)
-	if err != nil {
-		return nil, false, 0, err
-	}
-	all := receipts(own[0], moves)
+	all := receipts(m, l.moves[m.channel])
 	total = len(all)
 	from, found := slices.BinarySearchFunc(all, at, func(r Receipt, id uuid.UUID) int { return slices.Compare(r.UserID[:], id[:]) })
 	if found {
@@ -226,9 +250,8 @@ func (s *Service) Receipts(ctx context.Context, v Viewer, message uuid.UUID, fir
 	return all[:min(first, len(all))], len(all) > first, total, nil
 }
 
-// receipts lays moves over one message, by user. Pure.
+// receipts lays moves, which come by time, over one message, by user. Pure.
 func receipts(m mine, moves []move) []Receipt {
-	slices.SortFunc(moves, func(a, b move) int { return a.at.Compare(b.at) })
 	by := map[uuid.UUID]*Receipt{}
 	for _, mv := range moves {
 		if m.seq <= mv.from || m.seq > mv.to {

@@ -310,7 +310,11 @@ func TestWhoLearnsOfReading(t *testing.T) {
 			if d.DeliveredCount != c.delivered || d.ReadCount != c.read || d.TotalRecipients != 2 {
 				t.Errorf("%+v, want %d delivered, %d read", d, c.delivered, c.read)
 			}
-			list, _, total, err := r.s.Receipts(t.Context(), as(demo.Alice), m, 10, "")
+			ledger, err := r.s.Ledger(t.Context(), as(demo.Alice), []uuid.UUID{m})
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, _, total, err := ledger.Receipts(m, 10, "")
 			if err != nil || len(list) != c.delivered || total != c.delivered || len(list) == 1 && (list[0].ReadAt != nil) != (c.read == 1) {
 				t.Errorf("list: %+v %v", list, err)
 			}

@@ -1,0 +1,175 @@
+package graph
+
+import (
+	"context"
+	"sync"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
+)
+
+// batch answers one field for many ids with one load: those expected, by the
+// aliases of the operation or by the list they stand in, are loaded with the
+// first that is asked for. Hasura joins a table's rows as f0, f1, … in one
+// operation, without a limit.
+type batch[V any] struct {
+	root, arg string // the root field whose aliases are expected, and its argument
+	load      func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]V, error)
+
+	mu      sync.Mutex
+	looked  bool                // guarded by mu: at the operation's aliases
+	known   map[uuid.UUID]V     // guarded by mu
+	settled map[uuid.UUID]error // guarded by mu: asked for, and how that went
+	waiting []uuid.UUID         // guarded by mu: expected
+}
+
+func newBatch[V any](root, arg string, load func(context.Context, []uuid.UUID) (map[uuid.UUID]V, error)) *batch[V] {
+	return &batch[V]{root: root, arg: arg, load: load, known: map[uuid.UUID]V{}, settled: map[uuid.UUID]error{}}
+}
+
+func (b *batch[V]) expect(ids ...uuid.UUID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting = append(b.waiting, ids...)
+}
+
+// get is the answer for one id; nil: there is none.
+func (b *batch[V]) get(ctx context.Context, id uuid.UUID) (*V, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err, ok := b.settled[id]; ok {
+		return b.answer(id, err)
+	}
+	if b.root != "" && !b.looked {
+		b.looked = true
+		b.waiting = append(b.waiting, aliased(ctx, b.root, b.arg)...)
+	}
+	ask := []uuid.UUID{id}
+	asked := map[uuid.UUID]struct{}{id: {}}
+	for _, x := range b.waiting {
+		if _, twice := asked[x]; twice {
+			continue
+		}
+		if _, done := b.settled[x]; !done {
+			asked[x] = struct{}{}
+			ask = append(ask, x)
+		}
+	}
+	b.waiting = nil
+	found, err := b.load(ctx, ask)
+	for _, x := range ask {
+		b.settled[x] = err
+		if v, ok := found[x]; ok {
+			b.known[x] = v
+		}
+	}
+	return b.answer(id, err)
+}
+
+func (b *batch[V]) answer(id uuid.UUID, err error) (*V, error) {
+	if v, ok := b.known[id]; ok && err == nil {
+		return &v, nil
+	}
+	return nil, err
+}
+
+// aliased are the ids that the operation's root fields of a name are given.
+func aliased(ctx context.Context, field, arg string) (ids []uuid.UUID) {
+	oc := graphql.GetOperationContext(ctx)
+	for _, f := range graphql.CollectFields(oc, oc.Operation.SelectionSet, []string{"Query"}) {
+		if f.Name != field {
+			continue
+		}
+		text, _ := f.ArgumentMap(oc.Variables)[arg].(string)
+		if id, err := uuid.Parse(text); err == nil { // what is none, its own resolver refuses
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// loaders are the batches of one response.
+type loaders struct {
+	presence   *batch[presence.View]
+	disclosure *batch[presence.Disclosure]
+	counts     *batch[presence.Counts]
+	delivery   *batch[receipt.Delivery]
+	receipts   *batch[*receipt.Ledger]
+	states     *batch[receipt.State]
+}
+
+type loadersKey struct{}
+
+// Batch is gqlgen's response middleware: fields of one response are answered together.
+func (r *Resolver) Batch(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
+	return next(context.WithValue(ctx, loadersKey{}, r.newLoaders(ctx)))
+}
+
+func (r *Resolver) loaders(ctx context.Context) *loaders {
+	if l, ok := ctx.Value(loadersKey{}).(*loaders); ok {
+		return l
+	}
+	return r.newLoaders(ctx)
+}
+
+func (r *Resolver) newLoaders(ctx context.Context) *loaders {
+	v := r.viewer(ctx)
+	read := r.deps.Presence.Read
+	l := &loaders{
+		presence: newBatch("presence", "userId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]presence.View, error) {
+			list, err := read.Presences(ctx, v, ids)
+			return index(list, func(x presence.View) uuid.UUID { return x.UserID }), err
+		}),
+		disclosure: newBatch("presenceVisibility", "userId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]presence.Disclosure, error) {
+			return read.Visibilities(ctx, v, ids)
+		}),
+		counts: newBatch("channelPresenceCounts", "channelId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]presence.Counts, error) {
+			return read.ChannelCounts(ctx, v, ids)
+		}),
+	}
+	if v.User == uuid.Nil { // has no messages and has read nothing: no error, for Hasura's joins
+		l.delivery, l.states, l.receipts = nothing[receipt.Delivery](), nothing[receipt.State](), nothing[*receipt.Ledger]()
+		return l
+	}
+	l.delivery = newBatch("messageDelivery", "messageId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]receipt.Delivery, error) {
+		list, err := r.deps.Receipts.Deliveries(ctx, asMember(v), ids)
+		for _, d := range list {
+			l.receipts.expect(d.MessageID)
+		}
+		return index(list, func(x receipt.Delivery) uuid.UUID { return x.MessageID }), err
+	})
+	l.receipts = newBatch("", "", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*receipt.Ledger, error) {
+		ledger, err := r.deps.Receipts.Ledger(ctx, asMember(v), ids)
+		out := make(map[uuid.UUID]*receipt.Ledger, len(ids))
+		for _, id := range ids {
+			out[id] = ledger
+		}
+		return out, err
+	})
+	l.states = newBatch("readState", "channelId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]receipt.State, error) {
+		list, err := r.deps.Receipts.States(ctx, asMember(v), ids)
+		return index(list, func(x receipt.State) uuid.UUID { return x.ChannelID }), err
+	})
+	return l
+}
+
+func (r *Resolver) expectReceipts(ctx context.Context, list []receipt.Delivery) {
+	for _, d := range list {
+		r.loaders(ctx).receipts.expect(d.MessageID)
+	}
+}
+
+func nothing[V any]() *batch[V] {
+	return newBatch("", "", func(context.Context, []uuid.UUID) (map[uuid.UUID]V, error) { return nil, nil })
+}
+
+func index[V any](list []V, key func(V) uuid.UUID) map[uuid.UUID]V {
+	out := make(map[uuid.UUID]V, len(list))
+	for _, x := range list {
+		out[key(x)] = x
+	}
+	return out
+}
