@@ -24,7 +24,7 @@ const module = "github.com/nself-org/nchat-realtime"
 // packages of this module that stand here for it, and no other; "*" is any.
 // Edges call domains, domains never call edges, leaves know nobody.
 var allowed = map[string]string{
-	"cmd/nchat-realtime": "internal/app internal/auth internal/config internal/demo internal/devpg internal/postgres",
+	"cmd/nchat-realtime": "hasura internal/app internal/auth internal/config internal/demo internal/devpg internal/metadata internal/postgres",
 	"internal/app":       "*",
 	"internal/e2e":       "*",
 	"internal/bench":     "*",
@@ -53,6 +53,7 @@ var allowed = map[string]string{
 	"internal/hub":      "",
 	"internal/lease":    "internal/clock internal/postgres",
 	"internal/limit":    "internal/fault",
+	"internal/metadata": "",
 	"internal/origin":   "",
 	"internal/postgres": "migrations",
 	"internal/wsock":    "internal/fault",
@@ -61,6 +62,7 @@ var allowed = map[string]string{
 	"internal/devpg":       "",
 	"internal/pgtest":      "internal/devpg internal/postgres migrations",
 	"internal/pgtest/with": "internal/devpg internal/pgtest",
+	"hasura":               "",
 	"migrations":           "",
 	"schema":               "",
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"reflect"
 	"time"
 
@@ -36,6 +37,17 @@ type Claims struct {
 	TTL     time.Duration
 	TokenID string // "": a new one
 	Now     time.Time
+}
+
+// Bears is the header that takes a token to whoever is configured alike.
+func (c JWTConfig) Bears(token string) (name, value string) {
+	switch c.header.kind {
+	case "Cookie":
+		return "Cookie", c.header.name + "=" + token
+	case "CustomHeader":
+		return http.CanonicalHeaderKey(c.header.name), token
+	}
+	return "Authorization", "Bearer " + token
 }
 
 // Mint signs a token that c accepts. It needs a configuration with an HMAC key.

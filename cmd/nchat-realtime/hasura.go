@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nself-org/nchat-realtime/hasura"
+	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/metadata"
+)
+
+// applying is what hasura apply is told.
+type applying struct {
+	endpoint, source, prefix, namespace string
+	dry, remove                         bool
+}
+
+func hasuraCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "hasura", Short: "Put this server into a Hasura project"}
+	var a applying
+	apply := &cobra.Command{
+		Use:   "apply",
+		Short: "Merge remote schema, actions, event and cron triggers into Hasura's metadata; nothing of yours is dropped",
+		Long: "Merge this server into a running Hasura: the remote schema with its permissions, relationships from nchat's tables,\n" +
+			"actions, event triggers and cron triggers. What is there stays; run again it changes nothing. The change is made\n" +
+			"whole or not at all. Hasura has to have NCHAT_REALTIME_URL and HASURA_WEBHOOK_SECRET in its environment.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(os.Getenv, config.Dev)
+			if err != nil {
+				return err
+			}
+			return a.run(cmd.Context(), cmd.OutOrStdout(), c)
+		},
+	}
+	f := apply.Flags()
+	f.StringVar(&a.endpoint, "endpoint", "", "Hasura's URL (default HASURA_UPSTREAM_URL)")
+	f.StringVar(&a.source, "source", "", "the database with nchat's tables, as Hasura names it (default the only one, or default)")
+	f.StringVar(&a.prefix, "type-prefix", "", "put before this server's types, where names clash with yours")
+	f.StringVar(&a.namespace, "namespace", "", "put this server's fields under one field of that name")
+	f.BoolVar(&a.dry, "dry-run", false, "print what would change, and change nothing")
+	f.BoolVar(&a.remove, "remove", false, "take everything of this server out again; tables stay tracked")
+	cmd.AddCommand(apply)
+	return cmd
+}
+
+func (a applying) run(ctx context.Context, out io.Writer, c config.Config) error {
+	if a.endpoint == "" {
+		a.endpoint = c.HasuraUpstream
+	}
+	if a.endpoint == "" {
+		return errors.New("where is Hasura? Set HASURA_UPSTREAM_URL, or pass --endpoint")
+	}
+	ours, err := metadata.Read(hasura.Project)
+	if err != nil {
+		return err
+	}
+	plan := metadata.Plan{Ours: ours, Source: a.source, Roles: c.UserRoles, Custom: metadata.Customize(a.prefix, a.namespace)}
+	var kept []string
+	change := func(now metadata.Tree) (next metadata.Tree, changes []string, err error) {
+		if a.remove {
+			return metadata.Remove(now)
+		}
+		next, changes, kept, err = plan.Merge(now)
+		return next, changes, err
+	}
+	changes, err := metadata.Hasura{Endpoint: a.endpoint, AdminSecret: c.AdminSecret}.Apply(ctx, a.dry, change)
+	if err != nil {
+		return err
+	}
+	for _, line := range append(changes, kept...) {
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return fmt.Errorf("printing: %w", err)
+		}
+	}
+	said := fmt.Sprintf("%d changes made", len(changes))
+	switch {
+	case len(changes) == 0:
+		said = "nothing to change"
+	case a.dry:
+		said = fmt.Sprintf("%d changes would be made", len(changes))
+	}
+	if _, err := fmt.Fprintln(out, said); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	project "github.com/nself-org/nchat-realtime/hasura"
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/metadata"
+)
+
+// hasuraChecks look at a running Hasura; without its address there are none.
+func hasuraChecks(c config.Config) []check {
+	if c.HasuraUpstream == "" {
+		return []check{{"hasura", func(context.Context) (string, error) { return "not looked at: HASURA_UPSTREAM_URL is not set", nil }, ""}}
+	}
+	h := metadata.Hasura{Endpoint: c.HasuraUpstream, AdminSecret: c.AdminSecret}
+	lines := func(list []string, err error) error {
+		if err == nil && len(list) > 0 {
+			err = errors.New(strings.Join(list, "; "))
+		}
+		return err
+	}
+	return []check{
+		{"hasura", h.Version, "check HASURA_UPSTREAM_URL and that Hasura, version 2, runs there"},
+		{"metadata", func(ctx context.Context) (string, error) { return "applied", applied(ctx, h, c) },
+			"run nchat-realtime hasura apply (with --dry-run first, to see what that changes); a wrong admin secret fails here too"},
+		{"consistent", func(ctx context.Context) (string, error) {
+			list, err := h.Inconsistent(ctx)
+			return "Hasura has no inconsistent metadata", lines(list, err)
+		}, "mend what Hasura names, then reload its metadata with the remote schemas"},
+		{"permission", func(ctx context.Context) (string, error) {
+			return "roles see what they are granted", h.Enforces(ctx)
+		}, "set HASURA_GRAPHQL_ENABLE_REMOTE_SCHEMA_PERMISSIONS=true on Hasura"},
+		{"secrets", func(ctx context.Context) (string, error) {
+			now, _, err := h.Export(ctx)
+			if err == nil {
+				err = h.Reaches(ctx, metadata.Namespace(now))
+			}
+			return "the admin secret and the webhook secret match", err
+		}, "give Hasura NCHAT_REALTIME_URL and the same HASURA_WEBHOOK_SECRET, and this server Hasura's admin secret; the server must run"},
+		{"tokens", func(ctx context.Context) (string, error) { return sameKey(ctx, h, c) }, "give both the very same HASURA_GRAPHQL_JWT_SECRET"},
+		{"retries", func(ctx context.Context) (string, error) {
+			now, _, err := h.Export(ctx)
+			return "event triggers try again", lines(metadata.Impatient(now), err)
+		}, "set num_retries of these event triggers, or run nchat-realtime hasura apply"},
+		{"writes", func(ctx context.Context) (string, error) {
+			now, _, err := h.Export(ctx)
+			return "users write in their own name only", lines(metadata.Forgeable(now, c.UserRoles), err)
+		}, "add {\"user_id\": {\"_eq\": \"X-Hasura-User-Id\"}} to these permissions (blocker_id for blocks), or a column preset"},
+	}
+}
+
+func applied(ctx context.Context, h metadata.Hasura, c config.Config) error {
+	now, _, err := h.Export(ctx)
+	if err != nil {
+		return err
+	}
+	ours, err := metadata.Read(project.Project)
+	if err != nil {
+		return err
+	}
+	plan := metadata.Plan{Ours: ours, Roles: c.UserRoles, Custom: metadata.CustomOf(now)}
+	_, changes, kept, err := plan.Merge(now)
+	if err == nil && len(changes) > 0 {
+		err = fmt.Errorf("not as it should be: %s", strings.Join(changes, "; "))
+	}
+	if err == nil && len(kept) > 0 {
+		err = errors.New(strings.Join(kept, "; "))
+	}
+	return err
+}
+
+// sameKey has Hasura verify a token of ours.
+func sameKey(ctx context.Context, h metadata.Hasura, c config.Config) (string, error) {
+	j, err := auth.ParseJWTConfig(c.JWTSecret)
+	if err != nil {
+		return "", err
+	}
+	token, err := auth.Mint(j, auth.Claims{User: uuid.New(), Role: c.UserRoles[0], TTL: time.Minute})
+	if err != nil {
+		return "not tried: a token cannot be made with a public key", nil //nolint:nilerr // that is an answer
+	}
+	name, value := j.Bears(token)
+	return "Hasura takes this server's tokens", h.Query(ctx, http.Header{name: {value}}, "{ __typename }")
+}
