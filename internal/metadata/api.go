@@ -31,7 +31,9 @@ type Refusal struct {
 	Text   string
 }
 
-func (r *Refusal) Error() string { return fmt.Sprintf("Hasura says %d %s: %s", r.Status, r.Code, r.Text) }
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("Hasura says %d %s: %s", r.Status, r.Code, r.Text)
+}
 
 // ask calls one endpoint. Errors: *Refusal where Hasura answers one.
 func (h Hasura) ask(ctx context.Context, method, path string, header http.Header, body, into any) error {

@@ -105,7 +105,12 @@ func Forgeable(t Tree, roles []string) (lines []string) {
 			for key, rule := range map[string]string{"insert_permissions": "check", "update_permissions": "filter", "delete_permissions": "filter"} {
 				for _, p := range list(table, key) {
 					perm, _ := p["permission"].(Tree)
-					if role := text(p, "role"); slices.Contains(roles, role) && !binds(perm[rule], column) && !sets(perm, column) {
+					safe := binds(perm[rule], column) || rule == "check" && sets(perm, column)
+					if key == "update_permissions" && writes(perm, column) {
+						safe = safe && (binds(perm["check"], column) || sets(perm, column))
+						rule = "filter and check"
+					}
+					if role := text(p, "role"); slices.Contains(roles, role) && !safe {
 						lines = append(lines, fmt.Sprintf("role %s may %s %s for others: bind %s to X-Hasura-User-Id in its %s", role,
 							strings.TrimSuffix(key, "_permissions"), text(id, "name"), column, rule))
 					}
@@ -146,6 +151,11 @@ func binds(cond any, column string) bool {
 func branches(x any) []any {
 	l, _ := x.([]any)
 	return l
+}
+
+// writes reports whether a role may put something else into the column.
+func writes(perm Tree, column string) bool {
+	return perm["columns"] == "*" || slices.Contains(branches(perm["columns"]), any(column))
 }
 
 // sets reports whether Hasura itself writes the caller into the column.

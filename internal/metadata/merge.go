@@ -62,7 +62,14 @@ func (p Plan) Merge(theirs Tree) (merged Tree, changes, kept []string, err error
 
 // tree is ours for the roles there are.
 func (p Plan) tree() (Tree, error) {
-	o := p.Ours
+	var o Metadata // a copy, of its lists too
+	text, err := json.Marshal(p.Ours)
+	if err == nil {
+		err = json.Unmarshal(text, &o)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("copying the project: %w", err)
+	}
 	for i := range o.RemoteSchemas {
 		rs := &o.RemoteSchemas[i]
 		rs.Definition.Customization = p.Custom
