@@ -42,13 +42,19 @@ func (n *node) library(name string, user uuid.UUID, others ...*node) *library {
 	for _, o := range others {
 		at += "," + o.base + "/graphql"
 	}
+	return n.script("client.mjs", name, at, token(n.t, user))
+}
+
+// script runs a program of clients/ and waits until it says that it is ready.
+func (n *node) script(args ...string) *library {
+	n.t.Helper()
 	if _, err := exec.LookPath("node"); err != nil {
 		n.t.Skip("node is not installed")
 	}
 	if _, err := os.Stat("clients/node_modules"); err != nil {
 		n.t.Fatal("the clients' packages are not installed: .ci/setup does it")
 	}
-	cmd := exec.Command("node", "client.mjs", name, at, token(n.t, user))
+	cmd := exec.Command("node", args...)
 	cmd.Dir = "clients"
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -63,7 +69,7 @@ func (n *node) library(name string, user uuid.UUID, others ...*node) *library {
 	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
-	l := &library{t: n.t, name: name, in: in, out: make(chan said, 1024)}
+	l := &library{t: n.t, name: args[1], in: in, out: make(chan said, 1024)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
