@@ -33,6 +33,7 @@ type double struct {
 	meta    metadata.Tree                  // guarded by mu
 	version int                            // guarded by mu
 	busy    int                            // guarded by mu: how often somebody else is first
+	cache   *ast.Schema                    // guarded by mu: introspected once, until a reload
 	remote  *ast.Schema                    // guarded by mu: as introspected
 	roles   map[string]*ast.SchemaDocument // guarded by mu
 	asked   []string                       // guarded by mu: the operations sent to the remote schema
@@ -108,6 +109,14 @@ func (d *double) metadata(r *http.Request, body []byte) (int, any) {
 	case "get_inconsistent_metadata":
 		wrong := d.inconsistent(d.meta)
 		return 200, metadata.Tree{"is_consistent": len(wrong) == 0, "inconsistent_objects": wrong}
+	case "reload_remote_schema":
+		for _, rs := range objects(d.meta["remote_schemas"]) {
+			if s, err := d.introspect(rs); err == nil && rs["name"] == at(call, "args", "name") {
+				d.cache = s
+				return 200, metadata.Tree{"message": "success"}
+			}
+		}
+		return 400, metadata.Tree{"path": "$.args.name", "error": "remote schema with name does not exist, or is inconsistent", "code": "not-exists"}
 	case "replace_metadata":
 		if d.busy > 0 {
 			d.busy--
@@ -159,6 +168,10 @@ func (d *double) inconsistent(meta metadata.Tree) (wrong []any) {
 			say("remote_schema", rs["name"], err)
 			continue
 		}
+		if d.cache == nil {
+			d.cache = s
+		}
+		s = d.cache
 		d.remote = s
 		for _, p := range objects(rs["permissions"]) {
 			sdl, _ := at(p, "definition", "schema").(string)

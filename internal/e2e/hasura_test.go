@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -77,6 +78,20 @@ func TestBehindHasura(t *testing.T) {
 	}
 	if out, err := d.tool(url, "doctor"); err != nil {
 		t.Errorf("doctor: %v\n%s", err, out)
+	}
+
+	// An upgrade: Hasura holds the permissions of new fields to the schema it remembers.
+	d.locked(func() {
+		old := *d.cache
+		query := *old.Query
+		query.Fields = query.Fields[:len(query.Fields)-3]
+		old.Types = maps.Clone(old.Types)
+		old.Query, old.Types["Query"] = &query, &query
+		d.cache = &old
+		objects(d.meta["remote_schemas"])[0]["comment"] = "of an older version"
+	})
+	if out, err := d.tool(url, "hasura", "apply"); err != nil || !strings.Contains(out, "~ remote schema") {
+		t.Errorf("apply after an upgrade: %v\n%s", err, out)
 	}
 
 	n.dial(token(t, demo.Alice))

@@ -100,6 +100,22 @@ func (h Hasura) Inconsistent(ctx context.Context) ([]string, error) {
 	return lines, err
 }
 
+// reload has Hasura introspect our remote schema again, if it has one: it
+// remembers the schema by its definition, and would hold new permissions to the
+// old schema. Whether that works now, replacing the metadata tells.
+func (h Hasura) reload(ctx context.Context, now Tree) error {
+	for _, rs := range list(now, "remote_schemas") {
+		if text(rs, "name") != Name {
+			continue
+		}
+		err := h.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "reload_remote_schema", "args": Tree{"name": Name}}, &Tree{})
+		if _, refused := errors.AsType[*Refusal](err); err != nil && !refused {
+			return err
+		}
+	}
+	return nil
+}
+
 // Apply changes its metadata by what change makes of them, all of it or
 // nothing; and again, where somebody else changed them meanwhile. dry: nothing
 // is changed. changes is what was done.
@@ -112,6 +128,9 @@ func (h Hasura) Apply(ctx context.Context, dry bool, change func(Tree) (Tree, []
 		next, changes, err := change(now)
 		if err != nil || dry || len(changes) == 0 {
 			return changes, err
+		}
+		if err := h.reload(ctx, now); err != nil {
+			return nil, err
 		}
 		err = h.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "replace_metadata", "version": 2, "resource_version": version,
 			"args": Tree{"allow_inconsistent_metadata": false, "metadata": next}}, &Tree{})

@@ -76,6 +76,34 @@ func TestMigrateJoinsEveryTime(t *testing.T) {
 	}
 }
 
+// To leave is to drop the schema: nothing of ours is left on the app's tables.
+func TestDroppingTheSchemaLeavesTheApp(t *testing.T) {
+	t.Parallel()
+	ctx, pool := t.Context(), pgtest.New(t)
+	left := func(q string) (n int) {
+		t.Helper()
+		if err := pool.QueryRow(ctx, q).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	const triggers = `select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid where c.relname like 'nchat_%' and not t.tgisinternal`
+	if left(triggers) == 0 {
+		t.Fatal("no trigger to drop")
+	}
+	for _, q := range []string{`drop schema realtime cascade`,
+		`insert into public.nchat_channels (name, slug) values ('c', 'c')`,
+		`insert into public.nchat_messages (channel_id, content) select id, 'x' from public.nchat_channels`,
+		`update public.nchat_messages set content = 'y'`, `delete from public.nchat_channels`} {
+		if _, err := pool.Exec(ctx, q); err != nil {
+			t.Errorf("%s: %v", q, err)
+		}
+	}
+	if n := left(triggers); n != 0 {
+		t.Errorf("%d triggers are left", n)
+	}
+}
+
 func TestMigrateWithoutRights(t *testing.T) {
 	t.Parallel()
 	ctx, url := t.Context(), pgtest.Empty(t)
