@@ -106,14 +106,6 @@ func toRoom(in model.RoomInput) (typing.Room, error) {
 	return typing.RoomOf(in.ChannelID.Value(), in.ThreadID.Value(), in.DmID.Value())
 }
 
-// one is the first of a list, or null.
-func one[T any](list []T, err error) (*T, error) {
-	if err != nil || len(list) == 0 {
-		return nil, err
-	}
-	return &list[0], nil
-}
-
 func toInput(in model.SendMessageInput) message.Input {
 	return message.Input{ClientMessageID: in.ClientMessageID, Channel: in.ChannelID, Thread: in.ThreadID.Value(), Parent: in.ParentMessageID.Value(),
 		Content: in.Content.Value(), Type: in.Type.Value(), Metadata: in.Metadata.Value(), Mentions: in.Mentions.Value()}

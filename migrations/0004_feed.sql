@@ -74,7 +74,8 @@ create table realtime.inbox (
   message_id uuid,
   user_id    uuid,
   seq        bigint not null,
-  ref        bigint
+  ref        bigint,
+  thread     uuid                              -- of a created message
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
         autovacuum_vacuum_insert_scale_factor = 1);
 
@@ -87,7 +88,8 @@ create table realtime.log (
   message_id uuid,
   user_id    uuid,
   seq        bigint not null,
-  ref        bigint
+  ref        bigint,
+  thread     uuid
 );
 create index log_channel_idx on realtime.log (channel_id, pos);
 create index log_user_idx on realtime.log (user_id, pos) where kind in ('joined', 'left', 'member', 'mark');
@@ -101,13 +103,18 @@ create index log_at_idx on realtime.log using brin (at);
 -- searched above clear only. Whoever could still bring a row with an id up to
 -- asked had a transaction id below xid when that was written down; once all of
 -- those have ended and the rows are gone, clear moves up to asked.
+--
+-- Until hot the sequencer looks by itself, every few milliseconds: under load a
+-- notification from each writer would cost more than all the rest, for Postgres
+-- lets transactions that notify commit one after another only.
 create table realtime.head (
   only_row boolean primary key default true check (only_row),
   floor    bigint not null default 0,
   clear    bigint not null default 0,
   asked    bigint not null default 0,
   xid      xid8 not null default '0',
-  at       timestamptz not null default '-infinity'  -- of the last look at the four above
+  at       timestamptz not null default '-infinity',  -- of the last look at the four above
+  hot      timestamptz not null default '-infinity'
 ) with (fillfactor = 40);
 insert into realtime.head default values;
 
@@ -133,9 +140,10 @@ create index backfill_open_idx on realtime.backfill (channel_id) where not done;
 
 -- +goose StatementBegin
 -- sequence gives up to most committed changes their positions and answers how
--- many those were; -1: somebody else is at it. Whoever holds the lock is the
+-- many those were; -1: somebody else is at it. stays: the caller looks again
+-- within milliseconds, for two seconds from now. Whoever holds the lock is the
 -- only one that writes the log, and gives the lock back with its commit.
-create function realtime.sequence(most integer) returns integer
+create function realtime.sequence(most integer, stays boolean) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
   h realtime.head;
@@ -153,12 +161,15 @@ begin
   with batch as (
     delete from realtime.inbox where id in (select i.id from realtime.inbox i where i.id > h.clear order by i.id limit most) returning *),
   put as (
-    insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref)
-    select last + row_number() over (order by b.id), since, b.tenant, b.channel_id, b.kind, b.message_id, b.user_id, b.seq, b.ref from batch b
+    insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread)
+    select last + row_number() over (order by b.id), since, b.tenant, b.channel_id, b.kind, b.message_id, b.user_id, b.seq, b.ref, b.thread from batch b
     returning 1)
   select count(*) into n from put;
   if h.at < clock_timestamp() - interval '5 seconds' then
     perform realtime.clear_inbox(h);
+  end if;
+  if stays and h.hot < clock_timestamp() + interval '1 second' then
+    update realtime.head set hot = clock_timestamp() + interval '2 seconds';
   end if;
   return n;
 end $$;
@@ -225,11 +236,21 @@ begin
   return c;
 end $$;
 
+-- ring_inbox wakes the sequencer, unless it looks by itself.
+create function realtime.ring_inbox() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if coalesce(current_setting('realtime.quiet', true), '') <> 'on'
+     and not exists (select from realtime.head h where h.hot > clock_timestamp()) then
+    perform realtime.ring('inbox');
+  end if;
+end $$;
+
 -- post puts a change into the inbox.
 create function realtime.post(tenant text, channel uuid, kind text, message uuid, who uuid, seq bigint, ref bigint) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$
   insert into realtime.inbox (tenant, channel_id, kind, message_id, user_id, seq, ref) values ($1, $2, $3, $4, $5, $6, $7);
-  select realtime.ring('inbox');
+  select realtime.ring_inbox();
 $$;
 
 -- restint opens or closes members' stints as their rights are now.
@@ -259,7 +280,7 @@ begin
     returning kind)
   select coalesce(sum(case kind when 'joined' then 1 else -1 end), 0) into more from said;
   update realtime.channels x set members = x.members + more where x.channel_id = channel and more <> 0;
-  perform realtime.ring('inbox');
+  perform realtime.ring_inbox();
 end $$;
 
 create function realtime.feed_members() returns trigger
@@ -436,17 +457,13 @@ begin
   end if;
   insert into realtime.messages (message_id, channel_id, seq, sender, thread, members, countable, deleted, mentions)
   values (new.id, new.channel_id, n, new.user_id, %1$s, readers, not (%4$s) and not (%5$s) and %1$s is null, %4$s, %2$s);
-  insert into realtime.inbox (tenant, channel_id, kind, message_id, user_id, seq)
-  values (ten, new.channel_id, 'created', new.id, new.user_id, n);
+  insert into realtime.inbox (tenant, channel_id, kind, message_id, user_id, seq, thread)
+  values (ten, new.channel_id, 'created', new.id, new.user_id, n, %1$s);
   if dm then
     perform realtime.first_word(new.channel_id, new.user_id, new.id);
   end if;
   if coalesce(current_setting('realtime.quiet', true), '') <> 'on' then
-    perform realtime.ring('inbox');
-    if new.user_id is not null then -- whoever has spoken no longer types
-      perform realtime.ring('spoke/' || new.channel_id || '/' || coalesce(%1$s, '00000000-0000-0000-0000-000000000000')
-                            || '/' || new.user_id || '/' || translate(ten, E'\n', ''));
-    end if;
+    perform realtime.ring_inbox();
   end if;
   return null;
 end $body$, format(thread, 'new'), format(mentions, 'new'), format(published, 'new'), format(deleted, 'new'), format(system, 'new')));

@@ -59,6 +59,7 @@ type Entry struct {
 	User    uuid.UUID // a message's sender, or whose membership or mark it is; uuid.Nil: nobody's
 	Seq     int64     // the message's number in its channel, else the channel's last one then
 	Ref     int64     // a mark's move
+	Thread  uuid.UUID // a created message's; uuid.Nil: none
 }
 
 // Item is an entry with what it speaks of as that is now.
@@ -90,6 +91,9 @@ type Options[M any] struct {
 	Load func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]M, error)
 	// About tells of a message where it is, and whether it is deleted.
 	About func(M) (channel uuid.UUID, deleted bool)
+	// Created is told of each message that was sent, on every node, in order and
+	// without blocking; nil: nobody asks.
+	Created func(Entry)
 	// Senders is who may learn of each of these moves of marks.
 	Senders func(ctx context.Context, db postgres.DB, moves []int64) (map[int64][]uuid.UUID, error)
 }
@@ -120,7 +124,7 @@ func (s *Service[M]) Run(ctx context.Context) {
 }
 
 // Topics are the doorbells this package answers, by prefix.
-var Topics = []string{"log", "inbox", "spoke/"}
+var Topics = []string{"log", "inbox"}
 
 // Notify is one doorbell.
 func (s *Service[M]) Notify(topic string) {

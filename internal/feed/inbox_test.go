@@ -42,7 +42,7 @@ func TestTheInboxIsSearchedWhereRowsCanBe(t *testing.T) {
 		if _, err := pool.Exec(t.Context(), `update realtime.head set at = '-infinity'`); err != nil {
 			t.Fatal(err)
 		}
-		number(`select realtime.sequence(1000)`)
+		number(`select realtime.sequence(1000, false)`)
 		return number(`select clear from realtime.head`)
 	}
 	say(channels[0])
@@ -64,7 +64,7 @@ func TestTheInboxIsSearchedWhereRowsCanBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := number(`select count(*) from realtime.log`)
-	if number(`select realtime.sequence(1000)`) != 1 || number(`select count(*) from realtime.log`) != log+1 {
+	if number(`select realtime.sequence(1000, false)`) != 1 || number(`select count(*) from realtime.log`) != log+1 {
 		t.Error("the held row has no position")
 	}
 	// A long snapshot that writes nothing, as a backup's, does not hold it back.
@@ -85,7 +85,7 @@ func TestTheInboxIsSearchedWhereRowsCanBe(t *testing.T) {
 		}
 	}
 	say(channels[2])
-	if number(`select realtime.waiting()::int`) != 1 || number(`select realtime.sequence(1000)`) != 1 || number(`select realtime.waiting()::int`) != 0 {
+	if number(`select realtime.waiting()::int`) != 1 || number(`select realtime.sequence(1000, false)`) != 1 || number(`select realtime.waiting()::int`) != 0 {
 		t.Error("a row above the place is not found")
 	}
 }

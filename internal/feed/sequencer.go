@@ -12,6 +12,8 @@ const (
 	batch       = 2000                   // changes given positions in one transaction
 	tick        = 500 * time.Millisecond // should no doorbell come
 	pace        = 10 * time.Millisecond  // between batches under load: a commit each is the cost
+	promise     = 2 * time.Second        // as realtime.sequence() writes it down
+	hotLoad     = 200                    // changes a second, from which the sequencer looks by itself
 	busy        = 100                    // changes in a batch: then fewer and longer ones
 	busyWait    = 10 * time.Millisecond  // somebody else is at it: whether it saw ours is not known
 	storeLimit  = 10 * time.Second
@@ -21,10 +23,14 @@ const (
 )
 
 // sequence moves what is committed from the inbox into the log: at once after a
-// pause, then in batches. Every node runs it, whoever has the lock does the work.
+// pause, then in batches. Every node runs it, whoever has the lock does the
+// work. Under load it stays, looks every few milliseconds by itself, and writers
+// need not ring; what they wrote last is found by a tick at worst.
 func (s *Service[M]) sequence(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
+	var load meter
+	var until time.Time // as long it has promised to look
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,19 +39,25 @@ func (s *Service[M]) sequence(ctx context.Context) {
 		case <-s.wake:
 		}
 		for ctx.Err() == nil {
-			n, err := s.sequenceOnce(ctx, s.o.Pool)
+			now := time.Now()
+			stays := load.busy(now)
+			if stays {
+				until = now.Add(promise)
+			}
+			n, err := s.sequenceOnce(ctx, s.o.Pool, stays)
 			if err != nil {
 				s.o.Log.DebugContext(ctx, "sequencing", "error", err) // an outage is told once, by the lease
 				break
 			}
-			if n == 0 {
+			load.add(now, max(n, 0))
+			if n < 0 || n == 0 && now.After(until) {
 				break
 			}
 			if n > 0 {
 				s.tail.poke()
 				s.o.Bell.Ring("log")
 			}
-			if n >= busy {
+			if n >= busy || n == 0 {
 				nap(ctx, 2*pace)
 			} else {
 				nap(ctx, pace)
@@ -54,12 +66,34 @@ func (s *Service[M]) sequence(ctx context.Context) {
 	}
 }
 
+// meter tells load: changes within the last whole second. The zero value has seen none.
+type meter struct {
+	since     time.Time
+	now, last int
+}
+
+func (m *meter) add(at time.Time, n int) {
+	if at.Sub(m.since) >= time.Second {
+		m.last = m.now
+		if at.Sub(m.since) >= 2*time.Second {
+			m.last = 0
+		}
+		m.since, m.now = at, 0
+	}
+	m.now += n
+}
+
+// busy reports whether looking costs less than being rung for.
+func (m *meter) busy(at time.Time) bool {
+	return at.Sub(m.since) < 2*time.Second && max(m.now, m.last) >= hotLoad
+}
+
 // sequenceOnce gives one batch its positions: how many, or -1 where somebody
 // else is at it.
-func (s *Service[M]) sequenceOnce(ctx context.Context, db postgres.DB) (n int, err error) {
+func (s *Service[M]) sequenceOnce(ctx context.Context, db postgres.DB, stays bool) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
-	if err := db.QueryRow(ctx, `select realtime.sequence($1)`, batch).Scan(&n); err != nil {
+	if err := db.QueryRow(ctx, `select realtime.sequence($1, $2)`, batch, stays).Scan(&n); err != nil {
 		return 0, fmt.Errorf("sequencing: %w", err)
 	}
 	return n, nil
@@ -78,7 +112,7 @@ func (s *Service[M]) settle(ctx context.Context) error {
 		if !waiting {
 			return nil
 		}
-		n, err := s.sequenceOnce(ctx, s.o.Pool)
+		n, err := s.sequenceOnce(ctx, s.o.Pool, false)
 		if err != nil {
 			return err
 		}

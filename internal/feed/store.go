@@ -50,7 +50,8 @@ func (s *Service[M]) sealerOf(st state) *sealer {
 }
 
 const entryColumns = `l.pos, l.at, l.tenant, l.channel_id, l.kind, coalesce(l.message_id, '00000000-0000-0000-0000-000000000000'),
-       coalesce(l.user_id, '00000000-0000-0000-0000-000000000000'), l.seq, coalesce(l.ref, 0)`
+       coalesce(l.user_id, '00000000-0000-0000-0000-000000000000'), l.seq, coalesce(l.ref, 0),
+       coalesce(l.thread, '00000000-0000-0000-0000-000000000000')`
 
 func entries(rows pgx.Rows, err error) ([]Entry, error) {
 	if err != nil {

@@ -83,6 +83,13 @@ func (s *Service[M]) readOn(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	s.tail.push(items)
+	if s.o.Created != nil {
+		for _, e := range list {
+			if e.Kind == Created {
+				s.o.Created(e)
+			}
+		}
+	}
 	return len(list) == tailRead, nil
 }
 

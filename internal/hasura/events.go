@@ -76,7 +76,7 @@ func (h *Handler) event(w http.ResponseWriter, r *http.Request, body []byte) {
 		answer(w, http.StatusOK, map[string]string{"ignored": "nothing depends on this table"})
 		return
 	}
-	fresh, err := h.once(r.Context(), d.ID, func(tx pgx.Tx) error {
+	fresh, err := h.once(r.Context(), d.ID, func(tx pgx.Tx) error { //nolint:contextcheck // r carries it
 		for _, x := range rows {
 			if err := settle(r.Context(), tx, x); err != nil {
 				return err

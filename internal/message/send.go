@@ -198,11 +198,6 @@ func (s *Service) send(ctx context.Context, v Viewer, in Input) Result {
 		out.Err = fault.New(fault.Conflict, "clientMessageId was used for another message")
 		return out
 	case "sent":
-		thread := uuid.Nil
-		if in.Thread != nil {
-			thread = *in.Thread
-		}
-		s.o.Bell.Ring(strings.Join([]string{"spoke", in.Channel.String(), thread.String(), v.User.String(), v.Tenant}, "/"))
 		s.written()
 	default:
 		out.Duplicate = true

@@ -44,7 +44,7 @@ func newRig(t *testing.T) *rig {
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
 	r.s = r.service(srv.URL)
-	r.exec(`select realtime.sequence(1000)`)
+	r.exec(`select realtime.sequence(1000, false)`)
 	if n, err := r.s.scan(t.Context()); n != 0 || err != nil {
 		t.Fatalf("what was there before is pushed: %d %v", n, err)
 	}
@@ -103,7 +103,7 @@ func (r *rig) say(channel, sender uuid.UUID, text string, mentions ...uuid.UUID)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.exec(`select realtime.sequence(1000)`)
+	r.exec(`select realtime.sequence(1000, false)`)
 	return id
 }
 

@@ -156,8 +156,8 @@ func (b *board) due(marks []mark) {
 	}
 }
 
-// silence stops every device of a user in a room.
-func (b *board) silence(s spot, user uuid.UUID) {
+// silence stops every device of a user in a room that typed by an instant.
+func (b *board) silence(s spot, user uuid.UUID, by time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.rooms[s][user]
@@ -166,10 +166,12 @@ func (b *board) silence(s spot, user uuid.UUID) {
 	}
 	now := b.clock.Now()
 	was := t.until(now)
-	for session := range t.hands {
-		t.hands[session] = hand{at: now}
+	for session, h := range t.hands {
+		if !h.at.After(by) {
+			t.hands[session] = hand{at: by}
+		}
 	}
-	b.changedLocked(s, user, t, !was.IsZero())
+	b.changedLocked(s, user, t, was.IsZero() != t.until(now).IsZero())
 }
 
 // rooms of a session, where it types.

@@ -119,7 +119,7 @@ func TestAMessageSilencesItsAuthorOnAllDevices(t *testing.T) {
 		types(b, ann, uuid.UUID{9})
 		pass(time.Millisecond)
 		types(b, bo, uuid.UUID{7})
-		b.silence(room, ann)
+		b.silence(room, ann, b.clock.Now())
 		if l := b.typing(room); len(l) != 1 || l[0].user != bo {
 			t.Fatalf("%+v", l)
 		}
@@ -127,6 +127,10 @@ func TestAMessageSilencesItsAuthorOnAllDevices(t *testing.T) {
 		types(b, ann, uuid.UUID{8})
 		if len(b.typing(room)) != 2 {
 			t.Fatal("silent for good")
+		}
+		b.silence(room, ann, b.clock.Now().Add(-time.Millisecond)) // a message from before, told late
+		if len(b.typing(room)) != 2 {
+			t.Fatal("silenced by what was sent before it typed")
 		}
 	})
 }

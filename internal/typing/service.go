@@ -256,7 +256,7 @@ func (s *Service) writable(ctx context.Context, v Viewer, r Room) (spot, error) 
 }
 
 // Topics are the doorbells this package answers, by prefix.
-var Topics = []string{"typing/", "spoke/", "members/"}
+var Topics = []string{"typing/", "members/"}
 
 func (g signal) topic() string {
 	stop := "0"
@@ -276,8 +276,6 @@ func (s *Service) Notify(topic string) {
 		if sig, err := readSignal(part); err == nil {
 			s.board.apply(sig)
 		}
-	case kind == "spoke" && len(part) == 4:
-		s.spoke(part)
 	case kind == "members":
 		if id, err := uuid.Parse(rest); err == nil {
 			s.membersChanged(id)
@@ -301,17 +299,10 @@ func readSignal(part []string) (signal, error) {
 	return signal{spot: spot{part[6], ids[0], ids[1]}, user: ids[2], session: ids[3], at: time.UnixMilli(ms), stop: part[5] == "1"}, nil
 }
 
-// spoke: a message of the user's is there, so it does not type it any more.
-func (s *Service) spoke(part []string) {
-	var ids [3]uuid.UUID
-	for i := range ids {
-		id, err := uuid.Parse(part[i])
-		if err != nil {
-			return
-		}
-		ids[i] = id
-	}
-	s.board.silence(spot{part[3], ids[0], ids[1]}, ids[2])
+// Spoke says that a user has sent a message at an instant: what it typed there
+// until then is over. thread uuid.Nil: in the channel itself. It never blocks.
+func (s *Service) Spoke(tenant string, channel, thread, user uuid.UUID, at time.Time) {
+	s.board.silence(spot{tenant, channel, thread}, user, at)
 }
 
 // Resync says that doorbells may have been lost: nothing is kept of whose
@@ -361,7 +352,7 @@ func (s *Service) checkMembers(ctx context.Context) {
 			}
 			for _, u := range users {
 				if !may[u] {
-					s.board.silence(at, u)
+					s.board.silence(at, u, s.o.Clock.Now())
 				}
 			}
 		}

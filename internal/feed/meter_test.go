@@ -1,0 +1,30 @@
+package feed
+
+import (
+	"testing"
+	"time"
+)
+
+func TestLoadIsWhatTheLastSecondBrought(t *testing.T) {
+	t.Parallel()
+	var m meter
+	at := time.Unix(1000, 0)
+	step := func(d time.Duration, n int, want bool) {
+		t.Helper()
+		at = at.Add(d)
+		m.add(at, n)
+		if m.busy(at) != want {
+			t.Fatalf("after %v and %d: %+v", d, n, m)
+		}
+	}
+	step(0, hotLoad-1, false)
+	step(10*time.Millisecond, 1, true) // many within a second
+	step(time.Second, 0, true)         // it is still what the last second brought
+	step(time.Second, 0, false)
+	step(time.Minute, hotLoad/2, false) // few, after long
+	step(time.Second, hotLoad/2, false) // and few again
+	step(time.Second/2, hotLoad/2, true)
+	if m.busy(at.Add(time.Hour)) {
+		t.Error("busy for ever")
+	}
+}
