@@ -144,7 +144,7 @@ create index backfill_open_idx on realtime.backfill (channel_id) where not done;
 -- within milliseconds, for two seconds from now. Whoever holds the lock is the
 -- only one that writes the log, and gives the lock back with its commit.
 create function realtime.sequence(most integer, stays boolean) returns integer
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
   h realtime.head;
   last bigint;
@@ -177,7 +177,7 @@ end $$;
 -- clear_inbox moves the place from which the inbox is searched. A writer has
 -- its transaction id before its first row has an id: it holds the channel.
 create function realtime.clear_inbox(h realtime.head) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
   last bigint := (select case when s.is_called then s.last_value else 0 end from realtime.inbox_id_seq s);
 begin
@@ -195,7 +195,7 @@ end $$;
 
 -- waiting: something committed has no position yet.
 create function realtime.waiting() returns boolean
-language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
   return exists (select from realtime.inbox i where i.id > (select h.clear from realtime.head h));
 end $$;

@@ -90,13 +90,15 @@ func prepare(cfg *pgx.ConnConfig, name string) {
 	}
 }
 
-// configure sets a session's limits; zero means none. One statement without
+// configure sets a session's limits; zero means none. Statements of ours take
+// milliseconds: compiling one would take longer than running it. One statement without
 // arguments: a simple query, which works in every query mode.
 func configure(ctx context.Context, c *pgx.Conn, statement, lock, idleInTx time.Duration) error {
 	_, err := c.Exec(ctx, fmt.Sprintf(`
 select set_config('statement_timeout', '%d', false),
        set_config('lock_timeout', '%d', false),
-       set_config('idle_in_transaction_session_timeout', '%d', false)`,
+       set_config('idle_in_transaction_session_timeout', '%d', false),
+       set_config('jit', 'off', false)`,
 		statement.Milliseconds(), lock.Milliseconds(), idleInTx.Milliseconds()))
 	if err != nil {
 		return fmt.Errorf("setting the session's limits: %w", err)

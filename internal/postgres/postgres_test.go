@@ -51,6 +51,7 @@ func TestOpenSetsTheSessionsLimits(t *testing.T) {
 		"statement_timeout":                   "10s",
 		"lock_timeout":                        "2s",
 		"idle_in_transaction_session_timeout": "15s",
+		"jit":                                 "off",
 	} {
 		var got string
 		if err := pool.QueryRow(t.Context(), `select current_setting($1)`, name).Scan(&got); err != nil || got != want {
