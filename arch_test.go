@@ -40,7 +40,7 @@ var allowed = map[string]string{
 	"internal/push":     "internal/postgres",
 	"internal/receipt":  "internal/fault internal/postgres",
 	"internal/roster":   "internal/fault internal/postgres",
-	"internal/typing":   "internal/clock internal/fault internal/hub internal/roster",
+	"internal/typing":   "internal/clock internal/fault internal/hub internal/postgres internal/roster",
 
 	"internal/auth":     "internal/fault internal/postgres",
 	"internal/bus":      "",

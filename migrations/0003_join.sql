@@ -30,11 +30,22 @@ begin
   return null;
 end $$;
 
+-- A block changes who sees the blocker, and who may write in the direct
+-- conversations of the two.
 create function realtime.block_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  b record;
 begin
-  if tg_op <> 'INSERT' then perform realtime.touch(old.blocker_id); end if;
-  if tg_op <> 'DELETE' then perform realtime.touch(new.blocker_id); end if;
+  for b in select * from (values (1, old.blocker_id, old.blocked_user_id), (2, new.blocker_id, new.blocked_user_id)) v (which, blocker, blocked)
+            where which = 1 and tg_op <> 'INSERT' or which = 2 and tg_op <> 'DELETE' loop
+    perform realtime.touch(b.blocker);
+    perform realtime.ring('members/' || c.id)
+       from public.nchat_channel_members mine
+       join public.nchat_channel_members other on other.channel_id = mine.channel_id and other.user_id = b.blocked
+       join public.nchat_channels c on c.id = mine.channel_id and c.type::text = 'direct'
+      where mine.user_id = b.blocker;
+  end loop;
   return null;
 end $$;
 
@@ -113,6 +124,7 @@ language plpgsql set search_path = pg_catalog, pg_temp as $join$
 declare
   tenant text;
   t record;
+  col text;
 begin
   perform pg_advisory_xact_lock(hashtext('realtime.join_nchat'));
 
@@ -199,7 +211,7 @@ begin
   for t in select * from (values
       ('nchat_contacts', 'insert or update or delete', 'contact_changed'),
       ('nchat_blocked_users', 'insert or update or delete', 'block_changed'),
-      ('nchat_channel_members', 'insert or delete or update of channel_id, user_id, can_read', 'member_changed'),
+      ('nchat_channel_members', 'insert or delete or update of channel_id, user_id', 'member_changed'),
       ('nchat_channels', 'update of type', 'channel_changed'),
       ('nchat_messages', 'delete or update of type, user_id, channel_id', 'message_changed'),
       ('nchat_users', 'insert or delete or update of deleted_at', 'user_changed'))
@@ -213,9 +225,11 @@ begin
     if t.tbl in ('nchat_users', 'nchat_channels') and realtime.has_column('public.' || t.tbl, 'source_account_id') then
       t.events := t.events || ', source_account_id';
     end if;
-    if t.tbl = 'nchat_channel_members' and not realtime.has_column('public.nchat_channel_members', 'can_read') then
-      t.events := 'insert or delete or update of channel_id, user_id';
-    end if;
+    for col in select k.col from (values ('nchat_channel_members', 'can_read'), ('nchat_channel_members', 'can_write'), ('nchat_channel_members', 'role'),
+        ('nchat_channels', 'is_archived'), ('nchat_channels', 'archived_at'), ('nchat_channels', 'is_readonly')) as k (tbl, col)
+       where k.tbl = t.tbl and realtime.has_column('public.' || k.tbl, k.col) loop
+      t.events := t.events || ', ' || col;
+    end loop;
     if not exists (select from pg_trigger where tgrelid = to_regclass('public.' || t.tbl) and tgname = 'realtime_presence') then
       execute format('create trigger realtime_presence after %s on public.%I for each row execute function realtime.%I()',
                      t.events, t.tbl, t.fn);

@@ -104,7 +104,6 @@ func TestTypingIsAsPrivateAsItsOwnerChose(t *testing.T) {
 	until(t, bob, `"text":null`)
 	until(t, dave, `"text":null`)
 	again()
-	alice.run(startTyping(inDM(demo.AliceErin)))
 	alice.run(startTyping(inDM(demo.AliceBob)))
 	if r := n.post(`{ typing(room: `+inDM(demo.AliceBob)+`) { totalCount } }`, bearer(token(t, demo.Bob))); !strings.Contains(r.String(), `"totalCount":0`) {
 		t.Fatal("the invisible type in a direct conversation:", r)
@@ -141,7 +140,7 @@ func TestTypingEverywhereAtOnceIsLimited(t *testing.T) {
 	alice := n.dial(token(t, demo.Alice))
 	accepted := 0
 	for range 4 {
-		for _, room := range []string{inChannel(demo.General), inChannel(demo.Team), inDM(demo.AliceBob), inDM(demo.DaveAlice), inDM(demo.AliceErin)} {
+		for _, room := range []string{inChannel(demo.General), inChannel(demo.Team), inDM(demo.AliceBob), inDM(demo.DaveAlice), `{channelId: "` + demo.General.String() + `", threadId: "00000000-0000-4000-a000-000000000001"}`} {
 			r := alice.run(startTyping(room))
 			if len(r.Errors) > 0 {
 				t.Fatal("too many is an error:", r)
@@ -187,6 +186,25 @@ func TestTypingWhereOneMayNotBe(t *testing.T) {
 	}
 	if r := dave.run(startTyping(fmt.Sprintf(`{channelId: %q, threadId: %q}`, demo.General, thread))); !strings.Contains(r.String(), `"accepted":true`) {
 		t.Error("a thread:", r)
+	}
+	// Nor where nothing can be sent any more, from the moment that is so.
+	aside := bob.start(typing(inDM(demo.AliceBob), inChannel(demo.General)))
+	next(t, aside)
+	alice := n.dial(token(t, demo.Alice))
+	alice.run(startTyping(inChannel(demo.General)))
+	until(t, aside, "Alice is typing")
+	if _, err := pool.Exec(t.Context(), `update public.nchat_channels set is_archived = true where id = $1`, demo.General); err != nil {
+		t.Fatal(err)
+	}
+	until(t, aside, `"text":null`)
+	alice.run(startTyping(inDM(demo.AliceBob)))
+	until(t, aside, "Alice is typing")
+	if _, err := pool.Exec(t.Context(), `insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`, demo.Bob, demo.Alice); err != nil {
+		t.Fatal(err)
+	}
+	until(t, aside, `"text":null`)
+	if r := alice.run(startTyping(inDM(demo.AliceBob))); len(r.Errors) != 1 || r.Errors[0].Extensions["code"] != "access-denied" {
+		t.Error("blocked:", r)
 	}
 	// A member who is removed stops at once, and sees no more.
 	watching := bob.start(typing(inChannel(demo.Team)))

@@ -22,17 +22,15 @@ type Place struct {
 // Access is what a user may do in a place. A place that does not exist, is
 // another tenant's, or whose thread is another channel's allows nothing.
 type Access struct {
-	Read   bool
-	Write  bool // members only
-	Direct bool // a direct or group conversation
+	Allowed bool
+	Direct  bool // a direct or group conversation
 }
 
-// Rights reads a user's access to places, in their order, by one statement of
-// one shape for every place, known or not.
-func Rights(ctx context.Context, db postgres.DB, tenant string, user uuid.UUID, places []Place) ([]Access, error) {
+// Readable reads which places a user may read, in their order, by one
+// statement of one shape for every place, known or not.
+func Readable(ctx context.Context, db postgres.DB, tenant string, user uuid.UUID, places []Place) ([]Access, error) {
 	const q = `
 select c.id is not null and (c.type = 'public' and coalesce(m.can_read, true) or coalesce(m.can_read, false)),
-       c.id is not null and coalesce(m.can_read and m.can_write, false),
        coalesce(c.type in ('direct', 'group'), false)
   from unnest($3::uuid[], $4::uuid[]) with ordinality k (channel, thread, ord)
   left join realtime.nchat_channels() c
@@ -56,15 +54,22 @@ select c.id is not null and (c.type = 'public' and coalesce(m.can_read, true) or
 	return out, nil
 }
 
-// Writers are those of users who may write in a channel.
-func Writers(ctx context.Context, db postgres.DB, tenant string, channel uuid.UUID, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+// Writable is whether a user may send messages to a place, as sending decides it.
+func Writable(ctx context.Context, db postgres.DB, tenant string, user uuid.UUID, p Place) (Access, error) {
 	const q = `
-select m.user_id
-  from realtime.nchat_members() m
-  join realtime.nchat_channels() c on c.id = m.channel_id and c.tenant = $1
-  join realtime.nchat_users() u on u.id = m.user_id and u.tenant = $1
- where m.channel_id = $2 and m.user_id = any($3) and m.can_read and m.can_write`
-	rows, err := db.Query(ctx, q, tenant, channel, users)
+select realtime.write_role($1, $2, $3, nullif($4::uuid, $5)) is not null,
+       exists (select from realtime.nchat_channels() c where c.id = $3 and c.tenant = $1 and c.type in ('direct', 'group'))`
+	var a Access
+	if err := db.QueryRow(ctx, q, tenant, user, p.Channel, p.Thread, uuid.Nil).Scan(&a.Allowed, &a.Direct); err != nil {
+		return Access{}, fmt.Errorf("reading rights: %w", err)
+	}
+	return a, nil
+}
+
+// Writers are those of users who may send messages to a place.
+func Writers(ctx context.Context, db postgres.DB, tenant string, p Place, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+	const q = `select u from unnest($4::uuid[]) u where realtime.write_role($1, u, $2, nullif($3::uuid, $5)) is not null`
+	rows, err := db.Query(ctx, q, tenant, p.Channel, p.Thread, users, uuid.Nil)
 	if err != nil {
 		return nil, fmt.Errorf("reading writers: %w", err)
 	}

@@ -3,6 +3,7 @@ package typing
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -174,7 +175,25 @@ func (b *board) silence(s spot, user uuid.UUID, by time.Time) {
 	b.changedLocked(s, user, t, was.IsZero() != t.until(now).IsZero())
 }
 
-// rooms of a session, where it types.
+// words takes back all that a user's devices said in a room.
+func (b *board) words(s spot, user uuid.UUID) []signal {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.rooms[s][user]
+	if t == nil {
+		return nil
+	}
+	now := b.clock.Now()
+	var out []signal
+	for session, h := range t.hands {
+		if h.typing && h.ends().After(now) {
+			out = append(out, signal{spot: s, user: user, session: session, at: now, stop: true})
+		}
+	}
+	return out
+}
+
+// of takes back all that a session said, in every room.
 func (b *board) of(user *uuid.UUID, session uuid.UUID) []signal {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -240,4 +259,15 @@ func (b *board) inChannel(channel uuid.UUID) map[spot][]uuid.UUID {
 		}
 	}
 	return out
+}
+
+// channels are those where somebody types.
+func (b *board) channels() []uuid.UUID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	seen := map[uuid.UUID]struct{}{}
+	for s := range b.rooms {
+		seen[s.Channel] = struct{}{}
+	}
+	return slices.Collect(maps.Keys(seen))
 }

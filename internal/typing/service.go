@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"golang.org/x/time/rate"
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
@@ -55,7 +55,7 @@ type Viewer struct {
 
 // Options are what the package stands on.
 type Options struct {
-	Pool    *pgxpool.Pool
+	Pool    postgres.DB
 	Clock   *clock.Clock
 	Bell    Doorbell
 	Privacy Privacy
@@ -67,23 +67,12 @@ type Options struct {
 type Service struct {
 	o       Options
 	board   *board
-	rights  *lru.Cache[right, granted]
+	rights  *rights
 	paces   *lru.Cache[pace, *rate.Limiter]
 	kicked  chan struct{}
 	mu      sync.Mutex
-	changed map[uuid.UUID]struct{} // guarded by mu: channels whose members changed
-	streams map[*stream]struct{}   // guarded by mu
-}
-
-// granted is a right as it was read.
-type granted struct {
-	roster.Access
-	at time.Time
-}
-
-type right struct {
-	spot
-	user uuid.UUID
+	changed map[uuid.UUID]struct{}             // guarded by mu: channels whose members changed
+	streams map[uuid.UUID]map[*stream]struct{} // guarded by mu: by channel
 }
 
 type pace struct {
@@ -96,8 +85,8 @@ func New(o Options) *Service {
 	if o.Batch == 0 {
 		o.Batch = 100 * time.Millisecond
 	}
-	return &Service{o: o, board: newBoard(o.Clock), kicked: make(chan struct{}, 1), changed: map[uuid.UUID]struct{}{}, streams: map[*stream]struct{}{},
-		rights: newCache[right, granted](),
+	return &Service{o: o, board: newBoard(o.Clock), kicked: make(chan struct{}, 1), changed: map[uuid.UUID]struct{}{}, streams: map[uuid.UUID]map[*stream]struct{}{},
+		rights: newRights(),
 		paces:  newCache[pace, *rate.Limiter]()}
 }
 
@@ -138,7 +127,7 @@ type Ack struct {
 // and changes nothing. Errors: access-denied for a room one may not write in,
 // or that does not exist.
 func (s *Service) Start(ctx context.Context, v Viewer, r Room) (Ack, error) {
-	at, err := s.writable(ctx, v, r)
+	at, right, err := s.writable(ctx, v, r)
 	if err != nil {
 		return Ack{}, err
 	}
@@ -149,12 +138,19 @@ func (s *Service) Start(ctx context.Context, v Viewer, r Room) (Ack, error) {
 	sig := signal{spot: at, user: v.User, session: v.Session, at: now}
 	until := s.board.apply(sig)
 	s.o.Bell.Ring(sig.topic())
+	if !s.rights.current(mark{at, v.User}, right) { // whoever looked for those to silence may have come too early for this one
+		if _, _, err := s.writable(ctx, v, r); err != nil {
+			sig.stop = true
+			s.say(sig)
+			return Ack{}, err
+		}
+	}
 	return s.ack(true, until, now.Add(time.Second/perRoom)), nil
 }
 
 // Stop takes it back, for the device that asks.
 func (s *Service) Stop(ctx context.Context, v Viewer, r Room) (Ack, error) {
-	at, err := s.writable(ctx, v, r)
+	at, _, err := s.writable(ctx, v, r)
 	if err != nil {
 		return Ack{}, err
 	}
@@ -230,31 +226,6 @@ func (s *Service) paceLocked(p pace, each float64, burst int) *rate.Limiter {
 	return l
 }
 
-// writable is the room as a member who may write in it knows it.
-func (s *Service) writable(ctx context.Context, v Viewer, r Room) (spot, error) {
-	if v.User == uuid.Nil {
-		return spot{}, fault.Access()
-	}
-	at := spot{v.Tenant, r.Channel, r.Thread}
-	k := right{at, v.User}
-	a, ok := s.rights.Get(k)
-	if !ok || time.Since(a.at) > rightsKept {
-		began := time.Now()
-		ctx, cancel := context.WithTimeout(ctx, readTimeout)
-		defer cancel()
-		list, err := roster.Rights(ctx, s.o.Pool, v.Tenant, v.User, []roster.Place{r.place()})
-		if err != nil {
-			return at, err
-		}
-		a = granted{list[0], began}
-		s.rights.Add(k, a)
-	}
-	if !a.Write || r.Direct && !a.Direct {
-		return at, fault.Access()
-	}
-	return at, nil
-}
-
 // Topics are the doorbells this package answers, by prefix.
 var Topics = []string{"typing/", "members/"}
 
@@ -308,26 +279,25 @@ func (s *Service) Spoke(tenant string, channel, thread, user uuid.UUID, at time.
 // Resync says that doorbells may have been lost: nothing is kept of whose
 // rights, and what typing was missed expires or is said again.
 func (s *Service) Resync() {
-	s.rights.Purge()
+	s.rights.purge()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for st := range s.streams {
-		st.recheck()
+	for _, streams := range s.streams {
+		for st := range streams {
+			st.recheck()
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range s.board.channels() {
+		s.membersChanged(c)
 	}
 }
 
 func (s *Service) membersChanged(channel uuid.UUID) {
-	for _, k := range s.rights.Keys() {
-		if k.Channel == channel {
-			s.rights.Remove(k)
-		}
-	}
+	s.rights.stale(channel)
 	s.mu.Lock()
 	s.changed[channel] = struct{}{}
-	for st := range s.streams {
-		if st.in(channel) {
-			st.recheck()
-		}
+	for st := range s.streams[channel] {
+		st.recheck()
 	}
 	s.mu.Unlock()
 	select {
@@ -336,7 +306,8 @@ func (s *Service) membersChanged(channel uuid.UUID) {
 	}
 }
 
-// checkMembers silences whoever may not write any more where it types.
+// checkMembers silences whoever may not write any more where it types, on
+// every node: its last word may still be on its way to one.
 func (s *Service) checkMembers(ctx context.Context) {
 	s.mu.Lock()
 	channels := s.changed
@@ -346,13 +317,15 @@ func (s *Service) checkMembers(ctx context.Context) {
 	defer cancel()
 	for c := range channels {
 		for at, users := range s.board.inChannel(c) {
-			may, err := roster.Writers(ctx, s.o.Pool, at.Tenant, c, users)
-			if err != nil {
-				may = nil // on doubt hide; whoever still types says so within a second
-			}
+			may, err := roster.Writers(ctx, s.o.Pool, at.Tenant, Room{Channel: c, Thread: at.Thread}.place(), users)
 			for _, u := range users {
-				if !may[u] {
+				switch {
+				case err != nil: // on doubt hide; whoever still types says so within a second
 					s.board.silence(at, u, s.o.Clock.Now())
+				case !may[u]:
+					for _, sig := range s.board.words(at, u) {
+						s.say(sig)
+					}
 				}
 			}
 		}

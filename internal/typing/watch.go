@@ -64,19 +64,22 @@ func (s *Service) readable(ctx context.Context, v Viewer, rooms []Room) ([]Room,
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	rights, err := roster.Rights(ctx, s.o.Pool, v.Tenant, v.User, places)
+	rights, err := roster.Readable(ctx, s.o.Pool, v.Tenant, v.User, places)
 	if err != nil {
 		return nil, err
 	}
 	out := slices.Clone(rooms)
 	for i, a := range rights {
-		if !a.Read || rooms[i].Direct && !a.Direct {
+		if !a.Allowed || rooms[i].Direct && !a.Direct {
 			return nil, nil
 		}
 		out[i].Direct = a.Direct && out[i].Thread == uuid.Nil
 	}
 	return out, nil
 }
+
+// peopleKept is how long a stream remembers what somebody is called.
+const peopleKept = time.Minute
 
 // stream is one viewer's subscription to some rooms.
 type stream struct {
@@ -89,7 +92,9 @@ type stream struct {
 	wake  chan struct{}
 
 	people map[uuid.UUID]roster.Person
+	read   time.Time // people: since then
 	told   map[spot]RoomTyping
+	doubt  bool // whether the rooms may still be seen could not be asked
 
 	mu    sync.Mutex
 	dirty map[spot]struct{} // guarded by mu
@@ -100,27 +105,28 @@ type stream struct {
 // changed for this viewer, the first change at once and further ones together.
 // It ends with an error when a room may no longer be seen; fail gets it.
 func (s *Service) Watch(ctx context.Context, v Viewer, rooms []Room, fail func(error)) (<-chan []RoomTyping, error) {
-	named, err := s.readable(ctx, v, rooms)
-	if err != nil {
-		return nil, err
-	}
-	if named == nil {
-		return nil, fault.Access()
-	}
-	st := &stream{s: s, v: v, rooms: map[spot]Room{}, wake: make(chan struct{}, 1), people: map[uuid.UUID]roster.Person{},
-		told: map[spot]RoomTyping{}, dirty: map[spot]struct{}{}}
-	for _, r := range named {
+	st := &stream{s: s, v: v, rooms: map[spot]Room{}, wake: make(chan struct{}, 1), told: map[spot]RoomTyping{}, dirty: map[spot]struct{}{}}
+	for _, r := range rooms {
 		at := spot{v.Tenant, r.Channel, r.Thread}
 		if _, twice := st.rooms[at]; !twice {
-			st.rooms[at] = r
 			st.order = append(st.order, at)
 		}
+		st.rooms[at] = r
+	}
+	s.enter(st) // before it is asked what may be seen: a change meanwhile has it asked again
+	named, err := s.readable(ctx, v, rooms)
+	if err == nil && named == nil {
+		err = fault.Access()
+	}
+	if err != nil {
+		s.leave(st)
+		return nil, err
+	}
+	for _, r := range named {
+		st.rooms[spot{v.Tenant, r.Channel, r.Thread}] = r
 	}
 	st.sub = s.board.hub.Subscribe(st.order...)
 	st.gate = s.o.Privacy.Gate(v)
-	s.mu.Lock()
-	s.streams[st] = struct{}{}
-	s.mu.Unlock()
 	out := make(chan []RoomTyping)
 	go func() {
 		defer close(out)
@@ -131,13 +137,26 @@ func (s *Service) Watch(ctx context.Context, v Viewer, rooms []Room, fail func(e
 	return out, nil
 }
 
-func (st *stream) in(channel uuid.UUID) bool {
+func (s *Service) enter(st *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for at := range st.rooms {
-		if at.Channel == channel {
-			return true
+		if s.streams[at.Channel] == nil {
+			s.streams[at.Channel] = map[*stream]struct{}{}
+		}
+		s.streams[at.Channel][st] = struct{}{}
+	}
+}
+
+func (s *Service) leave(st *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for at := range st.rooms {
+		delete(s.streams[at.Channel], st)
+		if len(s.streams[at.Channel]) == 0 {
+			delete(s.streams, at.Channel)
 		}
 	}
-	return false
 }
 
 func (st *stream) recheck() {
@@ -169,9 +188,7 @@ func (st *stream) run(ctx context.Context, out chan<- []RoomTyping) error {
 	defer wg.Wait()
 	defer cancel()
 	defer func() {
-		st.s.mu.Lock()
-		delete(st.s.streams, st)
-		st.s.mu.Unlock()
+		st.s.leave(st)
 		st.sub.Close()
 		st.gate.Close()
 	}()
@@ -240,6 +257,9 @@ func (st *stream) changes(ctx context.Context, first bool) ([]RoomTyping, error)
 		if err := st.still(ctx); err != nil {
 			return nil, err
 		}
+		for _, at := range st.order {
+			dirty[at] = struct{}{}
+		}
 	}
 	out := []RoomTyping{}
 	for _, at := range st.order {
@@ -263,8 +283,7 @@ func (st *stream) changes(ctx context.Context, first bool) ([]RoomTyping, error)
 }
 
 // still ends the stream when one of its rooms may no longer be seen. While
-// that cannot be asked nothing is taken away: members are asked again at the
-// next doorbell, and whoever is shown may be shown.
+// that cannot be asked, nobody is shown.
 func (st *stream) still(ctx context.Context) error {
 	rooms := make([]Room, 0, len(st.order))
 	for _, at := range st.order {
@@ -274,18 +293,25 @@ func (st *stream) still(ctx context.Context) error {
 	if err == nil && named == nil {
 		return fault.Access()
 	}
-	if err != nil {
+	st.doubt = err != nil
+	if st.doubt {
 		time.AfterFunc(time.Second, st.recheck)
 	}
 	return nil
 }
 
 func (st *stream) look(ctx context.Context, at spot) (RoomTyping, error) {
+	if st.doubt {
+		return RoomTyping{Room: st.rooms[at]}, nil
+	}
 	list := st.s.board.typing(at)
 	ids := users(list)
 	may, err := st.gate.May(ctx, ids)
 	if err != nil {
 		return RoomTyping{}, err
+	}
+	if time.Since(st.read) > peopleKept {
+		st.people, st.read = map[uuid.UUID]roster.Person{}, time.Now()
 	}
 	var unknown []uuid.UUID
 	for _, u := range ids {

@@ -1,0 +1,85 @@
+package typing
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/roster"
+)
+
+// rights remembers who may write where: no longer than rightsKept, and not
+// past a change of the channel's members, even one that was told while the
+// right was being read.
+type rights struct {
+	known   *lru.Cache[right, granted]
+	changed *lru.Cache[uuid.UUID, time.Time] // channels, and when that was told
+	purged  atomic.Pointer[time.Time]        // nothing older is believed
+}
+
+// right is what one user may do in a room.
+type right = mark
+
+// granted is a right as it was read, by a read that began at an instant.
+type granted struct {
+	roster.Access
+	began time.Time
+}
+
+func newRights() *rights {
+	r := &rights{known: newCache[right, granted]()}
+	changed, err := lru.NewWithEvict(mostKept, func(uuid.UUID, time.Time) { r.purge() })
+	if err != nil {
+		panic(err) // a size below one, which mostKept is not
+	}
+	r.changed = changed
+	return r
+}
+
+func (r *rights) current(k right, a granted) bool {
+	if p := r.purged.Load(); p != nil && !a.began.After(*p) {
+		return false
+	}
+	told, ok := r.changed.Peek(k.Channel)
+	return time.Since(a.began) <= rightsKept && (!ok || a.began.After(told))
+}
+
+// stale says that the members of a channel changed.
+func (r *rights) stale(channel uuid.UUID) { r.changed.Add(channel, time.Now()) }
+
+// purge forgets everything.
+func (r *rights) purge() {
+	now := time.Now()
+	r.purged.Store(&now)
+	r.known.Purge()
+}
+
+// writable is the room as somebody who may write in it knows it, and the right
+// that says so.
+func (s *Service) writable(ctx context.Context, v Viewer, r Room) (spot, granted, error) {
+	if v.User == uuid.Nil {
+		return spot{}, granted{}, fault.Access()
+	}
+	at := spot{v.Tenant, r.Channel, r.Thread}
+	k := right{at, v.User}
+	a, ok := s.rights.known.Get(k)
+	if !ok || !s.rights.current(k, a) {
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		began := time.Now()
+		may, err := roster.Writable(ctx, s.o.Pool, v.Tenant, v.User, r.place())
+		if err != nil {
+			return at, granted{}, err
+		}
+		a = granted{may, began}
+		s.rights.known.Add(k, a)
+	}
+	if !a.Allowed || r.Direct && !a.Direct {
+		return at, a, fault.Access()
+	}
+	return at, a, nil
+}
