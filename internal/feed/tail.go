@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	kept     = 8192 // newest entries every stream reads from memory
+	kept     = 8192 // newest entries every stream reads from memory, at least; at most twice as many
 	tailRead = 1000
 	pollTail = time.Second // should no doorbell come
 )
@@ -126,10 +126,11 @@ func (t *tail[M]) push(items []Item[M]) {
 	if items[0].Pos != t.state.pos+1 {
 		t.items = nil // forgotten in between: streams that were there read the table
 	}
-	t.items = append(t.items, items...)
-	if over := len(t.items) - kept; over > 0 {
-		t.items = append([]Item[M](nil), t.items[over:]...)
+	if len(t.items)+len(items) > 2*kept { // streams still read the old ones: these move, and seldom
+		fresh := make([]Item[M], 0, 2*kept)
+		t.items = append(fresh, t.items[max(0, len(t.items)-kept):]...)
 	}
+	t.items = append(t.items, items...)
 	t.state.pos = items[len(items)-1].Pos
 	t.mu.Unlock()
 	marked := map[uuid.UUID]struct{}{}
