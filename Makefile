@@ -43,4 +43,4 @@ lint: ## Find bugs with golangci-lint, at the pinned version
 bench: ## Measure, on a Postgres of its own; BENCH holds arguments
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
 	@go build -buildvcs=false -o bin/bench ./internal/bench
-	@exec bin/with -- bin/bench $(BENCH)
+	@exec bin/with -durable -- bin/bench $(BENCH)

@@ -60,7 +60,11 @@ func run(ctx context.Context, s sizes, only string) error {
 	if url == "" {
 		return fmt.Errorf("TEST_DATABASE_URL is not set: run make bench")
 	}
-	fmt.Printf("%s, %d CPUs, %s/%s\n\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	pg, err := postgresIs(ctx, url)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s, %d CPUs, %s/%s, %s\n\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, pg)
 	db, drop, err := database(ctx, url)
 	if err != nil {
 		return err
@@ -88,6 +92,20 @@ func run(ctx context.Context, s sizes, only string) error {
 		return fmt.Errorf("there is no scenario %q", only)
 	}
 	return nil
+}
+
+// postgresIs names the server and what decides how fast it commits.
+func postgresIs(ctx context.Context, url string) (is string, err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return "", fmt.Errorf("connecting: %w", err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	const q = `select format('Postgres %s, fsync %s, shared_buffers %s', split_part(current_setting('server_version'), ' ', 1), current_setting('fsync'), current_setting('shared_buffers'))`
+	if err := conn.QueryRow(ctx, q).Scan(&is); err != nil {
+		return "", fmt.Errorf("asking Postgres: %w", err)
+	}
+	return is, nil
 }
 
 func presences(ctx context.Context, db string, s sizes) error {

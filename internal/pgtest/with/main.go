@@ -4,6 +4,7 @@
 //	go run ./internal/pgtest/with -- go test ./...
 //
 // Where TEST_DATABASE_URL is set already, that server serves and none is started.
+// With -durable its commits go to the disk, as in production: for measuring.
 package main
 
 import (
@@ -30,18 +31,23 @@ func main() {
 }
 
 func run(args []string) (code int, err error) {
+	settings := map[string]string{"max_connections": "400"}
+	if len(args) > 0 && args[0] == "-durable" {
+		settings["fsync"], settings["full_page_writes"] = "on", "on"
+		args = args[1:]
+	}
 	if len(args) > 0 && args[0] == "--" {
 		args = args[1:]
 	}
 	if len(args) == 0 {
-		return 2, errors.New("usage: with -- COMMAND [ARGUMENT ...]")
+		return 2, errors.New("usage: with [-durable] -- COMMAND [ARGUMENT ...]")
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 
 	if os.Getenv(pgtest.EnvURL) == "" {
-		stop, startErr := start(signals)
+		stop, startErr := start(settings, signals)
 		if startErr != nil {
 			return 1, startErr
 		}
@@ -51,7 +57,7 @@ func run(args []string) (code int, err error) {
 }
 
 // start runs a cluster and puts its URL into our environment, which the command inherits.
-func start(signals <-chan os.Signal) (stop func() error, err error) {
+func start(settings map[string]string, signals <-chan os.Signal) (stop func() error, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	type result struct {
@@ -63,7 +69,7 @@ func start(signals <-chan os.Signal) (stop func() error, err error) {
 		c, err := devpg.Start(ctx, devpg.Options{
 			Temporary: true,
 			Install:   true,
-			Settings:  map[string]string{"max_connections": "400"},
+			Settings:  settings,
 			Log:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		})
 		started <- result{c, err}

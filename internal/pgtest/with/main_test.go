@@ -156,3 +156,14 @@ func begin(t *testing.T, cmd *exec.Cmd) string {
 	}
 	return line
 }
+
+// What is measured commits to the disk; what is tested need not.
+func TestDurable(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ flag, fsync string }{{"--", "off"}, {"-durable", "on"}} {
+		out, err := with(t, "", c.flag, "sh", "-c", `psql -XAtc 'show fsync' "$`+pgtest.EnvURL+`"`).Output()
+		if err != nil || strings.TrimSpace(string(out)) != c.fsync {
+			t.Errorf("%s: fsync is %q, %v", c.flag, out, err)
+		}
+	}
+}
