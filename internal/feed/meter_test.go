@@ -28,3 +28,20 @@ func TestLoadIsWhatTheLastSecondBrought(t *testing.T) {
 		t.Error("busy for ever")
 	}
 }
+
+// The sequencer takes a fifth of a connection's time at most, until that would
+// keep readers waiting.
+func TestASlowDatabaseIsLeftToItsWriters(t *testing.T) {
+	t.Parallel()
+	for took, want := range map[time.Duration]time.Duration{
+		0:                     pace,
+		time.Millisecond:      pace,
+		5 * time.Millisecond:  20 * time.Millisecond,
+		40 * time.Millisecond: slowest,
+		time.Minute:           slowest,
+	} {
+		if got := rest(took); got != want {
+			t.Errorf("after %v: %v; want %v", took, got, want)
+		}
+	}
+}

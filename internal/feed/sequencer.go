@@ -11,10 +11,10 @@ import (
 const (
 	batch       = 2000                   // changes given positions in one transaction
 	tick        = 500 * time.Millisecond // should no doorbell come
-	pace        = 10 * time.Millisecond  // between batches under load: a commit each is the cost
+	pace        = 10 * time.Millisecond  // between batches, at least
+	slowest     = 50 * time.Millisecond  // and at most, however busy the database is
 	promise     = 2 * time.Second        // as realtime.sequence() writes it down
 	hotLoad     = 200                    // changes a second, from which the sequencer looks by itself
-	busy        = 100                    // changes in a batch: then fewer and longer ones
 	busyWait    = 10 * time.Millisecond  // somebody else is at it: whether it saw ours is not known
 	storeLimit  = 10 * time.Second
 	backfillOne = 500 // messages numbered in one transaction
@@ -57,14 +57,15 @@ func (s *Service[M]) sequence(ctx context.Context) {
 				s.tail.poke()
 				s.o.Bell.Ring("log")
 			}
-			if n >= busy || n == 0 {
-				nap(ctx, 2*pace)
-			} else {
-				nap(ctx, pace)
-			}
+			nap(ctx, rest(time.Since(now)))
 		}
 	}
 }
+
+// rest is how long to wait after a batch that took a while: a batch has its
+// price whatever is in it, and where that is high, fewer and longer ones leave
+// the database to the writers.
+func rest(took time.Duration) time.Duration { return min(max(pace, 4*took), slowest) }
 
 // meter tells load: changes within the last whole second. The zero value has seen none.
 type meter struct {
