@@ -165,7 +165,8 @@ begin
     select last + row_number() over (order by b.id), since, b.tenant, b.channel_id, b.kind, b.message_id, b.user_id, b.seq, b.ref, b.thread from batch b
     returning 1)
   select count(*) into n from put;
-  if h.at < clock_timestamp() - interval '5 seconds' then
+  if h.at < clock_timestamp() - interval '5 seconds'
+     or h.at < clock_timestamp() - interval '1 second' and (select s.last_value from realtime.inbox_id_seq s) > h.asked + 2000 then
     perform realtime.clear_inbox(h);
   end if;
   if stays and h.hot < clock_timestamp() + interval '1 second' then
