@@ -128,12 +128,66 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
    where s.channel_id = channel and s.user_id = who and s.to_seq is null
 $$;
 
--- Channels whose members' old columns are up to date with.
+-- Channels whose members' old columns may be behind (due), and up to which
+-- position the log has been looked through for them.
 create table realtime.legacy (
   channel_id uuid primary key,
-  seq        bigint not null,
-  at         timestamptz not null default clock_timestamp()
+  due        boolean not null default true,
+  at         timestamptz not null default '-infinity' -- of the last count
 );
+create index legacy_due_idx on realtime.legacy (at) where due;
+create table realtime.legacy_head (
+  only_row boolean primary key default true check (only_row),
+  pos      bigint not null default 0
+);
+insert into realtime.legacy_head default values;
+
+-- legacy_look notes channels where something has happened since the last look.
+create function realtime.legacy_look() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  last bigint := realtime.last_pos();
+  had bigint := (select h.pos from realtime.legacy_head h);
+begin
+  if had = last then
+    return;
+  end if;
+  if had > last or had < (select h.floor from realtime.head h) then -- another history, or one that is forgotten
+    insert into realtime.legacy as l (channel_id) select c.channel_id from realtime.channels c on conflict (channel_id) do update set due = true;
+  else
+    insert into realtime.legacy as l (channel_id)
+    select distinct x.channel_id from realtime.log x
+     where x.pos > had and x.pos <= last and x.kind in ('created', 'updated', 'deleted', 'joined', 'mark')
+    on conflict (channel_id) do update set due = true where not l.due;
+  end if;
+  update realtime.legacy_head set pos = last;
+end $$;
+
+-- unread_of is what unread says of every member of a channel, in one pass over
+-- the messages any of them has not read.
+create function realtime.unread_of(channel uuid) returns table (user_id uuid, n bigint, mentioned bigint)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with k as materialized (
+    select s.user_id, greatest(m.read_seq, s.from_seq) as mark
+      from realtime.stints s
+      left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
+     where s.channel_id = channel and s.to_seq is null),
+  x as materialized (
+    select y.seq, y.sender, y.mentions from realtime.messages y
+     where y.channel_id = channel and y.countable and y.seq > (select min(k.mark) from k)),
+  past as ( -- a member stands where its mark is, before the message it has read
+    select p.user_id, sum(p.one) over (order by p.seq desc, p.one rows between unbounded preceding and current row) as n
+      from (select k.user_id, k.mark as seq, 0 as one from k union all select null, x.seq, 1 from x) p),
+  own as (select k.user_id, count(*) as n from x join k on k.user_id = x.sender and x.seq > k.mark group by k.user_id),
+  named as (
+    select k.user_id, count(*) as n
+      from x cross join lateral (select distinct unnest(x.mentions) as user_id) w
+      join k on k.user_id = w.user_id and x.seq > k.mark and k.user_id is distinct from x.sender
+     group by k.user_id)
+  select p.user_id, p.n - coalesce(o.n, 0), coalesce(c.n, 0)
+    from past p left join own o on o.user_id = p.user_id left join named c on c.user_id = p.user_id
+   where p.user_id is not null
+$$;
 
 -- join_receipt fits the writers of the old read columns to those there are.
 create function realtime.join_receipt() returns void
@@ -148,8 +202,8 @@ begin
   if realtime.has_column(members, 'unread_count') then
     execute format($f$
       create or replace function realtime.legacy_count(channel uuid) returns void language sql as %L $f$, format(
-      'update public.nchat_channel_members m set %1$s from realtime.nchat_members() k cross join lateral realtime.unread(k.channel_id, k.user_id) u
-        where m.channel_id = channel and k.channel_id = channel and k.user_id = m.user_id and (%2$s) is distinct from (%3$s)',
+      'update public.nchat_channel_members m set %1$s from realtime.unread_of(channel) u
+        where m.channel_id = channel and u.user_id = m.user_id and (%2$s) is distinct from (%3$s)',
       substr(sets, 3),
       case when realtime.has_column(members, 'mention_count') then 'm.unread_count, m.mention_count' else 'm.unread_count' end,
       case when realtime.has_column(members, 'mention_count') then 'u.n, u.mentioned' else 'u.n' end));

@@ -11,10 +11,11 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
-// The pace of the old columns: a channel at most every few seconds, and one of
-// many members as much more seldom.
+// The pace of the old columns: a channel at most every few seconds, one of many
+// members as much more seldom, and all of them a small part of the time.
 const (
 	legacyEvery  = 2 * time.Second
+	legacyShare  = 20                   // rest so many times as long as the last round took
 	legacyAtOnce = 20                   // channels in one round
 	perMember    = 5 * time.Millisecond // a channel rests so long for each of its members
 	legacyLimit  = 10 * time.Second
@@ -27,7 +28,7 @@ func (s *Service) Run(ctx context.Context) {
 	if !s.o.Legacy {
 		return
 	}
-	t := time.NewTicker(legacyEvery)
+	t := time.NewTimer(legacyEvery)
 	defer t.Stop()
 	for {
 		select {
@@ -35,53 +36,64 @@ func (s *Service) Run(ctx context.Context) {
 			return
 		case <-t.C:
 		}
+		began := time.Now()
 		if err := s.legacyOnce(ctx); err != nil && ctx.Err() == nil {
 			s.o.Log.DebugContext(ctx, "keeping old read columns", "error", err)
 		}
+		t.Reset(max(legacyEvery, legacyShare*time.Since(began)))
 	}
 }
 
-// legacyOnce counts anew in channels that have new messages.
+// legacyOnce counts anew in channels where something happened, each in a
+// transaction of its own: whoever reads there waits for its own row at most.
 func (s *Service) legacyOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, legacyLimit)
 	defer cancel()
-	return postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
-		var mine bool
+	var due []uuid.UUID
+	mine, err := s.legacyTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `select realtime.legacy_look()`); err != nil {
+			return fmt.Errorf("looking for changes: %w", err)
+		}
+		const q = `
+select l.channel_id
+  from realtime.legacy l
+  join realtime.channels c on c.channel_id = l.channel_id
+ where l.due and l.at < clock_timestamp() - c.members * $1::interval
+   and not exists (select from realtime.backfill b where b.channel_id = l.channel_id and not b.done)
+ order by l.at limit $2`
+		rows, err := tx.Query(ctx, q, perMember, legacyAtOnce)
+		if err == nil {
+			due, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		}
+		if err != nil {
+			return fmt.Errorf("looking for changes: %w", err)
+		}
+		return nil
+	})
+	for i := 0; err == nil && mine && i < len(due); i++ {
+		mine, err = s.legacyTx(ctx, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `update realtime.legacy set due = false, at = clock_timestamp() where channel_id = $1`, due[i]); err != nil {
+				return fmt.Errorf("counting for the old columns: %w", err)
+			}
+			if _, err := tx.Exec(ctx, `select realtime.legacy_count($1)`, due[i]); err != nil {
+				return fmt.Errorf("counting for the old columns: %w", err)
+			}
+			return nil
+		})
+	}
+	return err
+}
+
+// legacyTx runs fn in a transaction, unless another node is at it.
+func (s *Service) legacyTx(ctx context.Context, fn func(pgx.Tx) error) (mine bool, err error) {
+	err = postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock($1)`, int64(lockLegacy)).Scan(&mine); err != nil || !mine {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
 			return err
 		}
-		const due = `
-select c.channel_id, c.seq
-  from realtime.channels c
-  left join realtime.legacy l on l.channel_id = c.channel_id
- where c.seq > coalesce(l.seq, 0) and (l.at is null or l.at < clock_timestamp() - c.members * $1::interval)
- order by l.at nulls first limit $2`
-		rows, err := tx.Query(ctx, due, perMember, legacyAtOnce)
-		if err != nil {
-			return fmt.Errorf("looking for new messages: %w", err)
-		}
-		type channel struct {
-			ID  uuid.UUID
-			Seq int64
-		}
-		list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[channel])
-		if err != nil {
-			return fmt.Errorf("looking for new messages: %w", err)
-		}
-		for _, c := range list {
-			const q = `
-insert into realtime.legacy as l (channel_id, seq) values ($1, $2)
-on conflict (channel_id) do update set seq = excluded.seq, at = clock_timestamp()`
-			if _, err := tx.Exec(ctx, `select realtime.legacy_count($1)`, c.ID); err != nil {
-				return fmt.Errorf("counting for the old columns: %w", err)
-			}
-			if _, err := tx.Exec(ctx, q, c.ID, c.Seq); err != nil {
-				return fmt.Errorf("counting for the old columns: %w", err)
-			}
-		}
-		return nil
+		return fn(tx)
 	})
+	return mine, err
 }

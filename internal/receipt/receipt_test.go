@@ -414,18 +414,62 @@ func TestTheOldColumnsAreKept(t *testing.T) {
 	if r.count(old, demo.Team, demo.Bob, 0, m) != 1 {
 		t.Error("reading is not kept")
 	}
-	r.say(demo.Team, demo.Alice)
+	came := r.say(demo.Team, demo.Alice)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { r.s.Run(ctx); close(done) }()
-	end := time.Now().Add(30 * time.Second)
-	for tick := time.NewTicker(20 * time.Millisecond); r.count(old, demo.Team, demo.Bob, 1, m) != 1 && time.Now().Before(end); {
-		<-tick.C
+	kept := func(unread int) {
+		t.Helper()
+		end := time.Now().Add(30 * time.Second)
+		for tick := time.NewTicker(20 * time.Millisecond); r.count(old, demo.Team, demo.Bob, unread, m) != 1; <-tick.C {
+			r.count(`select realtime.sequence(1000, false)`)
+			if time.Now().After(end) {
+				t.Errorf("what came is not counted: %d unread expected", unread)
+				return
+			}
+		}
 	}
+	kept(1)
+	r.exec(`update public.nchat_messages set is_deleted = true where id = $1`, came)
+	kept(0)
 	cancel()
 	<-done
-	if r.count(old, demo.Team, demo.Bob, 1, m) != 1 {
-		t.Error("what came is not counted")
+}
+
+// TestUnreadOfAll: counted for all members in one pass or for each of them, it
+// is the same.
+func TestUnreadOfAll(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	dice := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // a test's dice
+	users := []uuid.UUID{demo.Alice, demo.Bob, demo.Carol, demo.Dave}
+	const differ = `
+select count(*) from realtime.unread_of($1) a
+  full join (select s.user_id, u.* from realtime.stints s cross join lateral realtime.unread(s.channel_id, s.user_id) u where s.channel_id = $1 and s.to_seq is null) b using (user_id)
+ where (a.n, a.mentioned) is distinct from (b.n, b.mentioned)`
+	var said []uuid.UUID
+	for step := range 120 {
+		who := users[dice.IntN(len(users))]
+		switch n := dice.IntN(12); {
+		case n < 5:
+			id := r.say(demo.Team, who)
+			said = append(said, id)
+			r.exec(`update public.nchat_messages set mentions = $2 where id = $1`, id, []uuid.UUID{users[dice.IntN(4)], users[dice.IntN(4)]})
+		case n < 9 && len(said) > 0:
+			_, _ = r.s.Acknowledge(t.Context(), as(who), []receipt.Mark{{Channel: demo.Team, Message: said[dice.IntN(len(said))]}}, n < 8)
+		case n == 9 && len(said) > 0:
+			r.exec(`update public.nchat_messages set is_deleted = not is_deleted where id = $1`, said[dice.IntN(len(said))])
+		case n == 10:
+			r.exec(`delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.Team, who)
+		case n == 11:
+			r.exec(`insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2) on conflict do nothing`, demo.Team, who)
+		}
+		if n := r.count(differ, demo.Team); n != 0 {
+			t.Fatalf("step %d: %d members differ", step, n)
+		}
+	}
+	if len(said) < 20 || r.count(`select count(*) from realtime.unread_of($1) where n > 0 and mentioned > 0`, demo.Team) == 0 {
+		t.Fatal("nothing was tested")
 	}
 }
 
