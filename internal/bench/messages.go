@@ -75,7 +75,10 @@ func messages(ctx context.Context, db string, s sizes) error {
 		return fmt.Errorf("connecting: %w", err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	fmt.Println("## Messages, over HTTP\n\n| what | n | median | p95 |\n|---|---|---|---|")
+	if err := instead.prepare(ctx, conn); err != nil {
+		return err
+	}
+	fmt.Println("## Messages, over HTTP, beside what one would do in SQL alone\n\n| what | n | median | p95 | instead, in SQL alone | its median | ratio |\n|---|---|---|---|---|---|---|")
 	for _, part := range []func(context.Context, *server, *pgx.Conn) error{sending, syncing, reading, crowded} {
 		if err := part(ctx, srv, conn); err != nil {
 			return err
@@ -85,8 +88,13 @@ func messages(ctx context.Context, db string, s sizes) error {
 	return nil
 }
 
-func line(what string, took []time.Duration) {
-	fmt.Printf("| %s | %d | %s | %s |\n", what, len(took), ms(at(took, 50)), ms(at(took, 95)))
+func line(what string, took []time.Duration, other string, beside []time.Duration) {
+	fmt.Printf("| %s | %d | %s | %s |", what, len(took), ms(at(took, 50)), ms(at(took, 95)))
+	if len(beside) == 0 {
+		fmt.Println(" | | |")
+		return
+	}
+	fmt.Printf(" %s | %s | %.2f |\n", other, ms(at(beside, 50)), float64(at(took, 50))/float64(at(beside, 50)))
 }
 
 const sendOne = `mutation ($c: uuid!, $k: String!) { sendMessage(input: {channelId: $c, clientMessageId: $k, content: "Are we still on?"}) { status message { id seq } error { code } } }`
@@ -130,7 +138,7 @@ func sending(ctx context.Context, srv *server, conn *pgx.Conn) error {
 		}
 		took = append(took, d)
 	}
-	line("sendMessage", took)
+	line("sendMessage", took, "", nil)
 	return nil
 }
 
@@ -178,8 +186,9 @@ func syncing(ctx context.Context, srv *server, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	var took, none []time.Duration
+	var took, none, others []time.Duration
 	for range syncRounds {
+		since := time.Now()
 		if _, err := conn.Exec(ctx, `insert into public.nchat_messages (channel_id, user_id, content) select c, $2, 'Are we still on?' from unnest($1::uuid[]) c, generate_series(1, $3)`,
 			channels, users[0], syncedMessages/syncedChannels); err != nil {
 			return fmt.Errorf("inserting: %w", err)
@@ -197,9 +206,14 @@ func syncing(ctx context.Context, srv *server, conn *pgx.Conn) error {
 				return fmt.Errorf("a page of %d messages", len(p.Data.Sync.Messages))
 			}
 		}
+		d, err := instead.since(ctx, conn, channels, since)
+		if err != nil {
+			return err
+		}
+		others = append(others, d)
 	}
-	line(fmt.Sprintf("sync of %d messages over %d channels", syncedMessages, syncedChannels), took)
-	line("sync of nothing", none)
+	line(fmt.Sprintf("sync of %d messages over %d channels", syncedMessages, syncedChannels), took, "a statement for each channel, created_at > since: loses rows, knows no deletions", others)
+	line("sync of nothing", none, "", nil)
 	return nil
 }
 
@@ -211,7 +225,7 @@ func reading(ctx context.Context, srv *server, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	var took []time.Duration
+	var took, others []time.Duration
 	var rows int
 	for range 10 {
 		channel, err := newChannel(ctx, conn, `id in ($2, $3)`, users[0], users[1])
@@ -230,11 +244,16 @@ select (array_agg(id))[1000] from m`
 			return err
 		}
 		took = append(took, time.Since(began))
+		d, err := instead.read(ctx, conn, channel, users[1])
+		if err != nil {
+			return err
+		}
+		others = append(others, d)
 		if err := conn.QueryRow(ctx, `select count(*) from realtime.moves where channel_id = $1`, channel).Scan(&rows); err != nil {
 			return fmt.Errorf("counting: %w", err)
 		}
 	}
-	line(fmt.Sprintf("acknowledgeRead of 1,000 messages (rows written to moves: %d)", rows), took)
+	line(fmt.Sprintf("acknowledgeRead of 1,000 messages (rows written to moves: %d)", rows), took, "a row for each message", others)
 	return nil
 }
 
@@ -251,7 +270,7 @@ func crowded(ctx context.Context, srv *server, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	var sends, looks []time.Duration
+	var sends, looks, otherSends, otherLooks []time.Duration
 	var last string
 	for range 50 {
 		id, d, err := send(ctx, a, channel)
@@ -259,8 +278,14 @@ func crowded(ctx context.Context, srv *server, conn *pgx.Conn) error {
 			return err
 		}
 		last, sends = id, append(sends, d)
+		if len(otherSends) < 10 {
+			if d, err = instead.send(ctx, conn, channel, users[0]); err != nil {
+				return err
+			}
+			otherSends = append(otherSends, d)
+		}
 	}
-	line("sendMessage to 10,000 members", sends)
+	line("sendMessage to 10,000 members", sends, "the message, and a row for each member", otherSends)
 	if _, err := conn.Exec(ctx, `
 select realtime.acknowledge('primary', m.user_id, array[$1::uuid], array[$2::uuid], true, true, true, false, null, '{}', '{}', false)
   from public.nchat_channel_members m where m.channel_id = $1 and m.user_id <> $3`, channel, last, users[0]); err != nil {
@@ -273,7 +298,12 @@ select realtime.acknowledge('primary', m.user_id, array[$1::uuid], array[$2::uui
 			return err
 		}
 		looks = append(looks, time.Since(began))
+		d, err := instead.count(ctx, conn)
+		if err != nil {
+			return err
+		}
+		otherLooks = append(otherLooks, d)
 	}
-	line("messageDelivery that 9,999 have read", looks)
+	line("messageDelivery that 9,999 have read", looks, "counting those rows", otherLooks)
 	return nil
 }
