@@ -101,8 +101,8 @@ create index log_at_idx on realtime.log using brin (at);
 --
 -- So would the inbox, and every look at it walk past its dead rows: it is
 -- searched above clear only. Whoever could still bring a row with an id up to
--- asked had a transaction id below xid when that was written down; once all of
--- those have ended and the rows are gone, clear moves up to asked.
+-- asked has a transaction id below xid; once all of those have ended and the
+-- rows are gone, clear moves up to asked.
 --
 -- Until hot the sequencer looks by itself, every few milliseconds: under load a
 -- notification from each writer would cost more than all the rest, for Postgres
@@ -155,6 +155,10 @@ begin
     return -1;
   end if;
   select * into h from realtime.head;
+  if h.at < clock_timestamp() - interval '5 seconds'
+     or h.at < clock_timestamp() - interval '1 second' and (select s.last_value from realtime.inbox_id_seq s) > h.asked + 2000 then
+    perform realtime.clear_inbox(h);
+  end if;
   select l.pos, l.at into last, since from realtime.log l order by l.pos desc limit 1;
   last := greatest(last, h.floor);
   since := greatest(since, clock_timestamp());
@@ -165,10 +169,6 @@ begin
     select last + row_number() over (order by b.id), since, b.tenant, b.channel_id, b.kind, b.message_id, b.user_id, b.seq, b.ref, b.thread from batch b
     returning 1)
   select count(*) into n from put;
-  if h.at < clock_timestamp() - interval '5 seconds'
-     or h.at < clock_timestamp() - interval '1 second' and (select s.last_value from realtime.inbox_id_seq s) > h.asked + 2000 then
-    perform realtime.clear_inbox(h);
-  end if;
   if stays and h.hot < clock_timestamp() + interval '1 second' then
     update realtime.head set hot = clock_timestamp() + interval '2 seconds';
   end if;
@@ -176,22 +176,27 @@ begin
 end $$;
 
 -- clear_inbox moves the place from which the inbox is searched. A writer has
--- its transaction id before its first row has an id: it holds the channel.
+-- its transaction id before its first row has an id: it holds the channel. So
+-- whoever drew an id up to last has a lower transaction id than this one, which
+-- takes its own afterwards. (The xmax of a snapshot would be no such bound:
+-- transactions above it may be running.)
 create function realtime.clear_inbox(h realtime.head) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
   last bigint := (select case when s.is_called then s.last_value else 0 end from realtime.inbox_id_seq s);
 begin
-  if h.clear = last then
+  if h.clear = last or pg_current_xact_id_if_assigned() is not null then
     return;
   end if;
-  if pg_snapshot_xmin(pg_current_snapshot()) < h.xid
-     or exists (select from realtime.inbox i where i.id > h.clear and i.id <= h.asked) then
+  if h.xid <= pg_snapshot_xmax(pg_current_snapshot()) -- else this is a copy in a cluster that has not got so far
+     and (pg_snapshot_xmin(pg_current_snapshot()) < h.xid
+          or exists (select from realtime.inbox i where i.id > h.clear and i.id <= h.asked)) then
     update realtime.head set at = clock_timestamp();
     return;
   end if;
-  update realtime.head  -- by a snapshot later than the look at the sequence
-     set clear = h.asked, asked = last, xid = pg_snapshot_xmax(pg_current_snapshot()), at = clock_timestamp();
+  update realtime.head
+     set clear = case when h.xid <= pg_snapshot_xmax(pg_current_snapshot()) then h.asked else head.clear end,
+         asked = last, xid = pg_current_xact_id(), at = clock_timestamp();
 end $$;
 
 -- waiting: something committed has no position yet.
