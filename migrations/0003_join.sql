@@ -12,6 +12,23 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                   where attrelid = to_regclass(tbl) and attname = col and attnum > 0 and not attisdropped)
 $$;
 
+-- fit_trigger makes a trigger as it is to be now: an install may have gained a
+-- column since. What it was made from is its comment.
+create function realtime.fit_trigger(tbl text, name text, def text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  was text;
+begin
+  select coalesce(obj_description(t.oid, 'pg_trigger'), '') into was from pg_trigger t where t.tgrelid = tbl::regclass and t.tgname = name;
+  if was = def then
+    return;
+  elsif found then
+    execute format('drop trigger %I on %s', name, tbl);
+  end if;
+  execute format('create trigger %I %s', name, format(def, tbl));
+  execute format('comment on trigger %I on %s is %L', name, tbl, def);
+end $$;
+
 -- touch says that who may see a user may have changed.
 create function realtime.touch(who uuid) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -230,10 +247,8 @@ begin
        where k.tbl = t.tbl and realtime.has_column('public.' || k.tbl, k.col) loop
       t.events := t.events || ', ' || col;
     end loop;
-    if not exists (select from pg_trigger where tgrelid = to_regclass('public.' || t.tbl) and tgname = 'realtime_presence') then
-      execute format('create trigger realtime_presence after %s on public.%I for each row execute function realtime.%I()',
-                     t.events, t.tbl, t.fn);
-    end if;
+    perform realtime.fit_trigger('public.' || t.tbl, 'realtime_presence',
+                                 'after ' || t.events || ' on %s for each row execute function realtime.' || t.fn || '()');
   end loop;
 end $join$;
 -- +goose StatementEnd

@@ -283,7 +283,12 @@ begin
     insert into realtime.inbox (tenant, channel_id, kind, user_id, seq)
     select c.tenant, channel, 'joined', o.user_id, c.seq from opened o union all
     select c.tenant, channel, 'left', l.user_id, c.seq from closed l
-    returning kind)
+    returning kind),
+  banned as ( -- it never was a member, and may have read a public channel all the same
+    insert into realtime.inbox (tenant, channel_id, kind, user_id, seq)
+    select c.tenant, channel, 'left', u.id, c.seq from u
+     where not u.may and not u.had and exists (select from realtime.nchat_channels() n where n.id = channel and n.type = 'public')
+       and exists (select from realtime.nchat_members() m where m.channel_id = channel and m.user_id = u.id))
   select coalesce(sum(case kind when 'joined' then 1 else -1 end), 0) into more from said;
   update realtime.channels x set members = x.members + more where x.channel_id = channel and more <> 0;
   perform realtime.ring_inbox();
@@ -415,6 +420,7 @@ declare
   thread text := 'null::pg_catalog.uuid';
   watched text := 'content, type, user_id, channel_id';
   col text;
+  new_here boolean;
 begin
   perform pg_advisory_xact_lock(hashtext('realtime.join_nchat'));
   if realtime.has_column(msg, 'scheduled_at') and realtime.has_column(msg, 'published_at') then
@@ -538,39 +544,34 @@ begin
   return null;
 end $body$;
 
-  if exists (select from pg_trigger where tgrelid = msg::regclass and tgname = 'realtime_feed_insert') then
-    return;
-  end if;
   -- From here on nobody writes until this commits: whatever is there now was there before.
-  execute 'create trigger realtime_feed_insert after insert on public.nchat_messages
-           for each row execute function realtime.feed_inserted()';
-  execute format('create trigger realtime_feed_update after update of %s on public.nchat_messages
-           for each row when ((%s) is distinct from (%s)) execute function realtime.feed_updated()', watched,
-           'old.' || replace(watched, ', ', ', old.'), 'new.' || replace(watched, ', ', ', new.'));
-  execute 'create trigger realtime_feed_delete after delete on public.nchat_messages
-           for each row execute function realtime.feed_deleted()';
-  execute 'create trigger realtime_feed_insert after insert on public.nchat_channel_members
-           referencing new table as changed for each statement execute function realtime.feed_members()';
-  execute 'create trigger realtime_feed_delete after delete on public.nchat_channel_members
-           referencing old table as changed for each statement execute function realtime.feed_members()';
+  new_here := not exists (select from pg_trigger where tgrelid = msg::regclass and tgname = 'realtime_feed_insert');
+  perform realtime.fit_trigger(msg, 'realtime_feed_insert', 'after insert on %s for each row execute function realtime.feed_inserted()');
+  perform realtime.fit_trigger(msg, 'realtime_feed_update', format('after update of %s on %%s for each row when ((%s) is distinct from (%s)) execute function realtime.feed_updated()',
+    watched, 'old.' || replace(watched, ', ', ', old.'), 'new.' || replace(watched, ', ', ', new.')));
+  perform realtime.fit_trigger(msg, 'realtime_feed_delete', 'after delete on %s for each row execute function realtime.feed_deleted()');
+  perform realtime.fit_trigger('public.nchat_channel_members', 'realtime_feed_insert',
+    'after insert on %s referencing new table as changed for each statement execute function realtime.feed_members()');
+  perform realtime.fit_trigger('public.nchat_channel_members', 'realtime_feed_delete',
+    'after delete on %s referencing old table as changed for each statement execute function realtime.feed_members()');
   col := 'channel_id, user_id';
   foreach watched in array array['can_read', 'can_write', 'role'] loop
     if realtime.has_column('public.nchat_channel_members', watched) then col := col || ', ' || watched; end if;
   end loop;
-  execute format('create trigger realtime_feed_update after update of %s on public.nchat_channel_members
-           for each row execute function realtime.feed_member()', col);
-  execute 'create trigger realtime_feed_new after insert or delete on public.nchat_channels
-           for each row execute function realtime.feed_channel()';
+  perform realtime.fit_trigger('public.nchat_channel_members', 'realtime_feed_update', 'after update of ' || col || ' on %s for each row execute function realtime.feed_member()');
+  perform realtime.fit_trigger('public.nchat_channels', 'realtime_feed_new', 'after insert or delete on %s for each row execute function realtime.feed_channel()');
   col := '';
   foreach watched in array array['name', 'type', 'is_archived', 'is_readonly', 'archived_at'] loop
     if realtime.has_column('public.nchat_channels', watched) then col := col || ', ' || watched; end if;
   end loop;
-  execute format('create trigger realtime_feed_update after update of %s on public.nchat_channels
-           for each row when ((%s) is distinct from (%s)) execute function realtime.feed_channel()', substr(col, 3),
-           'old.' || replace(substr(col, 3), ', ', ', old.'), 'new.' || replace(substr(col, 3), ', ', ', new.'));
+  perform realtime.fit_trigger('public.nchat_channels', 'realtime_feed_update', format('after update of %s on %%s for each row when ((%s) is distinct from (%s)) execute function realtime.feed_channel()',
+    substr(col, 3), 'old.' || replace(substr(col, 3), ', ', ', old.'), 'new.' || replace(substr(col, 3), ', ', ', new.')));
   if realtime.has_column('public.nchat_users', 'deleted_at') then
-    execute 'create trigger realtime_feed after update of deleted_at on public.nchat_users
-             for each row when (old.deleted_at is distinct from new.deleted_at) execute function realtime.feed_user()';
+    perform realtime.fit_trigger('public.nchat_users', 'realtime_feed',
+      'after update of deleted_at on %s for each row when (old.deleted_at is distinct from new.deleted_at) execute function realtime.feed_user()');
+  end if;
+  if not new_here then
+    return;
   end if;
 
   insert into realtime.stints (channel_id, user_id, from_seq)

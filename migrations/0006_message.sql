@@ -45,6 +45,17 @@ begin
   return m.role;
 end $$;
 
+-- may_read is whether a user may read a channel now.
+create function realtime.may_read(ten text, who uuid, channel uuid) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return coalesce((select c.type = 'public' and coalesce(m.can_read, true) or m.can_read
+                     from realtime.nchat_channels() c
+                     join realtime.nchat_users() u on u.id = who and u.tenant = ten
+                     left join realtime.nchat_members() m on m.channel_id = c.id and m.user_id = who
+                    where c.id = channel and c.tenant = ten), false);
+end $$;
+
 -- send_message writes a message once for each key, in one round trip. outcome:
 -- sent, duplicate, conflict or denied.
 create function realtime.send_message(ten text, who uuid, key text, sum bytea, channel uuid, thread uuid, parent uuid,
@@ -58,10 +69,10 @@ begin
   if not found then -- it waited for whoever was faster
     select * into k from realtime.client_keys x where x.tenant = ten and x.user_id = who and x.client_message_id = key;
     message := k.message_id;
-    outcome := case when k.digest = sum then 'duplicate' else 'conflict' end;
+    outcome := case when k.digest <> sum then 'conflict' when realtime.may_read(ten, who, channel) then 'duplicate' else 'denied' end;
     return;
   end if;
-  if exists (select from realtime.nchat_channels() x where x.id = channel and x.tenant = ten) then
+  if realtime.write_role(ten, who, channel, thread) is not null then -- nobody else waits for a channel, or can tell by it how busy that is
     perform realtime.hold(channel); -- whoever is removed from now on is removed after this message
   end if;
   if realtime.write_role(ten, who, channel, thread) is null or parent is not null and not exists (

@@ -27,6 +27,7 @@ func (s *server) buildLog() {
 		About: func(m message.Message) (uuid.UUID, bool) {
 			return m.ChannelID, m.Gone || m.DeletedAt != nil
 		},
+		Size:    message.Message.Size,
 		Created: func(e feed.Entry) { s.typing.Spoke(e.Tenant, e.Channel, e.Thread, e.User, e.At) },
 		Senders: receipt.Senders})
 	for _, prefix := range feed.Topics {

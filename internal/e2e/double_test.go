@@ -113,6 +113,7 @@ func (d *double) metadata(r *http.Request, body []byte) (int, any) {
 		for _, rs := range objects(d.meta["remote_schemas"]) {
 			if s, err := d.introspect(rs); err == nil && rs["name"] == at(call, "args", "name") {
 				d.cache = s
+				d.version++ // it counts as a change
 				return 200, metadata.Tree{"message": "success"}
 			}
 		}
@@ -127,7 +128,7 @@ func (d *double) metadata(r *http.Request, body []byte) (int, any) {
 		}
 		next, _ := at(call, "args", "metadata").(metadata.Tree)
 		if wrong := d.inconsistent(next); len(wrong) > 0 {
-			return 400, metadata.Tree{"path": "$.args", "error": fmt.Sprintf("cannot continue due to inconsistent metadata: %v", wrong), "code": "unexpected"}
+			return 400, metadata.Tree{"path": "$.args", "error": "cannot continue due to inconsistent metadata", "code": "unexpected", "internal": wrong}
 		}
 		d.meta = next
 		d.version++

@@ -68,6 +68,7 @@ type Item[M any] struct {
 	Body *M // the message of a message's entry; nil where it is no more, or in another channel now
 
 	loaded  bool                   // Body is as it was when the entry was read
+	size    int                    // of Body, in bytes
 	senders map[uuid.UUID]struct{} // who may learn of a mark
 }
 
@@ -91,6 +92,8 @@ type Options[M any] struct {
 	Load func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]M, error)
 	// About tells of a message where it is, and whether it is deleted.
 	About func(M) (channel uuid.UUID, deleted bool)
+	// Size is about how many bytes a message takes.
+	Size func(M) int
 	// Created is told of each message that was sent, on every node, in order and
 	// without blocking; nil: nobody asks.
 	Created func(Entry)

@@ -62,6 +62,7 @@ func runService(t *testing.T, pool *pgxpool.Pool, b *bells) *Service[text] {
 	t.Helper()
 	s := New(Options[text]{Pool: pool, Clock: clock.New(), Bell: b, Log: slog.New(slog.DiscardHandler), Retention: time.Hour, Load: loadText,
 		About: func(x text) (uuid.UUID, bool) { return x.Channel, x.Erased },
+		Size:  func(text) int { return 1 << 10 },
 		Senders: func(context.Context, postgres.DB, []int64) (map[int64][]uuid.UUID, error) {
 			return nil, nil
 		}})

@@ -79,11 +79,16 @@ func (b *builder[M]) newest(ctx context.Context, channels []uuid.UUID, before in
 select k.id, m.message_id, m.seq
   from unnest($1::uuid[], $2::boolean[]) k (id, public)
  cross join lateral (
-   select x.message_id, x.seq from realtime.messages x
-    where x.channel_id = k.id and x.seq < $3 and not x.gone and not x.deleted
-      and (k.public or exists (select from realtime.stints s
-                                where s.channel_id = k.id and s.user_id = $4 and s.from_seq < x.seq and (s.to_seq is null or x.seq <= s.to_seq)))
-    order by x.seq desc limit $5) m
+   select y.message_id, y.seq
+     from (select -9223372036854775808 as low, 9223372036854775807 as high where k.public
+           union all
+           select s.from_seq, coalesce(s.to_seq, 9223372036854775807) from realtime.stints s
+            where not k.public and s.channel_id = k.id and s.user_id = $4) r
+    cross join lateral (
+      select x.message_id, x.seq from realtime.messages x
+       where x.channel_id = k.id and x.seq < $3 and x.seq > r.low and x.seq <= r.high and not x.gone and not x.deleted
+       order by x.seq desc limit $5) y
+    order by y.seq desc limit $5) m
  order by k.id, m.seq desc`
 	public := make([]bool, len(channels))
 	for i, c := range channels {
@@ -264,12 +269,15 @@ func (b *builder[M]) joined(ctx context.Context, channel uuid.UUID, before int64
 	return false, nil
 }
 
-// remaining is how many messages are still to come after this page.
+// remaining is how many messages are still to come after this page, of the
+// next ten thousand changes.
 func (b *builder[M]) remaining(ctx context.Context) (int, error) {
 	const q = `
-select count(distinct l.message_id)
-  from unnest($1::uuid[]) c (id)
-  join realtime.log l on l.channel_id = c.id and l.pos > $2 and l.pos <= $3 and l.message_id is not null`
+select count(distinct y.message_id) from (
+  select l.message_id from unnest($1::uuid[]) c (id)
+   cross join lateral (
+     select x.message_id from realtime.log x
+      where x.channel_id = c.id and x.pos > $2 and x.pos <= $3 and x.message_id is not null limit 10000) l limit 10000) y`
 	var n int
 	if err := b.db.QueryRow(ctx, q, b.gs.readable(), b.at.pos, b.st.pos).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting what remains: %w", err)

@@ -123,7 +123,7 @@ func (s *Service[M]) fill(ctx context.Context, db postgres.DB, list []Entry, wan
 		items[i] = Item[M]{Entry: e, loaded: !e.Kind.ofMessage() || wanted(e)}
 		if body, ok := bodies[e.Message]; ok && e.Kind.ofMessage() {
 			if at, _ := s.o.About(body); at == e.Channel {
-				items[i].Body = &body
+				items[i].Body, items[i].size = &body, s.o.Size(body)
 			}
 		}
 		if ids := senders[e.Ref]; e.Kind == Mark && len(ids) > 0 {

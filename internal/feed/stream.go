@@ -25,6 +25,10 @@ const (
 // lookAnyway is how often a stream goes on although nothing woke it.
 const lookAnyway = 10 * time.Minute
 
+// askAgain is how often a stream of channels it was asked for makes sure that
+// they may still be read: whoever is no member leaves without an entry.
+const askAgain = 30 * time.Second
+
 // streamRead is how many entries one batch of a stream holds at most.
 const streamRead = 500
 
@@ -49,6 +53,7 @@ type Stream[M any] struct {
 	live  bool
 	fresh bool // look without being woken
 	turn  int  // of the tail
+	asked time.Time
 }
 
 // Open begins a stream after a cursor, or now without one. channels nil: all
@@ -110,10 +115,12 @@ func judge(p place, st state) Reason {
 
 // regrant reads the viewer's rights again, and listens to what it may read.
 func (x *Stream[M]) regrant(ctx context.Context) error {
+	began := time.Now()
 	gs, err := loadGrants(ctx, x.s.o.Pool, x.v, x.only, x.only != nil)
 	if err != nil {
 		return err
 	}
+	x.asked = began
 	if x.only != nil {
 		for _, c := range x.only {
 			if !gs[c].readable {
@@ -150,7 +157,11 @@ func (x *Stream[M]) Close() { x.sub.Close() }
 // wait sleeps until something may concern the viewer, and not so long that a
 // quiet stream is overtaken by the retention.
 func (x *Stream[M]) wait(ctx context.Context) error {
-	within, cancel := context.WithTimeout(ctx, lookAnyway)
+	most := lookAnyway
+	if x.only != nil {
+		most = askAgain
+	}
+	within, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	_, _, err := x.sub.Next(within)
 	if err != nil && within.Err() != nil && ctx.Err() == nil {
@@ -213,6 +224,11 @@ func (x *Stream[M]) read(ctx context.Context) (Batch[M], error) {
 	if !ok {
 		return x.readTable(ctx, st)
 	}
+	if x.only != nil && time.Since(x.asked) >= askAgain {
+		if err := x.regrant(ctx); err != nil {
+			return Batch[M]{}, err
+		}
+	}
 	for _, it := range items {
 		if x.gs.moves(x.v, it.Entry) {
 			if err := x.regrant(ctx); err != nil {
@@ -222,11 +238,17 @@ func (x *Stream[M]) read(ctx context.Context) (Batch[M], error) {
 			break
 		}
 	}
+	later := changes(items)
 	if len(items) > streamRead {
 		items = items[:streamRead]
 		x.fresh = true
 	}
 	b := x.visible(items)
+	for i, it := range b.Items {
+		if later[it.Message] > it.Pos { // the tail has it as it was: what was taken back since is told nobody
+			b.Items[i].Body, b.Items[i].loaded = nil, false
+		}
+	}
 	if err := x.s.load(ctx, b.Items); err != nil {
 		return Batch[M]{}, err
 	}
@@ -237,6 +259,17 @@ func (x *Stream[M]) read(ctx context.Context) (Batch[M], error) {
 		x.live, b.Live = true, true
 	}
 	return b, nil
+}
+
+// changes are messages that were changed or deleted, and where last.
+func changes[M any](items []Item[M]) map[uuid.UUID]int64 {
+	out := map[uuid.UUID]int64{}
+	for _, it := range items {
+		if it.Kind == Updated || it.Kind == Deleted {
+			out[it.Message] = it.Pos
+		}
+	}
+	return out
 }
 
 // begin starts the stream anew, and says so first.

@@ -92,7 +92,7 @@ func (s *Service[M]) Sync(ctx context.Context, v Viewer, q Query) (Page[M], erro
 	if err != nil || !p.empty() || q.Wait == 0 || q.Cursor == "" {
 		return p, err
 	}
-	return s.await(ctx, v, q, p)
+	return s.await(ctx, v, q, p) // nothing yet: to wait is to read on
 }
 
 func (q *Query) check(v Viewer) error {
@@ -131,6 +131,9 @@ func (s *Service[M]) await(ctx context.Context, v Viewer, q Query, p Page[M]) (P
 		q.Cursor = p.Cursor
 		if p, err = s.page(ctx, v, q); err != nil || !p.empty() {
 			return p, err
+		}
+		if p.More {
+			continue
 		}
 		if _, _, err := sub.Next(waiting); err != nil {
 			return p, ctx.Err() // the time is over: nothing new is an answer

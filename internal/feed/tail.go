@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	kept     = 8192 // newest entries every stream reads from memory, at least; at most twice as many
+	kept     = 8192     // newest entries every stream reads from memory, at least; at most twice as many
+	held     = 16 << 20 // bytes of messages among them, at least; at most twice as many and what one read brings
 	tailRead = 1000
 	pollTail = time.Second // should no doorbell come
 )
@@ -25,6 +26,7 @@ type tail[M any] struct {
 	ready chan struct{} // guarded by mu: closed once state is known
 	state state         // guarded by mu: its pos is the last entry here
 	items []Item[M]     // guarded by mu: dense, up to state.pos
+	bytes int           // guarded by mu: of the messages in items
 	turn  int           // guarded by mu: how often the tail began anew
 }
 
@@ -109,7 +111,7 @@ func (t *tail[M]) enter(now state) (last int64, known bool) {
 		t.state.floor, t.state.secret = now.floor, now.secret
 		last = t.state.pos
 	} else {
-		t.state, t.items = now, nil
+		t.state, t.items, t.bytes = now, nil, 0
 		if !first {
 			t.turn++
 		}
@@ -124,13 +126,15 @@ func (t *tail[M]) enter(now state) (last int64, known bool) {
 func (t *tail[M]) push(items []Item[M]) {
 	t.mu.Lock()
 	if items[0].Pos != t.state.pos+1 {
-		t.items = nil // forgotten in between: streams that were there read the table
+		t.items, t.bytes = nil, 0 // forgotten in between: streams that were there read the table
 	}
-	if len(t.items)+len(items) > 2*kept { // streams still read the old ones: these move, and seldom
-		fresh := make([]Item[M], 0, 2*kept)
-		t.items = append(fresh, t.items[max(0, len(t.items)-kept):]...)
+	if len(t.items)+len(items) > 2*kept || t.bytes > 2*held {
+		t.shrinkLocked()
 	}
 	t.items = append(t.items, items...)
+	for _, it := range items {
+		t.bytes += it.size
+	}
 	t.state.pos = items[len(items)-1].Pos
 	t.mu.Unlock()
 	marked := map[uuid.UUID]struct{}{}
@@ -152,6 +156,20 @@ func (t *tail[M]) push(items []Item[M]) {
 			mark(it.Channel)
 		default:
 			mark(it.Channel)
+		}
+	}
+}
+
+// shrinkLocked leaves the newest entries, and the messages of the newest of
+// those. Streams still read the old ones: these move, and seldom.
+func (t *tail[M]) shrinkLocked() {
+	t.items = append(make([]Item[M], 0, 2*kept), t.items[max(0, len(t.items)-kept):]...)
+	t.bytes = 0
+	for i := len(t.items) - 1; i >= 0; i-- {
+		if it := &t.items[i]; t.bytes+it.size <= held {
+			t.bytes += it.size
+		} else {
+			it.Body, it.loaded, it.size = nil, false, 0
 		}
 	}
 }

@@ -171,30 +171,34 @@ func (s *Service) change(ctx context.Context, v Viewer, do func(pgx.Tx) error) e
 }
 
 // lock takes hold of a message that the caller may change, as the author or as
-// one who moderates its channel; all others are answered alike.
-func lock(ctx context.Context, tx pgx.Tx, v Viewer, id uuid.UUID) (c current, err error) {
-	var content *string
-	err = tx.QueryRow(ctx, `select o.content from public.nchat_messages o where o.id = $1 for update`, id).Scan(&content)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return c, fault.Access()
-	} else if err != nil {
-		return c, fmt.Errorf("locking a message: %w", err)
+// one who moderates its channel; all others are answered alike, and hold up
+// nobody by asking.
+func lock(ctx context.Context, tx pgx.Tx, v Viewer, id uuid.UUID) (current, error) {
+	if _, err := mayChange(ctx, tx, v, id); err != nil {
+		return current{}, err
 	}
+	if _, err := tx.Exec(ctx, `select from public.nchat_messages o where o.id = $1 for update`, id); err != nil {
+		return current{}, fmt.Errorf("locking a message: %w", err)
+	}
+	return mayChange(ctx, tx, v, id)
+}
+
+// mayChange reads a message that the caller may change, as it is now.
+func mayChange(ctx context.Context, tx pgx.Tx, v Viewer, id uuid.UUID) (c current, err error) {
 	const q = `
-select k.channel_id, k.thread, k.version, k.edited, k.overruled, coalesce(o.sender = $3, false), o.deleted_at is not null,
+select k.channel_id, k.thread, k.version, k.edited, k.overruled, o.content, coalesce(o.sender = $3, false), o.deleted_at is not null,
        coalesce(realtime.write_role($1, $3, k.channel_id, k.thread), '')
   from realtime.messages k
   join realtime.channels c on c.channel_id = k.channel_id and c.tenant = $1
   join realtime.message_rows() o on o.id = k.message_id
  where k.message_id = $2 and not k.gone and o.type <> 'system'`
 	var role string
-	err = tx.QueryRow(ctx, q, v.Tenant, id, v.User).Scan(&c.channel, &c.thread, &c.version, &c.edited, &c.overruled, &c.author, &c.deleted, &role)
+	err = tx.QueryRow(ctx, q, v.Tenant, id, v.User).Scan(&c.channel, &c.thread, &c.version, &c.edited, &c.overruled, &c.content, &c.author, &c.deleted, &role)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return c, fault.Access()
 	} else if err != nil {
 		return c, fmt.Errorf("reading a message: %w", err)
 	}
-	c.content = content
 	c.moderator = role == "owner" || role == "admin" || role == "moderator"
 	if role == "" || !c.author && !c.moderator {
 		return c, fault.Access()

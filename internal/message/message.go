@@ -80,6 +80,15 @@ func (m Message) For(user uuid.UUID) Message {
 	return m
 }
 
+// Size is about how many bytes a message takes in memory.
+func (m Message) Size() int {
+	n := 300 + len(m.Metadata) + 16*len(m.Mentions)
+	if m.Content != nil {
+		n += len(*m.Content)
+	}
+	return n
+}
+
 // Doorbell tells every node. Ring never blocks.
 type Doorbell interface{ Ring(topics ...string) }
 

@@ -456,35 +456,3 @@ func TestDeletions(t *testing.T) {
 		t.Errorf("an admin: %v", err)
 	}
 }
-
-// TestInstallsWithFewerColumns: whatever nchat's table lacks, messages are sent,
-// read, edited and deleted.
-func TestInstallsWithFewerColumns(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	r.exec(`do $$ declare t record; begin -- as before our first migration: triggers hold on to the columns they watch
-	  for t in select tgname, tgrelid::regclass as tbl from pg_trigger where tgname like 'realtime%' and not tgisinternal loop
-	    execute format('drop trigger %I on %s', t.tgname, t.tbl);
-	  end loop; end $$`)
-	for _, col := range []string{"thread_id", "parent_message_id", "metadata", "mentions", "content_plain", "content_html", "is_edited", "is_deleted", "is_system",
-		"edited_at", "deleted_at", "scheduled_at", "published_at", "source_account_id"} {
-		r.exec(`alter table public.nchat_messages drop column ` + col + ` cascade`)
-	}
-	r.exec(`alter table public.nchat_threads drop column is_locked, drop column is_archived`)
-	r.exec(`alter table public.nchat_channels drop column is_archived, drop column archived_at, drop column is_readonly`)
-	r.exec(`alter table public.nchat_channel_members drop column role, drop column can_read cascade, drop column can_write cascade`)
-	r.exec(`select realtime.join_nchat(), realtime.join_feed(), realtime.join_message()`)
-	res := r.send(r.one, as(demo.Bob), say("k", demo.Team, "hello"))
-	if res.Err != nil || res.Message == nil {
-		t.Fatal(res)
-	}
-	if m, _, err := r.one.Edit(t.Context(), as(demo.Bob), res.Message.ID, "there", 1); err != nil || *m.Content != "there" {
-		t.Fatal(m, err)
-	}
-	if m, err := r.one.Delete(t.Context(), as(demo.Bob), res.Message.ID); err != nil || m.For(demo.Bob).Content != nil {
-		t.Fatal(m, err)
-	}
-	if n := r.count(`select count(*) from public.nchat_messages where id = $1`, res.Message.ID); n != 0 {
-		t.Error("without a mark for it, a deletion is for good")
-	}
-}

@@ -63,9 +63,16 @@ func (h Hasura) ask(ctx context.Context, method, path string, header http.Header
 	}
 	if res.StatusCode >= http.StatusBadRequest {
 		r := &Refusal{Status: res.StatusCode, Text: string(bytes.TrimSpace(answer))}
-		var said struct{ Code, Error string }
+		var said struct {
+			Code, Error string
+			Internal    json.RawMessage
+		}
 		if json.Unmarshal(answer, &said) == nil && said.Error != "" {
 			r.Code, r.Text = said.Code, said.Error
+			var wrong []Tree
+			if json.Unmarshal(said.Internal, &wrong) == nil {
+				r.Text = strings.Join(append([]string{r.Text}, reasons(wrong)...), "\n  ")
+			}
 		}
 		return r
 	}
@@ -93,16 +100,23 @@ func (h Hasura) Inconsistent(ctx context.Context) ([]string, error) {
 		Objects []Tree `json:"inconsistent_objects"`
 	}
 	err := h.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "get_inconsistent_metadata", "args": Tree{}}, &out)
-	var lines []string
-	for _, o := range out.Objects {
-		lines = append(lines, fmt.Sprintf("%s %s: %s", text(o, "type"), text(o, "name"), text(o, "reason")))
+	return reasons(out.Objects), err
+}
+
+// reasons are inconsistent objects in words.
+func reasons(wrong []Tree) (lines []string) {
+	for _, o := range wrong {
+		if text(o, "reason") != "" {
+			lines = append(lines, fmt.Sprintf("%s %s: %s", text(o, "type"), text(o, "name"), text(o, "reason")))
+		}
 	}
-	return lines, err
+	return lines
 }
 
 // reload has Hasura introspect our remote schema again, if it has one: it
 // remembers the schema by its definition, and would hold new permissions to the
-// old schema. Whether that works now, replacing the metadata tells.
+// old schema. It counts as a change of the metadata. Whether the schema works
+// now, replacing the metadata tells.
 func (h Hasura) reload(ctx context.Context, now Tree) error {
 	for _, rs := range list(now, "remote_schemas") {
 		if text(rs, "name") != Name {
@@ -120,7 +134,7 @@ func (h Hasura) reload(ctx context.Context, now Tree) error {
 // nothing; and again, where somebody else changed them meanwhile. dry: nothing
 // is changed. changes is what was done.
 func (h Hasura) Apply(ctx context.Context, dry bool, change func(Tree) (Tree, []string, error)) (changes []string, err error) {
-	for range applyTries {
+	for try := 0; try < applyTries; try++ {
 		now, version, exportErr := h.Export(ctx)
 		if exportErr != nil {
 			return nil, exportErr
@@ -129,8 +143,11 @@ func (h Hasura) Apply(ctx context.Context, dry bool, change func(Tree) (Tree, []
 		if err != nil || dry || len(changes) == 0 {
 			return changes, err
 		}
-		if err := h.reload(ctx, now); err != nil {
-			return nil, err
+		if try == 0 { // and read again: it is another version now
+			if err := h.reload(ctx, now); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		err = h.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "replace_metadata", "version": 2, "resource_version": version,
 			"args": Tree{"allow_inconsistent_metadata": false, "metadata": next}}, &Tree{})

@@ -43,6 +43,14 @@ const visible = `
 
 const readable = ` v.read and v.read_public and $2 and not $1 = any (v.read_hidden_from)`
 
+// Reach is how many of the messages a mark passes are told of as it moves; how
+// far older ones are is known to whoever asks.
+const Reach = 1000
+
+// reached are messages (x) that a move (v) passed, as far as it is told of.
+const reached = `
+  x.channel_id = v.channel_id and x.seq <= v.to_seq and x.seq > greatest(v.to_seq - 1000, least(v.from_seq, v.delivered_from))`
+
 // Deliveries is how far messages have come; those that are not the viewer's
 // own, or stand where it may not read, are left out. Two statements for any
 // number of messages.
@@ -276,46 +284,58 @@ func receipts(m mine, moves []move) []Receipt {
 	return out
 }
 
+// sendersAtOnce is how many moves one statement of Senders looks at.
+const sendersAtOnce = 200
+
 // Senders is who may learn of each of some moves: the senders of messages it
-// passed. A move nobody may learn of is left out.
+// passed, by the part of it that each may see. A move nobody may learn of is
+// left out.
 func Senders(ctx context.Context, db postgres.DB, moves []int64) (map[int64][]uuid.UUID, error) {
 	const q = `
 select v.id, array_agg(distinct x.sender)
   from realtime.moves v
-  join realtime.messages x on x.channel_id = v.channel_id and x.seq > least(v.from_seq, v.delivered_from) and x.seq <= v.to_seq
- where v.id = any ($1) and not v.held and (v.read and v.read_public or v.delivered_from is not null and v.delivered_public)
+  join realtime.messages x on ` + reached + `
+ where v.id = any ($1) and not v.held
+   and (v.read and v.read_public and x.seq > v.from_seq and not x.sender = any (v.read_hidden_from)
+        or v.delivered_public and x.seq > v.delivered_from)
    and x.sender <> v.user_id and (v.shown_to is null or x.sender = any (v.shown_to)) and not x.sender = any (v.hidden_from)
  group by v.id`
-	rows, err := db.Query(ctx, q, moves)
-	if err != nil {
-		return nil, fmt.Errorf("reading who learns of receipts: %w", err)
-	}
 	out := map[int64][]uuid.UUID{}
-	var id int64
-	var users []uuid.UUID
-	_, err = pgx.ForEachRow(rows, []any{&id, &users}, func() error {
-		out[id] = slices.Clone(users)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading who learns of receipts: %w", err)
+	for part := range slices.Chunk(moves, sendersAtOnce) {
+		rows, err := db.Query(ctx, q, part)
+		if err != nil {
+			return nil, fmt.Errorf("reading who learns of receipts: %w", err)
+		}
+		var id int64
+		var users []uuid.UUID
+		_, err = pgx.ForEachRow(rows, []any{&id, &users}, func() error {
+			out[id] = slices.Clone(users)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("reading who learns of receipts: %w", err)
+		}
 	}
 	return out, nil
 }
 
-// Passed are the viewer's own messages that moves passed, oldest first.
+// Passed are the viewer's own messages that moves passed, by the part of each
+// that it may see, oldest first; of each move the newest Reach.
 func (s *Service) Passed(ctx context.Context, v Viewer, moves []int64) ([]uuid.UUID, error) {
 	if len(moves) == 0 {
 		return nil, nil
 	}
+	shares, err := s.shares(ctx, v)
+	if err != nil {
+		return nil, err
+	}
 	const q = `
 select x.message_id
   from realtime.moves v
-  join realtime.messages x on x.channel_id = v.channel_id and x.seq > least(v.from_seq, v.delivered_from) and x.seq <= v.to_seq
-                          and x.sender = $1 and not x.gone
- where v.id = any ($2) and (v.read and v.read_public or v.delivered_from is not null and v.delivered_public) and ` + visible + `
+  join realtime.messages x on x.sender = $1 and not x.gone and ` + reached + `
+ where v.id = any ($3) and (` + readable + ` and x.seq > v.from_seq or v.delivered_public and x.seq > v.delivered_from) and ` + visible + `
  group by x.message_id, x.channel_id, x.seq order by x.channel_id, x.seq`
-	rows, err := s.o.Pool.Query(ctx, q, v.User, moves)
+	rows, err := s.o.Pool.Query(ctx, q, v.User, shares, moves)
 	if err != nil {
 		return nil, fmt.Errorf("reading messages received: %w", err)
 	}

@@ -3,9 +3,12 @@ package receipt_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
@@ -158,4 +161,79 @@ func (m *model) compare(r *rig, best map[uuid.UUID][2]int) {
 			best[x.id] = [2]int{d.DeliveredCount, d.ReadCount}
 		}
 	}
+}
+
+// TestWhatIsReadInPrivateIsNotAnnounced: whoever reads without telling is not
+// told on by events about messages of which nothing has changed.
+func TestWhatIsReadInPrivateIsNotAnnounced(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		reciprocal bool
+		who        uuid.UUID // shares no reading
+		more       int       // messages that come besides, not delivered yet
+	}{
+		"the reader, and one more comes": {who: demo.Bob, more: 1},
+		"the reader":                     {who: demo.Bob},
+		"the sender":                     {reciprocal: true, who: demo.Alice},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, c.reciprocal)
+			r.set(c.who, presence.Change{AllowReadReceipts: ptr(false)})
+			for range 3 {
+				r.ack(demo.Bob, demo.Team, r.say(demo.Team, demo.Alice), false)
+			}
+			before := len(r.moves())
+			last := r.say(demo.Team, demo.Alice)
+			fresh := []uuid.UUID{last}[:c.more]
+			if c.more == 0 {
+				r.ack(demo.Bob, demo.Team, last, false)
+				before++
+			}
+			r.ack(demo.Bob, demo.Team, last, true)
+			moves := r.moves()[before:]
+			passed, err := r.s.Passed(t.Context(), as(demo.Alice), moves)
+			if err != nil || !slices.Equal(passed, fresh) {
+				t.Errorf("told of %v, want %v (%v)", passed, fresh, err)
+			}
+			learns, err := receipt.Senders(t.Context(), r.pool, moves)
+			if err != nil || len(moves) != 1 || slices.Contains(learns[moves[0]], demo.Alice) != (c.more > 0) {
+				t.Errorf("%d moves, learnt of by %v (%v)", len(moves), learns, err)
+			}
+		})
+	}
+}
+
+// TestAMarkOverYearsIsToldInPart: one receipt for a long history costs no more
+// than another, and the status of each message is right all the same.
+func TestAMarkOverYearsIsToldInPart(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	r.exec(`insert into public.nchat_messages (channel_id, user_id, content) select $1, $2, 'x' from generate_series(1, 1500)`, demo.Team, demo.Alice)
+	var first, last uuid.UUID
+	if err := r.pool.QueryRow(t.Context(), `select (array_agg(message_id order by seq))[1], (array_agg(message_id order by seq desc))[1] from realtime.messages where channel_id = $1 and seq > 0`,
+		demo.Team).Scan(&first, &last); err != nil {
+		t.Fatal(err)
+	}
+	r.ack(demo.Bob, demo.Team, last, true)
+	passed, err := r.s.Passed(t.Context(), as(demo.Alice), r.moves())
+	if err != nil || len(passed) != receipt.Reach || passed[len(passed)-1] != last {
+		t.Errorf("told of %d: %v", len(passed), err)
+	}
+	if d := r.delivery(demo.Alice, first); d.ReadCount != 1 {
+		t.Errorf("the first of them: %+v", d)
+	}
+}
+
+func (r *rig) moves() []int64 {
+	r.t.Helper()
+	rows, err := r.pool.Query(r.t.Context(), `select id from realtime.moves`)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ids
 }

@@ -189,7 +189,7 @@ func (s *Service) acknowledge(ctx context.Context, tx pgx.Tx, v Viewer, channels
 	if err != nil {
 		return err
 	}
-	if err := known(ctx, tx, channels, messages); err != nil {
+	if err := known(ctx, tx, v, channels, messages); err != nil {
 		return err
 	}
 	const q = `select realtime.acknowledge($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
@@ -209,15 +209,17 @@ func (s *Service) acknowledge(ctx context.Context, tx pgx.Tx, v Viewer, channels
 	return nil
 }
 
-// known checks that each message is one of its channel's.
-func known(ctx context.Context, tx pgx.Tx, channels, messages []uuid.UUID) error {
+// known checks that each message is one of its channel's. That one is still
+// being numbered learns only who is a member.
+func known(ctx context.Context, tx pgx.Tx, v Viewer, channels, messages []uuid.UUID) error {
 	const q = `
-select count(*) filter (where m.message_id is null), count(*) filter (where m.message_id is null and o.id is not null)
+select count(*) filter (where m.message_id is null), count(*) filter (where m.message_id is null and s.user_id is not null)
   from unnest($1::uuid[], $2::uuid[]) a (channel, message)
   left join realtime.messages m on m.message_id = a.message and m.channel_id = a.channel and not m.gone
-  left join realtime.nchat_messages() o on o.id = a.message and o.channel_id = a.channel and o.published`
+  left join realtime.nchat_messages() o on o.id = a.message and o.channel_id = a.channel and o.published
+  left join realtime.stints s on s.channel_id = o.channel_id and s.user_id = $3 and s.to_seq is null`
 	var missing, unnumbered int
-	if err := tx.QueryRow(ctx, q, channels, messages).Scan(&missing, &unnumbered); err != nil {
+	if err := tx.QueryRow(ctx, q, channels, messages, v.User).Scan(&missing, &unnumbered); err != nil {
 		return fmt.Errorf("looking for messages: %w", err)
 	}
 	switch {
@@ -259,8 +261,8 @@ select distinct x.sender
 	return out, nil
 }
 
-// Release shows the moves a user made while invisible, as made now, where it
-// still allows that.
+// Release shows the moves a user made while invisible, as made now, to whom it
+// allowed that then and allows it still.
 func (s *Service) Release(ctx context.Context, tx pgx.Tx, tenant string, user uuid.UUID) error {
 	a, err := s.o.Privacy.Audience(ctx, tx, tenant, user)
 	if err != nil {
@@ -269,12 +271,15 @@ func (s *Service) Release(ctx context.Context, tx pgx.Tx, tenant string, user uu
 	const q = `
 with shown as (
   update realtime.moves
-     set held = false, at = clock_timestamp(), read_public = read_public and $3, delivered_public = delivered_public and $4
+     set held = false, at = clock_timestamp(), read_public = read_public and $3, delivered_public = delivered_public and $4,
+         hidden_from = hidden_from || coalesce($6::uuid[], '{}'),
+         shown_to = case when shown_to is null then $5::uuid[] when $5::uuid[] is null then shown_to
+                         else array(select unnest(shown_to) intersect select unnest($5::uuid[])) end
    where user_id = $2 and held
   returning id, channel_id, to_seq)
 insert into realtime.inbox (tenant, channel_id, kind, user_id, seq, ref)
 select $1, s.channel_id, 'mark', $2, s.to_seq, s.id from shown s order by s.id`
-	if _, err := tx.Exec(ctx, q, tenant, user, a.Read, a.Delivered); err != nil {
+	if _, err := tx.Exec(ctx, q, tenant, user, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
 		return fmt.Errorf("showing held receipts: %w", err)
 	}
 	return nil

@@ -264,6 +264,17 @@ func TestWhoLearnsOfReading(t *testing.T) {
 		"the sender blocks":       {before: func(r *rig) { r.exec(block, demo.Alice, demo.Bob) }, delivered: 1, read: 1},
 		"invisible":               {before: func(r *rig) { r.invisible(demo.Bob, true) }},
 		"invisible, then visible": {before: func(r *rig) { r.invisible(demo.Bob, true) }, after: func(r *rig) { r.invisible(demo.Bob, false) }, delivered: 1, read: 1},
+		"invisible, blocked, visible": {before: func(r *rig) { r.invisible(demo.Bob, true) },
+			after: func(r *rig) {
+				r.exec(block, demo.Bob, demo.Alice)
+				r.invisible(demo.Bob, false)
+			}},
+		"invisible, for contacts, visible": {before: func(r *rig) { r.invisible(demo.Bob, true) },
+			after: func(r *rig) {
+				r.exec(`delete from public.nchat_messages where channel_id = $1`, demo.AliceBob)
+				r.set(demo.Bob, presence.Change{Visibility: ptr(presence.Contacts)})
+				r.invisible(demo.Bob, false)
+			}},
 		"invisible, off, visible": {before: func(r *rig) { r.invisible(demo.Bob, true) },
 			after: func(r *rig) {
 				r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)})
@@ -340,19 +351,6 @@ func (r *rig) invisible(user uuid.UUID, on bool) {
 	if _, err := r.presence.Edit.SetInvisible(r.t.Context(), presence.Viewer{Key: presence.Key{Tenant: "primary", User: user}}, on); err != nil {
 		r.t.Fatal(err)
 	}
-}
-
-func (r *rig) moves() []int64 {
-	r.t.Helper()
-	rows, err := r.pool.Query(r.t.Context(), `select id from realtime.moves`)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return ids
 }
 
 // TestUnread: own messages, the system's, deleted, scheduled and those in

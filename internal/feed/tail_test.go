@@ -1,0 +1,145 @@
+package feed
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// TestTheTailIsBounded: by entries, and by what their messages take; streams
+// that still read what was there are not disturbed.
+func TestTheTailIsBounded(t *testing.T) {
+	t.Parallel()
+	x := newTail[text]()
+	body := text{Said: "x"}
+	big := func(pos int64, size int) Item[text] {
+		return Item[text]{Entry: Entry{Pos: pos, Kind: Created, Channel: uuid.New()}, Body: &body, loaded: true, size: size}
+	}
+	pos := int64(0)
+	for range 70 { // of a megabyte each
+		pos++
+		x.push([]Item[text]{big(pos, 1<<20)})
+		if x.bytes > 2*held+1<<20 {
+			t.Fatalf("%d bytes at %d", x.bytes, pos)
+		}
+	}
+	before, _, ok := x.since(0)
+	if !ok || len(before) != 70 {
+		t.Fatalf("%d entries", len(before))
+	}
+	var with int
+	for _, it := range before {
+		if it.Body != nil {
+			with++
+		} else if it.loaded {
+			t.Fatal("a message that was dropped counts as read")
+		}
+	}
+	if with < 16 || with > 33 || before[69].Body == nil {
+		t.Fatalf("%d messages are kept", with)
+	}
+	for range 3 * kept {
+		pos++
+		x.push([]Item[text]{big(pos, 1)})
+		if len(x.items) > 2*kept || pos > 2*kept && len(x.items) < kept {
+			t.Fatalf("%d entries", len(x.items))
+		}
+	}
+	if list, _, ok := x.since(pos - kept); !ok || len(list) != kept || list[0].Pos != pos-kept+1 {
+		t.Fatalf("%v, %d entries", ok, len(list))
+	}
+	if before[69].Pos != 70 {
+		t.Fatal("what a stream reads was written over")
+	}
+}
+
+// TestWhatWasTakenBackIsToldNobody: who comes back gets a message as it is now,
+// also where the server remembers it as it was.
+func TestWhatWasTakenBackIsToldNobody(t *testing.T) {
+	t.Parallel()
+	pool, s, v, channels := reading(t)
+	start := mustSync(t, s, v, Query{}).Cursor
+	live, err := s.Open(t.Context(), v, start, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Close()
+	id := say(t, pool, channels[0])
+	told(t, live, id)
+	mustExec(t, pool, `update public.nchat_messages set is_deleted = true where id = $1`, id)
+	told(t, live, id)
+	_, now, _ := s.tail.since(0)
+	if items, _, ok := s.tail.since(now.pos - 2); !ok || items[0].Body == nil || items[0].Body.Erased {
+		t.Fatalf("the tail does not remember it, and this tests nothing: %+v", items)
+	}
+	back, err := s.Open(t.Context(), v, start, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer back.Close()
+	for seen := 0; seen < 2; {
+		b, err := back.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range b.Items {
+			if it.Message != id {
+				continue
+			}
+			if seen++; it.Body != nil && !it.Body.Erased {
+				t.Errorf("%s tells %q", it.Kind, it.Body.Said)
+			}
+		}
+	}
+}
+
+// TestWhoIsBannedIsNoLongerTold: also whoever never was a member, and read a
+// public channel.
+func TestWhoIsBannedIsNoLongerTold(t *testing.T) {
+	t.Parallel()
+	pool, s, v, channels := reading(t)
+	c := channels[0]
+	mustExec(t, pool, `update public.nchat_channels set type = 'public' where id = $1`, c)
+	mustExec(t, pool, `delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, c, v.User)
+	x, err := s.Open(t.Context(), v, "", []uuid.UUID{c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	told(t, x, say(t, pool, c))
+	mustExec(t, pool, `insert into public.nchat_channel_members (channel_id, user_id, can_read) values ($1, $2, false)`, c, v.User)
+	hidden := say(t, pool, c)
+	for err == nil {
+		var b Batch[text]
+		b, err = x.Next(ctx)
+		for _, it := range b.Items {
+			if it.Message == hidden {
+				t.Error("told after the ban")
+			}
+		}
+	}
+	if err.Error() != denied(Viewer{}).Error() {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
+// TestWaitingPassesWhatConcernsOthers: whatever much happened that the viewer
+// does not see, what it does see is there at once.
+func TestWaitingPassesWhatConcernsOthers(t *testing.T) {
+	t.Parallel()
+	pool, s, v, channels := reading(t)
+	start := mustSync(t, s, v, Query{}).Cursor
+	mustExec(t, pool, `insert into realtime.inbox (tenant, channel_id, kind, user_id, seq, ref)
+		select 'primary', $1, 'mark', gen_random_uuid(), 0, -i from generate_series(1, $2::int) i`, channels[0], 2*pageEntries+100)
+	id := say(t, pool, channels[0])
+	ctx, cancel := context.WithTimeout(t.Context(), MaxWait/2)
+	defer cancel()
+	p, err := s.Sync(ctx, v, Query{Cursor: start, Wait: MaxWait})
+	if err != nil || len(p.Messages) != 1 || p.Messages[0].ID != id {
+		t.Fatalf("%+v %v", p, err)
+	}
+}

@@ -1,0 +1,116 @@
+package message
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+// TestInstallsWithFewerColumns: whatever nchat's table lacks, messages are sent,
+// read, edited and deleted.
+func TestInstallsWithFewerColumns(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(`do $$ declare t record; begin -- as before our first migration: triggers hold on to the columns they watch
+	  for t in select tgname, tgrelid::regclass as tbl from pg_trigger where tgname like 'realtime%' and not tgisinternal loop
+	    execute format('drop trigger %I on %s', t.tgname, t.tbl);
+	  end loop; end $$`)
+	for _, col := range []string{"thread_id", "parent_message_id", "metadata", "mentions", "content_plain", "content_html", "is_edited", "is_deleted", "is_system",
+		"edited_at", "deleted_at", "scheduled_at", "published_at", "source_account_id"} {
+		r.exec(`alter table public.nchat_messages drop column ` + col + ` cascade`)
+	}
+	r.exec(`alter table public.nchat_threads drop column is_locked, drop column is_archived`)
+	r.exec(`alter table public.nchat_channels drop column is_archived, drop column archived_at, drop column is_readonly`)
+	r.exec(`alter table public.nchat_channel_members drop column role, drop column can_read cascade, drop column can_write cascade`)
+	r.exec(`select realtime.join_nchat(), realtime.join_feed(), realtime.join_message()`)
+	res := r.send(r.one, as(demo.Bob), say("k", demo.Team, "hello"))
+	if res.Err != nil || res.Message == nil {
+		t.Fatal(res)
+	}
+	if m, _, err := r.one.Edit(t.Context(), as(demo.Bob), res.Message.ID, "there", 1); err != nil || *m.Content != "there" {
+		t.Fatal(m, err)
+	}
+	if m, err := r.one.Delete(t.Context(), as(demo.Bob), res.Message.ID); err != nil || m.For(demo.Bob).Content != nil {
+		t.Fatal(m, err)
+	}
+	if n := r.count(`select count(*) from public.nchat_messages where id = $1`, res.Message.ID); n != 0 {
+		t.Error("without a mark for it, a deletion is for good")
+	}
+	// What an install gains later is watched from the next migration on, and is made for it once.
+	r.exec(`alter table public.nchat_channel_members add column can_read boolean not null default true; alter table public.nchat_messages add column is_deleted boolean`)
+	r.exec(`select realtime.join_nchat(), realtime.join_feed(), realtime.join_message()`)
+	gone := r.send(r.one, as(demo.Bob), say("k2", demo.Team, "hello"))
+	r.exec(`update public.nchat_messages set is_deleted = true where id = $1`, gone.Message.ID)
+	if n := r.count(`select count(*) from realtime.messages where message_id = $1 and deleted`, gone.Message.ID); n != 1 {
+		t.Error("a column that came later is not watched")
+	}
+	r.exec(`update public.nchat_channel_members set can_read = false where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob)
+	if n := r.count(`select count(*) from realtime.stints where channel_id = $1 and user_id = $2 and to_seq is null`, demo.Team, demo.Bob); n != 0 {
+		t.Error("a right that came later is not watched")
+	}
+	before := r.count(`select coalesce(max(oid::bigint), 0) from pg_trigger where tgname like 'realtime%'`)
+	r.exec(`select realtime.join_nchat(), realtime.join_feed()`)
+	if n := r.count(`select coalesce(max(oid::bigint), 0) from pg_trigger where tgname like 'realtime%'`); n != before {
+		t.Error("triggers are made anew though nothing changed")
+	}
+}
+
+// TestAskingHoldsUpNobody: whoever may not write is answered at once, however
+// busy the channel is, and so learns nothing of that.
+func TestAskingHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	sent := r.send(r.one, as(demo.Bob), say("k", demo.Team, "hello"))
+	if sent.Err != nil {
+		t.Fatal(sent.Err)
+	}
+	held, err := r.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := held.Exec(t.Context(), `select realtime.hold($1)`, demo.Team); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := held.Exec(t.Context(), `select from public.nchat_messages where id = $1 for update`, sent.Message.ID); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if res, err := r.one.Send(ctx, as(demo.Dave), say("k", demo.Team, "hello")); err != nil || code(res.Err) != fault.Denied {
+		t.Errorf("sending: %v %v", res.Err, err)
+	}
+	if _, _, err := r.one.Edit(ctx, as(demo.Dave), sent.Message.ID, "other", 1); !isDenied(err) {
+		t.Errorf("editing: %v", err)
+	}
+	if _, err := r.one.Delete(ctx, as(demo.Dave), sent.Message.ID); !isDenied(err) {
+		t.Errorf("deleting: %v", err)
+	}
+}
+
+// TestAKeyIsNoRight: whoever was removed learns by its old keys nothing of what
+// became of its messages.
+func TestAKeyIsNoRight(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	in := say("k", demo.Team, "hello")
+	if res := r.send(r.one, as(demo.Bob), in); res.Err != nil {
+		t.Fatal(res.Err)
+	}
+	r.exec(`update public.nchat_channel_members set can_write = false where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob)
+	if res := r.send(r.one, as(demo.Bob), in); res.Err != nil || !res.Duplicate || res.Message == nil {
+		t.Errorf("a reader who asks again: %+v", res)
+	}
+	r.exec(`delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob)
+	if res := r.send(r.one, as(demo.Bob), in); code(res.Err) != fault.Denied || res.Message != nil {
+		t.Errorf("whoever was removed: %+v", res)
+	}
+}
+
+func isDenied(err error) bool {
+	f := fault.From(err)
+	return err != nil && f.Code == fault.Denied
+}
