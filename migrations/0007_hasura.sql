@@ -43,10 +43,11 @@ begin
     if exists (select from realtime.backfill b where b.channel_id = o.channel_id and not b.done) then
       return false; -- its turn comes
     end if;
-    -- With it whatever else is missing there, in the order it was written: whichever event comes first.
+    -- With it what else is missing there, in the order it was written: whichever event comes first. The
+    -- rest comes with the events of the rest.
     for o in select x.* from realtime.nchat_messages() x
               where x.channel_id = o.channel_id and x.published and not exists (select from realtime.messages k where k.message_id = x.id)
-              order by x.created_at, x.id loop
+              order by x.created_at, x.id limit 500 loop
       n := realtime.number_one(o.channel_id, o.id, o.sender, o.thread, o.countable, o.deleted, o.mentions, false);
       perform realtime.post(ten, o.channel_id, 'created', o.id, o.sender, n, null);
     end loop;

@@ -157,7 +157,7 @@ func rateKey(ctx context.Context) (string, bool) {
 	id := auth.From(ctx)
 	switch {
 	case id.UserID != uuid.Nil:
-		return id.Tenant + "/" + id.UserID.String(), false
+		return userKey(id), false
 	case id.Via == auth.ViaHasura || id.Via == auth.ViaAdminSecret:
 		return "", true
 	}
@@ -167,6 +167,8 @@ func rateKey(ctx context.Context) (string, bool) {
 	ip, _ := ctx.Value(ipKey{}).(string)
 	return "ip/" + ip, false
 }
+
+func userKey(id auth.Identity) string { return id.Tenant + "/" + id.UserID.String() }
 
 // config is realtimeConfig.
 func (s *server) config(context.Context) model.RealtimeConfig {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/hasura"
 	"github.com/nself-org/nchat-realtime/internal/message"
@@ -47,6 +48,15 @@ func (s *server) buildLog() {
 // webhooks is what Hasura calls besides GraphQL.
 func (s *server) webhooks() *hasura.Handler {
 	return hasura.New(hasura.Options{Pool: s.pool, Auth: s.authn, Presence: s.presence, Messages: s.messages, Receipts: s.receipts, Committed: s.feed.Committed,
+		Admit: func(id auth.Identity) error {
+			if id.UserID == uuid.Nil {
+				return nil // it is refused anyway
+			}
+			if f := s.operations.Take(userKey(id)); f != nil {
+				return f
+			}
+			return nil
+		},
 		BodyLimit: int64(s.o.Config.Limits.BodyBytes) * hasuraBody, Log: s.log,
 		Crons: map[string]func(context.Context) error{
 			"expiry":    func(ctx context.Context) error { return s.presence.Sweep(ctx, s.lease.InTouch()) },

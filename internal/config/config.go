@@ -309,7 +309,10 @@ func (r *reader) later(c *Config) {
 	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "on", "Keep nchat's own read columns up to date.")
 	c.LegacyPresence = r.flag("LEGACY_PRESENCE", "off", "Keep nchat's own presence table up to date.")
 	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who are not connected.", "http", "https")
-	c.PushWebhookSecret = r.take("PUSH_WEBHOOK_SECRET", "", "Signs what is sent there.")
+	c.PushWebhookSecret = r.take("PUSH_WEBHOOK_SECRET", "", "Signs what is sent there; at least 16 characters.")
+	if c.PushWebhookURL != "" && len(c.PushWebhookSecret) < 16 {
+		r.bad("PUSH_WEBHOOK_SECRET", "must have at least 16 characters where PUSH_WEBHOOK_URL is set")
+	}
 }
 
 func (r *reader) logging(c *Config) {

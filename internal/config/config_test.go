@@ -119,12 +119,26 @@ func TestEveryVariableCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, v := range variables {
-		c, err := Load(env(name, v.right), Dev)
+		given := []string{name, v.right}
+		if name == "PUSH_WEBHOOK_URL" {
+			given = append(given, "PUSH_WEBHOOK_SECRET", "sixteen letters.")
+		}
+		c, err := Load(env(given...), Dev)
 		if err != nil {
 			t.Errorf("%s=%s: %v", name, v.right, err)
 		}
 		if name != "BUS_URL" && reflect.DeepEqual(c, plain) {
 			t.Errorf("%s=%s changes nothing", name, v.right)
+		}
+	}
+}
+
+func TestPushIsSigned(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{"", "too short"} {
+		_, err := Load(env("PUSH_WEBHOOK_URL", "https://push.example.com", "PUSH_WEBHOOK_SECRET", secret), Dev)
+		if err == nil || !strings.HasPrefix(err.Error(), "PUSH_WEBHOOK_SECRET must ") {
+			t.Errorf("%q: %v", secret, err)
 		}
 	}
 }

@@ -109,6 +109,25 @@ func TestWebhooksLetInHasuraAlone(t *testing.T) {
 }
 
 // TestActions: what they do, and what Hasura may pass on when they do not.
+// TestActionsCountAsOperations: a user is limited whichever way it asks.
+func TestActionsCountAsOperations(t *testing.T) {
+	t.Parallel()
+	n := inside(t, database(t), map[string]string{"HASURA_WEBHOOK_SECRET": hookSecret, "OPERATIONS_PER_MINUTE": "10"})
+	ask := func(who uuid.UUID) (int, map[string]any) {
+		return n.hook("actions/whoIsOnline", call("whoIsOnline", who, "user", fmt.Sprintf(`{"channelId":%q}`, demo.Team)))
+	}
+	status, out := 200, map[string]any(nil)
+	for i := 0; status == 200 && i < 100; i++ {
+		status, out = ask(demo.Bob)
+	}
+	if ext, _ := out["extensions"].(map[string]any); status != 400 || ext["code"] != "rate-limited" || ext["retryAfterMs"] == nil {
+		t.Errorf("%d %v", status, out)
+	}
+	if status, out := ask(demo.Carol); status != 200 {
+		t.Errorf("one pays for another: %d %v", status, out)
+	}
+}
+
 func TestActions(t *testing.T) {
 	t.Parallel()
 	n, _ := hooked(t)

@@ -60,7 +60,10 @@ func (h *Handler) action(w http.ResponseWriter, r *http.Request, body []byte) {
 		refuse(w, http.StatusBadRequest, fault.From(err))
 		return
 	}
-	out, err := do(r.Context(), id, call.Input)
+	var out any
+	if err = h.o.Admit(id); err == nil {
+		out, err = do(r.Context(), id, call.Input)
+	}
 	if err == nil {
 		answer(w, http.StatusOK, out)
 		return

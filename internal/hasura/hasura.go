@@ -44,6 +44,7 @@ type Options struct {
 	Receipts  *receipt.Service
 	Committed func()                                 // called after each commit that wrote
 	Crons     map[string]func(context.Context) error // by name
+	Admit     func(auth.Identity) error              // whether a caller may do one more operation now
 	BodyLimit int64                                  // bytes
 	Log       *slog.Logger
 }
@@ -145,7 +146,7 @@ const retryAfter = 5 * time.Second
 // failed answers what is not the caller's fault. Retry-After makes Hasura try
 // again without end: it stands only where the reason passes by itself.
 func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {
-	if postgres.Retryable(err) {
+	if postgres.Outage(err) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
 		refuse(w, http.StatusServiceUnavailable, fault.Later(fault.Unexpected, retryAfter, "the database is away"))
 		return

@@ -166,8 +166,16 @@ func (o Operations) MutateOperationParameters(ctx context.Context, _ *graphql.Ra
 	if exempt {
 		return nil
 	}
-	if ok, after := o.Limiter.Allow(key); !ok {
-		return refusal(fault.Later(fault.RateLimited, after, "more than %d operations a minute", o.Limiter.perMinute))
+	if f := o.Limiter.Take(key); f != nil {
+		return refusal(f)
+	}
+	return nil
+}
+
+// Take counts an operation of a key, or says when there may be one again.
+func (l *Limiter) Take(key string) *fault.Error {
+	if ok, after := l.Allow(key); !ok {
+		return fault.Later(fault.RateLimited, after, "more than %d operations a minute", l.perMinute)
 	}
 	return nil
 }

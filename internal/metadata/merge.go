@@ -29,6 +29,9 @@ func (p Plan) Merge(theirs Tree) (merged Tree, changes, kept []string, err error
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	if p.Custom == nil {
+		p.Custom = CustomOf(theirs) // names stay what clients know
+	}
 	ours, err := p.tree()
 	if err != nil {
 		return nil, nil, nil, err
@@ -41,14 +44,15 @@ func (p Plan) Merge(theirs Tree) (merged Tree, changes, kept []string, err error
 		m.remoteSchema(merged, rs)
 	}
 	for _, a := range list(ours, "actions") {
-		m.put(merged, "actions", a, "action", func(x Tree) bool { return strings.Contains(text(x, "definition", "handler"), "/hasura/actions/") })
+		m.put(merged, "actions", a, "action", isOurAction)
 	}
+	used := typesOf(theirs)
 	types, _ := merged["custom_types"].(Tree)
 	if types == nil {
 		types = Tree{}
 	}
 	for _, o := range list(ours["custom_types"].(Tree), "objects") {
-		m.put(types, "objects", o, "type", anyway)
+		m.put(types, "objects", o, "type", func(x Tree) bool { return used[text(x, "name")] })
 	}
 	merged["custom_types"] = types
 	for _, c := range list(ours, "cron_triggers") {
@@ -104,6 +108,21 @@ func (m *merger) change(format string, args ...any) {
 
 func anyway(Tree) bool { return true }
 
+func isOurAction(x Tree) bool {
+	return strings.Contains(text(x, "definition", "handler"), "{{NCHAT_REALTIME_URL}}/hasura/actions/")
+}
+
+// typesOf are the types that our actions answer, where they are in theirs.
+func typesOf(theirs Tree) map[string]bool {
+	types := map[string]bool{}
+	for _, a := range list(theirs, "actions") {
+		if isOurAction(a) {
+			types[strings.Trim(text(a, "definition", "output_type"), "[]!")] = true
+		}
+	}
+	return types
+}
+
 // put adds item to a list, or makes the one of its name like it, where that is ours.
 func (m *merger) put(in Tree, key string, item Tree, what string, isOurs func(Tree) bool) {
 	have, _ := in[key].([]any)
@@ -134,6 +153,7 @@ func (m *merger) remoteSchema(in, ours Tree) {
 		}
 		alone := maps.Clone(ours)
 		delete(alone, "permissions")
+		alone["definition"] = over(x["definition"], ours["definition"])
 		if !covers(x, alone, "") {
 			m.change("~ remote schema %s", ours["name"])
 			maps.Copy(x, alone)
@@ -149,6 +169,31 @@ func (m *merger) remoteSchema(in, ours Tree) {
 	}
 	have, _ := in["remote_schemas"].([]any)
 	in["remote_schemas"] = append(have, any(ours))
+}
+
+// over is a definition of theirs with ours laid over it: what they added, more
+// headers for one, stays.
+func over(theirs, ours any) Tree {
+	out := Tree{}
+	if t, ok := theirs.(Tree); ok {
+		maps.Copy(out, t)
+	}
+	mine, _ := ours.(Tree)
+	var headers []any
+	named := map[any]bool{}
+	for _, h := range list(mine, "headers") {
+		headers, named[h["name"]] = append(headers, h), true
+	}
+	for _, h := range list(out, "headers") {
+		if !named[h["name"]] {
+			headers = append(headers, h)
+		}
+	}
+	maps.Copy(out, mine)
+	if headers != nil {
+		out["headers"] = headers
+	}
+	return out
 }
 
 func (m *merger) permission(schema, ours Tree) {
@@ -175,12 +220,7 @@ func (m *merger) source(merged, ours Tree, name string) error {
 		merged["sources"] = []any{mine}
 		return nil
 	}
-	var at Tree
-	for _, s := range all {
-		if s["name"] == name || name == "" && (len(all) == 1 || s["name"] == mine["name"]) {
-			at = s
-		}
-	}
+	at := sourceOf(all, name, text(mine, "name"))
 	if at == nil {
 		return fmt.Errorf("which of Hasura's databases is it? --source names one of %s", strings.Join(names(all), ", "))
 	}
@@ -191,6 +231,31 @@ func (m *merger) source(merged, ours Tree, name string) error {
 	}
 	for _, t := range list(mine, "tables") {
 		m.table(at, t, alone)
+	}
+	return nil
+}
+
+// sourceOf is the database of that name; without one where our event triggers
+// are, else where nchat's messages are, else the only one or the usual one.
+func sourceOf(all []Tree, name, usual string) Tree {
+	ours := func(s Tree) bool {
+		return slices.ContainsFunc(list(s, "tables"), func(t Tree) bool {
+			return slices.ContainsFunc(list(t, "event_triggers"), func(e Tree) bool { return strings.HasPrefix(text(e, "name"), Name) })
+		})
+	}
+	messages := func(s Tree) bool {
+		return slices.ContainsFunc(list(s, "tables"), func(t Tree) bool {
+			return text(t, "table", "schema") == "public" && text(t, "table", "name") == "nchat_messages"
+		})
+	}
+	tests := []func(Tree) bool{ours, messages, func(s Tree) bool { return len(all) == 1 || text(s, "name") == usual }}
+	if name != "" {
+		tests = []func(Tree) bool{func(s Tree) bool { return text(s, "name") == name }}
+	}
+	for _, is := range tests {
+		if i := slices.IndexFunc(all, is); i >= 0 {
+			return all[i]
+		}
 	}
 	return nil
 }
@@ -307,14 +372,8 @@ func Remove(theirs Tree) (merged Tree, changes []string, err error) {
 			drop(t, "remote_relationships", "relationship", joinsUs)
 		}
 	}
-	types := map[string]bool{}
-	drop(merged, "actions", "action", func(x Tree) bool {
-		ours := strings.Contains(text(x, "definition", "handler"), "{{NCHAT_REALTIME_URL}}/hasura/actions/")
-		if ours {
-			types[strings.Trim(text(x, "definition", "output_type"), "[]!")] = true
-		}
-		return ours
-	})
+	types := typesOf(theirs)
+	drop(merged, "actions", "action", isOurAction)
 	if t, ok := merged["custom_types"].(Tree); ok {
 		drop(t, "objects", "type", func(x Tree) bool { return types[text(x, "name")] })
 	}

@@ -181,6 +181,48 @@ func TestMergeIntoNothingAndIntoMany(t *testing.T) {
 	}
 }
 
+// TestMergeKeepsWhatIsTheirsOfOurs: names that clients know, headers, actions
+// and types that are like ours by name only, and the database.
+func TestMergeKeepsWhatIsTheirsOfOurs(t *testing.T) {
+	t.Parallel()
+	p := plan(t)
+	p.Custom = metadata.Customize("Rt", "realtime")
+	first, _, _, err := p.Merge(tree(t, theirs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	def := first["remote_schemas"].([]any)[1].(metadata.Tree)["definition"].(metadata.Tree)
+	def["headers"] = append(def["headers"].([]any), metadata.Tree{"name": "x-trace", "value": "on"})
+	if _, changes, _, err := plan(t).Merge(first); err != nil || len(changes) != 0 {
+		t.Errorf("applied again without its flags: %q %v", changes, err)
+	}
+	def["timeout_seconds"] = json.Number("5") // as of another version
+	again, changes, _, err := plan(t).Merge(first)
+	if err != nil || len(changes) != 1 || metadata.Namespace(again) != "realtime" || !strings.Contains(str(t, again), "x-trace") {
+		t.Errorf("upgraded: %q %v", changes, err)
+	}
+	foreign := tree(t, `{"version":3,"sources":[],
+ "actions":[{"name":"setUserStatus","definition":{"handler":"{{APP_URL}}/api/hasura/actions/setUserStatus","output_type":"NchatUserStatus!"}}],
+ "custom_types":{"objects":[{"name":"NchatUserStatus","fields":[{"name":"mood","type":"String!"}]}]}}`)
+	merged, _, kept, err := plan(t).Merge(foreign)
+	if err != nil || len(kept) != 2 || !strings.Contains(str(t, merged), "APP_URL") || !strings.Contains(str(t, merged), "mood") {
+		t.Errorf("like ours by name: kept %q %v", kept, err)
+	}
+	two := tree(t, `{"version":3,"sources":[{"name":"default","tables":[]},{"name":"chat","tables":[{"table":{"schema":"public","name":"nchat_messages"}}]}]}`)
+	merged, _, _, err = plan(t).Merge(two)
+	if err != nil || len(merged["sources"].([]any)[0].(metadata.Tree)["tables"].([]any)) != 0 {
+		t.Errorf("the database that has nchat's messages: %v", err)
+	}
+	p = plan(t)
+	p.Source = "default"
+	if merged, _, _, err = p.Merge(two); err != nil {
+		t.Fatal(err)
+	}
+	if _, changes, _, err = plan(t).Merge(merged); err != nil || len(changes) != 0 {
+		t.Errorf("--source is forgotten: %q %v", changes, err)
+	}
+}
+
 func TestWhoMayWriteInOthersNames(t *testing.T) {
 	t.Parallel()
 	table := func(name, perms string) string {

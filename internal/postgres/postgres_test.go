@@ -206,6 +206,11 @@ func TestRetryable(t *testing.T) {
 		if got := postgres.Retryable(tc.err); got != tc.want {
 			t.Errorf("%s: Retryable(%v) = %v; want %v", name, tc.err, got, tc.want)
 		}
+		var said *pgconn.PgError
+		slow := errors.As(tc.err, &said) && said.Code == "57014" || errors.Is(tc.err, context.DeadlineExceeded)
+		if got, want := postgres.Outage(tc.err), tc.want && !slow; got != want {
+			t.Errorf("%s: Outage(%v) = %v; want %v", name, tc.err, got, want)
+		}
 	}
 }
 

@@ -65,6 +65,12 @@ func Collided(err error) bool {
 	return code == serializationFailure || code == deadlockDetected
 }
 
+// Outage is Retryable without what may time out again and again by its own
+// weight: the statement or the caller's patience.
+func Outage(err error) bool {
+	return Retryable(err) && state(err) != queryCanceled && !errors.Is(err, context.DeadlineExceeded)
+}
+
 // Retryable tells an outage or a collision (the server is gone, starting, a
 // standby, out of room; the lock or the statement timed out), which passes, from
 // a bug, which does not. A cancelled context is neither: nobody waits any more.

@@ -104,6 +104,7 @@ type fresh struct {
 	tenant   string
 	message  uuid.UUID
 	channel  uuid.UUID
+	seq      int64
 	sender   *uuid.UUID
 	mentions []uuid.UUID
 }
@@ -136,20 +137,24 @@ func (s *Service) scanOnce(ctx context.Context, tx pgx.Tx) (int, error) {
 	return n, nil
 }
 
-// news are the messages among the next entries of the log, and how far those go.
+// news are the messages among the next entries of the log that are not too old
+// to tell of (after an outage, or an import), and how far those entries go.
 func news(ctx context.Context, tx pgx.Tx, after int64) (list []fresh, last int64, n int, err error) {
 	const q = `
-select l.pos, l.tenant, l.kind = 'created' and m.message_id is not null, coalesce(m.message_id, l.channel_id), l.channel_id, m.sender, m.mentions
+select l.pos, l.tenant, coalesce(l.kind = 'created' and l.at > clock_timestamp() - $3::interval and o.since > clock_timestamp() - $3::interval, false),
+       coalesce(m.message_id, l.channel_id), l.channel_id, coalesce(m.seq, 0), m.sender, m.mentions
   from (select * from realtime.log x where x.pos > $1 order by x.pos limit $2) l
   left join realtime.messages m on m.message_id = l.message_id and not m.gone and not m.deleted
+  left join lateral (select coalesce((to_jsonb(r) ->> 'published_at')::timestamptz, r.created_at) as since
+                       from public.nchat_messages r where r.id = m.message_id) o on true
  order by l.pos`
-	rows, err := tx.Query(ctx, q, after, scanBatch)
+	rows, err := tx.Query(ctx, q, after, scanBatch, givenUp)
 	if err != nil {
 		return nil, 0, 0, fmt.Errorf("reading the log: %w", err)
 	}
 	var m fresh
 	var counts bool
-	_, err = pgx.ForEachRow(rows, []any{&m.pos, &m.tenant, &counts, &m.message, &m.channel, &m.sender, &m.mentions}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&m.pos, &m.tenant, &counts, &m.message, &m.channel, &m.seq, &m.sender, &m.mentions}, func() error {
 		n, last = n+1, m.pos
 		if counts {
 			list = append(list, m)
@@ -162,7 +167,7 @@ select l.pos, l.tenant, l.kind = 'created' and m.message_id is not null, coalesc
 	return list, last, n, nil
 }
 
-// Whoever may read the channel, wants to hear of it, and has not blocked the
+// Whoever was a member when it was written and may read the channel, wants to hear of it, and has not blocked the
 // sender; never the sender.
 const wanting = `
 select m.user_id
@@ -171,12 +176,13 @@ select m.user_id
   join realtime.nchat_users() u on u.id = m.user_id and u.tenant = $1
  where m.channel_id = $2 and m.can_read and m.user_id is distinct from $3
    and (m.notify = 'all' or m.notify = 'mentions' and m.user_id = any ($4))
+   and exists (select from realtime.stints s where s.channel_id = m.channel_id and s.user_id = m.user_id and s.to_seq is null and s.from_seq < $5)
    and not exists (select from realtime.nchat_blocks() b where b.blocker_id = m.user_id and b.blocked_user_id = $3)`
 
 func (s *Service) recipients(ctx context.Context, db postgres.DB, m fresh, among []uuid.UUID) ([]uuid.UUID, error) {
-	q, args := wanting, []any{m.tenant, m.channel, m.sender, m.mentions}
+	q, args := wanting, []any{m.tenant, m.channel, m.sender, m.mentions, m.seq}
 	if among != nil {
-		q, args = q+` and m.user_id = any ($5)`, append(args, among)
+		q, args = q+` and m.user_id = any ($6)`, append(args, among)
 	}
 	rows, err := db.Query(ctx, q+` order by m.user_id`, args...)
 	if err != nil {

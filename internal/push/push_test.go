@@ -191,6 +191,29 @@ func TestWhoIsTold(t *testing.T) {
 	}
 }
 
+// TestNobodyIsToldOfThePast: of what was imported, of what came while nothing
+// ran, or of what was written before one was a member.
+func TestNobodyIsToldOfThePast(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(`insert into public.nchat_messages (channel_id, user_id, content, created_at) values ('` + demo.General.String() + `', '` + demo.Alice.String() + `', 'old', now() - interval '25 hours')`)
+	if list := r.told(); len(list) != 0 {
+		t.Errorf("imported: %+v", list)
+	}
+	r.say(demo.General, demo.Alice, "while nothing ran")
+	r.exec(`select realtime.sequence(1000, false)`)
+	r.exec(`update realtime.log set at = at - interval '25 hours'`)
+	if list := r.told(); len(list) != 0 {
+		t.Errorf("after an outage: %+v", list)
+	}
+	r.exec(`delete from public.nchat_channel_members where user_id = '` + demo.Bob.String() + `'`)
+	r.say(demo.General, demo.Alice, "between us")
+	r.exec(`insert into public.nchat_channel_members (channel_id, user_id) values ('` + demo.General.String() + `', '` + demo.Bob.String() + `')`)
+	if got := users(r.told()); slices.Contains(got, demo.Bob) || len(got) != 4 {
+		t.Errorf("who came later is told: %v", got)
+	}
+}
+
 // TestTheAnswerDecides: a failure is tried again, later and later; a refusal is
 // final; what nobody needs any more is not told.
 func TestTheAnswerDecides(t *testing.T) {

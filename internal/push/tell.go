@@ -26,7 +26,7 @@ const (
 	leaseOfJob  = 30 * time.Second // until then nobody else tries it
 	firstWait   = time.Second      // doubling to longestWait
 	longestWait = time.Hour
-	givenUp     = 24 * time.Hour // after the message: nobody wants to hear of it any more
+	givenUp     = 24 * time.Hour // then nobody wants to hear of a message any more
 	previewLen  = 240            // characters of the content
 )
 
@@ -145,20 +145,21 @@ func (s *Service) done(ctx context.Context, j job) error {
 // or everybody has come back.
 func (s *Service) payload(ctx context.Context, j job) (Payload, bool, error) {
 	const q = `
-select m.channel_id, m.sender, m.mentions, c.name, u.display_name, coalesce(o.content, ''), o.created_at
+select m.channel_id, m.seq, m.sender, m.mentions, c.name, u.display_name, coalesce(o.content, ''), o.created_at
   from realtime.messages m
   join realtime.message_rows() o on o.id = m.message_id
   join realtime.nchat_channels() c on c.id = m.channel_id and c.tenant = $2
   left join realtime.nchat_users() u on u.id = m.sender and u.tenant = $2
  where m.message_id = $1 and not m.gone and not m.deleted`
+	var seq int64
 	p := Payload{ID: j.id, Type: "message", Tenant: j.tenant, MessageID: j.message}
-	err := s.o.Pool.QueryRow(ctx, q, j.message, j.tenant).Scan(&p.ChannelID, &p.SenderID, &p.Mentioned, &p.Channel, &p.Sender, &p.Preview, &p.CreatedAt)
+	err := s.o.Pool.QueryRow(ctx, q, j.message, j.tenant).Scan(&p.ChannelID, &seq, &p.SenderID, &p.Mentioned, &p.Channel, &p.Sender, &p.Preview, &p.CreatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, false, nil
 	} else if err != nil {
 		return p, false, fmt.Errorf("reading a message to push: %w", err)
 	}
-	m := fresh{tenant: j.tenant, message: j.message, channel: p.ChannelID, sender: p.SenderID, mentions: p.Mentioned}
+	m := fresh{tenant: j.tenant, message: j.message, channel: p.ChannelID, seq: seq, sender: p.SenderID, mentions: p.Mentioned}
 	if p.UserIDs, err = s.recipients(ctx, s.o.Pool, m, j.users); err != nil {
 		return p, false, err
 	}
