@@ -12,6 +12,12 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                   where attrelid = to_regclass(tbl) and attname = col and attnum > 0 and not attisdropped)
 $$;
 
+-- there are those of some columns that a table has, in that order; null: none.
+create function realtime.there(tbl text, cols text[]) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select string_agg(k.col, ', ' order by k.i) from unnest(cols) with ordinality k (col, i) where realtime.has_column(tbl, k.col)
+$$;
+
 -- fit_trigger makes a trigger as it is to be now: an install may have gained a
 -- column since. What it was made from is its comment.
 create function realtime.fit_trigger(tbl text, name text, def text) returns void
@@ -141,7 +147,6 @@ language plpgsql set search_path = pg_catalog, pg_temp as $join$
 declare
   tenant text;
   t record;
-  col text;
 begin
   perform pg_advisory_xact_lock(hashtext('realtime.join_nchat'));
 
@@ -226,27 +231,16 @@ begin
     case when realtime.has_column('public.nchat_blocked_users', 'source_account_id') then ', tenant' else '' end);
 
   for t in select * from (values
-      ('nchat_contacts', 'insert or update or delete', 'contact_changed'),
-      ('nchat_blocked_users', 'insert or update or delete', 'block_changed'),
-      ('nchat_channel_members', 'insert or delete or update of channel_id, user_id', 'member_changed'),
-      ('nchat_channels', 'update of type', 'channel_changed'),
-      ('nchat_messages', 'delete or update of type, user_id, channel_id', 'message_changed'),
-      ('nchat_users', 'insert or delete or update of deleted_at', 'user_changed'))
-      as v (tbl, events, fn) loop
-    if t.tbl = 'nchat_users' and not realtime.has_column('public.nchat_users', 'deleted_at') then
-      t.events := 'insert or delete or update of id';
+      ('nchat_contacts', 'insert or update or delete', array[]::text[], 'contact_changed'),
+      ('nchat_blocked_users', 'insert or update or delete', '{}', 'block_changed'),
+      ('nchat_channel_members', 'insert or delete or update of ', '{channel_id, user_id, can_read, can_write, role}', 'member_changed'),
+      ('nchat_channels', 'update of ', '{type, source_account_id, is_archived, archived_at, is_readonly}', 'channel_changed'),
+      ('nchat_messages', 'delete or update of ', '{type, user_id, channel_id, is_system}', 'message_changed'),
+      ('nchat_users', 'insert or delete or update of ', '{deleted_at, source_account_id}', 'user_changed'))
+      as v (tbl, events, cols, fn) loop
+    if t.cols <> '{}' then
+      t.events := t.events || coalesce(realtime.there('public.' || t.tbl, t.cols), 'id');
     end if;
-    if t.tbl = 'nchat_messages' and realtime.has_column('public.nchat_messages', 'is_system') then
-      t.events := t.events || ', is_system';
-    end if;
-    if t.tbl in ('nchat_users', 'nchat_channels') and realtime.has_column('public.' || t.tbl, 'source_account_id') then
-      t.events := t.events || ', source_account_id';
-    end if;
-    for col in select k.col from (values ('nchat_channel_members', 'can_read'), ('nchat_channel_members', 'can_write'), ('nchat_channel_members', 'role'),
-        ('nchat_channels', 'is_archived'), ('nchat_channels', 'archived_at'), ('nchat_channels', 'is_readonly')) as k (tbl, col)
-       where k.tbl = t.tbl and realtime.has_column('public.' || k.tbl, k.col) loop
-      t.events := t.events || ', ' || col;
-    end loop;
     perform realtime.fit_trigger('public.' || t.tbl, 'realtime_presence',
                                  'after ' || t.events || ' on %s for each row execute function realtime.' || t.fn || '()');
   end loop;

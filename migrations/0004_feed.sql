@@ -184,18 +184,18 @@ create function realtime.clear_inbox(h realtime.head) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
   last bigint := (select case when s.is_called then s.last_value else 0 end from realtime.inbox_id_seq s);
+  copied boolean := h.xid > pg_snapshot_xmax(pg_current_snapshot()); -- into a cluster that has not got so far
 begin
   if h.clear = last or pg_current_xact_id_if_assigned() is not null then
     return;
   end if;
-  if h.xid <= pg_snapshot_xmax(pg_current_snapshot()) -- else this is a copy in a cluster that has not got so far
-     and (pg_snapshot_xmin(pg_current_snapshot()) < h.xid
-          or exists (select from realtime.inbox i where i.id > h.clear and i.id <= h.asked)) then
+  if not copied and (pg_snapshot_xmin(pg_current_snapshot()) < h.xid
+                     or exists (select from realtime.inbox i where i.id > h.clear and i.id <= h.asked)) then
     update realtime.head set at = clock_timestamp();
     return;
   end if;
   update realtime.head
-     set clear = case when h.xid <= pg_snapshot_xmax(pg_current_snapshot()) then h.asked else head.clear end,
+     set clear = case when copied then h.clear else h.asked end,
          asked = last, xid = pg_current_xact_id(), at = clock_timestamp();
 end $$;
 
@@ -418,8 +418,7 @@ declare
   system text := $q$%1$s.type::pg_catalog.text operator(pg_catalog.=) 'system'$q$;
   mentions text := 'null::pg_catalog.uuid[]';
   thread text := 'null::pg_catalog.uuid';
-  watched text := 'content, type, user_id, channel_id';
-  col text;
+  watched text;
   new_here boolean;
 begin
   perform pg_advisory_xact_lock(hashtext('realtime.join_nchat'));
@@ -431,9 +430,7 @@ begin
   if realtime.has_column(msg, 'is_system') then system := system || ' or coalesce(%1$s.is_system, false)'; end if;
   if realtime.has_column(msg, 'mentions') then mentions := '%1$s.mentions'; end if;
   if realtime.has_column(msg, 'thread_id') then thread := '%1$s.thread_id'; end if;
-  foreach col in array array['is_deleted', 'deleted_at', 'is_system', 'scheduled_at', 'published_at', 'mentions', 'thread_id', 'metadata', 'parent_message_id'] loop
-    if realtime.has_column(msg, col) then watched := watched || ', ' || col; end if;
-  end loop;
+  watched := realtime.there(msg, '{content, type, user_id, channel_id, is_deleted, deleted_at, is_system, scheduled_at, published_at, mentions, thread_id, metadata, parent_message_id}');
 
   execute format($f$
     create or replace function realtime.nchat_messages()
@@ -479,7 +476,7 @@ begin
   end if;
   if coalesce(pg_catalog.current_setting('realtime.quiet', true), '') operator(pg_catalog.<>) 'on'
      and not exists (select from realtime.head h where h.hot operator(pg_catalog.>) pg_catalog.clock_timestamp()) then
-    perform realtime.ring_inbox();
+    perform realtime.ring('inbox');
   end if;
   return null;
 end $body$, format(thread, 'new'), format(mentions, 'new'), format(published, 'new'), format(deleted, 'new'), format(system, 'new')));
@@ -544,8 +541,8 @@ begin
   return null;
 end $body$;
 
-  -- From here on nobody writes until this commits: whatever is there now was there before.
   new_here := not exists (select from pg_trigger where tgrelid = msg::regclass and tgname = 'realtime_feed_insert');
+  -- From here on nobody writes until a first one commits: whatever is there now was there before.
   perform realtime.fit_trigger(msg, 'realtime_feed_insert', 'after insert on %s for each row execute function realtime.feed_inserted()');
   perform realtime.fit_trigger(msg, 'realtime_feed_update', format('after update of %s on %%s for each row when ((%s) is distinct from (%s)) execute function realtime.feed_updated()',
     watched, 'old.' || replace(watched, ', ', ', old.'), 'new.' || replace(watched, ', ', ', new.')));
@@ -554,18 +551,12 @@ end $body$;
     'after insert on %s referencing new table as changed for each statement execute function realtime.feed_members()');
   perform realtime.fit_trigger('public.nchat_channel_members', 'realtime_feed_delete',
     'after delete on %s referencing old table as changed for each statement execute function realtime.feed_members()');
-  col := 'channel_id, user_id';
-  foreach watched in array array['can_read', 'can_write', 'role'] loop
-    if realtime.has_column('public.nchat_channel_members', watched) then col := col || ', ' || watched; end if;
-  end loop;
-  perform realtime.fit_trigger('public.nchat_channel_members', 'realtime_feed_update', 'after update of ' || col || ' on %s for each row execute function realtime.feed_member()');
+  perform realtime.fit_trigger('public.nchat_channel_members', 'realtime_feed_update',
+    'after update of ' || realtime.there('public.nchat_channel_members', '{channel_id, user_id, can_read, can_write, role}') || ' on %s for each row execute function realtime.feed_member()');
   perform realtime.fit_trigger('public.nchat_channels', 'realtime_feed_new', 'after insert or delete on %s for each row execute function realtime.feed_channel()');
-  col := '';
-  foreach watched in array array['name', 'type', 'is_archived', 'is_readonly', 'archived_at'] loop
-    if realtime.has_column('public.nchat_channels', watched) then col := col || ', ' || watched; end if;
-  end loop;
+  watched := realtime.there('public.nchat_channels', '{name, type, is_archived, is_readonly, archived_at}');
   perform realtime.fit_trigger('public.nchat_channels', 'realtime_feed_update', format('after update of %s on %%s for each row when ((%s) is distinct from (%s)) execute function realtime.feed_channel()',
-    substr(col, 3), 'old.' || replace(substr(col, 3), ', ', ', old.'), 'new.' || replace(substr(col, 3), ', ', ', new.')));
+    watched, 'old.' || replace(watched, ', ', ', old.'), 'new.' || replace(watched, ', ', ', new.')));
   if realtime.has_column('public.nchat_users', 'deleted_at') then
     perform realtime.fit_trigger('public.nchat_users', 'realtime_feed',
       'after update of deleted_at on %s for each row when (old.deleted_at is distinct from new.deleted_at) execute function realtime.feed_user()');

@@ -94,19 +94,10 @@ func TestTheInboxIsSearchedWhereRowsCanBe(t *testing.T) {
 // and the look that writes down who may still bring rows.
 func TestALongTransactionKeepsItsPlace(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("needs Postgres")
-	}
 	pool := pgtest.New(t)
 	_, channels := lawWorld(t, pool)
-	do := func(q string, args ...any) {
-		t.Helper()
-		if _, err := pool.Exec(t.Context(), q, args...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	do(`select realtime.sequence(1000, false)`)
-	do(`update realtime.head set at = '-infinity'`)
+	mustExec(t, pool, `select realtime.sequence(1000, false)`)
+	mustExec(t, pool, `update realtime.head set at = '-infinity'`)
 	held, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -115,13 +106,13 @@ func TestALongTransactionKeepsItsPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		do(`select realtime.sequence(1000, false)`)
-		do(`update realtime.head set at = '-infinity'`)
+		mustExec(t, pool, `select realtime.sequence(1000, false)`)
+		mustExec(t, pool, `update realtime.head set at = '-infinity'`)
 	}
 	if err := held.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	do(`select realtime.sequence(1000, false)`)
+	mustExec(t, pool, `select realtime.sequence(1000, false)`)
 	var n int
 	if err := pool.QueryRow(t.Context(), `select count(*) from realtime.log where kind = 'created' and channel_id = $1`, channels[0]).Scan(&n); err != nil || n != 1 {
 		t.Fatalf("the log holds it %d times, %v", n, err)

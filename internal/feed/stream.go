@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -224,19 +225,12 @@ func (x *Stream[M]) read(ctx context.Context) (Batch[M], error) {
 	if !ok {
 		return x.readTable(ctx, st)
 	}
-	if x.only != nil && time.Since(x.asked) >= askAgain {
+	moved := func(it Item[M]) bool { return x.gs.moves(x.v, it.Entry) }
+	if x.only != nil && time.Since(x.asked) >= askAgain || slices.ContainsFunc(items, moved) {
 		if err := x.regrant(ctx); err != nil {
 			return Batch[M]{}, err
 		}
-	}
-	for _, it := range items {
-		if x.gs.moves(x.v, it.Entry) {
-			if err := x.regrant(ctx); err != nil {
-				return Batch[M]{}, err
-			}
-			x.fresh = true // what came between reading the rights and listening
-			break
-		}
+		x.fresh = true // what came between reading the rights and listening
 	}
 	later := changes(items)
 	if len(items) > streamRead {
@@ -262,10 +256,12 @@ func (x *Stream[M]) read(ctx context.Context) (Batch[M], error) {
 }
 
 // changes are messages that were changed or deleted, and where last.
-func changes[M any](items []Item[M]) map[uuid.UUID]int64 {
-	out := map[uuid.UUID]int64{}
+func changes[M any](items []Item[M]) (out map[uuid.UUID]int64) {
 	for _, it := range items {
 		if it.Kind == Updated || it.Kind == Deleted {
+			if out == nil { // mostly there are none
+				out = map[uuid.UUID]int64{}
+			}
 			out[it.Message] = it.Pos
 		}
 	}

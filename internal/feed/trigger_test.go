@@ -13,9 +13,6 @@ import (
 // What runs with its owner's rights runs nothing of whoever called it.
 func TestNobodyRunsTheirOwnCodeWithOurRights(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("needs Postgres")
-	}
 	pool := pgtest.New(t)
 	_, channels := lawWorld(t, pool)
 	var open string

@@ -70,7 +70,7 @@ func (h Hasura) ask(ctx context.Context, method, path string, header http.Header
 		if json.Unmarshal(answer, &said) == nil && said.Error != "" {
 			r.Code, r.Text = said.Code, said.Error
 			var wrong []Tree
-			if json.Unmarshal(said.Internal, &wrong) == nil {
+			if json.Unmarshal(said.Internal, &wrong) == nil && len(wrong) > 0 && wrong[0]["reason"] != nil {
 				r.Text = strings.Join(append([]string{r.Text}, reasons(wrong)...), "\n  ")
 			}
 		}
@@ -106,9 +106,7 @@ func (h Hasura) Inconsistent(ctx context.Context) ([]string, error) {
 // reasons are inconsistent objects in words.
 func reasons(wrong []Tree) (lines []string) {
 	for _, o := range wrong {
-		if text(o, "reason") != "" {
-			lines = append(lines, fmt.Sprintf("%s %s: %s", text(o, "type"), text(o, "name"), text(o, "reason")))
-		}
+		lines = append(lines, fmt.Sprintf("%s %s: %s", text(o, "type"), text(o, "name"), text(o, "reason")))
 	}
 	return lines
 }
@@ -134,7 +132,7 @@ func (h Hasura) reload(ctx context.Context, now Tree) error {
 // nothing; and again, where somebody else changed them meanwhile. dry: nothing
 // is changed. changes is what was done.
 func (h Hasura) Apply(ctx context.Context, dry bool, change func(Tree) (Tree, []string, error)) (changes []string, err error) {
-	for try := 0; try < applyTries; try++ {
+	for try := range applyTries {
 		now, version, exportErr := h.Export(ctx)
 		if exportErr != nil {
 			return nil, exportErr

@@ -48,8 +48,8 @@ const readable = ` v.read and v.read_public and $2 and not $1 = any (v.read_hidd
 const Reach = 1000
 
 // reached are messages (x) that a move (v) passed, as far as it is told of.
-const reached = `
-  x.channel_id = v.channel_id and x.seq <= v.to_seq and x.seq > greatest(v.to_seq - 1000, least(v.from_seq, v.delivered_from))`
+var reached = fmt.Sprintf(`
+  x.channel_id = v.channel_id and x.seq <= v.to_seq and x.seq > greatest(v.to_seq - %d, least(v.from_seq, v.delivered_from))`, Reach)
 
 // Deliveries is how far messages have come; those that are not the viewer's
 // own, or stand where it may not read, are left out. Two statements for any
@@ -291,7 +291,7 @@ const sendersAtOnce = 200
 // passed, by the part of it that each may see. A move nobody may learn of is
 // left out.
 func Senders(ctx context.Context, db postgres.DB, moves []int64) (map[int64][]uuid.UUID, error) {
-	const q = `
+	q := `
 select v.id, array_agg(distinct x.sender)
   from realtime.moves v
   join realtime.messages x on ` + reached + `
@@ -329,7 +329,7 @@ func (s *Service) Passed(ctx context.Context, v Viewer, moves []int64) ([]uuid.U
 	if err != nil {
 		return nil, err
 	}
-	const q = `
+	q := `
 select x.message_id
   from realtime.moves v
   join realtime.messages x on x.sender = $1 and not x.gone and ` + reached + `

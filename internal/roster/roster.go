@@ -30,14 +30,10 @@ type Access struct {
 // statement of one shape for every place, known or not.
 func Readable(ctx context.Context, db postgres.DB, tenant string, user uuid.UUID, places []Place) ([]Access, error) {
 	const q = `
-select c.id is not null and (c.type = 'public' and coalesce(m.can_read, true) or coalesce(m.can_read, false)),
-       coalesce(c.type in ('direct', 'group'), false)
+select realtime.may_read($1, $2, k.channel)
+         and (k.thread = $5 or exists (select from public.nchat_threads t where t.id = k.thread and t.channel_id = k.channel)),
+       exists (select from realtime.nchat_channels() c where c.id = k.channel and c.tenant = $1 and c.type in ('direct', 'group'))
   from unnest($3::uuid[], $4::uuid[]) with ordinality k (channel, thread, ord)
-  left join realtime.nchat_channels() c
-    on c.id = k.channel and c.tenant = $1
-   and exists (select from realtime.nchat_users() u where u.id = $2 and u.tenant = $1)
-   and (k.thread = $5 or exists (select from public.nchat_threads t where t.id = k.thread and t.channel_id = k.channel))
-  left join realtime.nchat_members() m on m.channel_id = c.id and m.user_id = $2
  order by k.ord`
 	channels, threads := make([]uuid.UUID, len(places)), make([]uuid.UUID, len(places))
 	for i, p := range places {

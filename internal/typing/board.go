@@ -42,6 +42,9 @@ type hand struct {
 
 func (h hand) ends() time.Time { return h.at.Add(Expiry) }
 
+// types reports whether the word still holds.
+func (h hand) types(now time.Time) bool { return h.typing && h.ends().After(now) }
+
 type typist struct {
 	started time.Time
 	hands   map[uuid.UUID]hand
@@ -51,7 +54,7 @@ type typist struct {
 func (t *typist) until(now time.Time) time.Time {
 	var last time.Time
 	for _, h := range t.hands {
-		if h.typing && h.ends().After(now) && h.ends().After(last) {
+		if h.types(now) && h.ends().After(last) {
 			last = h.ends()
 		}
 	}
@@ -186,7 +189,7 @@ func (b *board) words(s spot, user uuid.UUID) []signal {
 	now := b.clock.Now()
 	var out []signal
 	for session, h := range t.hands {
-		if h.typing && h.ends().After(now) {
+		if h.types(now) {
 			out = append(out, signal{spot: s, user: user, session: session, at: now, stop: true})
 		}
 	}
@@ -201,7 +204,7 @@ func (b *board) of(user *uuid.UUID, session uuid.UUID) []signal {
 	var out []signal
 	for s, room := range b.rooms {
 		for u, t := range room {
-			if h, ok := t.hands[session]; ok && h.typing && h.ends().After(now) && (user == nil || *user == u) {
+			if h, ok := t.hands[session]; ok && h.types(now) && (user == nil || *user == u) {
 				out = append(out, signal{spot: s, user: u, session: session, at: now, stop: true})
 			}
 		}

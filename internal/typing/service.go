@@ -11,11 +11,11 @@ import (
 
 	"github.com/google/uuid"
 	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"golang.org/x/time/rate"
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/roster"
 )
 
@@ -317,7 +317,7 @@ func (s *Service) checkMembers(ctx context.Context) {
 	defer cancel()
 	for c := range channels {
 		for at, users := range s.board.inChannel(c) {
-			may, err := roster.Writers(ctx, s.o.Pool, at.Tenant, Room{Channel: c, Thread: at.Thread}.place(), users)
+			may, err := roster.Writers(ctx, s.o.Pool, at.Tenant, roster.Place{Channel: c, Thread: at.Thread}, users)
 			for _, u := range users {
 				switch {
 				case err != nil: // on doubt hide; whoever still types says so within a second
