@@ -150,7 +150,7 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 		return out, err
 	})
 	l.states = newBatch("readState", "channelId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]receipt.State, error) {
-		list, err := r.deps.Receipts.States(ctx, asMember(v), ids)
+		list, err := r.deps.Receipts.Current(ctx, asMember(v), ids)
 		return index(list, func(x receipt.State) uuid.UUID { return x.ChannelID }), err
 	})
 	return l

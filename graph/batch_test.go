@@ -75,7 +75,7 @@ func TestStatementsDoNotGrowWithAliases(t *testing.T) {
 	}
 	p := presence.New(presence.Options{Pool: pool, Clock: clock.New(), Bell: nobell{}, Node: nonode{}})
 	me := presence.Viewer{Key: presence.Key{Tenant: "primary", User: demo.Alice}}
-	r := graph.NewResolver(graph.Deps{Presence: p, Receipts: receipt.New(receipt.Options{Pool: pool, Privacy: everybody{}}),
+	r := graph.NewResolver(graph.Deps{Presence: p, Receipts: receipt.New(receipt.Options{Pool: pool, Privacy: everybody{}, Settle: func(context.Context) error { return nil }}),
 		Viewer: func(context.Context) presence.Viewer { return me }, MaxIDs: 1000})
 	exec := executor.New(generated.NewExecutableSchema(generated.Config{Resolvers: r}))
 	exec.AroundResponses(r.Batch)

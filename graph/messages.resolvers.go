@@ -110,7 +110,7 @@ func (r *queryResolver) ReadState(ctx context.Context, channelID uuid.UUID) (*re
 }
 
 func (r *queryResolver) ReadStates(ctx context.Context) ([]receipt.State, error) {
-	list, err := r.deps.Receipts.States(ctx, asMember(r.viewer(ctx)), nil)
+	list, err := r.deps.Receipts.Current(ctx, asMember(r.viewer(ctx)), nil)
 	return some(list), err
 }
 

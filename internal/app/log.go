@@ -34,9 +34,9 @@ func (s *server) buildLog() {
 	for _, prefix := range feed.Topics {
 		s.bus.Handle(prefix, s.feed)
 	}
-	s.messages = message.New(message.Options{Pool: s.pool, Bell: s.bus, Committed: s.feed.Committed, Content: c.Limits.ContentLength,
+	s.messages = message.New(message.Options{Pool: s.pool, Bell: s.bus, Committed: s.feed.Committed, Settle: s.feed.Settle, Content: c.Limits.ContentLength,
 		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Retention: c.Retention, Log: s.log})
-	s.receipts = receipt.New(receipt.Options{Pool: s.pool, Privacy: discretion{s.presence}, Committed: s.feed.Committed,
+	s.receipts = receipt.New(receipt.Options{Pool: s.pool, Privacy: discretion{s.presence}, Committed: s.feed.Committed, Settle: s.feed.CatchUp,
 		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: s.log})
 	s.hooks = s.webhooks()
 	s.push = push.New(push.Options{Pool: s.pool, URL: c.PushWebhookURL, Secret: c.PushWebhookSecret, Log: s.log,

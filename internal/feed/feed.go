@@ -1,13 +1,14 @@
 // Package feed is the log: what happened in which channel, and how a reader
 // who was away gets exactly what it missed.
 //
-// Triggers put each change of a message, a membership, a channel or a mark into
-// an inbox within the writer's transaction; the sequencer gives committed
-// changes dense positions. A position is visible only after all before it, so
-// that a cursor, which is a position, never skips anything, whatever writers
-// are still at work. The package owns the tables inbox, log, head, feed,
-// channels, messages, stints and backfill of the schema realtime. It knows who
-// may see which entry, and nothing of what a message or a receipt says.
+// Triggers note each change of a message, a membership, a channel or a mark in
+// an inbox, within the writer's transaction; the sequencer gives committed
+// changes their numbers within their channel and dense positions. A position
+// is visible only after all before it, so that a cursor, which is a position,
+// never skips anything, whatever writers are still at work. The package owns
+// the tables inbox, log, head, feed, channels, messages, stints, gates and
+// backfill of the schema realtime. It knows who may see which entry, and
+// nothing of what a message or a receipt says.
 package feed
 
 import (
@@ -106,6 +107,8 @@ type Service[M any] struct {
 	o    Options[M]
 	tail *tail[M]
 	wake chan struct{} // something waits in the inbox
+
+	rounds rounds // of settling
 
 	mu    sync.Mutex
 	seals map[string]*sealer // guarded by mu: by secret; one, unless the database was changed under us

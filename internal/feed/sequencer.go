@@ -15,7 +15,6 @@ const (
 	slowest     = 50 * time.Millisecond  // and at most, however busy the database is
 	promise     = 2 * time.Second        // as realtime.sequence() writes it down
 	hotLoad     = 200                    // changes a second, from which the sequencer looks by itself
-	busyWait    = 10 * time.Millisecond  // somebody else is at it: whether it saw ours is not known
 	storeLimit  = 10 * time.Second
 	backfillOne = 500 // messages numbered in one transaction
 	backfillGap = 20 * time.Millisecond
@@ -44,7 +43,7 @@ func (s *Service[M]) sequence(ctx context.Context) {
 			if stays {
 				until = now.Add(promise)
 			}
-			n, err := s.sequenceOnce(ctx, s.o.Pool, stays)
+			n, err := s.sequenceOnce(ctx, stays, false)
 			if err != nil {
 				s.o.Log.DebugContext(ctx, "sequencing", "error", err) // an outage is told once, by the lease
 				break
@@ -52,10 +51,6 @@ func (s *Service[M]) sequence(ctx context.Context) {
 			load.add(now, max(n, 0))
 			if n < 0 || n == 0 && now.After(until) {
 				break
-			}
-			if n > 0 {
-				s.tail.poke()
-				s.o.Bell.Ring("log")
 			}
 			nap(ctx, rest(time.Since(now)))
 		}
@@ -89,45 +84,19 @@ func (m *meter) busy(at time.Time) bool {
 	return at.Sub(m.since) < 2*time.Second && max(m.now, m.last) >= hotLoad
 }
 
-// sequenceOnce gives one batch its positions: how many, or -1 where somebody
-// else is at it.
-func (s *Service[M]) sequenceOnce(ctx context.Context, db postgres.DB, stays bool) (n int, err error) {
+// sequenceOnce gives one batch its positions, and says so: how many changes, or
+// -1 where somebody else is at it and it does not wait for them.
+func (s *Service[M]) sequenceOnce(ctx context.Context, stays, waits bool) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
-	if err := db.QueryRow(ctx, `select realtime.sequence($1, $2)`, batch, stays).Scan(&n); err != nil {
+	if err := s.o.Pool.QueryRow(ctx, `select realtime.sequence($1, $2, $3)`, batch, stays, waits).Scan(&n); err != nil {
 		return 0, fmt.Errorf("sequencing: %w", err)
 	}
-	return n, nil
-}
-
-// settle makes sure that everything committed before now has its position: a
-// reader that was told of a commit finds it.
-func (s *Service[M]) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storeLimit)
-	defer cancel()
-	for {
-		var waiting bool
-		if err := s.o.Pool.QueryRow(ctx, `select realtime.waiting()`).Scan(&waiting); err != nil {
-			return fmt.Errorf("looking into the inbox: %w", err)
-		}
-		if !waiting {
-			return nil
-		}
-		n, err := s.sequenceOnce(ctx, s.o.Pool, false)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			s.tail.poke()
-			s.o.Bell.Ring("log")
-		}
-		if n >= 0 && n < batch {
-			return nil
-		}
-		if n < 0 && !nap(ctx, busyWait) {
-			return fmt.Errorf("waiting for positions: %w", ctx.Err())
-		}
+	if n > 0 {
+		s.tail.poke()
+		s.o.Bell.Ring("log")
 	}
+	return n, nil
 }
 
 // nap waits; false: ctx ended first.

@@ -85,7 +85,7 @@ func (s *Service[M]) Sync(ctx context.Context, v Viewer, q Query) (Page[M], erro
 	if err := q.check(v); err != nil {
 		return Page[M]{}, err
 	}
-	if err := s.settle(ctx); err != nil {
+	if err := s.CatchUp(ctx); err != nil {
 		return Page[M]{}, err
 	}
 	p, err := s.page(ctx, v, q)

@@ -133,8 +133,8 @@ func TestWaitingPassesWhatConcernsOthers(t *testing.T) {
 	t.Parallel()
 	pool, s, v, channels := reading(t)
 	start := mustSync(t, s, v, Query{}).Cursor
-	mustExec(t, pool, `insert into realtime.inbox (tenant, channel_id, kind, user_id, seq, ref)
-		select 'primary', $1, 'mark', gen_random_uuid(), 0, -i from generate_series(1, $2::int) i`, channels[0], 2*pageEntries+100)
+	mustExec(t, pool, `insert into realtime.inbox (channel_id, kind, user_id, seq, ref)
+		select $1, 'mark', gen_random_uuid(), 0, -i from generate_series(1, $2::int) i`, channels[0], 2*pageEntries+100)
 	id := say(t, pool, channels[0])
 	ctx, cancel := context.WithTimeout(t.Context(), MaxWait/2)
 	defer cancel()

@@ -58,6 +58,7 @@ func (s *Service) Edit(ctx context.Context, v Viewer, id uuid.UUID, content stri
 		return Message{}, nil, fault.Field("content", "content must not be empty")
 	}
 	var m Message
+	var numbered bool
 	var conflict *Conflict
 	err := s.change(ctx, v, func(tx pgx.Tx) error {
 		c, err := lock(ctx, tx, v, id)
@@ -76,13 +77,28 @@ func (s *Service) Edit(ctx context.Context, v Viewer, id uuid.UUID, content stri
 				return fmt.Errorf("editing: %w", err)
 			}
 		}
-		m, _, err = s.load(ctx, tx, v.Tenant, id)
+		m, numbered, err = s.load(ctx, tx, v.Tenant, id)
 		return err
 	})
+	if err == nil && !numbered { // it is as new as that
+		m, err = s.settled(ctx, v, id)
+	}
 	if err != nil {
 		return Message{}, nil, err
 	}
 	return m, conflict, nil
+}
+
+// settled is a message that had no number when it was changed.
+func (s *Service) settled(ctx context.Context, v Viewer, id uuid.UUID) (Message, error) {
+	if err := s.o.Settle(ctx); err != nil {
+		return Message{}, err
+	}
+	m, ok, err := s.load(ctx, s.o.Pool, v.Tenant, id)
+	if err == nil && !ok {
+		err = fault.Access() // gone since
+	}
+	return m, err
 }
 
 // resolve decides what the content becomes; nil: it stays.
@@ -130,15 +146,22 @@ func (s *Service) Delete(ctx context.Context, v Viewer, id uuid.UUID) (Message, 
 	if err := denied(v); err != nil {
 		return Message{}, err
 	}
+	if err := s.o.Settle(ctx); err != nil {
+		return Message{}, err
+	}
 	var m Message
 	err := s.change(ctx, v, func(tx pgx.Tx) error {
 		c, err := lock(ctx, tx, v, id)
 		if err != nil {
 			return err
 		}
-		if before, _, err := s.load(ctx, tx, v.Tenant, id); err != nil {
+		before, ok, err := s.load(ctx, tx, v.Tenant, id)
+		switch m = before; {
+		case err != nil:
 			return err
-		} else if m = before; c.deleted {
+		case !ok:
+			return fault.Later(fault.Unexpected, tryAgain, "messages from before are still being numbered")
+		case c.deleted:
 			return nil
 		}
 		if _, err := tx.Exec(ctx, `select realtime.erase_message($1)`, id); err != nil {
@@ -186,12 +209,12 @@ func lock(ctx context.Context, tx pgx.Tx, v Viewer, id uuid.UUID) (current, erro
 // mayChange reads a message that the caller may change, as it is now.
 func mayChange(ctx context.Context, tx pgx.Tx, v Viewer, id uuid.UUID) (c current, err error) {
 	const q = `
-select k.channel_id, k.thread, k.version, k.edited, k.overruled, o.content, coalesce(o.sender = $3, false), o.deleted_at is not null,
-       coalesce(realtime.write_role($1, $3, k.channel_id, k.thread), '')
-  from realtime.messages k
-  join realtime.channels c on c.channel_id = k.channel_id and c.tenant = $1
-  join realtime.message_rows() o on o.id = k.message_id
- where k.message_id = $2 and not k.gone and o.type <> 'system'`
+select m.channel_id, m.thread, coalesce(r.version, 1), coalesce(r.edited, 1), coalesce(r.overruled, false), o.content, coalesce(o.sender = $3, false), m.deleted,
+       coalesce(realtime.write_role($1, $3, m.channel_id, m.thread), '')
+  from realtime.nchat_messages() m
+  join realtime.message_rows() o on o.id = m.id
+  left join realtime.revisions r on r.message_id = m.id
+ where m.id = $2 and m.published and o.type <> 'system'`
 	var role string
 	err = tx.QueryRow(ctx, q, v.Tenant, id, v.User).Scan(&c.channel, &c.thread, &c.version, &c.edited, &c.overruled, &c.content, &c.author, &c.deleted, &role)
 	if errors.Is(err, pgx.ErrNoRows) {

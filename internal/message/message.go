@@ -1,8 +1,8 @@
 // Package message sends, edits, deletes and reads the app's messages, by the
 // rights members have in their channels.
 //
-// It writes nchat's own table, as an app would; number, version and place in
-// the log are given by the triggers there, whoever writes. It owns the table
+// It writes nchat's own table, as an app would; the triggers there see to
+// version, number and place in the log, whoever writes. It owns the table
 // client_keys of the schema realtime.
 package message
 
@@ -96,7 +96,9 @@ type Doorbell interface{ Ring(topics ...string) }
 type Options struct {
 	Pool      *pgxpool.Pool
 	Bell      Doorbell
-	Committed func()        // called after each commit that wrote: something waits for its place in the log
+	Committed func() // called after each commit that wrote: something waits for its place in the log
+	// Settle waits until what was committed before has its number and its place.
+	Settle    func(context.Context) error
 	Content   int           // characters in a message
 	Batch     int           // messages in a batch
 	Merge     bool          // edits that do not overlap are merged
@@ -110,7 +112,8 @@ type Service struct{ o Options }
 // New builds the service.
 func New(o Options) *Service { return &Service{o} }
 
-// Load reads messages by id, in one statement. Those of other tenants, and
+// Load reads messages by id, in one statement, as they are now: what was taken
+// back is gone, though the log may not say so yet. Those of other tenants, and
 // those that have no number yet, are left out. Whether anybody may see them is
 // not asked here.
 func Load(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]Message, error) {
@@ -118,11 +121,13 @@ func Load(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (
 		return nil, nil
 	}
 	const q = `
-select k.message_id, k.channel_id, k.seq, k.version, k.gone or o.id is null, x.client_message_id,
+select k.message_id, k.channel_id, k.seq, coalesce(r.version, 1), o.id is null, x.client_message_id,
        o.sender, o.content, coalesce(o.type, 'text'), coalesce(o.created_at, 'epoch'), o.thread_id, o.parent_message_id, o.metadata, o.mentions, o.edited_at, o.deleted_at
   from realtime.messages k
   join realtime.channels c on c.channel_id = k.channel_id and c.tenant = $1
-  left join realtime.message_rows() o on o.id = k.message_id and not k.gone
+  left join realtime.nchat_messages() n on n.id = k.message_id and n.channel_id = k.channel_id and n.published and not k.gone
+  left join realtime.message_rows() o on o.id = n.id
+  left join realtime.revisions r on r.message_id = k.message_id
   left join realtime.client_keys x on x.message_id = k.message_id and x.tenant = $1
  where k.message_id = any ($2)`
 	rows, err := db.Query(ctx, q, tenant, ids)

@@ -39,12 +39,18 @@ func newRig(t *testing.T, change ...func(*Options)) *rig {
 	if _, err := demo.Load(t.Context(), r.pool); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Pool: r.pool, Bell: r, Committed: func() { r.Ring("committed") }, Content: 10000, Batch: 100, Retention: time.Hour, Log: slog.New(slog.DiscardHandler)}
+	o := Options{Pool: r.pool, Bell: r, Committed: func() { r.Ring("committed") }, Settle: r.settle, Content: 10000, Batch: 100, Retention: time.Hour, Log: slog.New(slog.DiscardHandler)}
 	for _, f := range change {
 		f(&o)
 	}
 	r.one, r.two = New(o), New(o)
 	return r
+}
+
+// settle gives numbers to what is committed, as the log does.
+func (r *rig) settle(ctx context.Context) error {
+	_, err := r.pool.Exec(ctx, `select realtime.sequence(10000, false, true)`)
+	return err
 }
 
 func (r *rig) exec(q string, args ...any) {
@@ -292,7 +298,7 @@ func TestABatchKeepsItsOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), `select 1 from realtime.channels where channel_id = $1 for update`, demo.Team); err != nil {
+	if _, err := tx.Exec(t.Context(), `select 1 from realtime.gates where channel_id = $1 for update`, demo.Team); err != nil {
 		t.Fatal(err)
 	}
 	var in []Input

@@ -177,43 +177,61 @@ func (s *Service) Send(ctx context.Context, v Viewer, in Input) (Result, error) 
 	if err := denied(v); err != nil {
 		return Result{}, err
 	}
-	return s.send(ctx, v, in), nil
+	out := []Result{{ClientMessageID: in.ClientMessageID}}
+	ids := make([]*uuid.UUID, 1)
+	ids[0] = s.send(ctx, v, in, &out[0])
+	s.read(ctx, v, ids, out)
+	return out[0], nil
 }
 
-func (s *Service) send(ctx context.Context, v Viewer, in Input) Result {
-	out := Result{ClientMessageID: in.ClientMessageID}
+// send writes one message and answers its id; nil: there is none.
+func (s *Service) send(ctx context.Context, v Viewer, in Input, out *Result) *uuid.UUID {
 	if out.Err = s.check(in); out.Err != nil {
-		return out
+		return nil
 	}
 	outcome, id, err := s.write(ctx, v, in)
-	if err != nil {
+	switch {
+	case err != nil:
 		out.Err = s.failed(ctx, err)
-		return out
-	}
-	switch outcome {
-	case "denied":
+	case outcome == "denied":
 		out.Err = fault.New(fault.Denied, "%s", fault.Access().Message)
-		return out
-	case "conflict":
+	case outcome == "conflict":
 		out.Err = fault.New(fault.Conflict, "clientMessageId was used for another message")
-		return out
-	case "sent":
-		s.written()
 	default:
-		out.Duplicate = true
+		out.Duplicate = outcome == "duplicate"
+		return id
 	}
-	if id == nil {
-		return out
+	return nil
+}
+
+// read puts messages that were sent into their results, once they have their
+// numbers. Should that fail they are sent all the same: the same key brings them
+// once the database is back.
+func (s *Service) read(ctx context.Context, v Viewer, ids []*uuid.UUID, out []Result) {
+	var sent []uuid.UUID
+	for _, id := range ids {
+		if id != nil {
+			sent = append(sent, *id)
+		}
 	}
-	m, ok, err := s.load(ctx, s.o.Pool, v.Tenant, *id)
-	if err != nil { // it is sent; the same key brings it once the database is back
-		out.Err = s.failed(ctx, err)
-		return out
+	if len(sent) == 0 {
+		return
 	}
-	if ok && !m.Gone {
-		out.Message = &m
+	err := s.o.Settle(ctx)
+	var list map[uuid.UUID]Message
+	if err == nil {
+		list, err = Load(ctx, s.o.Pool, v.Tenant, sent)
 	}
-	return out
+	for i, id := range ids {
+		if id == nil {
+			continue
+		}
+		if err != nil {
+			out[i].Err = s.failed(ctx, err)
+		} else if m, ok := list[*id]; ok && !m.Gone {
+			out[i].Message = &m
+		}
+	}
 }
 
 // write is the one round trip that commits.
@@ -264,18 +282,19 @@ func (s *Service) SendAll(ctx context.Context, v Viewer, in []Input, digest stri
 	if digest != "" && !strings.EqualFold(digest, sum) {
 		return nil, "", fault.Field("digest", "digest is not that of these messages")
 	}
-	out := make([]Result, len(in))
+	out, ids := make([]Result, len(in)), make([]*uuid.UUID, len(in))
 	var stopped []uuid.UUID
 	for i, x := range in {
+		out[i].ClientMessageID = x.ClientMessageID
 		if slices.Contains(stopped, x.Channel) {
-			out[i] = Result{ClientMessageID: x.ClientMessageID,
-				Err: fault.Later(fault.Unexpected, tryAgain, "a message before it in this channel was not sent; send both again in order")}
+			out[i].Err = fault.Later(fault.Unexpected, tryAgain, "a message before it in this channel was not sent; send both again in order")
 			continue
 		}
-		out[i] = s.send(ctx, v, x)
+		ids[i] = s.send(ctx, v, x, &out[i])
 		if f := out[i].Err; f != nil && f.Retryable {
 			stopped = append(stopped, x.Channel)
 		}
 	}
+	s.read(ctx, v, ids, out)
 	return out, sum, nil
 }

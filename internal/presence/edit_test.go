@@ -27,6 +27,7 @@ func TestBlocksAndContactsTakeEffectAtOnceOnLiveStreams(t *testing.T) {
 	}
 	bell := func() { n.Watch.Notify("audience/" + demo.Alice.String()) } // as the trigger's doorbell
 	r.exec(`insert into public.nchat_messages (channel_id, user_id, content) values ($1, $2, 'hi')`, demo.DaveAlice, demo.Alice)
+	r.exec(`select realtime.sequence(1000, false)`)
 	bell()
 	if v := next(t, dave); v.Status != Online {
 		t.Fatalf("alice wrote: dave is a contact now: %+v", v)

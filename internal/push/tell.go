@@ -145,12 +145,13 @@ func (s *Service) done(ctx context.Context, j job) error {
 // or everybody has come back.
 func (s *Service) payload(ctx context.Context, j job) (Payload, bool, error) {
 	const q = `
-select m.channel_id, m.seq, m.sender, m.mentions, c.name, u.display_name, coalesce(o.content, ''), o.created_at
+select m.channel_id, m.seq, n.sender, n.mentions, c.name, u.display_name, coalesce(o.content, ''), o.created_at
   from realtime.messages m
+  join realtime.nchat_messages() n on n.id = m.message_id and n.channel_id = m.channel_id and n.published and not n.deleted
   join realtime.message_rows() o on o.id = m.message_id
   join realtime.nchat_channels() c on c.id = m.channel_id and c.tenant = $2
-  left join realtime.nchat_users() u on u.id = m.sender and u.tenant = $2
- where m.message_id = $1 and not m.gone and not m.deleted`
+  left join realtime.nchat_users() u on u.id = n.sender and u.tenant = $2
+ where m.message_id = $1 and not m.gone`
 	var seq int64
 	p := Payload{ID: j.id, Type: "message", Tenant: j.tenant, MessageID: j.message}
 	err := s.o.Pool.QueryRow(ctx, q, j.message, j.tenant).Scan(&p.ChannelID, &seq, &p.SenderID, &p.Mentioned, &p.Channel, &p.Sender, &p.Preview, &p.CreatedAt)

@@ -210,6 +210,7 @@ func TestAMarkOverYearsIsToldInPart(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, false)
 	r.exec(`insert into public.nchat_messages (channel_id, user_id, content) select $1, $2, 'x' from generate_series(1, 1500)`, demo.Team, demo.Alice)
+	r.exec(`select realtime.sequence(10000, false)`)
 	var first, last uuid.UUID
 	if err := r.pool.QueryRow(t.Context(), `select (array_agg(message_id order by seq))[1], (array_agg(message_id order by seq desc))[1] from realtime.messages where channel_id = $1 and seq > 0`,
 		demo.Team).Scan(&first, &last); err != nil {

@@ -11,6 +11,7 @@ package receipt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -113,11 +114,13 @@ type Privacy interface {
 
 // Options are what the package stands on.
 type Options struct {
-	Pool       *pgxpool.Pool
-	Privacy    Privacy
-	Committed  func() // called after each commit that wrote
-	Reciprocal bool   // who shares no reading sees none
-	Legacy     bool   // keep nchat_channel_members' old read columns in step
+	Pool      *pgxpool.Pool
+	Privacy   Privacy
+	Committed func() // called after each commit that wrote
+	// Settle waits until what was committed before has its number and its place in the log.
+	Settle     func(context.Context) error
+	Reciprocal bool // who shares no reading sees none
+	Legacy     bool // keep nchat_channel_members' old read columns in step
 	Log        *slog.Logger
 }
 
@@ -149,12 +152,20 @@ func (s *Service) Acknowledge(ctx context.Context, v Viewer, marks []Mark, read 
 	for i, m := range marks {
 		channels[i], messages[i] = m.Channel, m.Message
 	}
-	err := postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
-			return err
+	move := func() error {
+		return postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
+				return err
+			}
+			return s.acknowledge(ctx, tx, v, channels, messages, read)
+		})
+	}
+	err := move()
+	if _, refused := errors.AsType[*fault.Error](err); refused { // it may be of a message, or a membership, as new as that
+		if err = s.o.Settle(ctx); err == nil {
+			err = move()
 		}
-		return s.acknowledge(ctx, tx, v, channels, messages, read)
-	})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +177,9 @@ func (s *Service) Acknowledge(ctx context.Context, v Viewer, marks []Mark, read 
 // any is as it was.
 func (s *Service) AcknowledgeAll(ctx context.Context, v Viewer, channel uuid.UUID) ([]State, error) {
 	if err := denied(v); err != nil {
+		return nil, err
+	}
+	if err := s.o.Settle(ctx); err != nil {
 		return nil, err
 	}
 	var newest uuid.UUID
@@ -271,21 +285,32 @@ func (s *Service) Release(ctx context.Context, tx pgx.Tx, tenant string, user uu
 	const q = `
 with shown as (
   update realtime.moves
-     set held = false, at = clock_timestamp(), read_public = read_public and $3, delivered_public = delivered_public and $4,
-         hidden_from = hidden_from || coalesce($6::uuid[], '{}'),
-         shown_to = case when shown_to is null then $5::uuid[] when $5::uuid[] is null then shown_to
-                         else array(select unnest(shown_to) intersect select unnest($5::uuid[])) end
-   where user_id = $2 and held
+     set held = false, at = clock_timestamp(), read_public = read_public and $2, delivered_public = delivered_public and $3,
+         hidden_from = hidden_from || coalesce($5::uuid[], '{}'),
+         shown_to = case when shown_to is null then $4::uuid[] when $4::uuid[] is null then shown_to
+                         else array(select unnest(shown_to) intersect select unnest($4::uuid[])) end
+   where user_id = $1 and held
   returning id, channel_id, to_seq)
-insert into realtime.inbox (tenant, channel_id, kind, user_id, seq, ref)
-select $1, s.channel_id, 'mark', $2, s.to_seq, s.id from shown s order by s.id`
-	if _, err := tx.Exec(ctx, q, tenant, user, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
+insert into realtime.inbox (channel_id, kind, user_id, seq, ref)
+select s.channel_id, 'mark', $1, s.to_seq, s.id from shown s order by s.id`
+	if _, err := tx.Exec(ctx, q, user, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
 		return fmt.Errorf("showing held receipts: %w", err)
 	}
 	return nil
 }
 
-// States is how far the viewer is in channels, in one statement. Those it is no
+// Current is States with everything that was committed before the call.
+func (s *Service) Current(ctx context.Context, v Viewer, channels []uuid.UUID) ([]State, error) {
+	if err := denied(v); err != nil {
+		return nil, err
+	}
+	if err := s.o.Settle(ctx); err != nil {
+		return nil, err
+	}
+	return states(ctx, s.o.Pool, v, channels)
+}
+
+// States is how far the viewer is in channels, by what is in the log, in one statement. Those it is no
 // member of are left out; nil: all of its channels.
 func (s *Service) States(ctx context.Context, v Viewer, channels []uuid.UUID) ([]State, error) {
 	if err := denied(v); err != nil {

@@ -64,8 +64,14 @@ func newRig(t *testing.T, reciprocal bool) *rig {
 		Unhidden: func(ctx context.Context, tx pgx.Tx, k presence.Key) error {
 			return r.s.Release(ctx, tx, k.Tenant, k.User)
 		}})
-	r.s = receipt.New(receipt.Options{Pool: r.pool, Privacy: discretion{r.presence}, Committed: func() {}, Reciprocal: reciprocal, Legacy: true, Log: log})
+	r.s = receipt.New(receipt.Options{Pool: r.pool, Privacy: discretion{r.presence}, Committed: func() {}, Settle: r.settle, Reciprocal: reciprocal, Legacy: true, Log: log})
 	return r
+}
+
+// settle gives numbers to what is committed, as the log does.
+func (r *rig) settle(ctx context.Context) error {
+	_, err := r.pool.Exec(ctx, `select realtime.sequence(10000, false, true)`)
+	return err
 }
 
 func (r *rig) exec(q string, args ...any) {
@@ -361,7 +367,7 @@ func TestUnread(t *testing.T) {
 	first := r.say(demo.Team, demo.Alice)
 	r.ack(demo.Bob, demo.Team, first, true)
 	state := func() receipt.State {
-		list, err := r.s.States(t.Context(), as(demo.Bob), []uuid.UUID{demo.Team})
+		list, err := r.s.Current(t.Context(), as(demo.Bob), []uuid.UUID{demo.Team})
 		if err != nil || len(list) != 1 {
 			t.Fatal(list, err)
 		}
@@ -462,6 +468,7 @@ select count(*) from realtime.unread_of($1) a
 		case n == 11:
 			r.exec(`insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2) on conflict do nothing`, demo.Team, who)
 		}
+		r.exec(`select realtime.sequence(1000, false)`)
 		if n := r.count(differ, demo.Team); n != 0 {
 			t.Fatalf("step %d: %d members differ", step, n)
 		}
@@ -478,6 +485,7 @@ func TestOldMarksAreTakenOver(t *testing.T) {
 	r.exec(`update public.nchat_channel_members set last_read_message_id = $1, last_read_at = now() where channel_id = $2 and user_id = $3`,
 		uuid.MustParse("00000000-0000-4000-b000-000000000005"), demo.Team, demo.Carol)
 	r.exec(`update public.nchat_channel_members set last_read_at = now() where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob)
+	r.exec(`select realtime.sequence(1000, false)`)
 	r.exec(`select realtime.adopt_marks($1)`, demo.Team)
 	for user, want := range map[uuid.UUID]int{demo.Carol: 0, demo.Bob: 0, demo.Alice: 1} { // 5 is alice's own, 6 carol's
 		list, err := r.s.States(t.Context(), as(user), []uuid.UUID{demo.Team})

@@ -1,0 +1,101 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// rounds lets any number of callers share runs of one job, each of which begins
+// after its callers asked. One caller of each runs it. The zero value is ready.
+type rounds struct {
+	mu      sync.Mutex
+	running bool   // guarded by mu
+	next    *round // guarded by mu: has not begun
+}
+
+type round struct {
+	lead chan struct{} // holds one token when the round is to begin
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// join waits for a run that begins after the call. The caller that runs it does
+// so to the end, for the others, whatever becomes of its own ctx.
+func (r *rounds) join(ctx context.Context, job func(context.Context) error) error {
+	r.mu.Lock()
+	if r.next == nil {
+		r.next = &round{lead: make(chan struct{}, 1), done: make(chan struct{})}
+	}
+	mine := r.next
+	if !r.running {
+		r.running = true
+		mine.lead <- struct{}{}
+	}
+	r.mu.Unlock()
+	select {
+	case <-mine.lead:
+		r.run(mine, func() error { return job(context.WithoutCancel(ctx)) })
+		return mine.err
+	case <-mine.done:
+		return mine.err
+	case <-ctx.Done(): // should nobody else wait, the token is there for whoever joins next
+		return ctx.Err()
+	}
+}
+
+// run is one round. Who joins from now on waits for another.
+func (r *rounds) run(mine *round, job func() error) {
+	r.mu.Lock()
+	r.next = nil
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.running = r.next != nil; r.running {
+			r.next.lead <- struct{}{}
+		}
+		close(mine.done)
+	}()
+	mine.err = errUnfinished
+	mine.err = job()
+}
+
+// errUnfinished is what the others get where the job panicked.
+var errUnfinished = errors.New("the run did not come to its end")
+
+// Settle makes sure that what was committed before has its number and its
+// place in the log. Whoever asks at the same time shares one transaction.
+func (s *Service[M]) Settle(ctx context.Context) error {
+	err := s.rounds.join(ctx, s.drain)
+	if err != nil {
+		s.Committed() // it is left to the sequencer
+		return fmt.Errorf("waiting for positions: %w", err)
+	}
+	return nil
+}
+
+// CatchUp is Settle for whoever does not know that anything waits.
+func (s *Service[M]) CatchUp(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	var waiting bool
+	if err := s.o.Pool.QueryRow(within, `select realtime.waiting()`).Scan(&waiting); err != nil {
+		return fmt.Errorf("looking into the inbox: %w", err)
+	}
+	if !waiting {
+		return nil
+	}
+	return s.Settle(ctx)
+}
+
+// drain gives positions to all that is committed when it is called.
+func (s *Service[M]) drain(ctx context.Context) error {
+	for {
+		n, err := s.sequenceOnce(ctx, false, true)
+		if err != nil || n < batch {
+			return err
+		}
+	}
+}
