@@ -133,6 +133,10 @@ $$;
 -- Notes are taken in the order of their ids. Of two transactions one of which
 -- waited for the other, or began after its end, the later has the higher ids:
 -- what follows from something comes after it.
+--
+-- Messages that all are new, with marks among them, are what a busy app's notes
+-- mostly are: they are done with in one statement. Whatever else there is goes
+-- through place.
 create function realtime.sequence(most integer, stays boolean, waits boolean default false) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 set jit = off set plan_cache_mode = force_generic_plan as $$
@@ -140,9 +144,9 @@ declare
   h realtime.head;
   last bigint;
   since timestamptz;
+  n integer;
   notes realtime.inbox[];
-  steps realtime.step[];
-  mixed boolean;
+  words realtime.step[];
 begin
   if waits then
     perform pg_advisory_xact_lock(7249331607002);
@@ -157,64 +161,46 @@ begin
   if stays and h.hot < clock_timestamp() + interval '1 second' then
     update realtime.head set hot = clock_timestamp() + interval '2 seconds';
   end if;
-  with batch as (
-    delete from realtime.inbox where ctid = any (array(select i.ctid from realtime.inbox i where i.id > h.clear order by i.id limit most)) returning *)
-  select array_agg(b order by b.id), bool_or(b.kind not in ('created', 'mark')) into notes, mixed from batch b;
-  if notes is null then
-    return 0;
-  end if;
-  if not mixed and not exists (select from unnest(notes) u join realtime.messages m on m.message_id = u.message_id) then
-    steps := realtime.place_new(notes);
-  end if;
-  mixed := steps is null;
-  if mixed then
-    steps := realtime.place(notes);
-  end if;
-
   select l.pos, l.at into last, since from realtime.log l order by l.pos desc limit 1;
   last := greatest(last, h.floor);
   since := greatest(since, clock_timestamp());
-  with messages as (
-    insert into realtime.messages (message_id, channel_id, seq, sender, thread, members, countable, deleted, mentions)
-    select s.message_id, s.channel_id, s.seq, s.user_id, s.thread, s.members, s.countable, s.deleted, s.mentions
-      from unnest(steps) s where s.kind = 'created' and not mixed),
-  channels as (
-    update realtime.channels c set seq = s.upto, members = s.members
-      from (select distinct on (x.channel_id) x.channel_id, x.upto, x.members
-              from unnest(steps) with ordinality x where x.kind in ('created', 'joined', 'left') order by x.channel_id, x.ordinality desc) s
-     where c.channel_id = s.channel_id)
-  insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread)
-  select last + s.ordinality, since, s.tenant, s.channel_id, case s.kind when 'removed' then 'deleted' else s.kind end, s.message_id, s.user_id, s.seq,
-         case s.kind when 'mark' then s.ref end, case s.kind when 'created' then s.thread end
-    from unnest(steps) with ordinality s;
-  return cardinality(notes);
-end $$;
 
--- place_new gives numbers to messages that are all new, with marks among them:
--- what a busy app's notes mostly are. null: one is in a channel not known yet.
-create function realtime.place_new(notes realtime.inbox[]) returns realtime.step[]
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-set jit = off set plan_cache_mode = force_generic_plan as $$
-declare
-  steps realtime.step[];
-  known boolean;
-  direct boolean;
-begin
-  with n as (
-    select u.*, c.tenant, c.direct, c.members, c.seq + count(*) filter (where u.kind = 'created') over (partition by u.channel_id order by u.id) as upto
-      from unnest(notes) u
-      left join lateral (select x.tenant, x.direct, x.seq, x.members from realtime.channels x where x.channel_id = u.channel_id offset 0) c on true)
-  select array_agg((n.tenant, n.channel_id, n.kind, n.message_id, n.user_id, coalesce(n.seq, n.upto), n.ref, n.thread,
-                    n.upto, n.members, n.countable, n.deleted, n.mentions)::realtime.step order by n.id),
-         bool_and(n.tenant is not null), bool_or(n.direct and n.kind = 'created')
-    into steps, known, direct from n;
-  if not known then
-    return null;
+  with batch as (
+    delete from realtime.inbox where ctid = any (array(select i.ctid from realtime.inbox i where i.id > h.clear order by i.id limit most)) returning *),
+  placed as materialized (
+    select b.*, last + row_number() over (order by b.id) as pos, c.tenant, c.direct, c.members,
+           c.seq + count(*) filter (where b.kind = 'created') over (partition by b.channel_id order by b.id) as upto,
+           c.tenant is null or b.kind not in ('created', 'mark')
+             or exists (select from realtime.messages m where m.message_id = b.message_id offset 0) as other
+      from batch b
+      left join lateral (select x.tenant, x.direct, x.seq, x.members from realtime.channels x where x.channel_id = b.channel_id offset 0) c on true),
+  whole as materialized (select count(*) as n, coalesce(bool_or(p.other), false) as mixed from placed p),
+  messages as (
+    insert into realtime.messages (message_id, channel_id, seq, sender, thread, members, countable, deleted, mentions)
+    select p.message_id, p.channel_id, p.upto, p.user_id, p.thread, p.members, p.countable, p.deleted, p.mentions
+      from placed p where p.kind = 'created' and not (select w.mixed from whole w)),
+  channels as (
+    update realtime.channels c set seq = k.upto
+      from (select p.channel_id, max(p.upto) as upto from placed p where not (select w.mixed from whole w) group by p.channel_id) k
+     where c.channel_id = k.channel_id),
+  log as (
+    insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread)
+    select p.pos, since, p.tenant, p.channel_id, p.kind, p.message_id, p.user_id, coalesce(p.seq, p.upto), p.ref, p.thread
+      from placed p where not (select w.mixed from whole w))
+  select w.n, (select array_agg(b order by b.id) from batch b where w.mixed),
+         (select array_agg((p.tenant, p.channel_id, p.kind, p.message_id, p.user_id, p.upto, p.ref, p.thread, p.upto, p.members,
+                            p.countable, p.deleted, p.mentions)::realtime.step) from placed p where p.direct and p.kind = 'created' and not w.mixed)
+    into n, notes, words from whole w;
+  if words is not null then
+    perform realtime.first_words(words);
   end if;
-  if direct then
-    perform realtime.first_words(steps);
+  if notes is not null then
+    insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread)
+    select last + s.ordinality, since, s.tenant, s.channel_id, case s.kind when 'removed' then 'deleted' else s.kind end, s.message_id, s.user_id, s.seq,
+           case s.kind when 'mark' then s.ref end, case s.kind when 'created' then s.thread end
+      from unnest(realtime.place(notes)) with ordinality s;
   end if;
-  return steps;
+  return n;
 end $$;
 
 -- place gives numbers to notes of all kinds, in their order, and does with
@@ -272,6 +258,10 @@ begin
   on conflict (message_id) do update -- it was taken back, or was elsewhere
      set channel_id = excluded.channel_id, seq = excluded.seq, sender = excluded.sender, thread = excluded.thread, members = excluded.members,
          countable = excluded.countable, deleted = excluded.deleted, mentions = excluded.mentions, gone = false;
+  update realtime.channels c set seq = s.upto, members = s.members
+    from (select distinct on (x.channel_id) x.channel_id, x.upto, x.members
+            from unnest(steps) with ordinality x order by x.channel_id, x.ordinality desc) s
+   where c.channel_id = s.channel_id and (c.seq, c.members) is distinct from (s.upto, s.members);
   update realtime.messages m
      set countable = s.countable and s.kind <> 'removed', deleted = case when s.kind = 'removed' then m.deleted else s.deleted end, gone = s.kind = 'removed',
          sender = s.user_id, thread = case when s.kind = 'removed' then m.thread else s.thread end,

@@ -36,7 +36,7 @@ func main() {
 	flag.IntVar(&s.idle, "idle", 1000, "sockets that only exist")
 	flag.IntVar(&s.signals, "signals", 2000, "typing signals a second")
 	flag.IntVar(&s.probes, "probes", 300, "typing signals measured, ten a second")
-	flag.IntVar(&s.seconds, "seconds", 4, "seconds of inserting messages a round")
+	flag.IntVar(&s.seconds, "seconds", 2, "seconds of inserting messages a round; three times as many rounds")
 	only := flag.String("only", "", "one of the scenarios: presence, typing, inserts, messages")
 	kind := flag.String("serve", "", "be one of the servers (what this program starts itself with)")
 	flag.Parse()

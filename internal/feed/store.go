@@ -57,8 +57,11 @@ func entries(rows pgx.Rows, err error) ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the log: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
-	if err != nil {
+	var list []Entry
+	var e Entry
+	id := func(u *uuid.UUID) *[16]byte { return (*[16]byte)(u) } // read as bytes, not by way of text
+	into := []any{&e.Pos, &e.At, &e.Tenant, id(&e.Channel), &e.Kind, id(&e.Message), id(&e.User), &e.Seq, &e.Ref, id(&e.Thread)}
+	if _, err := pgx.ForEachRow(rows, into, func() error { list = append(list, e); return nil }); err != nil {
 		return nil, fmt.Errorf("reading the log: %w", err)
 	}
 	return list, nil
