@@ -5,17 +5,20 @@
 -- besides itself, and one channel takes as many as many channels do.
 --
 -- Whoever has the sequencer's lock is the only one that writes realtime.log,
--- channels, stints, and messages (but for what the backfill numbers), so that
--- it never waits for a transaction of the app's. What a change must know at
--- once, a message's version, its writer keeps in realtime.revisions.
+-- stints, and what is in realtime.messages and channels (but for what the
+-- backfill numbers), so that it waits for no transaction of the app's. What a
+-- change must know at once, a message's version, its writer keeps in
+-- realtime.revisions.
 
--- What waits in the inbox is numbered by the rules it was noted by.
+-- What waits in the inbox is numbered by the rules it was noted by. Rather than
+-- to stand in the app's way, this gives up and is tried again.
+set local lock_timeout = '500ms';
+select pg_advisory_xact_lock(7249331607002);
 lock table public.nchat_messages, public.nchat_channel_members, public.nchat_channels, public.nchat_users in share row exclusive mode;
 lock table realtime.inbox in share row exclusive mode;
 -- +goose StatementBegin
 do $$
 begin
-  perform pg_advisory_xact_lock(7249331607002);
   while realtime.sequence(2000, false) > 0 loop
   end loop;
 end $$;
@@ -70,6 +73,7 @@ create table realtime.revisions (
 ) with (fillfactor = 90);
 insert into realtime.revisions
 select m.message_id, m.version, m.edited, m.editor, m.overruled from realtime.messages m where m.version > 1 or m.editor is not null or m.overruled;
+alter table realtime.channels add column void bigint not null default -9223372036854775808; -- of numbers up to it nothing is left: the channel itself was gone
 alter table realtime.messages drop column version, drop column edited, drop column editor, drop column overruled;
 
 -- +goose StatementBegin
@@ -114,8 +118,7 @@ begin
   return exists (select from realtime.inbox i where i.id > (select h.clear from realtime.head h) and i.message_id = message);
 end $$;
 
--- revise counts a change of a message, whose row the caller holds, and answers
--- the version before it.
+-- revise counts a change of a message and answers the version before it.
 create function realtime.revise(message uuid, rewritten boolean, by_whom uuid, not_its_author boolean) returns integer
 language sql set search_path = pg_catalog, pg_temp as $$
   insert into realtime.revisions as r (message_id, version, edited, editor, overruled)
@@ -174,7 +177,10 @@ begin
              or exists (select from realtime.messages m where m.message_id = b.message_id offset 0) as other
       from batch b
       left join lateral (select x.tenant, x.direct, x.seq, x.members from realtime.channels x where x.channel_id = b.channel_id offset 0) c on true),
-  whole as materialized (select count(*) as n, coalesce(bool_or(p.other), false) as mixed from placed p),
+  whole as materialized (
+    select count(*) as n,
+           coalesce(bool_or(p.other), false) or count(p.message_id) <> count(distinct p.message_id) as mixed
+      from placed p),
   messages as (
     insert into realtime.messages (message_id, channel_id, seq, sender, thread, members, countable, deleted, mentions)
     select p.message_id, p.channel_id, p.upto, p.user_id, p.thread, p.members, p.countable, p.deleted, p.mentions
@@ -182,7 +188,7 @@ begin
   channels as (
     update realtime.channels c set seq = k.upto
       from (select p.channel_id, max(p.upto) as upto from placed p where not (select w.mixed from whole w) group by p.channel_id) k
-     where c.channel_id = k.channel_id),
+     where c.channel_id = k.channel_id and c.seq <> k.upto),
   log as (
     insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread)
     select p.pos, since, p.tenant, p.channel_id, p.kind, p.message_id, p.user_id, coalesce(p.seq, p.upto), p.ref, p.thread
@@ -211,24 +217,33 @@ set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
   steps realtime.step[];
 begin
-  insert into realtime.channels (channel_id, tenant, direct)
-  select k.channel_id, coalesce(n.tenant, 'primary'), coalesce(n.type = 'direct', false)
-    from (select distinct u.channel_id from unnest(notes) u) k
-    left join realtime.nchat_channels() n on n.id = k.channel_id
-   where not exists (select from realtime.channels c where c.channel_id = k.channel_id);
-  update realtime.channels c set direct = not c.direct
-    from (select distinct u.channel_id from unnest(notes) u where u.kind in ('channel', 'opened')) k
-    join realtime.nchat_channels() n on n.id = k.channel_id
-   where c.channel_id = k.channel_id and c.direct <> (n.type = 'direct');
-  perform realtime.number_late(notes);
+  if exists (select from unnest(notes) u where not exists (select from realtime.channels c where c.channel_id = u.channel_id)) then
+    insert into realtime.channels (channel_id, tenant, direct)
+    select k.channel_id, coalesce(n.tenant, 'primary'), coalesce(n.type = 'direct', false)
+      from (select distinct u.channel_id from unnest(notes) u) k
+      left join realtime.nchat_channels() n on n.id = k.channel_id
+     where not exists (select from realtime.channels c where c.channel_id = k.channel_id);
+  end if;
+  if exists (select from unnest(notes) u where u.kind in ('channel', 'opened', 'gone')) then
+    update realtime.channels c set direct = not c.direct
+      from (select distinct u.channel_id from unnest(notes) u where u.kind in ('channel', 'opened')) k
+      join realtime.nchat_channels() n on n.id = k.channel_id
+     where c.channel_id = k.channel_id and c.direct <> (n.type = 'direct');
+    update realtime.channels c set void = c.seq where c.channel_id in (select u.channel_id from unnest(notes) u where u.kind = 'gone');
+  end if;
+  notes := realtime.untangle(notes);
 
-  with known as ( -- alive: the message is in the log and was not taken out of it; member: a stint is open
+  with known as ( -- alive: the message is in the log and was not taken out of it; member: a stint is open; senders: as the notes before say
     select u.*, m.seq as had, m.sender,
+           array_agg(u.user_id) filter (where u.message_id is not null and u.user_id is not null)
+             over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) as senders,
            coalesce(max(case u.kind when 'created' then 2 * u.id + 1 when 'removed' then 2 * u.id end)
-                      over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) % 2 = 1, not m.gone, false) as alive,
+                      over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) % 2 = 1,
+                    not m.gone and m.seq > m.void, false) as alive,
            coalesce(lag(u.kind = 'joined') over (partition by u.channel_id, u.user_id, u.kind in ('joined', 'left') order by u.id), s.open, false) as member
       from unnest(notes) u
-      left join lateral (select x.seq, x.sender, x.gone from realtime.messages x where x.message_id = u.message_id offset 0) m on true
+      left join lateral (select x.seq, x.sender, x.gone, c.void
+                           from realtime.messages x join realtime.channels c on c.channel_id = x.channel_id where x.message_id = u.message_id offset 0) m on true
       left join lateral (select true as open from realtime.stints x
                           where u.kind in ('joined', 'left') and x.channel_id = u.channel_id and x.user_id = u.user_id and x.to_seq is null offset 0) s on true),
   news as (
@@ -246,7 +261,7 @@ begin
                      then coalesce(max(w.upto) filter (where w.kind = 'created') over (partition by w.message_id, w.channel_id order by w.id), w.had, w.upto)
                      else w.upto end as number
       from news w)
-  select coalesce(array_agg((p.tenant, p.channel_id, p.kind, p.message_id, coalesce(p.user_id, p.sender), p.number, p.ref, p.thread,
+  select coalesce(array_agg((p.tenant, p.channel_id, p.kind, p.message_id, coalesce(p.user_id, p.senders[cardinality(p.senders)], p.sender), p.number, p.ref, p.thread,
                              p.upto, p.members, p.countable, p.deleted, p.mentions)::realtime.step order by p.id), '{}')
     into steps from placed p;
 
@@ -262,8 +277,9 @@ begin
     from (select distinct on (x.channel_id) x.channel_id, x.upto, x.members
             from unnest(steps) with ordinality x order by x.channel_id, x.ordinality desc) s
    where c.channel_id = s.channel_id and (c.seq, c.members) is distinct from (s.upto, s.members);
+  update realtime.channels c set void = c.seq where c.channel_id in (select s.channel_id from unnest(steps) s where s.kind = 'gone');
   update realtime.messages m
-     set countable = s.countable and s.kind <> 'removed', deleted = case when s.kind = 'removed' then m.deleted else s.deleted end, gone = s.kind = 'removed',
+     set countable = s.countable and s.kind <> 'removed', deleted = s.deleted and s.kind <> 'removed', gone = s.kind = 'removed',
          sender = s.user_id, thread = case when s.kind = 'removed' then m.thread else s.thread end,
          mentions = case when s.kind = 'removed' then m.mentions else s.mentions end
     from (select distinct on (x.message_id) x.* from unnest(steps) with ordinality x
@@ -272,22 +288,40 @@ begin
   return steps;
 end $$;
 
--- number_late numbers messages that were changed before they had a number: there
--- before us, and not come to yet, or written past our triggers. The backfill
--- is at most in the middle of one short transaction; it is waited for.
-create function realtime.number_late(notes realtime.inbox[]) returns void
+-- untangle makes sure that a message's notes begin with how it came into the
+-- log. A trigger of the app's that changes what was just inserted is heard of
+-- before the insertion: what it made of the message is what was created. A
+-- message that was there before us and is not come to yet, or that was written
+-- past our triggers, is given a number. The backfill is at most in the middle of one short
+-- transaction; it is waited for.
+create function realtime.untangle(notes realtime.inbox[]) returns realtime.inbox[]
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
+  u record;
   r realtime.inbox;
   n bigint;
 begin
-  for r in select distinct on (u.message_id) u.* from unnest(notes) u
-            where u.kind in ('created', 'updated', 'deleted', 'removed')
-              and not exists (select from realtime.messages m where m.message_id = u.message_id)
-            order by u.message_id, u.id loop
-    continue when r.kind = 'created'; -- in this batch, before its changes
+  for u in select distinct on (x.message_id) x.message_id, x.kind, x.ordinality::integer as i, m.gone
+             from unnest(notes) with ordinality x
+             left join realtime.messages m on m.message_id = x.message_id
+            where x.kind in ('created', 'updated', 'deleted', 'removed')
+            order by x.message_id, x.ordinality loop
+    continue when u.kind = 'created' or not u.gone;
+    r := notes[u.i];
+    if u.gone then -- it was brought back past our triggers
+      continue when u.kind = 'removed';
+      r.kind := 'created';
+      notes[u.i] := r;
+      continue;
+    end if;
+    if u.kind <> 'removed' and (exists (select from unnest(notes) x where x.message_id = r.message_id and x.kind = 'created')
+                                or exists (select from realtime.inbox x where x.id > r.id and x.message_id = r.message_id and x.kind = 'created')) then
+      r.kind := 'created';
+      notes[u.i] := r;
+      continue;
+    end if;
     perform from realtime.backfill b where b.channel_id = r.channel_id and not b.done for update;
-    continue when r.kind = 'removed' or exists (select from realtime.messages m where m.message_id = r.message_id);
+    continue when u.kind = 'removed' or exists (select from realtime.messages m where m.message_id = r.message_id);
     update realtime.backfill b set low = b.low - 1 where b.channel_id = r.channel_id and not b.done returning b.low + 1 into n;
     if not found then
       update realtime.channels c set seq = c.seq + 1 where c.channel_id = r.channel_id returning c.seq into n;
@@ -296,6 +330,7 @@ begin
     select r.message_id, r.channel_id, n, r.user_id, r.thread, c.members, r.countable, r.deleted, r.mentions
       from realtime.channels c where c.channel_id = r.channel_id;
   end loop;
+  return notes;
 end $$;
 
 -- move_stints opens and closes stints where somebody joined or left. Of one
@@ -320,7 +355,7 @@ end $$;
 -- a leak: only a message that follows another, which had its number before
 -- these and counts, changes nothing for sure.
 create function realtime.first_words(steps realtime.step[]) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off set lock_timeout = '100ms' as $$
 begin
   perform realtime.touch(w.user_id)
      from (select s.channel_id, s.user_id, min(s.upto) as first from unnest(steps) s
@@ -330,6 +365,10 @@ begin
                         join realtime.messages k on k.message_id = m.id and not k.gone and k.channel_id = w.channel_id and k.seq < w.first
                        where m.channel_id = w.channel_id and m.user_id = w.user_id
                          and m.type::text <> 'system' and coalesce(to_jsonb(m) ->> 'is_system', 'false') <> 'true');
+exception when lock_not_available or undefined_table or undefined_column then -- somebody is altering the table
+  perform realtime.touch(w.user_id)
+     from (select distinct s.user_id from unnest(steps) s join realtime.channels c on c.channel_id = s.channel_id and c.direct
+            where s.kind = 'created' and s.user_id is not null) w;
 end $$;
 
 -- restint notes of members of a channel whether they may read it now.
@@ -370,6 +409,9 @@ declare
   id uuid;
 begin
   if tg_op = 'INSERT' then
+    insert into realtime.channels (channel_id, tenant, direct)
+    select n.id, n.tenant, n.type = 'direct' from realtime.nchat_channels() n where n.id = new.id
+    on conflict do nothing;
     return null;
   end if;
   if tg_op = 'DELETE' then id := old.id; else id := new.id; end if;
@@ -381,9 +423,10 @@ end $$;
 
 -- backfill_some numbers up to most messages that were there before us in one
 -- channel, newest first, and answers how many; 0: none is left anywhere. What
--- waits in the inbox is not from before us.
+-- waits in the inbox is not from before us. It waits for nobody for long: the
+-- sequencer may be waiting for it.
 create or replace function realtime.backfill_some(most integer) returns integer
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms' as $$
 declare
   b realtime.backfill;
   n integer;
@@ -445,6 +488,7 @@ begin
     select t.* into st from realtime.stints t
       join realtime.nchat_channels() c on c.id = t.channel_id and c.tenant = ten
       join realtime.nchat_users() u on u.id = t.user_id and u.tenant = ten
+      join realtime.nchat_members() o on o.channel_id = t.channel_id and o.user_id = who and o.can_read -- a stint ends a little after the right
      where t.channel_id = k.channel_id and t.user_id = who and t.to_seq is null;
     continue when not found;
     if k.seq <= st.from_seq and not exists (
@@ -515,29 +559,36 @@ create or replace function realtime.reconcile_message(message uuid) returns bool
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   o record;
-  m realtime.messages;
 begin
-  select * into o from realtime.nchat_messages() x where x.id = message;
-  select * into m from realtime.messages x where x.message_id = message;
-  perform realtime.hold(coalesce(o.channel_id, m.channel_id)) where o.channel_id is not null or m.channel_id is not null; -- one event after the other
-  select * into o from realtime.nchat_messages() x where x.id = message;
-  select * into m from realtime.messages x where x.message_id = message;
-  if realtime.noted(message) then
+  perform realtime.hold(x.channel_id) -- one event after the other
+     from (select n.channel_id from realtime.nchat_messages() n where n.id = message
+           union select m.channel_id from realtime.messages m where m.message_id = message order by 1) x;
+  -- In one snapshot, in which a change is either noted or in the log.
+  select n.id, n.channel_id, n.sender, n.thread, n.countable, n.deleted, n.mentions, coalesce(n.published, false) as published,
+         m.channel_id as known_in, m.gone, (m.countable, m.deleted) is distinct from (n.countable, n.deleted) as differs, realtime.noted(message) as noted
+    into o
+    from (select 1) one
+    left join realtime.nchat_messages() n on n.id = message
+    left join realtime.messages m on m.message_id = message;
+  if o.noted then
     return false;
   end if;
   if o.id is null then
-    if m.message_id is null or m.gone or not exists (select from public.nchat_channels c where c.id = m.channel_id) then
+    if o.known_in is null or o.gone or not exists (select from public.nchat_channels c where c.id = o.known_in) then
       return false;
     end if;
     perform realtime.revise(message, false, null, true);
-    perform realtime.note(m.channel_id, 'removed', message, null, null, null, null, null);
+    perform realtime.note(o.known_in, 'removed', message, null, null, null, null, null);
     return true;
   end if;
-  if o.published and m.gone then
+  if not o.published then
+    return false;
+  end if;
+  if o.gone then
     perform realtime.note(o.channel_id, 'created', o.id, o.sender, o.thread, o.countable, o.deleted, o.mentions);
     return true;
   end if;
-  if o.published and m.message_id is null then
+  if o.known_in is null then
     if exists (select from realtime.backfill b where b.channel_id = o.channel_id and not b.done) then
       return false; -- its turn comes
     end if;
@@ -550,7 +601,7 @@ begin
               order by y.created_at, y.id limit 500) x;
     return true;
   end if;
-  if o.published and (m.countable, m.deleted) is distinct from (o.countable, o.deleted) then
+  if o.differs then
     perform realtime.revise(message, false, null, true);
     perform realtime.note(o.channel_id, case when o.deleted then 'deleted' else 'updated' end, o.id, o.sender, o.thread, o.countable, o.deleted, o.mentions);
     return true;
@@ -626,6 +677,9 @@ declare
 begin
   if not was then
     if is_now then
+      if exists (select from realtime.revisions r where r.message_id = new.id) then -- it was published before
+        perform realtime.revise(new.id, true, actor, actor is null or actor is distinct from new.user_id);
+      end if;
       perform realtime.note(new.channel_id, 'created', new.id, new.user_id, %1$s, counts, %6$s, %2$s);
     end if;
     return null;
@@ -653,11 +707,11 @@ end $body$, format(thread, 'new'), format(mentions, 'new'), format(published, 'o
     language plpgsql security definer set search_path = pg_catalog, pg_temp as %L $f$, format($body$
 begin
   delete from realtime.message_versions v where v.message_id = old.id;
-  if (%1$s) and exists (select from public.nchat_channels n where n.id = old.channel_id) then
+  if not exists (select from public.nchat_channels n where n.id = old.channel_id) then -- is said to be gone, and all with it
+    delete from realtime.revisions r where r.message_id = old.id;
+  elsif %1$s then
     perform realtime.revise(old.id, false, null, true);
     perform realtime.note(old.channel_id, 'removed', old.id, old.user_id, null, null, null, null);
-  else -- its channel goes with it, and is said to be gone
-    delete from realtime.revisions r where r.message_id = old.id;
   end if;
   return null;
 end $body$, format(published, 'old')));

@@ -109,6 +109,7 @@ type Service[M any] struct {
 	wake chan struct{} // something waits in the inbox
 
 	rounds rounds // of settling
+	meter  meter
 
 	mu    sync.Mutex
 	seals map[string]*sealer // guarded by mu: by secret; one, unless the database was changed under us

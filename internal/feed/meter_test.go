@@ -14,7 +14,7 @@ func TestLoadIsWhatTheLastSecondBrought(t *testing.T) {
 		at = at.Add(d)
 		m.add(at, n)
 		if m.busy(at) != want {
-			t.Fatalf("after %v and %d: %+v", d, n, m)
+			t.Fatalf("after %v and %d: %+v", d, n, &m)
 		}
 	}
 	step(0, hotLoad-1, false)

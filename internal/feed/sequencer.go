@@ -3,6 +3,8 @@ package feed
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
@@ -28,8 +30,6 @@ const (
 func (s *Service[M]) sequence(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	var load meter
-	var until time.Time // as long it has promised to look
 	for {
 		select {
 		case <-ctx.Done():
@@ -39,17 +39,17 @@ func (s *Service[M]) sequence(ctx context.Context) {
 		}
 		for ctx.Err() == nil {
 			now := time.Now()
-			stays := load.busy(now)
-			if stays {
-				until = now.Add(promise)
-			}
-			n, err := s.sequenceOnce(ctx, stays, false)
+			n, err := s.sequenceOnce(ctx, false)
 			if err != nil {
-				s.o.Log.DebugContext(ctx, "sequencing", "error", err) // an outage is told once, by the lease
+				if level := slog.LevelError; ctx.Err() == nil {
+					if postgres.Retryable(err) {
+						level = slog.LevelDebug // an outage is told once, by the lease
+					}
+					s.o.Log.Log(ctx, level, "sequencing", "error", err)
+				}
 				break
 			}
-			load.add(now, max(n, 0))
-			if n < 0 || n == 0 && now.After(until) {
+			if n < 0 || n == 0 && !s.meter.promised(now) {
 				break
 			}
 			nap(ctx, rest(time.Since(now)))
@@ -64,11 +64,15 @@ func rest(took time.Duration) time.Duration { return min(max(pace, 4*took), slow
 
 // meter tells load: changes within the last whole second. The zero value has seen none.
 type meter struct {
-	since     time.Time
+	mu        sync.Mutex
+	since     time.Time // guarded by mu, as all here
 	now, last int
+	until     time.Time // as long this node has promised to look by itself
 }
 
 func (m *meter) add(at time.Time, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if at.Sub(m.since) >= time.Second {
 		m.last = m.now
 		if at.Sub(m.since) >= 2*time.Second {
@@ -79,18 +83,37 @@ func (m *meter) add(at time.Time, n int) {
 	m.now += n
 }
 
-// busy reports whether looking costs less than being rung for.
+// busy reports whether looking costs less than being rung for, and then is a promise to look.
 func (m *meter) busy(at time.Time) bool {
-	return at.Sub(m.since) < 2*time.Second && max(m.now, m.last) >= hotLoad
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	busy := at.Sub(m.since) < 2*time.Second && max(m.now, m.last) >= hotLoad
+	if busy {
+		m.until = at.Add(promise)
+	}
+	return busy
+}
+
+// promised reports whether a promise to look holds.
+func (m *meter) promised(at time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return at.Before(m.until)
 }
 
 // sequenceOnce gives one batch its positions, and says so: how many changes, or
 // -1 where somebody else is at it and it does not wait for them.
-func (s *Service[M]) sequenceOnce(ctx context.Context, stays, waits bool) (n int, err error) {
+func (s *Service[M]) sequenceOnce(ctx context.Context, waits bool) (n int, err error) {
+	now := time.Now()
+	stays := s.meter.busy(now)
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	if err := s.o.Pool.QueryRow(ctx, `select realtime.sequence($1, $2, $3)`, batch, stays, waits).Scan(&n); err != nil {
 		return 0, fmt.Errorf("sequencing: %w", err)
+	}
+	s.meter.add(now, max(n, 0))
+	if stays {
+		s.Committed() // the loop keeps the promise
 	}
 	if n > 0 {
 		s.tail.poke()

@@ -78,6 +78,7 @@ func (s *Service) Edit(ctx context.Context, v Viewer, id uuid.UUID, content stri
 			}
 		}
 		m, numbered, err = s.load(ctx, tx, v.Tenant, id)
+		numbered = numbered && !m.Gone
 		return err
 	})
 	if err == nil && !numbered { // it is as new as that
@@ -146,11 +147,22 @@ func (s *Service) Delete(ctx context.Context, v Viewer, id uuid.UUID) (Message, 
 	if err := denied(v); err != nil {
 		return Message{}, err
 	}
-	if err := s.o.Settle(ctx); err != nil {
-		return Message{}, err
+	m, err := s.erase(ctx, v, id)
+	if errors.Is(err, errUnnumbered) { // it is as new as that, or so old
+		if err = s.o.Settle(ctx); err == nil {
+			m, err = s.erase(ctx, v, id)
+		}
 	}
-	var m Message
-	err := s.change(ctx, v, func(tx pgx.Tx) error {
+	if errors.Is(err, errUnnumbered) {
+		err = fault.Later(fault.Unexpected, tryAgain, "messages from before are still being numbered")
+	}
+	return m, err
+}
+
+var errUnnumbered = errors.New("the message has no number yet")
+
+func (s *Service) erase(ctx context.Context, v Viewer, id uuid.UUID) (m Message, err error) {
+	err = s.change(ctx, v, func(tx pgx.Tx) error {
 		c, err := lock(ctx, tx, v, id)
 		if err != nil {
 			return err
@@ -159,8 +171,8 @@ func (s *Service) Delete(ctx context.Context, v Viewer, id uuid.UUID) (Message, 
 		switch m = before; {
 		case err != nil:
 			return err
-		case !ok:
-			return fault.Later(fault.Unexpected, tryAgain, "messages from before are still being numbered")
+		case !ok || m.Gone:
+			return errUnnumbered
 		case c.deleted:
 			return nil
 		}

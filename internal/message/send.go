@@ -290,7 +290,9 @@ func (s *Service) SendAll(ctx context.Context, v Viewer, in []Input, digest stri
 			out[i].Err = fault.Later(fault.Unexpected, tryAgain, "a message before it in this channel was not sent; send both again in order")
 			continue
 		}
-		ids[i] = s.send(ctx, v, x, &out[i])
+		if ids[i] = s.send(ctx, v, x, &out[i]); ids[i] != nil {
+			s.written() // whoever waits for it does not wait for the rest
+		}
 		if f := out[i].Err; f != nil && f.Retryable {
 			stopped = append(stopped, x.Channel)
 		}

@@ -238,3 +238,25 @@ func (r *rig) moves() []int64 {
 	}
 	return ids
 }
+
+// TestWhoWasRemovedReadsNoMore: at once, though the log hears of it a little later.
+func TestWhoWasRemovedReadsNoMore(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	m := r.say(demo.Team, demo.Alice)
+	if err := r.settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{
+		`update public.nchat_channel_members set can_read = false where channel_id = $1 and user_id = $2`,
+		`delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`,
+	} {
+		r.exec(q, demo.Team, demo.Bob)
+		if _, err := r.s.Acknowledge(t.Context(), as(demo.Bob), []receipt.Mark{{Channel: demo.Team, Message: m}}, true); fault.From(err).Code != fault.Denied {
+			t.Errorf("%s: %v", q, err)
+		}
+	}
+	if n := len(r.moves()); n != 0 {
+		t.Errorf("%d moves", n)
+	}
+}

@@ -1,0 +1,115 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/nself-org/nchat-realtime/internal/clock"
+)
+
+// TestEachRoundBeginsAfterWhoeverWaitsForIt: any number of callers share two
+// runs, the one under way when they came being none of theirs.
+func TestEachRoundBeginsAfterWhoeverWaitsForIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r rounds
+		var begun atomic.Int64
+		gate := make(chan struct{})
+		job := func(context.Context) error { begun.Add(1); <-gate; return nil }
+		first := make(chan error, 1)
+		go func() { first <- r.join(t.Context(), job) }()
+		synctest.Wait()
+		rest := make(chan error, 50)
+		for range 50 {
+			go func() { rest <- r.join(t.Context(), job) }()
+		}
+		synctest.Wait()
+		if n := begun.Load(); n != 1 || len(rest) != 0 {
+			t.Fatalf("%d runs, %d answered before one began for them", n, len(rest))
+		}
+		gate <- struct{}{}
+		synctest.Wait()
+		if err := <-first; err != nil || begun.Load() != 2 || len(rest) != 0 {
+			t.Fatalf("%v, %d runs, %d answered", err, begun.Load(), len(rest))
+		}
+		gate <- struct{}{}
+		for range 50 {
+			if err := <-rest; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := begun.Load(); n != 2 {
+			t.Fatalf("%d runs", n)
+		}
+	})
+}
+
+// TestARoundOutlivesThoseWhoGiveUp: nobody waits for ever for somebody who has
+// gone, and a job that panics is an error to the others.
+func TestARoundOutlivesThoseWhoGiveUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r rounds
+		gate := make(chan struct{})
+		stuck := func(ctx context.Context) error { <-gate; return ctx.Err() }
+		leads, leave := context.WithCancel(t.Context())
+		led := make(chan error, 1)
+		go func() { led <- r.join(leads, stuck) }()
+		synctest.Wait()
+		follows, giveUp := context.WithCancel(t.Context())
+		followed := make(chan error, 1)
+		go func() { followed <- r.join(follows, stuck) }()
+		synctest.Wait()
+		giveUp()
+		if err := <-followed; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		leave() // it runs the job for the others to its end
+		gate <- struct{}{}
+		if err := <-led; err != nil {
+			t.Fatalf("the run ended with its caller: %v", err)
+		}
+		synctest.Wait()
+		// The round that nobody waits for any more is led by whoever comes.
+		go func() { gate <- struct{}{} }()
+		if err := r.join(t.Context(), stuck); err != nil {
+			t.Fatal(err)
+		}
+		others := make(chan error, 1)
+		func() {
+			defer func() { _ = recover() }()
+			_ = r.join(t.Context(), func(context.Context) error {
+				go func() { others <- r.join(t.Context(), func(context.Context) error { return nil }) }()
+				synctest.Wait()
+				panic("a bug")
+			})
+		}()
+		if err := <-others; err != nil {
+			t.Fatalf("after a panic: %v", err)
+		}
+	})
+}
+
+// TestWhoeverSettlesUnderLoadPromisesToLook: or everybody's writers would ring
+// for each message while this node's own are numbered without.
+func TestWhoeverSettlesUnderLoadPromisesToLook(t *testing.T) {
+	t.Parallel()
+	pool := placeWorld(t)
+	s := New(Options[text]{Pool: pool, Clock: clock.New(), Bell: &bells{}, Log: slog.New(slog.DiscardHandler), Load: loadText})
+	for range 2 {
+		mustExec(t, pool, `insert into public.nchat_messages (channel_id, content) select $1, 'x' from generate_series(1, $2::int)`, fixed('c', 0), hotLoad)
+		if err := s.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := number(t, pool, `select count(*) from realtime.head where hot > clock_timestamp()`); n != 1 {
+		t.Error("it has not promised")
+	}
+	if len(s.wake) != 1 {
+		t.Error("nobody keeps the promise")
+	}
+}
