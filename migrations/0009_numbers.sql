@@ -73,6 +73,7 @@ create table realtime.revisions (
 ) with (fillfactor = 90);
 insert into realtime.revisions
 select m.message_id, m.version, m.edited, m.editor, m.overruled from realtime.messages m where m.version > 1 or m.editor is not null or m.overruled;
+drop index realtime.log_at_idx; -- nobody asks by it
 alter table realtime.channels add column void bigint not null default -9223372036854775808; -- of numbers up to it nothing is left: the channel itself was gone
 alter table realtime.messages drop column version, drop column edited, drop column editor, drop column overruled;
 
@@ -168,35 +169,38 @@ begin
   last := greatest(last, h.floor);
   since := greatest(since, clock_timestamp());
 
-  with batch as (
-    delete from realtime.inbox where ctid = any (array(select i.ctid from realtime.inbox i where i.id > h.clear order by i.id limit most)) returning *),
-  placed as materialized (
-    select b.*, last + row_number() over (order by b.id) as pos, c.tenant, c.direct, c.members,
-           c.seq + count(*) filter (where b.kind = 'created') over (partition by b.channel_id order by b.id) as upto,
-           c.tenant is null or b.kind not in ('created', 'mark')
-             or exists (select from realtime.messages m where m.message_id = b.message_id offset 0) as other
-      from batch b
-      left join lateral (select x.tenant, x.direct, x.seq, x.members from realtime.channels x where x.channel_id = b.channel_id offset 0) c on true),
-  whole as materialized (
-    select count(*) as n,
-           coalesce(bool_or(p.other), false) or count(p.message_id) <> count(distinct p.message_id) as mixed
-      from placed p),
-  messages as (
-    insert into realtime.messages (message_id, channel_id, seq, sender, thread, members, countable, deleted, mentions)
-    select p.message_id, p.channel_id, p.upto, p.user_id, p.thread, p.members, p.countable, p.deleted, p.mentions
-      from placed p where p.kind = 'created' and not (select w.mixed from whole w)),
-  channels as (
-    update realtime.channels c set seq = k.upto
-      from (select p.channel_id, max(p.upto) as upto from placed p where not (select w.mixed from whole w) group by p.channel_id) k
-     where c.channel_id = k.channel_id and c.seq <> k.upto),
-  log as (
-    insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread)
-    select p.pos, since, p.tenant, p.channel_id, p.kind, p.message_id, p.user_id, coalesce(p.seq, p.upto), p.ref, p.thread
-      from placed p where not (select w.mixed from whole w))
-  select w.n, (select array_agg(b order by b.id) from batch b where w.mixed),
-         (select array_agg((p.tenant, p.channel_id, p.kind, p.message_id, p.user_id, p.upto, p.ref, p.thread, p.upto, p.members,
-                            p.countable, p.deleted, p.mentions)::realtime.step) from placed p where p.direct and p.kind = 'created' and not w.mixed)
-    into n, notes, words from whole w;
+  begin
+    with batch as (
+      delete from realtime.inbox where ctid = any (array(select i.ctid from realtime.inbox i where i.id > h.clear order by i.id limit most)) returning *),
+    placed as materialized (
+      select b.*, last + row_number() over (order by b.id) as pos, c.tenant, c.direct, c.members,
+             c.seq + count(*) filter (where b.kind = 'created') over (partition by b.channel_id order by b.id) as upto,
+             c.tenant is null or b.kind not in ('created', 'mark') as other
+        from batch b
+        left join lateral (select x.tenant, x.direct, x.seq, x.members from realtime.channels x where x.channel_id = b.channel_id offset 0) c on true),
+    whole as materialized (select count(*) as n, coalesce(bool_or(p.other), false) as mixed from placed p),
+    messages as (
+      insert into realtime.messages (message_id, channel_id, seq, sender, thread, members, countable, deleted, mentions)
+      select p.message_id, p.channel_id, p.upto, p.user_id, p.thread, p.members, p.countable, p.deleted, p.mentions
+        from placed p where p.kind = 'created' and not (select w.mixed from whole w)),
+    channels as (
+      update realtime.channels c set seq = k.upto
+        from (select p.channel_id, max(p.upto) as upto from placed p where not (select w.mixed from whole w) group by p.channel_id) k
+       where c.channel_id = k.channel_id and c.seq <> k.upto),
+    log as (
+      insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread)
+      select p.pos, since, p.tenant, p.channel_id, p.kind, p.message_id, p.user_id, coalesce(p.seq, p.upto), p.ref, p.thread
+        from placed p where not (select w.mixed from whole w))
+    select w.n, (select array_agg(b order by b.id) from batch b where w.mixed),
+           (select array_agg((p.tenant, p.channel_id, p.kind, p.message_id, p.user_id, p.upto, p.ref, p.thread, p.upto, p.members,
+                              p.countable, p.deleted, p.mentions)::realtime.step) from placed p where p.direct and p.kind = 'created' and not w.mixed)
+      into n, notes, words from whole w;
+  exception when unique_violation then -- a message is not new
+    with batch as (
+      delete from realtime.inbox where ctid = any (array(select i.ctid from realtime.inbox i where i.id > h.clear order by i.id limit most)) returning *)
+    select count(*), array_agg(b order by b.id) into n, notes from batch b;
+    words := null;
+  end;
   if words is not null then
     perform realtime.first_words(words);
   end if;

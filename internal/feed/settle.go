@@ -93,7 +93,7 @@ func (s *Service[M]) CatchUp(ctx context.Context) error {
 // drain gives positions to all that is committed when it is called.
 func (s *Service[M]) drain(ctx context.Context) error {
 	for {
-		n, err := s.sequenceOnce(ctx, true)
+		n, err := s.sequenceOnce(ctx, s.o.Pool, true)
 		if err != nil || n < batch {
 			return err
 		}
