@@ -64,7 +64,7 @@ func (s *Service[M]) stay(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if n < 0 || n == 0 && !s.meter.promised(now) {
+		if n <= 0 && !s.meter.promised(now) {
 			break
 		}
 		nap(ctx, rest(time.Since(now)))
@@ -127,8 +127,8 @@ func (s *Service[M]) sequenceOnce(ctx context.Context, db postgres.DB, waits boo
 		return 0, fmt.Errorf("sequencing: %w", err)
 	}
 	s.meter.add(now, max(n, 0))
-	if stays {
-		s.Committed() // the loop keeps the promise
+	if stays && waits {
+		s.Committed() // whoever stays keeps the promise
 	}
 	if n > 0 {
 		s.tail.poke()
