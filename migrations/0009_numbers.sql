@@ -35,7 +35,8 @@ drop function realtime.number_one(uuid, uuid, uuid, uuid, boolean, boolean, uuid
 -- read a public channel), member (its rights) · channel (its settings) · opened
 -- (it became public or ceased to be) · gone (the channel itself) · mark
 -- (user_id has read or received up to seq; ref: realtime.moves). countable,
--- deleted and mentions are the message's after the change.
+-- deleted and mentions are the message's after the change; of a channel
+-- countable is whether it is a direct one now.
 create table realtime.inbox (
   id         bigint generated always as identity primary key,
   channel_id uuid not null,
@@ -228,33 +229,34 @@ begin
       left join realtime.nchat_channels() n on n.id = k.channel_id
      where not exists (select from realtime.channels c where c.channel_id = k.channel_id);
   end if;
-  if exists (select from unnest(notes) u where u.kind in ('channel', 'opened', 'gone')) then
-    update realtime.channels c set direct = not c.direct
-      from (select distinct u.channel_id from unnest(notes) u where u.kind in ('channel', 'opened')) k
-      join realtime.nchat_channels() n on n.id = k.channel_id
-     where c.channel_id = k.channel_id and c.direct <> (n.type = 'direct');
-    update realtime.channels c set void = c.seq where c.channel_id in (select u.channel_id from unnest(notes) u where u.kind = 'gone');
-  end if;
-  notes := realtime.untangle(notes);
+  update realtime.channels c set direct = k.direct
+    from (select distinct on (u.channel_id) u.channel_id, u.countable as direct from unnest(notes) u
+           where u.kind in ('channel', 'opened') order by u.channel_id, u.id desc) k
+   where c.channel_id = k.channel_id and c.direct <> k.direct;
+  perform realtime.number_late(notes);
 
-  with known as ( -- alive: the message is in the log and was not taken out of it; member: a stint is open; senders: as the notes before say
+  with known as ( -- senders, turn: who they were and when it came or went, by the notes before; ended: when the channel did; member: a stint is open
     select u.*, m.seq as had, m.sender,
            array_agg(u.user_id) filter (where u.message_id is not null and u.user_id is not null)
              over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) as senders,
-           coalesce(max(case u.kind when 'created' then 2 * u.id + 1 when 'removed' then 2 * u.id end)
-                      over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) % 2 = 1,
-                    not m.gone and m.seq > m.void, false) as alive,
+           max(case u.kind when 'created' then 2 * u.id + 1 when 'removed' then 2 * u.id end)
+             over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) as turn,
+           max(case u.kind when 'gone' then 2 * u.id end) over (partition by u.channel_id order by u.id rows between unbounded preceding and 1 preceding) as ended,
+           coalesce(not m.gone and m.seq > m.void, false) as was_alive,
            coalesce(lag(u.kind = 'joined') over (partition by u.channel_id, u.user_id, u.kind in ('joined', 'left') order by u.id), s.open, false) as member
       from unnest(notes) u
       left join lateral (select x.seq, x.sender, x.gone, c.void
                            from realtime.messages x join realtime.channels c on c.channel_id = x.channel_id where x.message_id = u.message_id offset 0) m on true
       left join lateral (select true as open from realtime.stints x
                           where u.kind in ('joined', 'left') and x.channel_id = u.channel_id and x.user_id = u.user_id and x.to_seq is null offset 0) s on true),
+  judged as ( -- alive: the message is in the log and was not taken out of it
+    select k.*, case when k.turn is not null then k.turn % 2 = 1 and k.turn > coalesce(k.ended, 0) else k.was_alive and k.ended is null end as alive
+      from known k),
   news as (
     select k.*, c.tenant,
            c.seq + count(*) filter (where k.kind = 'created') over of_channel as upto,
            (c.members + coalesce(sum(case when k.kind = 'joined' then 1 when k.kind = 'left' and k.member then -1 end) over of_channel, 0))::integer as members
-      from known k
+      from judged k
      cross join lateral (select x.tenant, x.seq, x.members from realtime.channels x where x.channel_id = k.channel_id offset 0) c
      where case k.kind when 'created' then not k.alive when 'updated' then k.alive when 'deleted' then k.alive when 'removed' then k.alive
                        when 'joined' then not k.member when 'left' then k.member or k.ref = 1 else true end
@@ -281,7 +283,9 @@ begin
     from (select distinct on (x.channel_id) x.channel_id, x.upto, x.members
             from unnest(steps) with ordinality x order by x.channel_id, x.ordinality desc) s
    where c.channel_id = s.channel_id and (c.seq, c.members) is distinct from (s.upto, s.members);
-  update realtime.channels c set void = c.seq where c.channel_id in (select s.channel_id from unnest(steps) s where s.kind = 'gone');
+  update realtime.channels c set void = s.upto
+    from (select x.channel_id, max(x.upto) as upto from unnest(steps) x where x.kind = 'gone' group by x.channel_id) s
+   where c.channel_id = s.channel_id;
   update realtime.messages m
      set countable = s.countable and s.kind <> 'removed', deleted = s.deleted and s.kind <> 'removed', gone = s.kind = 'removed',
          sender = s.user_id, thread = case when s.kind = 'removed' then m.thread else s.thread end,
@@ -292,40 +296,21 @@ begin
   return steps;
 end $$;
 
--- untangle makes sure that a message's notes begin with how it came into the
--- log. A trigger of the app's that changes what was just inserted is heard of
--- before the insertion: what it made of the message is what was created. A
--- message that was there before us and is not come to yet, or that was written
--- past our triggers, is given a number. The backfill is at most in the middle of one short
--- transaction; it is waited for.
-create function realtime.untangle(notes realtime.inbox[]) returns realtime.inbox[]
+-- number_late numbers messages that were changed before they had a number: there
+-- before us and not come to yet, or written past our triggers. The backfill is
+-- at most in the middle of one short transaction; it is waited for.
+create function realtime.number_late(notes realtime.inbox[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
-  u record;
-  r realtime.inbox;
+  r record;
   n bigint;
 begin
-  for u in select distinct on (x.message_id) x.message_id, x.kind, x.ordinality::integer as i, m.gone
-             from unnest(notes) with ordinality x
-             left join realtime.messages m on m.message_id = x.message_id
-            where x.kind in ('created', 'updated', 'deleted', 'removed')
-            order by x.message_id, x.ordinality loop
-    continue when u.kind = 'created' or not u.gone;
-    r := notes[u.i];
-    if u.gone then -- it was brought back past our triggers
-      continue when u.kind = 'removed';
-      r.kind := 'created';
-      notes[u.i] := r;
-      continue;
-    end if;
-    if u.kind <> 'removed' and (exists (select from unnest(notes) x where x.message_id = r.message_id and x.kind = 'created')
-                                or exists (select from realtime.inbox x where x.id > r.id and x.message_id = r.message_id and x.kind = 'created')) then
-      r.kind := 'created';
-      notes[u.i] := r;
-      continue;
-    end if;
+  for r in select * from (
+             select distinct on (u.message_id) u.* from unnest(notes) u
+              where u.kind in ('created', 'updated', 'deleted', 'removed') order by u.message_id, u.id) x
+            where x.kind <> 'created' and not exists (select from realtime.messages m where m.message_id = x.message_id) loop
     perform from realtime.backfill b where b.channel_id = r.channel_id and not b.done for update;
-    continue when u.kind = 'removed' or exists (select from realtime.messages m where m.message_id = r.message_id);
+    continue when r.kind = 'removed' or exists (select from realtime.messages m where m.message_id = r.message_id);
     update realtime.backfill b set low = b.low - 1 where b.channel_id = r.channel_id and not b.done returning b.low + 1 into n;
     if not found then
       update realtime.channels c set seq = c.seq + 1 where c.channel_id = r.channel_id returning c.seq into n;
@@ -334,7 +319,6 @@ begin
     select r.message_id, r.channel_id, n, r.user_id, r.thread, c.members, r.countable, r.deleted, r.mentions
       from realtime.channels c where c.channel_id = r.channel_id;
   end loop;
-  return notes;
 end $$;
 
 -- move_stints opens and closes stints where somebody joined or left. Of one
@@ -416,17 +400,20 @@ begin
     insert into realtime.channels (channel_id, tenant, direct)
     select n.id, n.tenant, n.type = 'direct' from realtime.nchat_channels() n where n.id = new.id
     on conflict do nothing;
+    if not found then -- there was one of this id before
+      perform realtime.note(new.id, 'channel', null, null, null, new.type::text = 'direct', null, null);
+    end if;
     return null;
   end if;
   if tg_op = 'DELETE' then id := old.id; else id := new.id; end if;
   perform realtime.hold(id);
   perform realtime.note(id, case when tg_op = 'DELETE' then 'gone' when (old.type::text = 'public') <> (new.type::text = 'public') then 'opened' else 'channel' end,
-                        null, null, null, null, null, null);
+                        null, null, null, tg_op <> 'DELETE' and new.type::text = 'direct', null, null);
   return null;
 end $$;
 
 -- backfill_some numbers up to most messages that were there before us in one
--- channel, newest first, and answers how many; 0: none is left anywhere. What
+-- channel, newest first, and answers how many; 0: none is left anywhere; -1: others are at what is left. What
 -- waits in the inbox is not from before us. It waits for nobody for long: the
 -- sequencer may be waiting for it.
 create or replace function realtime.backfill_some(most integer) returns integer
@@ -438,7 +425,7 @@ declare
 begin
   select * into b from realtime.backfill x where not x.done order by x.channel_id limit 1 for update skip locked;
   if not found then
-    return 0;
+    return case when exists (select from realtime.backfill x where not x.done) then -1 else 0 end;
   end if;
   with m as (
     select o.id, o.created_at, o.sender, o.thread, o.countable, o.deleted, o.mentions, o.published
@@ -501,9 +488,10 @@ begin
          select from realtime.stints t where t.channel_id = k.channel_id and t.user_id = who and t.from_seq < k.seq and k.seq <= t.to_seq) then
       continue;
     end if;
-    n := n + 1;
     insert into realtime.marks (channel_id, user_id, read_seq, delivered_seq) values (k.channel_id, who, st.from_seq, st.from_seq) on conflict do nothing;
     select x.* into m from realtime.marks x where x.user_id = who and x.channel_id = k.channel_id for update;
+    continue when not exists (select from realtime.nchat_members() o where o.channel_id = k.channel_id and o.user_id = who and o.can_read); -- it may have waited
+    n := n + 1;
     r := greatest(m.read_seq, st.from_seq);
     d := greatest(m.delivered_seq, st.from_seq);
     s := case when reading then greatest(r, k.seq) else r end;
@@ -720,10 +708,11 @@ begin
   return null;
 end $body$, format(published, 'old')));
 
-  new_here := not exists (select from pg_trigger where tgrelid = msg::regclass and tgname = 'realtime_feed_insert');
+  new_here := not exists (select from pg_trigger where tgrelid = msg::regclass and tgname = '!realtime_feed_insert');
   -- From here on nobody writes until a first one commits: whatever is there now was there before.
-  perform realtime.fit_trigger(msg, 'realtime_feed_insert', 'after insert on %s for each row execute function realtime.feed_inserted()');
-  perform realtime.fit_trigger(msg, 'realtime_feed_update', format('after update of %s on %%s for each row when ((%s) is distinct from (%s)) execute function realtime.feed_updated()',
+  -- Triggers fire by their names: these before an app's own, whose changes of the same row are then heard of after.
+  perform realtime.fit_trigger(msg, '!realtime_feed_insert', 'after insert on %s for each row execute function realtime.feed_inserted()');
+  perform realtime.fit_trigger(msg, '!realtime_feed_update', format('after update of %s on %%s for each row when ((%s) is distinct from (%s)) execute function realtime.feed_updated()',
     watched, 'old.' || replace(watched, ', ', ', old.'), 'new.' || replace(watched, ', ', ', new.')));
   perform realtime.fit_trigger(msg, 'realtime_feed_delete', 'after delete on %s for each row execute function realtime.feed_deleted()');
   perform realtime.fit_trigger('public.nchat_channel_members', 'realtime_feed_insert',
@@ -763,6 +752,8 @@ end $join$;
 do $$
 begin
   if exists (select from pg_trigger t where t.tgname = 'realtime_feed_insert' and t.tgrelid = 'public.nchat_messages'::regclass) then
+    alter trigger realtime_feed_insert on public.nchat_messages rename to "!realtime_feed_insert";
+    alter trigger realtime_feed_update on public.nchat_messages rename to "!realtime_feed_update";
     perform realtime.join_feed();
   end if;
 end $$;

@@ -50,10 +50,10 @@ func placeWorld(t *testing.T) *pgxpool.Pool {
 func deed(dice *rand.Rand, messages *int) (q string, args []any) {
 	channel, user := fixed('c', dice.IntN(4)), fixed('u', dice.IntN(5))
 	message := fixed('m', dice.IntN(max(*messages, 1)))
-	switch n := dice.IntN(20); n {
+	switch n := dice.IntN(22); n {
 	case 0, 1, 2, 3, 4, 5:
 		*messages++
-		return `insert into public.nchat_messages (id, channel_id, user_id, content, scheduled_at) values ($1, $2, $3, 'x', case when $4 then now() + interval '1 day' end)`,
+		return `insert into public.nchat_messages (id, channel_id, user_id, content, scheduled_at) select $1, id, $3, 'x', case when $4 then now() + interval '1 day' end from public.nchat_channels where id = $2`,
 			[]any{fixed('m', *messages-1), channel, user, dice.IntN(6) == 0}
 	case 6, 7:
 		return `update public.nchat_messages set content = content || 'y' where id = $1`, []any{message}
@@ -64,11 +64,11 @@ func deed(dice *rand.Rand, messages *int) (q string, args []any) {
 	case 10:
 		return `update public.nchat_messages set published_at = case when published_at is null then now() end where id = $1 and scheduled_at is not null`, []any{message}
 	case 11:
-		return `update public.nchat_messages set channel_id = $2 where id = $1`, []any{message, channel}
+		return `update public.nchat_messages set channel_id = $2 where id = $1 and exists (select from public.nchat_channels where id = $2)`, []any{message, channel}
 	case 12:
-		return `insert into public.nchat_messages (id, channel_id, content) values ($1, $2, 'once more') on conflict do nothing`, []any{message, channel}
+		return `insert into public.nchat_messages (id, channel_id, content) select $1, id, 'once more' from public.nchat_channels where id = $2 on conflict do nothing`, []any{message, channel}
 	case 13:
-		return `insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2) on conflict do nothing`, []any{channel, user}
+		return `insert into public.nchat_channel_members (channel_id, user_id) select id, $2 from public.nchat_channels where id = $1 on conflict do nothing`, []any{channel, user}
 	case 14:
 		return `delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, []any{channel, user}
 	case 15:
@@ -77,6 +77,14 @@ func deed(dice *rand.Rand, messages *int) (q string, args []any) {
 		return `update public.nchat_users set deleted_at = case when deleted_at is null then now() end where id = $1`, []any{user}
 	case 17:
 		return `update public.nchat_channels set type = case type when 'private' then 'public'::public.channel_type else 'private' end where id = $1`, []any{channel}
+	case 19:
+		if dice.IntN(4) == 0 {
+			return `delete from public.nchat_channels where id = $1`, []any{channel}
+		}
+		fallthrough
+	case 20:
+		return `insert into public.nchat_channels (id, name, slug, type) values ($1, 'again', $1::uuid::text, case when $2 then 'direct'::public.channel_type else 'private' end) on conflict do nothing`,
+			[]any{channel, dice.IntN(2) == 0}
 	case 18:
 		return `update public.nchat_messages set type = null, is_system = null, user_id = null where id = $1`, []any{message}
 	}

@@ -39,7 +39,7 @@ func (s *Service[M]) sequence(ctx context.Context) {
 		}
 		if err := s.stay(ctx); err != nil && ctx.Err() == nil {
 			level := slog.LevelError
-			if postgres.Retryable(err) {
+			if postgres.Outage(err) {
 				level = slog.LevelDebug // an outage is told once, by the lease
 			}
 			s.o.Log.Log(ctx, level, "sequencing", "error", err)
@@ -53,14 +53,18 @@ func (s *Service[M]) sequence(ctx context.Context) {
 func (s *Service[M]) stay(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
-	conn, err := s.o.Pool.Acquire(within)
-	if err != nil {
-		return fmt.Errorf("sequencing: %w", err)
+	var db postgres.DB = s.o.Pool
+	if s.o.Pool.Config().MaxConns > 2 { // fewer are for all
+		conn, err := s.o.Pool.Acquire(within)
+		if err != nil {
+			return fmt.Errorf("sequencing: %w", err)
+		}
+		defer conn.Release()
+		db = conn
 	}
-	defer conn.Release()
 	for ctx.Err() == nil {
 		now := time.Now()
-		n, err := s.sequenceOnce(ctx, conn, false)
+		n, err := s.sequenceOnce(ctx, db, false)
 		if err != nil {
 			return err
 		}

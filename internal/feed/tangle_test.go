@@ -43,15 +43,22 @@ func TestNothingStopsTheLog(t *testing.T) {
 		"written, lost and written again": {[]string{write,
 			`do $$ begin perform set_config('session_replication_role', 'replica', true); delete from public.nchat_messages; end $$`, write}, "created 1"},
 		"without a type": {[]string{write, `update public.nchat_messages set type = null, is_system = null, is_deleted = null`}, "created 1, updated 1"},
-		"an app's trigger changes it first": {[]string{
+		"an app's trigger changes it": {[]string{
 			`create function app() returns trigger language plpgsql as $$ begin update public.nchat_messages set mentions = array[new.user_id] where id = new.id; return null; end $$`,
-			`create trigger a_first after insert on public.nchat_messages for each row execute function app()`, write}, "created 1"},
-		"an app's trigger deletes it first": {[]string{
-			`create function app() returns trigger language plpgsql as $$ begin update public.nchat_messages set is_deleted = true where id = new.id; return null; end $$`,
-			`create trigger a_first after insert on public.nchat_messages for each row execute function app()`, write}, "created 1"},
+			`create trigger a_first after insert on public.nchat_messages for each row execute function app()`, write}, "created 1, updated 1"},
+		"an app's trigger withdraws it": {[]string{
+			`create function app() returns trigger language plpgsql as $$ begin update public.nchat_messages set scheduled_at = now(), published_at = null where id = new.id; return null; end $$`,
+			`create trigger a_first after insert on public.nchat_messages for each row execute function app()`, write,
+			`update public.nchat_messages set published_at = now()`}, "created 1, deleted 1, created 2"},
+		"an app's trigger deletes what is edited": {[]string{
+			`create function app() returns trigger language plpgsql as $$ begin update public.nchat_messages set is_deleted = true where id = new.id and not is_deleted; return null; end $$`,
+			`create trigger a_first after update of content on public.nchat_messages for each row execute function app()`, write,
+			`update public.nchat_messages set content = 'y'`}, "created 1, updated 1, deleted 1"},
 		"its channel goes and comes back": {[]string{write, `select realtime.sequence(1000, false)`, `delete from public.nchat_channels where id = :c`,
 			`select realtime.sequence(1000, false)`, `insert into public.nchat_channels (id, name, slug) values (:c, 'again', 'again')`, write}, "created 1, created 2"},
-		"all of it at once": {[]string{write, `delete from public.nchat_channels where id = :c`, `insert into public.nchat_channels (id, name, slug) values (:c, 'again', 'again')`}, "created 1"},
+		"its channel is made anew at once": {[]string{`delete from public.nchat_channels where id = :c`, `insert into public.nchat_channels (id, name, slug) values (:c, 'again', 'again')`, write,
+			`select realtime.sequence(1000, false)`, `update public.nchat_messages set content = 'y'`, `update public.nchat_messages set is_deleted = true`}, "created 1, updated 1, deleted 1"},
+		"all of it at once": {[]string{write, `delete from public.nchat_channels where id = :c`, `insert into public.nchat_channels (id, name, slug) values (:c, 'again', 'again')`, write}, "created 1, created 2"},
 		"its writer goes":   {[]string{write, `delete from public.nchat_users where id = :u`}, "created 1, updated 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,9 +79,9 @@ func TestNothingStopsTheLog(t *testing.T) {
 	}
 }
 
-// TestWhatAnAppsTriggerMadeOfAMessageIsWhatWasCreated: also where the log takes
-// its two notes one after the other.
-func TestWhatAnAppsTriggerMadeOfAMessageIsWhatWasCreated(t *testing.T) {
+// TestWhatAnAppsTriggerMakesOfAMessageIsKnown: also where the log takes its two
+// notes one after the other.
+func TestWhatAnAppsTriggerMakesOfAMessageIsKnown(t *testing.T) {
 	t.Parallel()
 	for _, most := range []int{1, 1000} {
 		pool := placeWorld(t)
@@ -86,7 +93,7 @@ func TestWhatAnAppsTriggerMadeOfAMessageIsWhatWasCreated(t *testing.T) {
 		if n := number(t, pool, `select count(*) from realtime.messages where message_id = $1 and mentions = array[$2::uuid] and seq = 1`, fixed('m', 0), fixed('u', 0)); n != 1 {
 			t.Errorf("%d at a time: the mentions are not known", most)
 		}
-		if got := heard(t, pool, 0); got != "created 1" {
+		if got := heard(t, pool, 0); got != "created 1, updated 1" {
 			t.Errorf("%d at a time: %s", most, got)
 		}
 	}
@@ -124,6 +131,7 @@ func TestAnAlteredTableHoldsUpItsNewcomersAlone(t *testing.T) {
 	mustExec(t, pool, `select realtime.sequence(1000, false)`)
 	mustExec(t, pool, insertX, fixed('m', 1), fixed('c', 2), fixed('u', 1)) // the first word in a direct channel
 	mustExec(t, pool, `update public.nchat_messages set content = 'y' where id = $1`, fixed('m', 0))
+	mustExec(t, pool, `update public.nchat_channels set name = 'other', type = 'direct' where id = $1`, fixed('c', 0))
 	ddl, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -135,11 +143,14 @@ func TestAnAlteredTableHoldsUpItsNewcomersAlone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var n int
-	if err := pool.QueryRow(ctx, `select realtime.sequence(1000, false)`).Scan(&n); err != nil || n != 2 {
+	if err := pool.QueryRow(ctx, `select realtime.sequence(1000, false)`).Scan(&n); err != nil || n != 3 {
 		t.Fatalf("%d placed: %v", n, err)
 	}
 	if n := number(t, pool, `select count(*) from realtime.audience where user_id = $1`, fixed('u', 1)); n == 0 {
 		t.Error("a first word is not heard of")
+	}
+	if n := number(t, pool, `select count(*) from realtime.channels where direct`); n != 2 {
+		t.Errorf("%d direct channels are known", n)
 	}
 }
 

@@ -147,10 +147,10 @@ func (s *Service) Delete(ctx context.Context, v Viewer, id uuid.UUID) (Message, 
 	if err := denied(v); err != nil {
 		return Message{}, err
 	}
-	m, err := s.erase(ctx, v, id)
+	m, err := s.erase(ctx, v, id, false)
 	if errors.Is(err, errUnnumbered) { // it is as new as that, or so old
 		if err = s.o.Settle(ctx); err == nil {
-			m, err = s.erase(ctx, v, id)
+			m, err = s.erase(ctx, v, id, true)
 		}
 	}
 	if errors.Is(err, errUnnumbered) {
@@ -161,7 +161,8 @@ func (s *Service) Delete(ctx context.Context, v Viewer, id uuid.UUID) (Message, 
 
 var errUnnumbered = errors.New("the message has no number yet")
 
-func (s *Service) erase(ctx context.Context, v Viewer, id uuid.UUID) (m Message, err error) {
+// erase deletes a message. settled: what the log says of it is how it is.
+func (s *Service) erase(ctx context.Context, v Viewer, id uuid.UUID, settled bool) (m Message, err error) {
 	err = s.change(ctx, v, func(tx pgx.Tx) error {
 		c, err := lock(ctx, tx, v, id)
 		if err != nil {
@@ -171,7 +172,7 @@ func (s *Service) erase(ctx context.Context, v Viewer, id uuid.UUID) (m Message,
 		switch m = before; {
 		case err != nil:
 			return err
-		case !ok || m.Gone:
+		case !ok || m.Gone && !settled:
 			return errUnnumbered
 		case c.deleted:
 			return nil

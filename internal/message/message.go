@@ -1,9 +1,10 @@
 // Package message sends, edits, deletes and reads the app's messages, by the
 // rights members have in their channels.
 //
-// It writes nchat's own table, as an app would; the triggers there see to
-// version, number and place in the log, whoever writes. It owns the table
-// client_keys of the schema realtime.
+// It writes nchat's own table, as an app would; the triggers there count
+// versions and see to it that a message gets its number and its place in the
+// log, whoever writes. It owns the tables client_keys, revisions and
+// message_versions of the schema realtime.
 package message
 
 import (
