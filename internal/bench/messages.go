@@ -186,15 +186,22 @@ func syncing(ctx context.Context, srv *server, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	var took, none, others []time.Duration
-	for range syncRounds {
+	var took, fresh, none, others []time.Duration
+	for i := range 2 * syncRounds {
 		since := time.Now()
 		if _, err := conn.Exec(ctx, `insert into public.nchat_messages (channel_id, user_id, content) select c, $2, 'Are we still on?' from unnest($1::uuid[]) c, generate_series(1, $3)`,
 			channels, users[0], syncedMessages/syncedChannels); err != nil {
 			return fmt.Errorf("inserting: %w", err)
 		}
+		page100 := &fresh
+		if i%2 == 0 {
+			page100 = &took
+			if err := settled(ctx, conn); err != nil {
+				return err
+			}
+		}
 		cursor := p.Data.Sync.Cursor
-		for _, list := range []*[]time.Duration{&took, &none} {
+		for _, list := range []*[]time.Duration{page100, &none} {
 			began := time.Now()
 			p = page{}
 			if err := a.ask(ctx, q, map[string]any{"c": cursor}, &p); err != nil {
@@ -202,7 +209,7 @@ func syncing(ctx context.Context, srv *server, conn *pgx.Conn) error {
 			}
 			*list = append(*list, time.Since(began))
 			cursor = p.Data.Sync.Cursor
-			if list == &took && len(p.Data.Sync.Messages) != syncedMessages {
+			if list == page100 && len(p.Data.Sync.Messages) != syncedMessages {
 				return fmt.Errorf("a page of %d messages", len(p.Data.Sync.Messages))
 			}
 		}
@@ -213,7 +220,16 @@ func syncing(ctx context.Context, srv *server, conn *pgx.Conn) error {
 		others = append(others, d)
 	}
 	line(fmt.Sprintf("sync of %d messages over %d channels", syncedMessages, syncedChannels), took, "a statement for each channel, created_at > since: loses rows, knows no deletions", others)
+	line("the same, written just now", fresh, "", nil)
 	line("sync of nothing", none, "", nil)
+	return nil
+}
+
+// settled has what was written numbered, as it is a moment later anyhow.
+func settled(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, `select realtime.sequence(2000, false, true)`); err != nil {
+		return fmt.Errorf("numbering: %w", err)
+	}
 	return nil
 }
 
@@ -238,6 +254,9 @@ with m as (insert into public.nchat_messages (channel_id, user_id, content) sele
 select (array_agg(id))[1000] from m`
 		if err := conn.QueryRow(ctx, q, channel, users[0]).Scan(&last); err != nil {
 			return fmt.Errorf("inserting: %w", err)
+		}
+		if err := settled(ctx, conn); err != nil {
+			return err
 		}
 		began := time.Now()
 		if err := a.ask(ctx, readUpTo, map[string]any{"c": channel, "m": last}, nil); err != nil {
