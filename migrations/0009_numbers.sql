@@ -221,6 +221,7 @@ language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off 
 set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
   steps realtime.step[];
+  ends boolean := exists (select from unnest(notes) u where u.kind = 'gone');
 begin
   if exists (select from unnest(notes) u where not exists (select from realtime.channels c where c.channel_id = u.channel_id)) then
     insert into realtime.channels (channel_id, tenant, direct)
@@ -235,22 +236,26 @@ begin
    where c.channel_id = k.channel_id and c.direct <> k.direct;
   perform realtime.number_late(notes);
 
-  with known as ( -- senders, turn: who they were and when it came or went, by the notes before; ended: when the channel did; member: a stint is open
+  with known as ( -- senders, turn, places: whose it was, when it came or went and to where, by the notes before; member: a stint is open
     select u.*, m.seq as had, m.sender,
            array_agg(u.user_id) filter (where u.message_id is not null and u.user_id is not null)
              over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) as senders,
            max(case u.kind when 'created' then 2 * u.id + 1 when 'removed' then 2 * u.id end)
              over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) as turn,
-           max(case u.kind when 'gone' then 2 * u.id end) over (partition by u.channel_id order by u.id rows between unbounded preceding and 1 preceding) as ended,
-           coalesce(not m.gone and m.seq > m.void, false) as was_alive,
+           array_agg(u.channel_id) filter (where u.kind = 'created')
+             over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) as places,
+           m.channel_id as place, coalesce(not m.gone and m.seq > m.void, false) as was_alive,
            coalesce(lag(u.kind = 'joined') over (partition by u.channel_id, u.user_id, u.kind in ('joined', 'left') order by u.id), s.open, false) as member
       from unnest(notes) u
-      left join lateral (select x.seq, x.sender, x.gone, c.void
+      left join lateral (select x.channel_id, x.seq, x.sender, x.gone, c.void
                            from realtime.messages x join realtime.channels c on c.channel_id = x.channel_id where x.message_id = u.message_id offset 0) m on true
       left join lateral (select true as open from realtime.stints x
                           where u.kind in ('joined', 'left') and x.channel_id = u.channel_id and x.user_id = u.user_id and x.to_seq is null offset 0) s on true),
   judged as ( -- alive: the message is in the log and was not taken out of it
-    select k.*, case when k.turn is not null then k.turn % 2 = 1 and k.turn > coalesce(k.ended, 0) else k.was_alive and k.ended is null end as alive
+    select k.*, coalesce(k.turn % 2 = 1, k.was_alive)
+                and not (ends and exists (select from unnest(notes) g
+                                           where g.kind = 'gone' and g.channel_id = coalesce(k.places[cardinality(k.places)], k.place)
+                                             and g.id > coalesce(k.turn / 2, 0) and g.id < k.id)) as alive
       from known k),
   news as (
     select k.*, c.tenant,
