@@ -219,14 +219,12 @@ func nobody(t *testing.T) uint32 {
 	return uint32(uid)
 }
 
+// copyTo copies a program. Another process does it: were the copy open for
+// writing here while another test forks, it could not be run ("text file busy").
 func copyTo(t *testing.T, from, to string) string {
 	t.Helper()
-	raw, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to, raw, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
+	if out, err := exec.CommandContext(t.Context(), "install", "-m", "755", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("copying: %v: %s", err, out)
 	}
 	return to
 }
