@@ -15,13 +15,10 @@ type Dead struct {
 	Alive time.Time
 }
 
-// Bury ends the sessions of dead nodes, within the transaction that holds
+// Bury ends the sessions of dead nodes, within the quiet transaction that holds
 // their rows locked: whatever such a node still writes then fails. It answers
 // whose presence to ring after the commit.
 func (s *Service) Bury(ctx context.Context, tx pgx.Tx, dead []Dead) ([]Key, error) {
-	if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
-		return nil, err
-	}
 	nodes, alive := make([]uuid.UUID, len(dead)), make([]time.Time, len(dead))
 	for i, d := range dead {
 		nodes[i], alive[i] = d.Node, d.Alive

@@ -118,10 +118,5 @@ func (w *world) ring(keys ...Key) {
 // quietly runs a transaction whose changes ring by w.ring after the commit,
 // many at once, and not by the triggers.
 func (w *world) quietly(ctx context.Context, do func(tx pgx.Tx) error) error {
-	return postgres.InTx(ctx, w.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
-			return err
-		}
-		return do(tx)
-	})
+	return postgres.Quietly(ctx, w.pool, do)
 }
