@@ -10,6 +10,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/roster"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // rights remembers who may write where: no longer than rightsKept, and not
@@ -60,9 +61,9 @@ func (r *rights) purge() {
 
 // writable is the room as somebody who may write in it knows it, and the right
 // that says so.
-func (s *Service) writable(ctx context.Context, v Viewer, r Room) (spot, granted, error) {
-	if v.User == uuid.Nil {
-		return spot{}, granted{}, fault.Access()
+func (s *Service) writable(ctx context.Context, v viewer.Viewer, r Room) (spot, granted, error) {
+	if err := v.Denied(); err != nil {
+		return spot{}, granted{}, err
 	}
 	at := spot{v.Tenant, r.Channel, r.Thread}
 	k := right{at, v.User}
