@@ -167,7 +167,7 @@ func TestWhatWasThereIsNumbered(t *testing.T) {
 	t.Parallel()
 	const channels, messages = 5, 1300
 	pool, url, reader := old(t, channels, messages)
-	if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler)); err != nil {
+	if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler), pgtest.Code()); err != nil {
 		t.Fatal(err)
 	}
 	s := New(Options[text]{Pool: pool, Load: loadText})
