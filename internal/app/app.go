@@ -23,7 +23,6 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/config"
 	"github.com/nself-org/nchat-realtime/internal/feed"
-	"github.com/nself-org/nchat-realtime/internal/hasura"
 	"github.com/nself-org/nchat-realtime/internal/lease"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/message"
@@ -32,6 +31,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
+	"github.com/nself-org/nchat-realtime/internal/webhook"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -63,7 +63,7 @@ type server struct {
 	messages   *message.Service
 	receipts   *receipt.Service
 	feed       *feed.Service[message.Message]
-	hooks      *hasura.Handler
+	hooks      *webhook.Handler
 	push       *push.Service
 	authn      *auth.Authenticator
 	revoked    *auth.Revocations

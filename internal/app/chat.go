@@ -9,12 +9,12 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/feed"
-	"github.com/nself-org/nchat-realtime/internal/hasura"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/webhook"
 )
 
 // retainEvery is how often what is past its time is forgotten.
@@ -46,8 +46,8 @@ func (s *server) buildLog() {
 }
 
 // webhooks is what Hasura calls besides GraphQL.
-func (s *server) webhooks() *hasura.Handler {
-	return hasura.New(hasura.Options{Pool: s.pool, Auth: s.authn, Presence: s.presence, Messages: s.messages, Receipts: s.receipts, Committed: s.feed.Committed,
+func (s *server) webhooks() *webhook.Handler {
+	return webhook.New(webhook.Options{Pool: s.pool, Auth: s.authn, Presence: s.presence, Messages: s.messages, Receipts: s.receipts, Committed: s.feed.Committed,
 		Admit: func(id auth.Identity) error {
 			if id.UserID == uuid.Nil {
 				return nil // it is refused anyway
