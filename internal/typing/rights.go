@@ -10,6 +10,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/roster"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // rights remembers who may write where: no longer than rightsKept, and not
@@ -58,9 +59,9 @@ func (r *rights) purge() {
 
 // writable is the room as somebody who may write in it knows it, and the grant
 // that says so.
-func (s *Service) writable(ctx context.Context, v Viewer, r Room) (roomKey, grant, error) {
-	if v.User == uuid.Nil {
-		return roomKey{}, grant{}, fault.Access()
+func (s *Service) writable(ctx context.Context, v viewer.Viewer, r Room) (roomKey, grant, error) {
+	if err := v.Denied(); err != nil {
+		return roomKey{}, grant{}, err
 	}
 	at := roomKey{v.Tenant, r.Channel, r.Thread}
 	k := typistKey{at, v.User}

@@ -14,9 +14,10 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
-	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/hub"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/roster"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // The pace of signals: one a second for a room, five over all rooms of a user.
@@ -30,9 +31,6 @@ const (
 	readTimeout  = 5 * time.Second
 )
 
-// Doorbell tells every node. Ring never blocks.
-type Doorbell interface{ Ring(topics ...string) }
-
 // Gate decides whose typing one viewer may see. Presence has them.
 type Gate interface {
 	May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]bool, error)
@@ -42,22 +40,15 @@ type Gate interface {
 
 // Privacy is presence, as far as typing asks it.
 type Privacy interface {
-	Gate(v Viewer) Gate
-	Typists(ctx context.Context, v Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error)
-}
-
-// Viewer is whoever asks; Session the socket it asks over.
-type Viewer struct {
-	Tenant  string
-	User    uuid.UUID
-	Session uuid.UUID
+	Gate(v viewer.Viewer) Gate
+	Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error)
 }
 
 // Options are what the package stands on.
 type Options struct {
 	Pool    postgres.DB
 	Clock   *clock.Clock
-	Bell    Doorbell
+	Bell    hub.Doorbell
 	Privacy Privacy
 	Batch   time.Duration // further changes of a stream are told at most this often; default 100 ms
 	Log     *slog.Logger
@@ -126,7 +117,7 @@ type Ack struct {
 // Start takes note that the viewer types. One signal too many is acknowledged
 // and changes nothing. Errors: access-denied for a room one may not write in,
 // or that does not exist.
-func (s *Service) Start(ctx context.Context, v Viewer, r Room) (Ack, error) {
+func (s *Service) Start(ctx context.Context, v viewer.Viewer, r Room) (Ack, error) {
 	at, granted, err := s.writable(ctx, v, r)
 	if err != nil {
 		return Ack{}, err
@@ -149,7 +140,7 @@ func (s *Service) Start(ctx context.Context, v Viewer, r Room) (Ack, error) {
 }
 
 // Stop takes it back, for the device that asks.
-func (s *Service) Stop(ctx context.Context, v Viewer, r Room) (Ack, error) {
+func (s *Service) Stop(ctx context.Context, v viewer.Viewer, r Room) (Ack, error) {
 	at, _, err := s.writable(ctx, v, r)
 	if err != nil {
 		return Ack{}, err
@@ -159,9 +150,9 @@ func (s *Service) Stop(ctx context.Context, v Viewer, r Room) (Ack, error) {
 }
 
 // StopAll takes back all that the device said, in every room.
-func (s *Service) StopAll(v Viewer) error {
-	if v.User == uuid.Nil {
-		return fault.Access()
+func (s *Service) StopAll(v viewer.Viewer) error {
+	if err := v.Denied(); err != nil {
+		return err
 	}
 	for _, sig := range s.board.stopsOf(&v.User, v.Session) {
 		s.say(sig)

@@ -11,11 +11,12 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/hub"
 	"github.com/nself-org/nchat-realtime/internal/roster"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Room is who the viewer sees typing in one room, now; false: a room it may
 // not see.
-func (s *Service) Room(ctx context.Context, v Viewer, r Room) (RoomTyping, bool, error) {
+func (s *Service) Room(ctx context.Context, v viewer.Viewer, r Room) (RoomTyping, bool, error) {
 	rooms, err := s.readable(ctx, v, []Room{r})
 	if err != nil || rooms == nil {
 		return RoomTyping{}, false, err
@@ -54,8 +55,8 @@ func picture(r Room, list []raw, may map[uuid.UUID]bool, people map[uuid.UUID]ro
 // readable are rooms as the viewer may read them, each with its own word
 // (a direct conversation named as a channel is one all the same); nil: there is
 // one it may not see, or that does not exist.
-func (s *Service) readable(ctx context.Context, v Viewer, rooms []Room) ([]Room, error) {
-	if v.User == uuid.Nil {
+func (s *Service) readable(ctx context.Context, v viewer.Viewer, rooms []Room) ([]Room, error) {
+	if v.Denied() != nil {
 		return nil, nil
 	}
 	places := make([]roster.Place, len(rooms))
@@ -84,7 +85,7 @@ const peopleKept = time.Minute
 // stream is one viewer's subscription to some rooms.
 type stream struct {
 	s     *Service
-	v     Viewer
+	v     viewer.Viewer
 	rooms map[roomKey]Room
 	order []roomKey
 	gate  Gate
@@ -104,7 +105,7 @@ type stream struct {
 // Watch streams who types in rooms: first each, then those whose picture
 // changed for this viewer, the first change at once and further ones together.
 // It ends with an error when a room may no longer be seen; fail gets it.
-func (s *Service) Watch(ctx context.Context, v Viewer, rooms []Room, fail func(error)) (<-chan []RoomTyping, error) {
+func (s *Service) Watch(ctx context.Context, v viewer.Viewer, rooms []Room, fail func(error)) (<-chan []RoomTyping, error) {
 	st := &stream{s: s, v: v, rooms: map[roomKey]Room{}, wake: make(chan struct{}, 1), told: map[roomKey]RoomTyping{}, dirty: map[roomKey]struct{}{}}
 	for _, r := range rooms {
 		at := roomKey{v.Tenant, r.Channel, r.Thread}
