@@ -167,7 +167,7 @@ func files(t *testing.T, fn func(path string, text []byte)) {
 			}
 			return nil
 		}
-		if !d.Type().IsRegular() || d.Name() == "go.sum" || d.Name() == "package-lock.json" || d.Name() == ".env" {
+		if !d.Type().IsRegular() || d.Name() == ".git" || d.Name() == "go.sum" || d.Name() == "package-lock.json" || d.Name() == ".env" {
 			return nil
 		}
 		text, err := os.ReadFile(path)
