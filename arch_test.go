@@ -24,23 +24,23 @@ const module = "github.com/nself-org/nchat-realtime"
 // packages of this module that stand here for it, and no other; "*" is any.
 // Edges call domains, domains never call edges, leaves know nobody.
 var allowed = map[string]string{
-	"cmd/nchat-realtime": "hasura internal/app internal/auth internal/config internal/demo internal/devpg internal/metadata internal/postgres",
+	"cmd/nchat-realtime": "internal/app internal/auth internal/config internal/demo internal/devpg internal/hasura internal/postgres",
 	"internal/app":       "*",
 	"internal/e2e":       "*",
 	"internal/bench":     "*",
 
-	"graph":           "graph/generated graph/model graph/scalar internal/auth internal/fault internal/feed internal/message internal/presence internal/receipt internal/roster internal/typing internal/wsock",
+	"graph":           "graph/generated graph/model graph/scalar internal/auth internal/fault internal/feed internal/message internal/presence internal/receipt internal/roster internal/typing internal/viewer internal/wsock",
 	"graph/generated": "graph/model graph/scalar internal/auth internal/fault internal/feed internal/message internal/presence internal/receipt internal/roster internal/typing",
 	"graph/model":     "graph/scalar internal/feed internal/message internal/presence internal/receipt internal/typing",
 	"graph/scalar":    "internal/fault",
 
-	"internal/presence": "internal/clock internal/fault internal/hub internal/postgres internal/roster",
-	"internal/feed":     "internal/clock internal/fault internal/hub internal/postgres",
-	"internal/message":  "internal/clock internal/fault internal/postgres",
+	"internal/presence": "internal/clock internal/fault internal/hub internal/lease internal/postgres internal/roster internal/viewer",
+	"internal/feed":     "internal/fault internal/hub internal/postgres internal/viewer",
+	"internal/message":  "internal/clock internal/fault internal/postgres internal/viewer",
 	"internal/push":     "internal/postgres",
-	"internal/receipt":  "internal/fault internal/postgres",
+	"internal/receipt":  "internal/fault internal/postgres internal/viewer",
 	"internal/roster":   "internal/fault internal/postgres",
-	"internal/typing":   "internal/clock internal/fault internal/hub internal/postgres internal/roster",
+	"internal/typing":   "internal/clock internal/fault internal/hub internal/postgres internal/roster internal/viewer",
 
 	"internal/auth":     "internal/fault internal/postgres",
 	"internal/bus":      "",
@@ -49,13 +49,14 @@ var allowed = map[string]string{
 	"internal/config":   "",
 	"internal/fault":    "",
 	"internal/gqlhttp":  "internal/fault",
-	"internal/hasura":   "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt",
+	"internal/hasura":   "hasura",
 	"internal/hub":      "",
 	"internal/lease":    "internal/clock internal/postgres",
 	"internal/limit":    "internal/fault",
-	"internal/metadata": "",
 	"internal/origin":   "",
 	"internal/postgres": "migrations",
+	"internal/viewer":   "internal/fault",
+	"internal/webhook":  "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt internal/viewer",
 	"internal/wsock":    "internal/fault",
 
 	"internal/demo":        "internal/postgres",

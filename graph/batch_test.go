@@ -21,6 +21,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // counter counts the statements of a pool.
@@ -44,8 +45,8 @@ func (nonode) Lost(int64)                         {}
 // everybody shares everything: privacy is tested where it is decided.
 type everybody struct{}
 
-func (everybody) Audience(context.Context, postgres.DB, string, uuid.UUID) (receipt.Audience, error) {
-	return receipt.Audience{}, nil
+func (everybody) Audience(context.Context, postgres.DB, viewer.Key) (viewer.Audience, error) {
+	return viewer.Audience{}, nil
 }
 
 func (everybody) Unshared(context.Context, postgres.DB, string, []uuid.UUID) ([]uuid.UUID, error) {
@@ -74,9 +75,9 @@ func TestStatementsDoNotGrowWithAliases(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := presence.New(presence.Options{Pool: pool, Clock: clock.New(), Bell: nobell{}, Node: nonode{}})
-	me := presence.Viewer{Key: presence.Key{Tenant: "primary", User: demo.Alice}}
+	me := viewer.Of("primary", demo.Alice)
 	r := graph.NewResolver(graph.Deps{Presence: p, Receipts: receipt.New(receipt.Options{Pool: pool, Privacy: everybody{}, Settle: func(context.Context) error { return nil }}),
-		Viewer: func(context.Context) presence.Viewer { return me }, MaxIDs: 1000})
+		Viewer: func(context.Context) viewer.Viewer { return me }, MaxIDs: 1000})
 	exec := executor.New(generated.NewExecutableSchema(generated.Config{Resolvers: r}))
 	exec.AroundResponses(r.Batch)
 	for _, field := range []string{

@@ -14,6 +14,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 func toCustom(in model.CustomStatusInput) presence.Custom {
@@ -111,7 +112,7 @@ func toInput(in model.SendMessageInput) message.Input {
 		Content: in.Content.Value(), Type: in.Type.Value(), Metadata: in.Metadata.Value(), Mentions: in.Mentions.Value()}
 }
 
-func toResult(v presence.Viewer, r message.Result) model.SendResult {
+func toResult(v viewer.Viewer, r message.Result) model.SendResult {
 	out := model.SendResult{ClientMessageID: r.ClientMessageID, Status: receipt.Sent, Duplicate: r.Duplicate}
 	if r.Message != nil {
 		m := r.Message.For(v.User)
@@ -166,12 +167,12 @@ func (r *Resolver) acknowledge(ctx context.Context, input []model.MarkInput, rea
 	for i, m := range input {
 		marks[i] = receipt.Mark{Channel: m.ChannelID, Message: m.MessageID}
 	}
-	list, err := r.deps.Receipts.Acknowledge(ctx, asMember(r.viewer(ctx)), marks, read)
+	list, err := r.deps.Receipts.Acknowledge(ctx, r.viewer(ctx), marks, read)
 	return some(list), err
 }
 
 // beside checks what is asked for beside the log.
-func (r *Resolver) beside(ctx context.Context, users []uuid.UUID, rooms []model.RoomInput) (presence.Viewer, []typing.Room, error) {
+func (r *Resolver) beside(ctx context.Context, users []uuid.UUID, rooms []model.RoomInput) (viewer.Viewer, []typing.Room, error) {
 	v, err := r.caller(ctx)
 	if err != nil {
 		return v, nil, err

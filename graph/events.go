@@ -11,12 +11,9 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
-	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
-
-// Feed is the log with the app's messages in it.
-type Feed = feed.Service[message.Message]
 
 const (
 	tellAgain  = time.Second // after a read that failed: an outage only delays
@@ -28,8 +25,8 @@ const (
 // teller turns what a stream of the log has into what one viewer is told.
 type teller struct {
 	r  *Resolver
-	v  presence.Viewer
-	st *feed.Stream[message.Message]
+	v  viewer.Viewer
+	st *feed.Stream
 	// deliver counts what was written to the socket; nil: the client says so itself.
 	deliver *deliverer
 }
@@ -43,31 +40,23 @@ func (r *Resolver) open(ctx context.Context, cursor *string, channels []uuid.UUI
 	if cursor != nil {
 		from = *cursor
 	}
-	st, err := r.deps.Feed.Open(ctx, asReader(v), from, channels)
+	st, err := r.deps.Feed.Open(ctx, v, from, channels)
 	if err != nil {
 		return nil, err
 	}
 	t := &teller{r: r, v: v, st: st}
 	if r.deps.AutoDeliver(ctx) {
 		t.deliver = &deliverer{ack: func(ctx context.Context, marks []receipt.Mark) error {
-			_, err := r.deps.Receipts.Acknowledge(ctx, asMember(v), marks, false)
+			_, err := r.deps.Receipts.Acknowledge(ctx, v, marks, false)
 			return err
 		}}
 	}
 	return t, nil
 }
 
-func asReader(v presence.Viewer) feed.Viewer { return feed.Viewer{Tenant: v.Tenant, User: v.User} }
-func asSender(v presence.Viewer) message.Viewer {
-	return message.Viewer{Tenant: v.Tenant, User: v.User}
-}
-func asMember(v presence.Viewer) receipt.Viewer {
-	return receipt.Viewer{Tenant: v.Tenant, User: v.User}
-}
-
 // each calls tell with every batch until the stream or ctx ends, and leaves
 // the error that ends it.
-func (t *teller) each(ctx context.Context, tell func(feed.Batch[message.Message]) error) {
+func (t *teller) each(ctx context.Context, tell func(feed.Batch) error) {
 	defer t.st.Close()
 	defer t.deliver.close()
 	for {
@@ -103,36 +92,37 @@ func patiently[T any](ctx context.Context, read func(context.Context) (T, error)
 
 // body is the message of an entry as its viewer may see it; of one that is no
 // more, what the entry itself knows.
-func (t *teller) body(it feed.Item[message.Message]) message.Message {
-	if it.Body == nil || it.Body.Gone {
-		at := it.At
-		m := message.Message{ID: it.Message, ChannelID: it.Channel, Number: it.Seq, Version: 1, Type: message.TypeText, CreatedAt: at, DeletedAt: &at, Gone: true}
-		if it.Body != nil {
-			m.Version = it.Body.Version
-		}
-		return m
+func (t *teller) body(it feed.Item) message.Message {
+	now, there := it.Body.(message.Message)
+	if there && !now.Gone {
+		return now.For(t.v.User)
 	}
-	return it.Body.For(t.v.User)
+	at := it.At
+	m := message.Message{ID: it.Message, ChannelID: it.Channel, Number: it.Seq, Version: 1, Type: message.TypeText, CreatedAt: at, DeletedAt: &at, Gone: true}
+	if there {
+		m.Version = now.Version
+	}
+	return m
 }
 
 // written notes that somebody else's message went to the socket.
-func (t *teller) written(it feed.Item[message.Message]) {
-	if it.Kind == feed.Created && it.Body != nil && !it.Body.Gone && it.User != t.v.User {
-		t.deliver.note(*it.Body)
+func (t *teller) written(it feed.Item, m message.Message) {
+	if it.Kind == feed.Created && !m.Gone && it.User != t.v.User {
+		t.deliver.note(m)
 	}
 }
 
 // deliveries are the viewer's messages that others' marks passed, in parts.
 func (t *teller) deliveries(ctx context.Context, moves []int64, tell func(receipt.Delivery) error) error {
 	ids, err := patiently(ctx, func(ctx context.Context) ([]uuid.UUID, error) {
-		return t.r.deps.Receipts.Passed(ctx, asMember(t.v), moves)
+		return t.r.deps.Receipts.Passed(ctx, t.v, moves)
 	})
 	if err != nil {
 		return err
 	}
 	for part := range slices.Chunk(ids, passedMost) {
 		list, err := patiently(ctx, func(ctx context.Context) ([]receipt.Delivery, error) {
-			return t.r.deps.Receipts.Deliveries(ctx, asMember(t.v), part)
+			return t.r.deps.Receipts.Deliveries(ctx, t.v, part)
 		})
 		if err != nil {
 			return err
@@ -148,7 +138,7 @@ func (t *teller) deliveries(ctx context.Context, moves []int64, tell func(receip
 
 func (t *teller) readState(ctx context.Context, channel uuid.UUID) ([]receipt.State, error) {
 	return patiently(ctx, func(ctx context.Context) ([]receipt.State, error) {
-		return t.r.deps.Receipts.States(ctx, asMember(t.v), []uuid.UUID{channel})
+		return t.r.deps.Receipts.States(ctx, t.v, []uuid.UUID{channel})
 	})
 }
 
@@ -167,15 +157,16 @@ func (t *teller) messages(ctx context.Context) <-chan model.MessageEvent {
 	out := make(chan model.MessageEvent)
 	go func() {
 		defer close(out)
-		t.each(ctx, func(b feed.Batch[message.Message]) error {
+		t.each(ctx, func(b feed.Batch) error {
 			for _, it := range b.Items {
 				if it.Kind != feed.Created && it.Kind != feed.Updated && it.Kind != feed.Deleted {
 					continue
 				}
-				if err := push(ctx, out, model.MessageEvent{Kind: it.Kind, Message: t.body(it), Cursor: t.st.Cursor(it.Pos)}); err != nil {
+				m := t.body(it)
+				if err := push(ctx, out, model.MessageEvent{Kind: it.Kind, Message: m, Cursor: t.st.Cursor(it.Pos)}); err != nil {
 					return err
 				}
-				t.written(it)
+				t.written(it, m)
 			}
 			return nil
 		})
@@ -188,7 +179,7 @@ func (t *teller) delivered(ctx context.Context) <-chan receipt.Delivery {
 	out := make(chan receipt.Delivery)
 	go func() {
 		defer close(out)
-		t.each(ctx, func(b feed.Batch[message.Message]) error {
+		t.each(ctx, func(b feed.Batch) error {
 			var moves []int64
 			for _, it := range b.Items {
 				if it.Kind == feed.Mark && it.User != t.v.User {
@@ -206,7 +197,7 @@ func (t *teller) reading(ctx context.Context) <-chan receipt.State {
 	out := make(chan receipt.State)
 	go func() {
 		defer close(out)
-		t.each(ctx, func(b feed.Batch[message.Message]) error {
+		t.each(ctx, func(b feed.Batch) error {
 			moved := map[uuid.UUID]struct{}{}
 			for _, it := range b.Items {
 				if it.Kind == feed.Mark && it.User == t.v.User {

@@ -42,7 +42,7 @@ func (r *messageDeliveryResolver) Receipts(ctx context.Context, obj *receipt.Del
 
 func (r *mutationResolver) SendMessage(ctx context.Context, input model.SendMessageInput) (model.SendResult, error) {
 	v := r.viewer(ctx)
-	res, err := r.deps.Messages.Send(ctx, asSender(v), toInput(input))
+	res, err := r.deps.Messages.Send(ctx, v, toInput(input))
 	if err != nil {
 		return model.SendResult{}, err
 	}
@@ -58,7 +58,7 @@ func (r *mutationResolver) SendMessages(ctx context.Context, input []model.SendM
 	if digest != nil {
 		asked = *digest
 	}
-	results, sum, err := r.deps.Messages.SendAll(ctx, asSender(v), list, asked)
+	results, sum, err := r.deps.Messages.SendAll(ctx, v, list, asked)
 	if err != nil {
 		return model.SendBatch{}, err
 	}
@@ -74,13 +74,13 @@ func (r *mutationResolver) SendMessages(ctx context.Context, input []model.SendM
 
 func (r *mutationResolver) EditMessage(ctx context.Context, messageID uuid.UUID, content string, baseVersion int) (model.EditResult, error) {
 	v := r.viewer(ctx)
-	m, conflict, err := r.deps.Messages.Edit(ctx, asSender(v), messageID, content, baseVersion)
+	m, conflict, err := r.deps.Messages.Edit(ctx, v, messageID, content, baseVersion)
 	return model.EditResult{Message: m.For(v.User), Conflict: conflict}, err
 }
 
 func (r *mutationResolver) DeleteMessage(ctx context.Context, messageID uuid.UUID) (message.Message, error) {
 	v := r.viewer(ctx)
-	m, err := r.deps.Messages.Delete(ctx, asSender(v), messageID)
+	m, err := r.deps.Messages.Delete(ctx, v, messageID)
 	return m.For(v.User), err
 }
 
@@ -100,7 +100,7 @@ func (r *queryResolver) DeliveryStatuses(ctx context.Context, messageIds []uuid.
 	if len(messageIds) > r.deps.MaxIDs {
 		return nil, fault.Field("messageIds", "messageIds has more than %d ids", r.deps.MaxIDs)
 	}
-	list, err := r.deps.Receipts.Deliveries(ctx, asMember(r.viewer(ctx)), messageIds)
+	list, err := r.deps.Receipts.Deliveries(ctx, r.viewer(ctx), messageIds)
 	r.expectReceipts(ctx, list)
 	return some(list), err
 }
@@ -110,7 +110,7 @@ func (r *queryResolver) ReadState(ctx context.Context, channelID uuid.UUID) (*re
 }
 
 func (r *queryResolver) ReadStates(ctx context.Context) ([]receipt.State, error) {
-	list, err := r.deps.Receipts.Current(ctx, asMember(r.viewer(ctx)), nil)
+	list, err := r.deps.Receipts.Current(ctx, r.viewer(ctx), nil)
 	return some(list), err
 }
 

@@ -9,10 +9,12 @@ import (
 
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Access is what may be done about sessions and the tokens behind them.
@@ -31,9 +33,9 @@ type Deps struct {
 	Typing   *typing.Service
 	Messages *message.Service
 	Receipts *receipt.Service
-	Feed     *Feed
+	Feed     *feed.Service
 	Access   Access
-	Viewer   func(ctx context.Context) presence.Viewer      // who asks; without a user for those who have none
+	Viewer   func(ctx context.Context) viewer.Viewer        // who asks; without a user for those who have none
 	Config   func(ctx context.Context) model.RealtimeConfig // as this server runs
 	// AutoDeliver: what is written to the caller's socket counts as delivered.
 	AutoDeliver func(ctx context.Context) bool
@@ -47,21 +49,12 @@ type Resolver struct{ deps Deps }
 // NewResolver is a root over deps.
 func NewResolver(deps Deps) *Resolver { return &Resolver{deps} }
 
-func (r *Resolver) viewer(ctx context.Context) presence.Viewer { return r.deps.Viewer(ctx) }
+func (r *Resolver) viewer(ctx context.Context) viewer.Viewer { return r.deps.Viewer(ctx) }
 
 // caller is the viewer where only a user may ask.
-func (r *Resolver) caller(ctx context.Context) (presence.Viewer, error) {
+func (r *Resolver) caller(ctx context.Context) (viewer.Viewer, error) {
 	v := r.deps.Viewer(ctx)
-	if v.User == uuid.Nil {
-		return v, fault.Access()
-	}
-	return v, nil
-}
-
-// typist is the viewer as typing knows it.
-func (r *Resolver) typist(ctx context.Context) typing.Viewer {
-	v := r.deps.Viewer(ctx)
-	return typing.Viewer{Tenant: v.Tenant, User: v.User, Session: v.Session}
+	return v, v.Denied()
 }
 
 func (r *Resolver) limitIDs(ids []uuid.UUID) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // story is one events subscription: the log in order, and beside it state,
@@ -54,7 +55,7 @@ func (r *Resolver) events(ctx context.Context, cursor *string, users []uuid.UUID
 	}
 	wg.Go(func() {
 		defer cancel()
-		s.each(ctx, func(b feed.Batch[message.Message]) error { return s.tell(ctx, b, cursor != nil) })
+		s.each(ctx, func(b feed.Batch) error { return s.tell(ctx, b, cursor != nil) })
 	})
 	go func() {
 		wg.Wait()
@@ -73,7 +74,7 @@ func (s *story) beside(ctx context.Context, users []uuid.UUID, rooms []typing.Ro
 		})
 	}
 	if len(rooms) > 0 && s.wants(model.EventKindTyping) {
-		ch, err := s.r.deps.Typing.Watch(ctx, s.r.typist(ctx), rooms, failer(ctx))
+		ch, err := s.r.deps.Typing.Watch(ctx, s.r.viewer(ctx), rooms, failer(ctx))
 		if err != nil {
 			return nil, err
 		}
@@ -127,7 +128,7 @@ func (s *story) entry(ctx context.Context, cursor string, p model.EventPayload) 
 
 // tell sends a batch. Others' marks that follow one another are told together,
 // before anything that comes after them.
-func (s *story) tell(ctx context.Context, b feed.Batch[message.Message], resumed bool) error {
+func (s *story) tell(ctx context.Context, b feed.Batch, resumed bool) error {
 	if b.Reset != "" {
 		here := s.st.Here()
 		return s.entry(ctx, here, model.StreamReset{Reason: b.Reset, Cursor: here})
@@ -194,7 +195,7 @@ func (s *story) marks(ctx context.Context, moves []int64, until int64) error {
 }
 
 // one sends what one entry tells.
-func (s *story) one(ctx context.Context, it feed.Item[message.Message]) error {
+func (s *story) one(ctx context.Context, it feed.Item) error {
 	cursor := s.st.Cursor(it.Pos)
 	own := it.User == s.v.User
 	change := feed.MemberChange{ChannelID: it.Channel, UserID: it.User, Kind: it.Kind}
@@ -241,7 +242,7 @@ func (s *story) current() string {
 	return s.here
 }
 
-func (s *story) message(ctx context.Context, cursor string, it feed.Item[message.Message]) error {
+func (s *story) message(ctx context.Context, cursor string, it feed.Item) error {
 	s.replayed++
 	if !s.wants(model.EventKindMessages) {
 		return nil
@@ -256,7 +257,7 @@ func (s *story) message(ctx context.Context, cursor string, it feed.Item[message
 	if err := s.entry(ctx, cursor, model.MessageCreated{Message: m}); err != nil {
 		return err
 	}
-	s.written(it)
+	s.written(it, m)
 	return nil
 }
 
@@ -265,7 +266,7 @@ func (s *story) channel(ctx context.Context, cursor string, id uuid.UUID) error 
 		return nil
 	}
 	list, err := patiently(ctx, func(ctx context.Context) ([]feed.ChannelState, error) {
-		return s.r.deps.Feed.Channels(ctx, asReader(s.v), []uuid.UUID{id})
+		return s.r.deps.Feed.Channels(ctx, s.v, []uuid.UUID{id})
 	})
 	for _, c := range list {
 		if err := s.entry(ctx, cursor, model.ChannelUpdated{Channel: c}); err != nil {
@@ -289,16 +290,20 @@ func (s *story) mark(ctx context.Context, cursor string, channel uuid.UUID) erro
 }
 
 // page turns a page of the log into the answer of sync.
-func (r *Resolver) page(ctx context.Context, v presence.Viewer, p feed.Page[message.Message]) (model.SyncPage, error) {
+func (r *Resolver) page(ctx context.Context, v viewer.Viewer, p feed.Page) (model.SyncPage, error) {
 	out := model.SyncPage{Cursor: p.Cursor, HasMore: p.More, Reset: p.Reset != "", Progress: model.SyncProgress{Done: p.Done, Total: p.Total},
 		Channels: some(p.Channels), LeftChannelIds: some(p.Left), Members: some(p.Members), DeletedMessageIds: some(p.Deleted),
 		Messages: make([]message.Message, 0, len(p.Messages)), ReadStates: []receipt.State{}, Deliveries: []receipt.Delivery{},
 		Presences: []presence.View{}, Typing: []typing.RoomTyping{}}
-	ids, err := r.deps.Receipts.Passed(ctx, asMember(v), p.Moves)
+	ids, err := r.deps.Receipts.Passed(ctx, v, p.Moves)
 	if err != nil {
 		return out, err
 	}
-	for _, m := range p.Messages {
+	for _, body := range p.Messages {
+		m, ok := body.(message.Message)
+		if !ok {
+			continue
+		}
 		out.Messages = append(out.Messages, m.For(v.User))
 		if m.SenderID != nil && *m.SenderID == v.User {
 			ids = append(ids, m.ID)
@@ -309,12 +314,12 @@ func (r *Resolver) page(ctx context.Context, v presence.Viewer, p feed.Page[mess
 		return cmp.Or(bytes.Compare(a.ChannelID[:], b.ChannelID[:]), cmp.Compare(a.Number, b.Number))
 	})
 	if len(p.Read) > 0 {
-		if out.ReadStates, err = r.deps.Receipts.States(ctx, asMember(v), p.Read); err != nil {
+		if out.ReadStates, err = r.deps.Receipts.States(ctx, v, p.Read); err != nil {
 			return out, err
 		}
 	}
 	if len(ids) > 0 {
-		if out.Deliveries, err = r.deps.Receipts.Deliveries(ctx, asMember(v), ids); err != nil {
+		if out.Deliveries, err = r.deps.Receipts.Deliveries(ctx, v, ids); err != nil {
 			return out, err
 		}
 	}
@@ -336,7 +341,7 @@ func some[T any](list []T) []T {
 }
 
 // asked is the rest of a page: state, as it is now.
-func (r *Resolver) asked(ctx context.Context, v presence.Viewer, users []uuid.UUID, rooms []typing.Room, out *model.SyncPage) error {
+func (r *Resolver) asked(ctx context.Context, v viewer.Viewer, users []uuid.UUID, rooms []typing.Room, out *model.SyncPage) error {
 	if len(users) > 0 {
 		list, err := r.deps.Presence.Read.Presences(ctx, v, users)
 		if err != nil {
@@ -345,7 +350,7 @@ func (r *Resolver) asked(ctx context.Context, v presence.Viewer, users []uuid.UU
 		out.Presences = some(list)
 	}
 	for _, room := range rooms {
-		t, ok, err := r.deps.Typing.Room(ctx, r.typist(ctx), room)
+		t, ok, err := r.deps.Typing.Room(ctx, r.viewer(ctx), room)
 		if err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ func (r *queryResolver) Sync(ctx context.Context, cursor *string, since *time.Ti
 	if len(channelIds) > r.deps.MaxIDs {
 		return model.SyncPage{}, fault.Field("channelIds", "channelIds has more than %d ids", r.deps.MaxIDs)
 	}
-	p, err := r.deps.Feed.Sync(ctx, asReader(v), toQuery(cursor, since, channelIds, first, waitMs))
+	p, err := r.deps.Feed.Sync(ctx, v, toQuery(cursor, since, channelIds, first, waitMs))
 	if err != nil {
 		return model.SyncPage{}, err
 	}

@@ -19,7 +19,7 @@ func (r *mutationResolver) StartTyping(ctx context.Context, room model.RoomInput
 	if err != nil {
 		return typing.Ack{}, err
 	}
-	return r.deps.Typing.Start(ctx, r.typist(ctx), at)
+	return r.deps.Typing.Start(ctx, r.viewer(ctx), at)
 }
 
 func (r *mutationResolver) StopTyping(ctx context.Context, room model.RoomInput) (typing.Ack, error) {
@@ -27,11 +27,11 @@ func (r *mutationResolver) StopTyping(ctx context.Context, room model.RoomInput)
 	if err != nil {
 		return typing.Ack{}, err
 	}
-	return r.deps.Typing.Stop(ctx, r.typist(ctx), at)
+	return r.deps.Typing.Stop(ctx, r.viewer(ctx), at)
 }
 
 func (r *mutationResolver) StopAllTyping(ctx context.Context) (bool, error) {
-	return done(r.deps.Typing.StopAll(r.typist(ctx)))
+	return done(r.deps.Typing.StopAll(r.viewer(ctx)))
 }
 
 func (r *queryResolver) Typing(ctx context.Context, room model.RoomInput) (*typing.RoomTyping, error) {
@@ -39,7 +39,7 @@ func (r *queryResolver) Typing(ctx context.Context, room model.RoomInput) (*typi
 	if err != nil {
 		return nil, err
 	}
-	return found(r.deps.Typing.Room(ctx, r.typist(ctx), at))
+	return found(r.deps.Typing.Room(ctx, r.viewer(ctx), at))
 }
 
 func (r *roomTypingResolver) Users(ctx context.Context, obj *typing.RoomTyping, first *int) ([]typing.User, error) {
@@ -65,7 +65,7 @@ func (r *subscriptionResolver) TypingChanged(ctx context.Context, rooms []model.
 		}
 		list[i] = at
 	}
-	return r.deps.Typing.Watch(ctx, r.typist(ctx), list, failer(ctx))
+	return r.deps.Typing.Watch(ctx, r.viewer(ctx), list, failer(ctx))
 }
 
 func (r *Resolver) RoomTyping() generated.RoomTypingResolver { return &roomTypingResolver{r} }

@@ -23,7 +23,6 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/config"
 	"github.com/nself-org/nchat-realtime/internal/feed"
-	"github.com/nself-org/nchat-realtime/internal/hasura"
 	"github.com/nself-org/nchat-realtime/internal/lease"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/message"
@@ -32,6 +31,8 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/webhook"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -62,8 +63,8 @@ type server struct {
 	typing     *typing.Service
 	messages   *message.Service
 	receipts   *receipt.Service
-	feed       *feed.Service[message.Message]
-	hooks      *hasura.Handler
+	feed       *feed.Service
+	hooks      *webhook.Handler
 	push       *push.Service
 	authn      *auth.Authenticator
 	revoked    *auth.Revocations
@@ -116,8 +117,8 @@ func build(ctx context.Context, o Options) (*server, error) {
 	s.presence = presence.New(presence.Options{Pool: pool, Clock: s.clock, Bell: s.bus, Node: s.lease, Log: o.Log,
 		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, StatusText: c.Limits.StatusLength,
 			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
-		Unhidden: func(ctx context.Context, tx pgx.Tx, k presence.Key) error {
-			return s.receipts.Release(ctx, tx, k.Tenant, k.User)
+		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
+			return s.receipts.Release(ctx, tx, user)
 		}})
 	for _, prefix := range presence.Topics {
 		s.bus.Handle(prefix, s.presence.Watch)
@@ -139,11 +140,7 @@ const httpLapse = 75 * time.Second
 func (s *server) leaseHooks() lease.Hooks {
 	return lease.Hooks{
 		Bury: func(ctx context.Context, tx pgx.Tx, dead []lease.Dead) (func(), error) {
-			list := make([]presence.Dead, len(dead))
-			for i, d := range dead {
-				list[i] = presence.Dead(d)
-			}
-			keys, err := s.presence.Bury(ctx, tx, list)
+			keys, err := s.presence.Bury(ctx, tx, dead)
 			return func() { s.presence.Ring(keys) }, err
 		},
 		Sweep:    func(ctx context.Context, inTouch time.Duration) error { return s.presence.Sweep(ctx, inTouch) },
@@ -358,12 +355,8 @@ func (t topics) Resync() { t.s.live.poke() }
 // typists is what typing asks of presence.
 type typists struct{ p *presence.Service }
 
-func asViewer(v typing.Viewer) presence.Viewer {
-	return presence.Viewer{Key: presence.Key{Tenant: v.Tenant, User: v.User}, Session: v.Session}
-}
+func (t typists) Gate(v viewer.Viewer) typing.Gate { return t.p.Watch.Gate(v) }
 
-func (t typists) Gate(v typing.Viewer) typing.Gate { return t.p.Watch.Gate(asViewer(v)) }
-
-func (t typists) Typists(ctx context.Context, v typing.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
-	return t.p.Read.Typists(ctx, asViewer(v), users)
+func (t typists) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+	return t.p.Read.Typists(ctx, v, users)
 }

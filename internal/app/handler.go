@@ -27,7 +27,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/origin"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
-	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -75,7 +75,7 @@ func (s *server) graphql() http.Handler {
 			return s.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), s.revoked)
 		}})
 	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Typing: s.typing, Messages: s.messages, Receipts: s.receipts, Feed: s.feed,
-		Access: access{s}, AutoDeliver: autoDelivers, Viewer: viewer, Config: s.config, MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
+		Access: access{s}, AutoDeliver: autoDelivers, Viewer: asking, Config: s.config, MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
 	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})
 	srv := s.executor(schema, resolver, present, rescue)
 	srv.SetParserTokenLimit(limit.ParserTokens)
@@ -140,10 +140,10 @@ func statusOf(err error) int {
 
 type ipKey struct{}
 
-// viewer is who asks, as presence knows it.
-func viewer(ctx context.Context) presence.Viewer {
+// asking is who asks.
+func asking(ctx context.Context) viewer.Viewer {
 	id := auth.From(ctx)
-	v := presence.Viewer{Key: presence.Key{Tenant: id.Tenant, User: id.UserID}}
+	v := viewer.Of(id.Tenant, id.UserID)
 	if c, ok := wsock.FromContext(ctx); ok && id.UserID != uuid.Nil {
 		v.Session = c.ID()
 	}

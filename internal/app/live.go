@@ -11,7 +11,7 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/fault"
-	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -189,7 +189,7 @@ func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, expi
 		b.conn.Extend(expires)
 		return nil
 	}
-	v := presence.Viewer{Key: presence.Key{Tenant: id.Tenant, User: id.UserID}}
+	v := viewer.Of(id.Tenant, id.UserID)
 	if found, err := a.s.presence.Edit.Extend(ctx, v, at, expires); err != nil || !found {
 		if err == nil {
 			err = fault.Access()
@@ -204,7 +204,7 @@ func (a access) Revoke(ctx context.Context, user uuid.UUID, token *string) (int,
 	if !id.Admin {
 		return 0, fault.Access()
 	}
-	n, err := a.s.presence.Read.CountLive(ctx, presence.Key{Tenant: id.Tenant, User: user}, token)
+	n, err := a.s.presence.Read.CountLive(ctx, viewer.Key{Tenant: id.Tenant, User: user}, token)
 	if err != nil {
 		return 0, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/origin"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -115,7 +116,7 @@ func (s *server) ack(conn *wsock.Conn, id auth.Identity, expires time.Time) map[
 // openingOf reads what connection_init says of the device. It is never
 // believed, only shown to its own user.
 func openingOf(r wsock.Request, id auth.Identity) (presence.Opening, error) {
-	o := presence.Opening{ID: r.Conn.ID(), Key: presence.Key{Tenant: id.Tenant, User: id.UserID}, Counts: true,
+	o := presence.Opening{ID: r.Conn.ID(), Key: viewer.Key{Tenant: id.Tenant, User: id.UserID}, Counts: true,
 		Device: presence.DeviceUnknown, TokenID: id.TokenID, Socket: session{r.Conn}}
 	if v, ok := r.Payload["presence"]; ok {
 		counts, ok := v.(bool)

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // stint is a time of membership in the channel's own numbers: from < seq <= to.
@@ -45,7 +46,7 @@ func (g grant) reaches(seq int64) bool { return g.covers(seq) || g.covers(seq+1)
 type grants map[uuid.UUID]grant
 
 // sees is the one decision which entries of the log a viewer is told.
-func (gs grants) sees(v Viewer, e Entry, senders map[uuid.UUID]struct{}) bool {
+func (gs grants) sees(v viewer.Viewer, e Entry, senders map[uuid.UUID]struct{}) bool {
 	if e.Tenant != v.Tenant {
 		return false
 	}
@@ -70,7 +71,7 @@ func (gs grants) sees(v Viewer, e Entry, senders map[uuid.UUID]struct{}) bool {
 }
 
 // moves reports whether an entry may change the grants of a viewer.
-func (gs grants) moves(v Viewer, e Entry) bool {
+func (gs grants) moves(v viewer.Viewer, e Entry) bool {
 	switch e.Kind { //nolint:exhaustive // the rest changes nobody's rights
 	case Joined, Left:
 		return e.User == v.User
@@ -84,7 +85,7 @@ func (gs grants) moves(v Viewer, e Entry) bool {
 // loadGrants reads what a viewer may read: wherever it ever was a member, or of
 // the channels named alone. A public channel may be read by those who are no
 // members too, where they ask for it: anyone.
-func loadGrants(ctx context.Context, db postgres.DB, v Viewer, only []uuid.UUID, anyone bool) (grants, error) {
+func loadGrants(ctx context.Context, db postgres.DB, v viewer.Viewer, only []uuid.UUID, anyone bool) (grants, error) {
 	const q = `
 select k.id,
        coalesce(c.type = 'public' and coalesce(m.can_read, true) or m.can_read, false),

@@ -10,14 +10,16 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/migrations"
 )
 
 // told reads a stream until an entry of the last message is told, or a read
 // shows that nothing more is there.
-func told(t *testing.T, x *Stream[text], until uuid.UUID) (messages []uuid.UUID, kinds string) {
+func told(t *testing.T, x *Stream, until uuid.UUID) (messages []uuid.UUID, kinds string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -46,7 +48,7 @@ func TestMembershipDecides(t *testing.T) {
 	pool, s, v, channels := reading(t)
 	c, other := channels[0], channels[1]
 	start := mustSync(t, s, v, Query{}).Cursor
-	open := func(cursor string) *Stream[text] {
+	open := func(cursor string) *Stream {
 		t.Helper()
 		x, err := s.Open(t.Context(), v, cursor, nil)
 		if err != nil {
@@ -71,7 +73,7 @@ func TestMembershipDecides(t *testing.T) {
 		secret = append(secret, hidden)
 		mustExec(t, pool, `update public.nchat_messages set content = 'changed' where id = $1`, before)
 		p := mustSync(t, s, v, Query{Cursor: start})
-		for _, m := range p.Messages {
+		for _, m := range texts(p.Messages) {
 			if m.Channel == c {
 				t.Errorf("outside, a page tells of %v", m)
 			}
@@ -93,7 +95,7 @@ func TestMembershipDecides(t *testing.T) {
 	}
 	last := say(t, pool, other)
 	again, _ := told(t, open(start), last)
-	for _, id := range append(again, ids(mustSync(t, s, v, Query{Cursor: start}).Messages)...) {
+	for _, id := range append(again, ids(texts(mustSync(t, s, v, Query{Cursor: start}).Messages))...) {
 		for _, x := range secret {
 			if id == x {
 				t.Error("a message of a time outside is told to whoever comes back")
@@ -112,15 +114,15 @@ func TestMembershipDecides(t *testing.T) {
 	for err == nil {
 		_, err = one.Next(ctx)
 	}
-	if err.Error() != denied(Viewer{}).Error() {
+	if err.Error() != fault.Access().Error() {
 		t.Errorf("it ends with %v", err)
 	}
 	for what, id := range map[string]uuid.UUID{"left": c, "unknown": uuid.New()} {
-		if _, err := s.Open(t.Context(), v, "", []uuid.UUID{id}); err == nil || err.Error() != denied(Viewer{}).Error() {
+		if _, err := s.Open(t.Context(), v, "", []uuid.UUID{id}); err == nil || err.Error() != fault.Access().Error() {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	stranger := Viewer{"other", v.User}
+	stranger := viewer.Of("other", v.User)
 	if p := mustSync(t, s, stranger, Query{}); len(p.Channels)+len(p.Messages) != 0 {
 		t.Errorf("another tenant is told %+v", p)
 	}
@@ -170,7 +172,7 @@ func TestWhatWasThereIsNumbered(t *testing.T) {
 	if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler), pgtest.Code()); err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options[text]{Pool: pool, Load: loadText})
+	s := New(Options{Pool: pool, Load: loadText})
 	if _, err := s.backfillOnce(t.Context()); err != nil { // one batch, and the node dies
 		t.Fatal(err)
 	}
@@ -226,11 +228,11 @@ func TestWhatWasThereIsNumbered(t *testing.T) {
 			t.Errorf("%s: %d %v", what, n, err)
 		}
 	}
-	p := mustSync(t, runService(t, pool, &bells{}), Viewer{"primary", reader}, Query{First: MaxFirst})
+	p := mustSync(t, runService(t, pool, &bells{}), viewer.Of("primary", reader), Query{First: MaxFirst})
 	if len(p.Channels) != channels || len(p.Messages) != channels*Newest {
 		t.Errorf("a fresh start brings %d channels, %d messages", len(p.Channels), len(p.Messages))
 	}
-	for _, m := range p.Messages {
+	for _, m := range texts(p.Messages) {
 		if m.Erased {
 			t.Fatalf("a fresh start brings the deleted %v", m)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // mode is what a cursor continues.
@@ -67,7 +68,7 @@ func readPlace(b []byte) (p place) {
 type sealer struct{ secret []byte }
 
 // bound is what a cursor holds good for.
-func bound(v Viewer, channels []uuid.UUID) []byte {
+func bound(v viewer.Viewer, channels []uuid.UUID) []byte {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%d:%s/%s/%d", len(v.Tenant), v.Tenant, v.User, len(channels))
 	for _, c := range sortedIDs(channels) {
@@ -76,7 +77,7 @@ func bound(v Viewer, channels []uuid.UUID) []byte {
 	return sum.Sum(nil)
 }
 
-func (s *sealer) aead(v Viewer) (cipher.AEAD, error) {
+func (s *sealer) aead(v viewer.Viewer) (cipher.AEAD, error) {
 	// One key a user: nonces are random, and must not collide under one key.
 	key, err := hkdf.Key(sha256.New, s.secret, nil, "nchat-realtime cursor "+v.Tenant+"/"+v.User.String(), 32)
 	if err != nil {
@@ -99,7 +100,7 @@ type keyring struct {
 	bound []byte
 }
 
-func (s *sealer) keyring(v Viewer, channels []uuid.UUID) (*keyring, error) {
+func (s *sealer) keyring(v viewer.Viewer, channels []uuid.UUID) (*keyring, error) {
 	a, err := s.aead(v)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // TestACursorHoldsGoodForItsReader: no bit of it, no other user, tenant or
@@ -21,9 +22,9 @@ import (
 func TestACursorHoldsGoodForItsReader(t *testing.T) {
 	t.Parallel()
 	s := &sealer{[]byte("a secret of this test")}
-	v := Viewer{"primary", uuid.New()}
+	v := viewer.Of("primary", uuid.New())
 	filter := []uuid.UUID{uuid.New(), uuid.New()}
-	ring := func(v Viewer, channels []uuid.UUID) *keyring {
+	ring := func(v viewer.Viewer, channels []uuid.UUID) *keyring {
 		k, err := s.keyring(v, channels)
 		if err != nil {
 			t.Fatal(err)
@@ -49,8 +50,8 @@ func TestACursorHoldsGoodForItsReader(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	refused("another user", cursor, ring(Viewer{"primary", uuid.New()}, filter))
-	refused("another tenant", cursor, ring(Viewer{"other", v.User}, filter))
+	refused("another user", cursor, ring(viewer.Of("primary", uuid.New()), filter))
+	refused("another tenant", cursor, ring(viewer.Of("other", v.User), filter))
 	refused("no filter", cursor, ring(v, nil))
 	refused("another filter", cursor, ring(v, filter[:1]))
 	for _, c := range []string{"", "x", "null", cursor[1:], cursor[:len(cursor)-1], cursor + "A", cursor + "=", " " + cursor, strings.Repeat("A", len(cursor)),
@@ -67,7 +68,7 @@ func TestACursorHoldsGoodForItsReader(t *testing.T) {
 }
 
 // reading is a database with one reader and a node.
-func reading(t *testing.T) (*pgxpool.Pool, *Service[text], Viewer, []uuid.UUID) {
+func reading(t *testing.T) (*pgxpool.Pool, *Service, viewer.Viewer, []uuid.UUID) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs Postgres")
@@ -78,7 +79,7 @@ func reading(t *testing.T) (*pgxpool.Pool, *Service[text], Viewer, []uuid.UUID) 
 	}
 	t.Cleanup(pool.Close)
 	reader, channels := lawWorld(t, pool)
-	return pool, runService(t, pool, &bells{}), Viewer{"primary", reader}, channels
+	return pool, runService(t, pool, &bells{}), viewer.Of("primary", reader), channels
 }
 
 func mustExec(t *testing.T, pool *pgxpool.Pool, q string, args ...any) {
@@ -96,7 +97,7 @@ func say(t *testing.T, pool *pgxpool.Pool, channel uuid.UUID) (id uuid.UUID) {
 	return id
 }
 
-func mustSync(t *testing.T, s *Service[text], v Viewer, q Query) Page[text] {
+func mustSync(t *testing.T, s *Service, v viewer.Viewer, q Query) Page {
 	t.Helper()
 	p, err := s.Sync(t.Context(), v, q)
 	if err != nil {
@@ -135,7 +136,7 @@ func TestCursorsThatCannotBeGoneOnFrom(t *testing.T) {
 		}
 	}
 	check("as it should be", old, "")
-	if p := mustSync(t, s, v, Query{Cursor: old}); len(p.Messages) != 1 || p.Messages[0].ID != later {
+	if p := mustSync(t, s, v, Query{Cursor: old}); len(p.Messages) != 1 || texts(p.Messages)[0].ID != later {
 		t.Errorf("after %s: %+v", first, p.Messages)
 	}
 
@@ -166,7 +167,7 @@ func TestCursorsThatCannotBeGoneOnFrom(t *testing.T) {
 	newest := mustSync(t, s, v, Query{}).Cursor
 	check("after all that is forgotten", newest, "")
 	id := say(t, pool, channels[2])
-	if p := mustSync(t, s, v, Query{Cursor: newest}); len(p.Messages) != 1 || p.Messages[0].ID != id {
+	if p := mustSync(t, s, v, Query{Cursor: newest}); len(p.Messages) != 1 || texts(p.Messages)[0].ID != id {
 		t.Errorf("positions do not go on after an empty log: %+v", p)
 	}
 	mustExec(t, pool, `update realtime.feed set generation = gen_random_uuid()`)
@@ -187,11 +188,11 @@ func TestSince(t *testing.T) {
 	}
 	id := say(t, pool, channels[0])
 	p := mustSync(t, s, v, Query{Since: &between})
-	if p.Reset != "" || len(p.Messages) != 1 || p.Messages[0].ID != id {
+	if p.Reset != "" || len(p.Messages) != 1 || texts(p.Messages)[0].ID != id {
 		t.Errorf("since: %q %+v", p.Reset, p.Messages)
 	}
 	next := say(t, pool, channels[3])
-	if p = mustSync(t, s, v, Query{Cursor: p.Cursor}); len(p.Messages) != 1 || p.Messages[0].ID != next {
+	if p = mustSync(t, s, v, Query{Cursor: p.Cursor}); len(p.Messages) != 1 || texts(p.Messages)[0].ID != next {
 		t.Errorf("and on: %+v", p.Messages)
 	}
 	future := between.Add(time.Hour)

@@ -21,8 +21,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/nself-org/nchat-realtime/internal/clock"
-	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/hub"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
@@ -64,37 +63,31 @@ type Entry struct {
 }
 
 // Item is an entry with what it speaks of as that is now.
-type Item[M any] struct {
+type Item struct {
 	Entry
-	Body *M // the message of a message's entry; nil where it is no more, or in another channel now
+	Body Body // the message of a message's entry; nil where it is no more, or in another channel now
 
 	loaded  bool                   // Body is as it was when the entry was read
 	size    int                    // of Body, in bytes
 	senders map[uuid.UUID]struct{} // who may learn of a mark
 }
 
-// Viewer is whoever reads.
-type Viewer struct {
-	Tenant string
-	User   uuid.UUID
+// Body is a message as the app reads it, of which the log knows this much.
+type Body interface {
+	// Place is the channel it is in, and whether it is deleted.
+	Place() (channel uuid.UUID, deleted bool)
+	// Size is about how many bytes it takes.
+	Size() int
 }
 
-// Doorbell tells every node. Ring never blocks.
-type Doorbell interface{ Ring(topics ...string) }
-
-// Options are what the package stands on. M is a message as the app reads it.
-type Options[M any] struct {
+// Options are what the package stands on.
+type Options struct {
 	Pool      *pgxpool.Pool
-	Clock     *clock.Clock
-	Bell      Doorbell
+	Bell      hub.Doorbell
 	Log       *slog.Logger
 	Retention time.Duration // of the log
 	// Load reads messages by id; those that are no more may be left out.
-	Load func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]M, error)
-	// About tells of a message where it is, and whether it is deleted.
-	About func(M) (channel uuid.UUID, deleted bool)
-	// Size is about how many bytes a message takes.
-	Size func(M) int
+	Load func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]Body, error)
 	// Created is told of each message that was sent, on every node, in order and
 	// without blocking; nil: nobody asks.
 	Created func(Entry)
@@ -103,9 +96,9 @@ type Options[M any] struct {
 }
 
 // Service is the log as the rest of the server sees it.
-type Service[M any] struct {
-	o    Options[M]
-	tail *tail[M]
+type Service struct {
+	o    Options
+	tail *tail
 	wake chan struct{} // something waits in the inbox
 
 	rounds rounds // of settling
@@ -116,13 +109,13 @@ type Service[M any] struct {
 }
 
 // New builds the service. Nothing runs before Run.
-func New[M any](o Options[M]) *Service[M] {
-	return &Service[M]{o: o, tail: newTail[M](), wake: make(chan struct{}, 1), seals: map[string]*sealer{}}
+func New(o Options) *Service {
+	return &Service{o: o, tail: newTail(), wake: make(chan struct{}, 1), seals: map[string]*sealer{}}
 }
 
 // Run gives positions to what is committed, reads what has one, and numbers
 // what was there before us, until ctx ends.
-func (s *Service[M]) Run(ctx context.Context) {
+func (s *Service) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { s.follow(ctx) })
@@ -134,7 +127,7 @@ func (s *Service[M]) Run(ctx context.Context) {
 var Topics = []string{"log", "inbox"}
 
 // Notify is one doorbell.
-func (s *Service[M]) Notify(topic string) {
+func (s *Service) Notify(topic string) {
 	if topic == "log" {
 		s.tail.poke()
 		return
@@ -143,24 +136,17 @@ func (s *Service[M]) Notify(topic string) {
 }
 
 // Resync says that doorbells may have been lost.
-func (s *Service[M]) Resync() {
+func (s *Service) Resync() {
 	s.tail.poke()
 	s.Committed()
 }
 
 // Committed says that something of ours may wait in the inbox. It never blocks.
-func (s *Service[M]) Committed() {
+func (s *Service) Committed() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
-}
-
-func denied(v Viewer) error {
-	if v.User == uuid.Nil {
-		return fault.Access()
-	}
-	return nil
 }
 
 func sortedIDs(ids []uuid.UUID) []uuid.UUID {

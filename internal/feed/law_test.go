@@ -16,9 +16,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // text is a message as these tests read it.
@@ -28,23 +28,35 @@ type text struct {
 	Erased      bool
 }
 
-func loadText(ctx context.Context, db postgres.DB, _ string, ids []uuid.UUID) (map[uuid.UUID]text, error) {
+func (x text) Place() (uuid.UUID, bool) { return x.Channel, x.Erased }
+func (x text) Size() int                { return 1 << 10 }
+
+func loadText(ctx context.Context, db postgres.DB, _ string, ids []uuid.UUID) (map[uuid.UUID]Body, error) {
 	rows, err := db.Query(ctx, `select id, channel_id, coalesce(content, ''), is_deleted from public.nchat_messages where id = any($1)`, ids)
 	if err != nil {
 		return nil, err
 	}
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[text])
-	out := map[uuid.UUID]text{}
+	out := map[uuid.UUID]Body{}
 	for _, x := range list {
 		out[x.ID] = x
 	}
 	return out, err
 }
 
+// texts are a page's messages.
+func texts(bodies []Body) []text {
+	out := make([]text, len(bodies))
+	for i, b := range bodies {
+		out[i] = b.(text)
+	}
+	return out
+}
+
 // bells ring at every service of a test, as the bus would.
 type bells struct {
 	mu  sync.Mutex
-	all []*Service[text] // guarded by mu
+	all []*Service // guarded by mu
 }
 
 func (b *bells) Ring(topics ...string) {
@@ -58,11 +70,9 @@ func (b *bells) Ring(topics ...string) {
 }
 
 // runService is one node's feed, until the test ends.
-func runService(t *testing.T, pool *pgxpool.Pool, b *bells) *Service[text] {
+func runService(t *testing.T, pool *pgxpool.Pool, b *bells) *Service {
 	t.Helper()
-	s := New(Options[text]{Pool: pool, Clock: clock.New(), Bell: b, Log: slog.New(slog.DiscardHandler), Retention: time.Hour, Load: loadText,
-		About: func(x text) (uuid.UUID, bool) { return x.Channel, x.Erased },
-		Size:  func(text) int { return 1 << 10 },
+	s := New(Options{Pool: pool, Bell: b, Log: slog.New(slog.DiscardHandler), Retention: time.Hour, Load: loadText,
 		Senders: func(context.Context, postgres.DB, []int64) (map[int64][]uuid.UUID, error) {
 			return nil, nil
 		}})
@@ -215,7 +225,7 @@ func (s *seen) note(it Entry) {
 }
 
 // stream reads by a stream that is dropped and resumed at random, on any node.
-func (w *written) stream(t *testing.T, nodes []*Service[text], v Viewer, seed uint64, start string) *seen {
+func (w *written) stream(t *testing.T, nodes []*Service, v viewer.Viewer, seed uint64, start string) *seen {
 	r, s, cursor := rand.New(rand.NewPCG(seed, 5)), newSeen("stream"), start //nolint:gosec // a test's dice
 	for w.waits() {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(r.IntN(200))*time.Millisecond)
@@ -265,7 +275,7 @@ func (w *written) all(s *seen) bool {
 }
 
 // pages reads by pages of any size, on any node.
-func (w *written) pages(t *testing.T, nodes []*Service[text], v Viewer, seed uint64, start string) *seen {
+func (w *written) pages(t *testing.T, nodes []*Service, v viewer.Viewer, seed uint64, start string) *seen {
 	r, s, cursor := rand.New(rand.NewPCG(seed, 6)), newSeen("pages"), start //nolint:gosec // a test's dice
 	for w.waits() && !w.all(s) {
 		p, err := nodes[r.IntN(len(nodes))].Sync(t.Context(), v, Query{Cursor: cursor, First: 1 + r.IntN(300), Wait: time.Duration(r.IntN(100)) * time.Millisecond})
@@ -276,7 +286,7 @@ func (w *written) pages(t *testing.T, nodes []*Service[text], v Viewer, seed uin
 		if p.Reset != "" {
 			s.bad = append(s.bad, "reset: "+string(p.Reset))
 		}
-		for _, m := range p.Messages {
+		for _, m := range texts(p.Messages) {
 			if s.ids[m.ID]++; s.ids[m.ID] > 1 {
 				s.bad = append(s.bad, "twice: "+m.ID.String())
 			}
@@ -363,9 +373,9 @@ func TestNothingIsLostTwiceOrOutOfOrder(t *testing.T) {
 	}
 	t.Cleanup(pool.Close)
 	reader, channels := lawWorld(t, pool)
-	v := Viewer{Tenant: "primary", User: reader}
+	v := viewer.Of("primary", reader)
 	b := &bells{}
-	nodes := []*Service[text]{runService(t, pool, b), runService(t, pool, b)}
+	nodes := []*Service{runService(t, pool, b), runService(t, pool, b)}
 	first, err := nodes[0].Sync(t.Context(), v, Query{})
 	if err != nil {
 		t.Fatal(err)

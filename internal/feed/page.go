@@ -22,7 +22,7 @@ type newest struct {
 // fresh fills the page with channels and their newest messages, from where the
 // one before ended; what happens meanwhile comes after the position that the
 // first page took.
-func (b *builder[M]) fresh(ctx context.Context) error {
+func (b *builder) fresh(ctx context.Context) error {
 	todo := b.members()
 	from, _ := slices.BinarySearchFunc(todo, b.at.channel, func(id, at uuid.UUID) int { return slices.Compare(id[:], at[:]) })
 	todo = todo[from:]
@@ -51,7 +51,7 @@ func (b *builder[M]) fresh(ctx context.Context) error {
 }
 
 // take puts channels into the page until it is full.
-func (b *builder[M]) take(channels []uuid.UUID, list map[uuid.UUID][]newest, most int) (full bool) {
+func (b *builder) take(channels []uuid.UUID, list map[uuid.UUID][]newest, most int) (full bool) {
 	for _, c := range channels {
 		b.shown[c], b.read[c] = struct{}{}, struct{}{}
 		for i, m := range list[c] {
@@ -74,7 +74,7 @@ func (b *builder[M]) take(channels []uuid.UUID, list map[uuid.UUID][]newest, mos
 
 // newest reads the newest messages that the viewer may see of channels, before
 // a number.
-func (b *builder[M]) newest(ctx context.Context, channels []uuid.UUID, before int64, most int) (map[uuid.UUID][]newest, error) {
+func (b *builder) newest(ctx context.Context, channels []uuid.UUID, before int64, most int) (map[uuid.UUID][]newest, error) {
 	const q = `
 select k.id, m.message_id, m.seq
   from unnest($1::uuid[], $2::boolean[]) k (id, public)
@@ -111,7 +111,7 @@ select k.id, m.message_id, m.seq
 }
 
 // delta fills the page with what the log has after the cursor.
-func (b *builder[M]) delta(ctx context.Context) error {
+func (b *builder) delta(ctx context.Context) error {
 	if b.at.mode == inJoined {
 		full, err := b.joined(ctx, b.at.channel, b.at.seq, int(b.at.left))
 		if err != nil || full {
@@ -150,7 +150,7 @@ func (b *builder[M]) delta(ctx context.Context) error {
 	return nil
 }
 
-func (b *builder[M]) senders(ctx context.Context, list []Entry) (map[int64]map[uuid.UUID]struct{}, error) {
+func (b *builder) senders(ctx context.Context, list []Entry) (map[int64]map[uuid.UUID]struct{}, error) {
 	var moves []int64
 	for _, e := range list {
 		if e.Kind == Mark && e.User != b.v.User {
@@ -174,7 +174,7 @@ func (b *builder[M]) senders(ctx context.Context, list []Entry) (map[int64]map[u
 }
 
 // entry takes one entry into the page; full: it does not fit.
-func (b *builder[M]) entry(ctx context.Context, e Entry) (full bool, err error) {
+func (b *builder) entry(ctx context.Context, e Entry) (full bool, err error) {
 	own := e.User == b.v.User
 	switch e.Kind {
 	case Created, Updated, Deleted:
@@ -221,7 +221,7 @@ func (b *builder[M]) entry(ctx context.Context, e Entry) (full bool, err error) 
 
 // membership takes in that somebody joined; the viewer itself gets the
 // channel's newest messages with it.
-func (b *builder[M]) membership(ctx context.Context, e Entry, own bool) (full bool, err error) {
+func (b *builder) membership(ctx context.Context, e Entry, own bool) (full bool, err error) {
 	switch {
 	case !own:
 		b.page.Members = append(b.page.Members, MemberChange{e.Channel, e.User, Joined})
@@ -236,7 +236,7 @@ func (b *builder[M]) membership(ctx context.Context, e Entry, own bool) (full bo
 }
 
 // opened begins a channel anew, of which its members see more now, or less.
-func (b *builder[M]) opened(ctx context.Context, e Entry) (full bool, err error) {
+func (b *builder) opened(ctx context.Context, e Entry) (full bool, err error) {
 	if b.room() == 0 {
 		return true, nil
 	}
@@ -249,7 +249,7 @@ func (b *builder[M]) opened(ctx context.Context, e Entry) (full bool, err error)
 
 // joined takes in the newest messages of a channel, before a number; full:
 // some are left for the next page, whose place is set.
-func (b *builder[M]) joined(ctx context.Context, channel uuid.UUID, before int64, most int) (full bool, err error) {
+func (b *builder) joined(ctx context.Context, channel uuid.UUID, before int64, most int) (full bool, err error) {
 	if !b.gs[channel].member {
 		return false, nil
 	}
@@ -271,7 +271,7 @@ func (b *builder[M]) joined(ctx context.Context, channel uuid.UUID, before int64
 
 // remaining is how many messages are still to come after this page, of the
 // next ten thousand changes.
-func (b *builder[M]) remaining(ctx context.Context) (int, error) {
+func (b *builder) remaining(ctx context.Context) (int, error) {
 	const q = `
 select count(distinct y.message_id) from (
   select l.message_id from unnest($1::uuid[]) c (id)
@@ -303,7 +303,7 @@ select count(*) from (
 }
 
 // unsent is how many messages a fresh start has for channels after this one.
-func (b *builder[M]) unsent(ctx context.Context) (n int, err error) {
+func (b *builder) unsent(ctx context.Context) (n int, err error) {
 	todo := b.members()
 	from, found := slices.BinarySearchFunc(todo, b.at.channel, func(id, at uuid.UUID) int { return slices.Compare(id[:], at[:]) })
 	if found {

@@ -27,7 +27,7 @@ const (
 // pause, then in batches. Every node runs it, whoever has the lock does the
 // work. Under load it stays, looks every few milliseconds by itself, and writers
 // need not ring; what they wrote last is found by a tick at worst.
-func (s *Service[M]) sequence(ctx context.Context) {
+func (s *Service) sequence(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	for {
@@ -50,7 +50,7 @@ func (s *Service[M]) sequence(ctx context.Context) {
 // stay works until nothing is left and nothing is promised, on one connection:
 // under load that is a third cheaper than on whichever comes, each with plans
 // and caches of its own.
-func (s *Service[M]) stay(ctx context.Context) error {
+func (s *Service) stay(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	var db postgres.DB = s.o.Pool
@@ -122,7 +122,7 @@ func (m *meter) promised(at time.Time) bool {
 
 // sequenceOnce gives one batch its positions, and says so: how many changes, or
 // -1 where somebody else is at it and it does not wait for them.
-func (s *Service[M]) sequenceOnce(ctx context.Context, db postgres.DB, waits bool) (n int, err error) {
+func (s *Service) sequenceOnce(ctx context.Context, db postgres.DB, waits bool) (n int, err error) {
 	now := time.Now()
 	stays := s.meter.busy(now)
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
@@ -155,7 +155,7 @@ func nap(ctx context.Context, d time.Duration) bool {
 
 // backfill numbers messages that were there before us, a few at a time, and
 // then looks now and then whether a migration found more.
-func (s *Service[M]) backfill(ctx context.Context) {
+func (s *Service) backfill(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait := backfillGap
 		n, err := s.backfillOnce(ctx)
@@ -166,7 +166,7 @@ func (s *Service[M]) backfill(ctx context.Context) {
 	}
 }
 
-func (s *Service[M]) backfillOnce(ctx context.Context) (n int, err error) {
+func (s *Service) backfillOnce(ctx context.Context) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	if err := s.o.Pool.QueryRow(ctx, `select realtime.backfill_some($1)`, backfillOne).Scan(&n); err != nil {
@@ -189,7 +189,7 @@ const sweepBatch = 5000
 
 // Sweep forgets entries older than the retention. Cursors before them are
 // answered with a reset.
-func (s *Service[M]) Sweep(ctx context.Context) error {
+func (s *Service) Sweep(ctx context.Context) error {
 	const q = `
 with old as (select l.pos from realtime.log l where l.pos > (select floor from realtime.head) and l.at < clock_timestamp() - $1::interval order by l.pos limit $2),
      gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos),

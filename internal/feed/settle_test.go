@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
-
-	"github.com/nself-org/nchat-realtime/internal/clock"
 )
 
 // TestEachRoundBeginsAfterWhoeverWaitsForIt: any number of callers share two
@@ -99,7 +97,7 @@ func TestARoundOutlivesThoseWhoGiveUp(t *testing.T) {
 func TestWhoeverSettlesUnderLoadPromisesToLook(t *testing.T) {
 	t.Parallel()
 	pool := placeWorld(t)
-	s := New(Options[text]{Pool: pool, Clock: clock.New(), Bell: &bells{}, Log: slog.New(slog.DiscardHandler), Load: loadText})
+	s := New(Options{Pool: pool, Bell: &bells{}, Log: slog.New(slog.DiscardHandler), Load: loadText})
 	for range 2 {
 		mustExec(t, pool, `insert into public.nchat_messages (channel_id, content) select $1, 'x' from generate_series(1, $2::int)`, fixed('c', 0), hotLoad)
 		if err := s.Settle(t.Context()); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // state is where the log stands: the last position given, the last forgotten,
@@ -37,7 +38,7 @@ func loadState(ctx context.Context, db postgres.DB) (state, error) {
 }
 
 // sealerOf is the sealer of a state's secret.
-func (s *Service[M]) sealerOf(st state) *sealer {
+func (s *Service) sealerOf(st state) *sealer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x, ok := s.seals[string(st.secret)]
@@ -75,7 +76,7 @@ func loadTail(ctx context.Context, db postgres.DB, after int64, most int) ([]Ent
 
 // loadFor reads the entries of channels, and those of the viewer's own
 // memberships, in a range of positions.
-func loadFor(ctx context.Context, db postgres.DB, v Viewer, channels []uuid.UUID, own bool, after, upTo int64, most int) ([]Entry, error) {
+func loadFor(ctx context.Context, db postgres.DB, v viewer.Viewer, channels []uuid.UUID, own bool, after, upTo int64, most int) ([]Entry, error) {
 	const q = `
 select ` + entryColumns + `
   from (select x.* from unnest($1::uuid[]) c (id)
@@ -90,7 +91,7 @@ select ` + entryColumns + `
 
 // fill reads what entries speak of: each message once, each move once. Messages
 // that nobody waits for are left for whoever comes.
-func (s *Service[M]) fill(ctx context.Context, db postgres.DB, list []Entry, wanted func(Entry) bool) ([]Item[M], error) {
+func (s *Service) fill(ctx context.Context, db postgres.DB, list []Entry, wanted func(Entry) bool) ([]Item, error) {
 	byTenant, moves := map[string][]uuid.UUID{}, []int64{}
 	seen := map[uuid.UUID]struct{}{}
 	for _, e := range list {
@@ -104,7 +105,7 @@ func (s *Service[M]) fill(ctx context.Context, db postgres.DB, list []Entry, wan
 			moves = append(moves, e.Ref)
 		}
 	}
-	bodies := make(map[uuid.UUID]M, len(seen))
+	bodies := make(map[uuid.UUID]Body, len(seen))
 	for tenant, ids := range byTenant {
 		part, err := s.o.Load(ctx, db, tenant, ids)
 		if err != nil {
@@ -121,12 +122,12 @@ func (s *Service[M]) fill(ctx context.Context, db postgres.DB, list []Entry, wan
 			return nil, err
 		}
 	}
-	items := make([]Item[M], len(list))
+	items := make([]Item, len(list))
 	for i, e := range list {
-		items[i] = Item[M]{Entry: e, loaded: !e.Kind.ofMessage() || wanted(e)}
+		items[i] = Item{Entry: e, loaded: !e.Kind.ofMessage() || wanted(e)}
 		if body, ok := bodies[e.Message]; ok && e.Kind.ofMessage() {
-			if at, _ := s.o.About(body); at == e.Channel {
-				items[i].Body, items[i].size = &body, s.o.Size(body)
+			if at, _ := body.Place(); at == e.Channel {
+				items[i].Body, items[i].size = body, body.Size()
 			}
 		}
 		if ids := senders[e.Ref]; e.Kind == Mark && len(ids) > 0 {
@@ -142,7 +143,7 @@ func (s *Service[M]) fill(ctx context.Context, db postgres.DB, list []Entry, wan
 func all(Entry) bool { return true }
 
 // load reads what the tail left out of some items.
-func (s *Service[M]) load(ctx context.Context, items []Item[M]) error {
+func (s *Service) load(ctx context.Context, items []Item) error {
 	var list []Entry
 	var at []int
 	for i, it := range items {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Reason is why a reader does not go on from where it was.
@@ -34,16 +35,16 @@ const askAgain = 30 * time.Second
 const streamRead = 500
 
 // Batch is what a stream has to tell: a reset or entries, in order, each once.
-type Batch[M any] struct {
+type Batch struct {
 	Reset Reason // "" but where the stream begins anew
-	Items []Item[M]
+	Items []Item
 	Live  bool // everything up to now has been told, for the first time since the start or a reset
 }
 
 // Stream reads the log on for one viewer. For one goroutine.
-type Stream[M any] struct {
-	s     *Service[M]
-	v     Viewer
+type Stream struct {
+	s     *Service
+	v     viewer.Viewer
 	only  []uuid.UUID // the channels asked for; nil: all of the viewer's
 	keys  *keyring
 	sub   *hub.Sub[uuid.UUID]
@@ -60,8 +61,8 @@ type Stream[M any] struct {
 // Open begins a stream after a cursor, or now without one. channels nil: all
 // that the viewer is a member of. Errors: access-denied for a channel it may
 // not read; validation-failed for a cursor that is not its own.
-func (s *Service[M]) Open(ctx context.Context, v Viewer, cursor string, channels []uuid.UUID) (*Stream[M], error) {
-	if err := denied(v); err != nil {
+func (s *Service) Open(ctx context.Context, v viewer.Viewer, cursor string, channels []uuid.UUID) (*Stream, error) {
+	if err := v.Denied(); err != nil {
 		return nil, err
 	}
 	turn := s.tail.turns() // before the state: to begin anew once too often is only a bother
@@ -69,7 +70,7 @@ func (s *Service[M]) Open(ctx context.Context, v Viewer, cursor string, channels
 	if err != nil {
 		return nil, err
 	}
-	x := &Stream[M]{s: s, v: v, only: channels, epoch: st.epoch, pos: st.pos, fresh: true, turn: turn}
+	x := &Stream{s: s, v: v, only: channels, epoch: st.epoch, pos: st.pos, fresh: true, turn: turn}
 	if x.keys, err = s.sealerOf(st).keyring(v, nil); err != nil {
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func (s *Service[M]) Open(ctx context.Context, v Viewer, cursor string, channels
 }
 
 // startAt goes to where a cursor says, or tells why not.
-func (x *Stream[M]) startAt(cursor string, st state) error {
+func (x *Stream) startAt(cursor string, st state) error {
 	if cursor == "" {
 		x.reset = Started
 		return nil
@@ -115,7 +116,7 @@ func judge(p place, st state) Reason {
 }
 
 // regrant reads the viewer's rights again, and listens to what it may read.
-func (x *Stream[M]) regrant(ctx context.Context) error {
+func (x *Stream) regrant(ctx context.Context) error {
 	began := time.Now()
 	gs, err := loadGrants(ctx, x.s.o.Pool, x.v, x.only, x.only != nil)
 	if err != nil {
@@ -140,24 +141,24 @@ func (x *Stream[M]) regrant(ctx context.Context) error {
 }
 
 // Cursor is where a reader stands after an entry.
-func (x *Stream[M]) Cursor(pos int64) string { return x.keys.seal(place{epoch: x.epoch, pos: pos}) }
+func (x *Stream) Cursor(pos int64) string { return x.keys.seal(place{epoch: x.epoch, pos: pos}) }
 
 // Here is a cursor after everything told so far.
-func (x *Stream[M]) Here() string { return x.Cursor(x.pos) }
+func (x *Stream) Here() string { return x.Cursor(x.pos) }
 
 // Earlier reports whether a member of a channel may read messages from before
 // it became one: an entry that it joined brings none of them.
-func (x *Stream[M]) Earlier(channel uuid.UUID) bool {
+func (x *Stream) Earlier(channel uuid.UUID) bool {
 	g := x.gs[channel]
 	return g.readable && (g.public || len(g.stints) > 1)
 }
 
 // Close ends the stream; a waiting Next returns.
-func (x *Stream[M]) Close() { x.sub.Close() }
+func (x *Stream) Close() { x.sub.Close() }
 
 // wait sleeps until something may concern the viewer, and not so long that a
 // quiet stream is overtaken by the retention.
-func (x *Stream[M]) wait(ctx context.Context) error {
+func (x *Stream) wait(ctx context.Context) error {
 	most := lookAnyway
 	if x.only != nil {
 		most = askAgain
@@ -173,16 +174,16 @@ func (x *Stream[M]) wait(ctx context.Context) error {
 
 // Next waits for something to tell. Errors: ctx's, access-denied once a channel
 // asked for may not be read any more, hub.ErrClosed after Close.
-func (x *Stream[M]) Next(ctx context.Context) (Batch[M], error) {
+func (x *Stream) Next(ctx context.Context) (Batch, error) {
 	for {
 		if x.reset != "" {
-			b := Batch[M]{Reset: x.reset}
+			b := Batch{Reset: x.reset}
 			x.reset = ""
 			return b, nil
 		}
 		if !x.fresh {
 			if err := x.wait(ctx); err != nil {
-				return Batch[M]{}, err
+				return Batch{}, err
 			}
 		}
 		x.fresh = false
@@ -212,23 +213,23 @@ func cmpErr(f *fault.Error, err error) error {
 }
 
 // read takes the next entries, from memory where it reaches back far enough.
-func (x *Stream[M]) read(ctx context.Context) (Batch[M], error) {
+func (x *Stream) read(ctx context.Context) (Batch, error) {
 	if _, err := x.s.tail.known(ctx); err != nil {
-		return Batch[M]{}, err
+		return Batch{}, err
 	}
 	turn := x.s.tail.turns()
 	items, st, ok := x.s.tail.since(x.pos)
 	if turn != x.turn || st.epoch != x.epoch {
 		x.turn = turn
-		return Batch[M]{}, x.begin(st, Changed)
+		return Batch{}, x.begin(st, Changed)
 	}
 	if !ok {
 		return x.readTable(ctx, st)
 	}
-	moved := func(it Item[M]) bool { return x.gs.moves(x.v, it.Entry) }
+	moved := func(it Item) bool { return x.gs.moves(x.v, it.Entry) }
 	if x.only != nil && time.Since(x.asked) >= askAgain || slices.ContainsFunc(items, moved) {
 		if err := x.regrant(ctx); err != nil {
-			return Batch[M]{}, err
+			return Batch{}, err
 		}
 		x.fresh = true // what came between reading the rights and listening
 	}
@@ -244,7 +245,7 @@ func (x *Stream[M]) read(ctx context.Context) (Batch[M], error) {
 		}
 	}
 	if err := x.s.load(ctx, b.Items); err != nil {
-		return Batch[M]{}, err
+		return Batch{}, err
 	}
 	if len(items) > 0 {
 		x.pos = items[len(items)-1].Pos
@@ -256,7 +257,7 @@ func (x *Stream[M]) read(ctx context.Context) (Batch[M], error) {
 }
 
 // changes are messages that were changed or deleted, and where last.
-func changes[M any](items []Item[M]) (out map[uuid.UUID]int64) {
+func changes(items []Item) (out map[uuid.UUID]int64) {
 	for _, it := range items {
 		if it.Kind == Updated || it.Kind == Deleted {
 			if out == nil { // mostly there are none
@@ -269,7 +270,7 @@ func changes[M any](items []Item[M]) (out map[uuid.UUID]int64) {
 }
 
 // begin starts the stream anew, and says so first.
-func (x *Stream[M]) begin(st state, why Reason) error {
+func (x *Stream) begin(st state, why Reason) error {
 	keys, err := x.s.sealerOf(st).keyring(x.v, nil)
 	if err != nil {
 		return err
@@ -278,7 +279,7 @@ func (x *Stream[M]) begin(st state, why Reason) error {
 	return nil
 }
 
-func (x *Stream[M]) visible(items []Item[M]) (b Batch[M]) {
+func (x *Stream) visible(items []Item) (b Batch) {
 	for _, it := range items {
 		if x.gs.sees(x.v, it.Entry, it.senders) {
 			b.Items = append(b.Items, it)
@@ -289,31 +290,31 @@ func (x *Stream[M]) visible(items []Item[M]) (b Batch[M]) {
 
 // readTable catches up by the table, with rights read after the entries: what
 // may not be read any more is not told.
-func (x *Stream[M]) readTable(ctx context.Context, st state) (Batch[M], error) {
+func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 	now, err := loadState(ctx, x.s.o.Pool)
 	if err != nil {
-		return Batch[M]{}, err
+		return Batch{}, err
 	}
 	if why := judge(place{epoch: x.epoch, pos: x.pos}, now); why != "" {
-		return Batch[M]{}, x.begin(now, why)
+		return Batch{}, x.begin(now, why)
 	}
 	if err := x.regrant(ctx); err != nil {
-		return Batch[M]{}, err
+		return Batch{}, err
 	}
 	list, err := loadFor(ctx, x.s.o.Pool, x.v, x.gs.readable(), x.only == nil, x.pos, st.pos, streamRead)
 	if err != nil {
-		return Batch[M]{}, err
+		return Batch{}, err
 	}
 	// Read again after the entries: one forgotten meanwhile would be a silent gap.
 	if now, err = loadState(ctx, x.s.o.Pool); err != nil {
-		return Batch[M]{}, err
+		return Batch{}, err
 	}
 	if why := judge(place{epoch: x.epoch, pos: x.pos}, now); why != "" {
-		return Batch[M]{}, x.begin(now, why)
+		return Batch{}, x.begin(now, why)
 	}
 	items, err := x.s.fill(ctx, x.s.o.Pool, list, all)
 	if err != nil {
-		return Batch[M]{}, err
+		return Batch{}, err
 	}
 	x.fresh = true
 	x.pos = st.pos

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Limits of a sync. Newest is how many messages of a channel a fresh start brings.
@@ -60,7 +61,7 @@ type MemberChange struct {
 }
 
 // Page is what a viewer missed, or a part of it.
-type Page[M any] struct {
+type Page struct {
 	Cursor      string
 	More        bool
 	Reset       Reason // "" but where the page begins anew although a cursor was given
@@ -68,25 +69,25 @@ type Page[M any] struct {
 	Channels    []ChannelState
 	Left        []uuid.UUID
 	Members     []MemberChange
-	Messages    []M
+	Messages    []Body
 	Deleted     []uuid.UUID
 	Read        []uuid.UUID // channels whose read state may have changed
 	Moves       []int64     // of others' marks over the viewer's messages
 }
 
-func (p Page[M]) empty() bool {
+func (p Page) empty() bool {
 	return p.Reset == "" && len(p.Channels)+len(p.Left)+len(p.Members)+len(p.Messages)+len(p.Deleted)+len(p.Read)+len(p.Moves) == 0
 }
 
 // Sync answers a page, once there is something in it or the time to wait is
 // over. Everything committed before the call is covered. Errors:
 // validation-failed for a cursor that is not the viewer's, and for limits.
-func (s *Service[M]) Sync(ctx context.Context, v Viewer, q Query) (Page[M], error) {
+func (s *Service) Sync(ctx context.Context, v viewer.Viewer, q Query) (Page, error) {
 	if err := q.check(v); err != nil {
-		return Page[M]{}, err
+		return Page{}, err
 	}
 	if err := s.CatchUp(ctx); err != nil {
-		return Page[M]{}, err
+		return Page{}, err
 	}
 	p, err := s.page(ctx, v, q)
 	if err != nil || !p.empty() || q.Wait == 0 || q.Cursor == "" {
@@ -95,8 +96,8 @@ func (s *Service[M]) Sync(ctx context.Context, v Viewer, q Query) (Page[M], erro
 	return s.await(ctx, v, q, p) // nothing yet: to wait is to read on
 }
 
-func (q *Query) check(v Viewer) error {
-	if err := denied(v); err != nil {
+func (q *Query) check(v viewer.Viewer) error {
+	if err := v.Denied(); err != nil {
 		return err
 	}
 	if q.First == 0 {
@@ -117,7 +118,7 @@ func (q *Query) check(v Viewer) error {
 }
 
 // await listens where the page ended, without holding a connection.
-func (s *Service[M]) await(ctx context.Context, v Viewer, q Query, p Page[M]) (Page[M], error) {
+func (s *Service) await(ctx context.Context, v viewer.Viewer, q Query, p Page) (Page, error) {
 	waiting, cancel := context.WithTimeout(ctx, q.Wait)
 	defer cancel()
 	sub := s.tail.hub.Subscribe(v.User)
@@ -142,30 +143,30 @@ func (s *Service[M]) await(ctx context.Context, v Viewer, q Query, p Page[M]) (P
 }
 
 // page reads one page in one snapshot.
-func (s *Service[M]) page(ctx context.Context, v Viewer, q Query) (p Page[M], err error) {
+func (s *Service) page(ctx context.Context, v viewer.Viewer, q Query) (p Page, err error) {
 	opts := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, s.o.Pool, opts, func(tx pgx.Tx) error {
-		b := &builder[M]{s: s, db: tx, v: v, q: q, places: map[uuid.UUID]int{}}
+		b := &builder{s: s, db: tx, v: v, q: q, places: map[uuid.UUID]int{}}
 		p, err = b.build(ctx)
 		return err
 	})
 	if err != nil {
-		return Page[M]{}, fmt.Errorf("reading a page: %w", err)
+		return Page{}, fmt.Errorf("reading a page: %w", err)
 	}
 	return p, nil
 }
 
 // builder makes one page.
-type builder[M any] struct {
-	s      *Service[M]
+type builder struct {
+	s      *Service
 	db     postgres.DB
-	v      Viewer
+	v      viewer.Viewer
 	q      Query
 	st     state
 	keys   *keyring
 	gs     grants
 	at     place
-	page   Page[M]
+	page   Page
 	ids    []uuid.UUID       // messages of the page, as they come
 	places map[uuid.UUID]int // in ids
 	dead   map[uuid.UUID]struct{}
@@ -173,7 +174,7 @@ type builder[M any] struct {
 	shown  map[uuid.UUID]struct{} // channels whose state is wanted
 }
 
-func (b *builder[M]) build(ctx context.Context) (Page[M], error) {
+func (b *builder) build(ctx context.Context) (Page, error) {
 	var err error
 	if b.st, err = loadState(ctx, b.db); err != nil {
 		return b.page, err
@@ -200,7 +201,7 @@ func (b *builder[M]) build(ctx context.Context) (Page[M], error) {
 }
 
 // start finds where to go on, or that it is to begin anew.
-func (b *builder[M]) start(ctx context.Context) error {
+func (b *builder) start(ctx context.Context) error {
 	b.at = place{epoch: b.st.epoch, pos: b.st.pos, mode: inFresh}
 	switch {
 	case b.q.Cursor != "":
@@ -225,7 +226,7 @@ func (b *builder[M]) start(ctx context.Context) error {
 
 // posAt is the last position given by an instant, found by halving: instants
 // rise with positions. false: that is forgotten.
-func (b *builder[M]) posAt(ctx context.Context, at time.Time) (int64, bool, error) {
+func (b *builder) posAt(ctx context.Context, at time.Time) (int64, bool, error) {
 	low, high := b.st.floor, b.st.pos // the answer is in [low, high]
 	for low < high {
 		mid := low + (high-low+1)/2
@@ -243,10 +244,10 @@ func (b *builder[M]) posAt(ctx context.Context, at time.Time) (int64, bool, erro
 	return low, low > b.st.floor || b.st.floor == 0, nil
 }
 
-func (b *builder[M]) room() int { return b.q.First - len(b.ids) }
+func (b *builder) room() int { return b.q.First - len(b.ids) }
 
 // add takes a message into the page, once.
-func (b *builder[M]) add(id uuid.UUID) {
+func (b *builder) add(id uuid.UUID) {
 	if _, ok := b.places[id]; !ok {
 		b.places[id] = len(b.ids)
 		b.ids = append(b.ids, id)
@@ -254,7 +255,7 @@ func (b *builder[M]) add(id uuid.UUID) {
 }
 
 // finish loads what the page speaks of, and seals where it ends.
-func (b *builder[M]) finish(ctx context.Context) error {
+func (b *builder) finish(ctx context.Context) error {
 	bodies, err := b.s.o.Load(ctx, b.db, b.v.Tenant, b.ids)
 	if err != nil {
 		return err
@@ -263,7 +264,7 @@ func (b *builder[M]) finish(ctx context.Context) error {
 		body, ok := bodies[id]
 		_, dead := b.dead[id]
 		if ok {
-			channel, deleted := b.s.o.About(body)
+			channel, deleted := body.Place()
 			dead = dead || deleted || !b.gs[channel].readable
 		}
 		if !ok || dead {
@@ -299,11 +300,11 @@ func keys(set map[uuid.UUID]struct{}) []uuid.UUID {
 
 // Channels are channels as the viewer, a member of each, sees them; others are
 // left out.
-func (s *Service[M]) Channels(ctx context.Context, v Viewer, ids []uuid.UUID) ([]ChannelState, error) {
+func (s *Service) Channels(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) ([]ChannelState, error) {
 	return loadStates(ctx, s.o.Pool, v, ids)
 }
 
-func loadStates(ctx context.Context, db postgres.DB, v Viewer, ids []uuid.UUID) ([]ChannelState, error) {
+func loadStates(ctx context.Context, db postgres.DB, v viewer.Viewer, ids []uuid.UUID) ([]ChannelState, error) {
 	const q = `
 select c.id, c.name, c.type, c.archived, c.readonly, m.role, m.can_write and m.can_read, coalesce(x.seq, 0)
   from unnest($2::uuid[]) with ordinality k (id, ord)
@@ -323,7 +324,7 @@ select c.id, c.name, c.type, c.archived, c.readonly, m.role, m.can_write and m.c
 }
 
 // members are the channels the viewer is a member of, of those asked for.
-func (b *builder[M]) members() []uuid.UUID {
+func (b *builder) members() []uuid.UUID {
 	var out []uuid.UUID
 	for id, g := range b.gs {
 		if g.readable && g.member {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // client is what an app keeps of what it was brought.
@@ -28,7 +29,7 @@ func (c *client) clone() *client {
 }
 
 // apply takes a page in, in the order the schema names.
-func (c *client) apply(p Page[text]) {
+func (c *client) apply(p Page) {
 	if p.Reset != "" || c.channels == nil {
 		c.channels, c.messages = map[uuid.UUID]ChannelState{}, map[uuid.UUID]text{}
 	}
@@ -39,7 +40,7 @@ func (c *client) apply(p Page[text]) {
 	for _, x := range p.Channels {
 		c.channels[x.ChannelID] = x
 	}
-	for _, m := range p.Messages {
+	for _, m := range texts(p.Messages) {
 		c.messages[m.ID] = m
 	}
 	for _, id := range p.Deleted {
@@ -79,8 +80,8 @@ func (c *client) differs(o *client) string {
 type lawCase struct {
 	t        *testing.T
 	pool     *pgxpool.Pool
-	node     *Service[text]
-	v        Viewer
+	node     *Service
+	v        viewer.Viewer
 	r        *rand.Rand
 	channels []uuid.UUID
 	said     []string
@@ -175,7 +176,7 @@ func TestSyncLaw(t *testing.T) {
 	}
 	t.Logf("FEED_SEED=%d", seed)
 	reader, _ := lawWorld(t, pool)
-	l := &lawCase{t: t, pool: pool, node: runService(t, pool, &bells{}), v: Viewer{"primary", reader}, r: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // a test's dice
+	l := &lawCase{t: t, pool: pool, node: runService(t, pool, &bells{}), v: viewer.Of("primary", reader), r: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // a test's dice
 	if _, err := pool.Exec(t.Context(), `delete from public.nchat_channels`); err != nil {
 		t.Fatal(err)
 	}

@@ -18,23 +18,23 @@ const (
 )
 
 // tail is the newest part of the log, read once for all streams of this node.
-type tail[M any] struct {
+type tail struct {
 	wake chan struct{}
 	hub  *hub.Hub[uuid.UUID] // by channel, and by user
 
 	mu    sync.Mutex
 	ready chan struct{} // guarded by mu: closed once state is known
 	state state         // guarded by mu: its pos is the last entry here
-	items []Item[M]     // guarded by mu: dense, up to state.pos
+	items []Item        // guarded by mu: dense, up to state.pos
 	bytes int           // guarded by mu: of the messages in items
 	turn  int           // guarded by mu: how often the tail began anew
 }
 
-func newTail[M any]() *tail[M] {
-	return &tail[M]{wake: make(chan struct{}, 1), hub: hub.New[uuid.UUID](), ready: make(chan struct{})}
+func newTail() *tail {
+	return &tail{wake: make(chan struct{}, 1), hub: hub.New[uuid.UUID](), ready: make(chan struct{})}
 }
 
-func (t *tail[M]) poke() {
+func (t *tail) poke() {
 	select {
 	case t.wake <- struct{}{}:
 	default:
@@ -42,7 +42,7 @@ func (t *tail[M]) poke() {
 }
 
 // follow reads the log as it grows, until ctx ends.
-func (s *Service[M]) follow(ctx context.Context) {
+func (s *Service) follow(ctx context.Context) {
 	tick := time.NewTicker(pollTail)
 	defer tick.Stop()
 	for {
@@ -65,7 +65,7 @@ func (s *Service[M]) follow(ctx context.Context) {
 }
 
 // readOn takes the next entries into the tail, and tells whose they are.
-func (s *Service[M]) readOn(ctx context.Context) (more bool, err error) {
+func (s *Service) readOn(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	now, err := loadState(ctx, s.o.Pool)
@@ -97,7 +97,7 @@ func (s *Service[M]) readOn(ctx context.Context) (more bool, err error) {
 
 // enter compares the database's state with ours. A history that is another
 // one, or has lost what we have, starts the tail anew.
-func (t *tail[M]) enter(now state) (last int64, known bool) {
+func (t *tail) enter(now state) (last int64, known bool) {
 	t.mu.Lock()
 	first := false
 	select {
@@ -123,7 +123,7 @@ func (t *tail[M]) enter(now state) (last int64, known bool) {
 	return last, same
 }
 
-func (t *tail[M]) push(items []Item[M]) {
+func (t *tail) push(items []Item) {
 	t.mu.Lock()
 	if items[0].Pos != t.state.pos+1 {
 		t.items, t.bytes = nil, 0 // forgotten in between: streams that were there read the table
@@ -162,8 +162,8 @@ func (t *tail[M]) push(items []Item[M]) {
 
 // shrinkLocked leaves the newest entries, and the messages of the newest of
 // those. Streams still read the old ones: these move, and seldom.
-func (t *tail[M]) shrinkLocked() {
-	t.items = append(make([]Item[M], 0, 2*kept), t.items[max(0, len(t.items)-kept):]...)
+func (t *tail) shrinkLocked() {
+	t.items = append(make([]Item, 0, 2*kept), t.items[max(0, len(t.items)-kept):]...)
 	t.bytes = 0
 	for i := len(t.items) - 1; i >= 0; i-- {
 		if it := &t.items[i]; t.bytes+it.size <= held {
@@ -176,7 +176,7 @@ func (t *tail[M]) shrinkLocked() {
 
 // since is what came after pos; ok false: the tail does not reach
 // back so far.
-func (t *tail[M]) since(pos int64) (items []Item[M], st state, ok bool) {
+func (t *tail) since(pos int64) (items []Item, st state, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	first := t.state.pos - int64(len(t.items)) // the position before the first kept
@@ -190,14 +190,14 @@ func (t *tail[M]) since(pos int64) (items []Item[M], st state, ok bool) {
 }
 
 // turns is how often the database turned out to be another than before.
-func (t *tail[M]) turns() int {
+func (t *tail) turns() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.turn
 }
 
 // known waits for the first look at the database.
-func (t *tail[M]) known(ctx context.Context) (state, error) {
+func (t *tail) known(ctx context.Context) (state, error) {
 	t.mu.Lock()
 	ready := t.ready
 	t.mu.Unlock()

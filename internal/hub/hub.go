@@ -13,6 +13,10 @@ import (
 // ErrClosed: the subscription was closed.
 var ErrClosed = errors.New("hub: subscription closed")
 
+// Doorbell tells the hubs of every node, this one's included, to look at
+// something. Ring never blocks and never loses a topic.
+type Doorbell interface{ Ring(topics ...string) }
+
 // Hub holds subscriptions by key. Its methods never block on a subscriber.
 type Hub[K comparable] struct {
 	mu   sync.Mutex

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Resolution is how an edit of a version that was no longer the last one ended.
@@ -47,8 +48,8 @@ type current struct {
 // from. Whatever was committed last wins, unless the last change was somebody
 // else's than the author's; a deletion beats every edit. Errors: access-denied,
 // validation-failed.
-func (s *Service) Edit(ctx context.Context, v Viewer, id uuid.UUID, content string, base int) (Message, *Conflict, error) {
-	if err := denied(v); err != nil {
+func (s *Service) Edit(ctx context.Context, v viewer.Viewer, id uuid.UUID, content string, base int) (Message, *Conflict, error) {
+	if err := v.Denied(); err != nil {
 		return Message{}, nil, err
 	}
 	if f := s.checkContent(content); f != nil {
@@ -81,7 +82,7 @@ func (s *Service) Edit(ctx context.Context, v Viewer, id uuid.UUID, content stri
 		numbered = numbered && !m.Gone
 		return err
 	})
-	if err == nil && !numbered { // it is as new as that
+	if err == nil && !numbered { // its creation is not numbered yet
 		m, err = s.settled(ctx, v, id)
 	}
 	if err != nil {
@@ -91,7 +92,7 @@ func (s *Service) Edit(ctx context.Context, v Viewer, id uuid.UUID, content stri
 }
 
 // settled is a message that had no number when it was changed.
-func (s *Service) settled(ctx context.Context, v Viewer, id uuid.UUID) (Message, error) {
+func (s *Service) settled(ctx context.Context, v viewer.Viewer, id uuid.UUID) (Message, error) {
 	if err := s.o.Settle(ctx); err != nil {
 		return Message{}, err
 	}
@@ -143,12 +144,12 @@ func decide(c current, merge bool, base *string, client string) (*string, Resolu
 
 // Delete takes a message back: its author, or whoever moderates the channel.
 // Doing so again changes nothing. Errors: access-denied.
-func (s *Service) Delete(ctx context.Context, v Viewer, id uuid.UUID) (Message, error) {
-	if err := denied(v); err != nil {
+func (s *Service) Delete(ctx context.Context, v viewer.Viewer, id uuid.UUID) (Message, error) {
+	if err := v.Denied(); err != nil {
 		return Message{}, err
 	}
 	m, err := s.erase(ctx, v, id, false)
-	if errors.Is(err, errUnnumbered) { // it is as new as that, or so old
+	if errors.Is(err, errUnnumbered) { // so new that it has no number yet, or from before us and still without one
 		if err = s.o.Settle(ctx); err == nil {
 			m, err = s.erase(ctx, v, id, true)
 		}
@@ -162,7 +163,7 @@ func (s *Service) Delete(ctx context.Context, v Viewer, id uuid.UUID) (Message, 
 var errUnnumbered = errors.New("the message has no number yet")
 
 // erase deletes a message. settled: what the log says of it is how it is.
-func (s *Service) erase(ctx context.Context, v Viewer, id uuid.UUID, settled bool) (m Message, err error) {
+func (s *Service) erase(ctx context.Context, v viewer.Viewer, id uuid.UUID, settled bool) (m Message, err error) {
 	err = s.change(ctx, v, func(tx pgx.Tx) error {
 		c, err := lock(ctx, tx, v, id)
 		if err != nil {
@@ -193,7 +194,7 @@ func (s *Service) erase(ctx context.Context, v Viewer, id uuid.UUID, settled boo
 
 // change runs a transaction that says who is behind it, and tells of it after
 // the commit.
-func (s *Service) change(ctx context.Context, v Viewer, do func(pgx.Tx) error) error {
+func (s *Service) change(ctx context.Context, v viewer.Viewer, do func(pgx.Tx) error) error {
 	err := postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `select set_config('realtime.quiet', 'on', true), set_config('realtime.actor', $1, true)`, v.User.String()); err != nil {
 			return fmt.Errorf("preparing: %w", err)
@@ -209,7 +210,7 @@ func (s *Service) change(ctx context.Context, v Viewer, do func(pgx.Tx) error) e
 // lock takes hold of a message that the caller may change, as the author or as
 // one who moderates its channel; all others are answered alike, and hold up
 // nobody by asking.
-func lock(ctx context.Context, tx pgx.Tx, v Viewer, id uuid.UUID) (current, error) {
+func lock(ctx context.Context, tx pgx.Tx, v viewer.Viewer, id uuid.UUID) (current, error) {
 	if _, err := mayChange(ctx, tx, v, id); err != nil {
 		return current{}, err
 	}
@@ -220,7 +221,7 @@ func lock(ctx context.Context, tx pgx.Tx, v Viewer, id uuid.UUID) (current, erro
 }
 
 // mayChange reads a message that the caller may change, as it is now.
-func mayChange(ctx context.Context, tx pgx.Tx, v Viewer, id uuid.UUID) (c current, err error) {
+func mayChange(ctx context.Context, tx pgx.Tx, v viewer.Viewer, id uuid.UUID) (c current, err error) {
 	const q = `
 select m.channel_id, m.thread, coalesce(r.version, 1), coalesce(r.edited, 1), coalesce(r.overruled, false), o.content, coalesce(o.sender = $3, false), m.deleted,
        coalesce(realtime.write_role($1, $3, m.channel_id, m.thread), '')

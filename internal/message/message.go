@@ -19,15 +19,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
-
-// Viewer is whoever asks.
-type Viewer struct {
-	Tenant string
-	User   uuid.UUID
-}
 
 // Type is what a message is.
 type Type string
@@ -81,6 +74,11 @@ func (m Message) For(user uuid.UUID) Message {
 	return m
 }
 
+// Place is the channel it is in, and whether it is deleted.
+func (m Message) Place() (channel uuid.UUID, deleted bool) {
+	return m.ChannelID, m.Gone || m.DeletedAt != nil
+}
+
 // Size is about how many bytes a message takes in memory.
 func (m Message) Size() int {
 	n := 300 + len(m.Metadata) + 16*len(m.Mentions)
@@ -90,13 +88,9 @@ func (m Message) Size() int {
 	return n
 }
 
-// Doorbell tells every node. Ring never blocks.
-type Doorbell interface{ Ring(topics ...string) }
-
 // Options are what the package stands on.
 type Options struct {
 	Pool      *pgxpool.Pool
-	Bell      Doorbell
 	Committed func() // called after each commit that wrote: something waits for its place in the log
 	// Settle waits until what was committed before has its number and its place.
 	Settle    func(context.Context) error
@@ -158,13 +152,6 @@ func (s *Service) load(ctx context.Context, db postgres.DB, tenant string, id uu
 	list, err := Load(ctx, db, tenant, []uuid.UUID{id})
 	m, ok := list[id]
 	return m, ok, err
-}
-
-func denied(v Viewer) error {
-	if v.User == uuid.Nil {
-		return fault.Access()
-	}
-	return nil
 }
 
 // written tells who waits for it that a message was committed.

@@ -16,6 +16,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // rig is the demo world and two services on it, as two nodes have them.
@@ -39,7 +40,7 @@ func newRig(t *testing.T, change ...func(*Options)) *rig {
 	if _, err := demo.Load(t.Context(), r.pool); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Pool: r.pool, Bell: r, Committed: func() { r.Ring("committed") }, Settle: r.settle, Content: 10000, Batch: 100, Retention: time.Hour, Log: slog.New(slog.DiscardHandler)}
+	o := Options{Pool: r.pool, Committed: func() { r.Ring("committed") }, Settle: r.settle, Content: 10000, Batch: 100, Retention: time.Hour, Log: slog.New(slog.DiscardHandler)}
 	for _, f := range change {
 		f(&o)
 	}
@@ -68,13 +69,13 @@ func (r *rig) count(q string, args ...any) (n int) {
 	return n
 }
 
-func as(user uuid.UUID) Viewer { return Viewer{Tenant: "primary", User: user} }
+func as(user uuid.UUID) viewer.Viewer { return viewer.Of("primary", user) }
 
 func say(key string, channel uuid.UUID, text string) Input {
 	return Input{ClientMessageID: key, Channel: channel, Content: &text}
 }
 
-func (r *rig) send(s *Service, v Viewer, in Input) Result {
+func (r *rig) send(s *Service, v viewer.Viewer, in Input) Result {
 	r.t.Helper()
 	res, err := s.Send(r.t.Context(), v, in)
 	if err != nil {
@@ -218,7 +219,7 @@ func TestWhatMayBeSent(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, res.Err, c.field)
 		}
 	}
-	if _, err := r.one.Send(t.Context(), Viewer{Tenant: "primary"}, say("k", demo.Team, "hi")); fault.From(err).Code != fault.Denied {
+	if _, err := r.one.Send(t.Context(), viewer.Of("primary", uuid.Nil), say("k", demo.Team, "hi")); fault.From(err).Code != fault.Denied {
 		t.Errorf("nobody: %v", err)
 	}
 }

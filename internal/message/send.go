@@ -18,6 +18,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // The limits of what a message may carry besides its content.
@@ -173,8 +174,8 @@ func printable(s string) bool {
 
 // Send writes a message, once for each key. What speaks against it is in the
 // result; an error is access-denied for whoever is no user.
-func (s *Service) Send(ctx context.Context, v Viewer, in Input) (Result, error) {
-	if err := denied(v); err != nil {
+func (s *Service) Send(ctx context.Context, v viewer.Viewer, in Input) (Result, error) {
+	if err := v.Denied(); err != nil {
 		return Result{}, err
 	}
 	out := []Result{{ClientMessageID: in.ClientMessageID}}
@@ -185,7 +186,7 @@ func (s *Service) Send(ctx context.Context, v Viewer, in Input) (Result, error) 
 }
 
 // send writes one message and answers its id; nil: there is none.
-func (s *Service) send(ctx context.Context, v Viewer, in Input, out *Result) *uuid.UUID {
+func (s *Service) send(ctx context.Context, v viewer.Viewer, in Input, out *Result) *uuid.UUID {
 	if out.Err = s.check(in); out.Err != nil {
 		return nil
 	}
@@ -207,7 +208,7 @@ func (s *Service) send(ctx context.Context, v Viewer, in Input, out *Result) *uu
 // read puts messages that were sent into their results, once they have their
 // numbers. Should that fail they are sent all the same: the same key brings them
 // once the database is back.
-func (s *Service) read(ctx context.Context, v Viewer, ids []*uuid.UUID, out []Result) {
+func (s *Service) read(ctx context.Context, v viewer.Viewer, ids []*uuid.UUID, out []Result) {
 	var sent []uuid.UUID
 	for _, id := range ids {
 		if id != nil {
@@ -235,7 +236,7 @@ func (s *Service) read(ctx context.Context, v Viewer, ids []*uuid.UUID, out []Re
 }
 
 // write is the one round trip that commits.
-func (s *Service) write(ctx context.Context, v Viewer, in Input) (outcome string, id *uuid.UUID, err error) {
+func (s *Service) write(ctx context.Context, v viewer.Viewer, in Input) (outcome string, id *uuid.UUID, err error) {
 	const q = `select outcome, message from realtime.send_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 	var meta any
 	if m := in.meta(); m != nil {
@@ -271,8 +272,8 @@ func (s *Service) failed(ctx context.Context, err error) *fault.Error {
 
 // SendAll sends messages in order. Once one fails in a way that a retry may
 // mend, what follows in its channel is not tried: their order would be lost.
-func (s *Service) SendAll(ctx context.Context, v Viewer, in []Input, digest string) ([]Result, string, error) {
-	if err := denied(v); err != nil {
+func (s *Service) SendAll(ctx context.Context, v viewer.Viewer, in []Input, digest string) ([]Result, string, error) {
+	if err := v.Denied(); err != nil {
 		return nil, "", err
 	}
 	if len(in) == 0 || len(in) > s.o.Batch {

@@ -8,13 +8,13 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Contacts is a page of those who may see what the caller shows to contacts,
 // by id: listed by hand, or written to in a direct channel. more says that
 // others follow, total counts all.
-func (r *Reader) Contacts(ctx context.Context, v Viewer, first *int, after *string) (page []Contact, more bool, total int, err error) {
+func (r *Reader) Contacts(ctx context.Context, v viewer.Viewer, first *int, after *string) (page []Contact, more bool, total int, err error) {
 	n, err := PageSize(first)
 	if err != nil {
 		return nil, false, 0, err
@@ -27,8 +27,8 @@ func (r *Reader) Contacts(ctx context.Context, v Viewer, first *int, after *stri
 		}
 		from = uuid.UUID(b)
 	}
-	if v.User == uuid.Nil {
-		return nil, false, 0, fault.Access()
+	if err := v.Denied(); err != nil {
+		return nil, false, 0, err
 	}
 	const q = `
 with mine as (
@@ -67,12 +67,12 @@ func (c Contact) Cursor() string { return base64.RawURLEncoding.EncodeToString(c
 
 // AddContact lists a user as the caller's contact. Nobody can tell from it
 // whether the user exists: unknown ids are taken and forgotten.
-func (e *Editor) AddContact(ctx context.Context, v Viewer, user uuid.UUID) error {
+func (e *Editor) AddContact(ctx context.Context, v viewer.Viewer, user uuid.UUID) error {
 	return e.list(ctx, v, `select realtime.add_contact($1, $2, $3)`, user)
 }
 
 // RemoveContact takes a user off the caller's list.
-func (e *Editor) RemoveContact(ctx context.Context, v Viewer, user uuid.UUID) error {
+func (e *Editor) RemoveContact(ctx context.Context, v viewer.Viewer, user uuid.UUID) error {
 	return e.list(ctx, v, `
 delete from public.nchat_contacts
  where user_id = $2 and contact_user_id = $3
@@ -81,12 +81,12 @@ delete from public.nchat_contacts
 
 // Block hides the caller from a user, who cannot tell it from never having
 // been seen.
-func (e *Editor) Block(ctx context.Context, v Viewer, user uuid.UUID) error {
+func (e *Editor) Block(ctx context.Context, v viewer.Viewer, user uuid.UUID) error {
 	return e.list(ctx, v, `select realtime.add_block($1, $2, $3)`, user)
 }
 
 // Unblock undoes Block.
-func (e *Editor) Unblock(ctx context.Context, v Viewer, user uuid.UUID) error {
+func (e *Editor) Unblock(ctx context.Context, v viewer.Viewer, user uuid.UUID) error {
 	return e.list(ctx, v, `
 delete from public.nchat_blocked_users
  where blocker_id = $2 and blocked_user_id = $3
@@ -95,9 +95,9 @@ delete from public.nchat_blocked_users
 
 // list changes one of the caller's lists; the triggers on it say who is to
 // look again, and ring.
-func (e *Editor) list(ctx context.Context, v Viewer, q string, user uuid.UUID) error {
-	if v.User == uuid.Nil {
-		return fault.Access()
+func (e *Editor) list(ctx context.Context, v viewer.Viewer, q string, user uuid.UUID) error {
+	if err := v.Denied(); err != nil {
+		return err
 	}
 	if _, err := e.w.pool.Exec(ctx, q, v.Tenant, v.User, user); err != nil {
 		return fmt.Errorf("changing a list: %w", err)

@@ -9,14 +9,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // SignOut closes one of the caller's sessions, wherever its socket is; false:
 // there is no such session of the caller's.
-func (e *Editor) SignOut(ctx context.Context, v Viewer, id uuid.UUID) (bool, error) {
-	if v.User == uuid.Nil {
-		return false, fault.Access()
+func (e *Editor) SignOut(ctx context.Context, v viewer.Viewer, id uuid.UUID) (bool, error) {
+	if err := v.Denied(); err != nil {
+		return false, err
 	}
 	if socket, ok := e.sessions.socket(id, v.Key); ok {
 		socket.SignOut()
@@ -56,7 +56,7 @@ func (e *Editor) SignOut(ctx context.Context, v Viewer, id uuid.UUID) (bool, err
 
 // Extend moves the expiry of a socket's token, on whichever node it is; false:
 // there is no such socket of the caller's.
-func (e *Editor) Extend(ctx context.Context, v Viewer, id uuid.UUID, expires time.Time) (bool, error) {
+func (e *Editor) Extend(ctx context.Context, v viewer.Viewer, id uuid.UUID, expires time.Time) (bool, error) {
 	const q = `
 update realtime.sessions set token_expires_at = $4
  where id = $1 and tenant = $2 and user_id = $3 and node_id is not null and ended_at is null returning id`

@@ -48,7 +48,7 @@ func (t *touched) keys() []Key {
 	set := make(map[Key]struct{}, len(t.users))
 	keys := make([]Key, 0, len(t.users))
 	for i, u := range t.users {
-		k := Key{t.tenants[i], u}
+		k := Key{Tenant: t.tenants[i], User: u}
 		if _, ok := set[k]; !ok {
 			set[k] = struct{}{}
 			keys = append(keys, k)

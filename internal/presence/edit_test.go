@@ -12,6 +12,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 func TestBlocksAndContactsTakeEffectAtOnceOnLiveStreams(t *testing.T) {
@@ -22,7 +23,7 @@ func TestBlocksAndContactsTakeEffectAtOnceOnLiveStreams(t *testing.T) {
 	if _, err := n.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Contacts)}, nil); err != nil {
 		t.Fatal(err)
 	}
-	dave := r.watch(n, viewer(demo.Dave), demo.Alice)
+	dave := r.watch(n, as(demo.Dave), demo.Alice)
 	if v := next(t, dave); v.Status != Offline {
 		t.Fatalf("dave wrote to alice, she never wrote: %+v", v)
 	}
@@ -50,17 +51,17 @@ func TestBlocksAndContactsTakeEffectAtOnceOnLiveStreams(t *testing.T) {
 	if err := n.Edit.AddContact(t.Context(), alice, demo.Frank); err != nil {
 		t.Fatal(err)
 	}
-	if v := r.see(n, viewer(demo.Frank), demo.Alice); v.Status != Online {
+	if v := r.see(n, as(demo.Frank), demo.Alice); v.Status != Online {
 		t.Fatalf("frank is listed: %+v", v)
 	}
 	if err := n.Edit.RemoveContact(t.Context(), alice, demo.Frank); err != nil {
 		t.Fatal(err)
 	}
-	if v := r.see(n, viewer(demo.Frank), demo.Alice); v.Status != Offline {
+	if v := r.see(n, as(demo.Frank), demo.Alice); v.Status != Offline {
 		t.Fatalf("frank's own list gives frank nothing: %+v", v)
 	}
 	for _, unknown := range []uuid.UUID{uuid.New(), demo.Alice} {
-		for _, do := range []func(context.Context, Viewer, uuid.UUID) error{n.Edit.AddContact, n.Edit.RemoveContact, n.Edit.Block, n.Edit.Unblock} {
+		for _, do := range []func(context.Context, viewer.Viewer, uuid.UUID) error{n.Edit.AddContact, n.Edit.RemoveContact, n.Edit.Block, n.Edit.Unblock} {
 			if err := do(t.Context(), alice, unknown); err != nil {
 				t.Fatalf("an unknown id is told apart: %v", err)
 			}
@@ -85,7 +86,7 @@ func TestWhoSeesWhatByEachVisibility(t *testing.T) {
 			t.Fatal(err)
 		}
 		for who, want := range c.sees {
-			if got := r.see(n, viewer(who), demo.Alice); got.Status != want {
+			if got := r.see(n, as(who), demo.Alice); got.Status != want {
 				t.Errorf("%s: %s sees %s, want %s", c.vis, who, got.Status, want)
 			}
 			asUser, err := n.Read.Preview(t.Context(), alice, AsUser, &who)
@@ -94,7 +95,7 @@ func TestWhoSeesWhatByEachVisibility(t *testing.T) {
 			}
 		}
 	}
-	for name, v := range map[string]Viewer{"no user": {}, "unknown user": viewer(uuid.New()), "other tenant": {Key: Key{"other", demo.Bob}}} {
+	for name, v := range map[string]viewer.Viewer{"no user": {}, "unknown user": as(uuid.New()), "other tenant": {Key: Key{Tenant: "other", User: demo.Bob}}} {
 		if got := r.see(n, v, demo.Alice); !got.equal(neverSeen(demo.Alice)) {
 			t.Errorf("%s sees %+v", name, got)
 		}
@@ -111,7 +112,7 @@ func TestListsAndCountsAreTheViewersOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "alice looks gone", func() bool { return r.see(n, bob, demo.Alice).Status == Offline })
-	count := func(v Viewer, channel uuid.UUID) Counts {
+	count := func(v viewer.Viewer, channel uuid.UUID) Counts {
 		found, err := n.Read.ChannelCounts(t.Context(), v, []uuid.UUID{channel, uuid.New()})
 		c, ok := found[channel]
 		if err != nil || !ok {
@@ -125,7 +126,7 @@ func TestListsAndCountsAreTheViewersOwn(t *testing.T) {
 	if got, want := count(alice, demo.Team), (Counts{Online: 3}); got != want {
 		t.Errorf("alice counts %+v", got)
 	}
-	page := func(v Viewer, only []Status, first int, after *string) Page {
+	page := func(v viewer.Viewer, only []Status, first int, after *string) Page {
 		p, ok, err := n.Read.Channel(t.Context(), v, demo.General, only, &first, after)
 		if err != nil || !ok {
 			t.Fatal(ok, err)
@@ -158,11 +159,11 @@ func TestListsAndCountsAreTheViewersOwn(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		v Viewer
+		v viewer.Viewer
 		c uuid.UUID
 	}{
-		"not a member": {viewer(demo.Dave), demo.Team}, "unknown": {bob, uuid.New()}, "no user": {Viewer{}, demo.General},
-		"other tenant": {Viewer{Key: Key{"other", demo.Bob}}, demo.Team},
+		"not a member": {as(demo.Dave), demo.Team}, "unknown": {bob, uuid.New()}, "no user": {viewer.Viewer{}, demo.General},
+		"other tenant": {viewer.Of("other", demo.Bob), demo.Team},
 	} {
 		if _, ok, err := n.Read.Channel(t.Context(), c.v, c.c, nil, nil, nil); ok || err != nil {
 			t.Errorf("%s: %v %v", name, ok, err)
@@ -177,10 +178,10 @@ func TestCustomStatusRunsOutForWatchers(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	n := r.node(quick)
-	bob := r.watch(n, viewer(demo.Bob), demo.Alice)
+	bob := r.watch(n, as(demo.Bob), demo.Alice)
 	next(t, bob)
 	at := n.Read.w.now().Add(1500 * time.Millisecond)
-	if _, err := n.Edit.SetCustom(t.Context(), viewer(demo.Alice), Custom{Text: ptr("brb"), ExpiresAt: &at}); err != nil {
+	if _, err := n.Edit.SetCustom(t.Context(), as(demo.Alice), Custom{Text: ptr("brb"), ExpiresAt: &at}); err != nil {
 		t.Fatal(err)
 	}
 	if v := next(t, bob); v.CustomStatus == nil {
@@ -242,7 +243,7 @@ func TestWithoutAUserNothingIsDone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	n := r.node(quick)
-	ctx, none := t.Context(), Viewer{Key: Key{Tenant: primary}}
+	ctx, none := t.Context(), viewer.Of(primary, uuid.Nil)
 	_, _, _, contacts := n.Read.Contacts(ctx, none, nil, nil)
 	for name, err := range map[string]error{
 		"setPresence": second(n.Edit.SetStatus(ctx, none, Busy, nil)), "custom": second(n.Edit.SetCustom(ctx, none, Custom{})),
@@ -263,7 +264,7 @@ func TestSettingsStreamAndStaleBase(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	one, two := r.node(quick), r.node(quick)
-	alice := viewer(demo.Alice)
+	alice := as(demo.Alice)
 	s, err := two.Watch.Settings(t.Context(), alice)
 	if err != nil {
 		t.Fatal(err)
@@ -300,12 +301,12 @@ func TestOldSwitchesOfNchatAreTheFirstSettings(t *testing.T) {
 	r.exec(`create table public.nchat_user_settings (user_id uuid primary key, show_online_status boolean, show_typing_indicator boolean, read_receipts boolean)`)
 	r.exec(`insert into public.nchat_user_settings values ($1, false, false, null)`, demo.Alice)
 	pgtest.Migrate(t, r.pool)
-	s, err := n.Read.Settings(t.Context(), viewer(demo.Alice))
+	s, err := n.Read.Settings(t.Context(), as(demo.Alice))
 	if err != nil || s.ShowOnlineStatus || s.BroadcastTyping || !s.AllowReadReceipts {
 		t.Fatalf("%+v %v", s, err)
 	}
 	r.connect(n, demo.Alice)
-	if v := r.see(n, viewer(demo.Bob), demo.Alice); v.Status != Offline {
+	if v := r.see(n, as(demo.Bob), demo.Alice); v.Status != Offline {
 		t.Fatalf("%+v", v)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rivo/uniseg"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Editor carries out what users choose. What it answers is committed.
@@ -33,9 +34,9 @@ const (
 // SetStatus chooses a status by hand. Away and busy hold until changed or
 // until expires; Online is automatic again; Offline parks the session the
 // request came over, or over HTTP all of the caller's, until it is active again.
-func (e *Editor) SetStatus(ctx context.Context, v Viewer, status Status, expires *time.Time) (View, error) {
-	if v.User == uuid.Nil {
-		return View{}, fault.Access()
+func (e *Editor) SetStatus(ctx context.Context, v viewer.Viewer, status Status, expires *time.Time) (View, error) {
+	if err := v.Denied(); err != nil {
+		return View{}, err
 	}
 	manual := status == Away || status == Busy
 	if expires != nil && !manual {
@@ -66,7 +67,7 @@ on conflict (tenant, user_id) do update
 
 // park sets the request's session offline or counts it again; without a socket
 // of this node behind it, every session of the caller's, wherever it is.
-func (e *Editor) park(ctx context.Context, v Viewer, on bool) error {
+func (e *Editor) park(ctx context.Context, v viewer.Viewer, on bool) error {
 	if v.Session != uuid.Nil {
 		if held, err := e.sessions.park(ctx, v.Session, v.Key, on); held || err != nil {
 			return err
@@ -128,9 +129,9 @@ func (e *Editor) exec(ctx context.Context, k Key, q string, args ...any) error {
 }
 
 // SetCustom sets the caller's own line; an empty one clears it.
-func (e *Editor) SetCustom(ctx context.Context, v Viewer, c Custom) (View, error) {
-	if v.User == uuid.Nil {
-		return View{}, fault.Access()
+func (e *Editor) SetCustom(ctx context.Context, v viewer.Viewer, c Custom) (View, error) {
+	if err := v.Denied(); err != nil {
+		return View{}, err
 	}
 	c, err := e.checkCustom(c)
 	if err != nil {

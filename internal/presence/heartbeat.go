@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // The limits of what a client says of itself.
@@ -37,9 +38,9 @@ func CheckDevice(field string, s *string) error {
 // Heartbeat takes in what a client says of its user's activity. The session is
 // the one named, else the socket the request came over, else a new HTTP-only
 // one. One that changes nothing is told to nobody.
-func (e *Editor) Heartbeat(ctx context.Context, v Viewer, id *uuid.UUID, a Activity) (Session, error) {
-	if v.User == uuid.Nil {
-		return Session{}, fault.Access()
+func (e *Editor) Heartbeat(ctx context.Context, v viewer.Viewer, id *uuid.UUID, a Activity) (Session, error) {
+	if err := v.Denied(); err != nil {
+		return Session{}, err
 	}
 	if err := errors.Join(CheckDevice("input.deviceId", a.DeviceID), CheckDevice("input.name", a.Name)); err != nil {
 		return Session{}, err
@@ -62,7 +63,7 @@ func (e *Editor) Heartbeat(ctx context.Context, v Viewer, id *uuid.UUID, a Activ
 
 // httpHeartbeat is for a session that no socket of this node is behind: it has
 // none, or another node's, which is told.
-func (e *Editor) httpHeartbeat(ctx context.Context, v Viewer, id uuid.UUID, a Activity) (Session, error) {
+func (e *Editor) httpHeartbeat(ctx context.Context, v viewer.Viewer, id uuid.UUID, a Activity) (Session, error) {
 	if id == uuid.Nil {
 		id = uuid.New()
 	}

@@ -74,20 +74,20 @@ func TestMigrationsJoinNchatsOwnDatabase(t *testing.T) {
 			n := r.node(quick)
 			alice, bob := demo.Alice, demo.Bob
 			r.connect(n, alice)
-			if _, err := n.Edit.UpdateSettings(t.Context(), viewer(alice), Change{Visibility: ptr(Contacts)}, nil); err != nil {
+			if _, err := n.Edit.UpdateSettings(t.Context(), as(alice), Change{Visibility: ptr(Contacts)}, nil); err != nil {
 				t.Fatal(err)
 			}
-			if got := r.see(n, viewer(bob), alice); got.Status != Offline {
+			if got := r.see(n, as(bob), alice); got.Status != Offline {
 				t.Fatalf("no contact yet: %+v", got)
 			}
 			asHasura(t, r.pool, alice.String())
-			if got := r.see(n, viewer(bob), alice); got.Status != Online {
+			if got := r.see(n, as(bob), alice); got.Status != Online {
 				t.Fatalf("alice wrote to bob: %+v", got)
 			}
-			if err := n.Edit.Block(t.Context(), viewer(alice), bob); err != nil {
+			if err := n.Edit.Block(t.Context(), as(alice), bob); err != nil {
 				t.Fatal(err)
 			}
-			if got := r.see(n, viewer(bob), alice); got.Status != Offline {
+			if got := r.see(n, as(bob), alice); got.Status != Offline {
 				t.Fatalf("blocked: %+v", got)
 			}
 		})

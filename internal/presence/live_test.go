@@ -68,7 +68,7 @@ func TestInvisibleIsAnOrdinaryDisconnection(t *testing.T) {
 	if mine, err := n.Read.Mine(t.Context(), alice); err != nil || mine.Status != Busy || !mine.Invisible || mine.ShownStatus != Offline {
 		t.Fatalf("alice herself: %+v %v", mine, err)
 	}
-	if got := r.see(n, viewer(demo.Bob), demo.Alice); !got.equal(v) {
+	if got := r.see(n, as(demo.Bob), demo.Alice); !got.equal(v) {
 		t.Fatalf("bob sees %+v, saw %+v", got, v)
 	}
 	if _, err := n.Edit.SetInvisible(t.Context(), alice, false); err != nil {
@@ -97,7 +97,7 @@ func TestADeadNodesUsersGoOfflineAndNobodyElse(t *testing.T) {
 	if v.LastSeenAt == nil {
 		t.Fatal("a dead node's user was never seen")
 	}
-	if got := r.see(two, viewer(demo.Bob), demo.Dave); got.Status != Online {
+	if got := r.see(two, as(demo.Bob), demo.Dave); got.Status != Online {
 		t.Fatalf("dave on the living node: %+v", got)
 	}
 }
@@ -109,7 +109,7 @@ func TestReconnectWithinTheGraceIsNoAbsence(t *testing.T) {
 	rules.Grace = 3 * time.Second
 	n := r.node(rules)
 	first := r.connect(n, demo.Alice)
-	bob := r.watch(n, viewer(demo.Bob), demo.Alice)
+	bob := r.watch(n, as(demo.Bob), demo.Alice)
 	until(t, bob, func(v View) bool { return v.Status == Online })
 	n.Sessions.End(first.Session)
 	second := r.connect(n, demo.Alice)
@@ -127,7 +127,7 @@ func TestReconnectWithinTheGraceIsNoAbsence(t *testing.T) {
 		}
 		return err == nil && len(list) == 1 && rows == 1
 	})
-	if got := r.see(n, viewer(demo.Bob), demo.Alice); got.Status != Busy {
+	if got := r.see(n, as(demo.Bob), demo.Alice); got.Status != Busy {
 		t.Fatalf("afterwards: %+v", got)
 	}
 }
@@ -139,7 +139,7 @@ func TestIdleAndParkedAndManual(t *testing.T) {
 	rules.IdleAfter = 300 * time.Millisecond
 	n := r.node(rules)
 	alice := r.connect(n, demo.Alice)
-	bob := r.watch(n, viewer(demo.Bob), demo.Alice)
+	bob := r.watch(n, as(demo.Bob), demo.Alice)
 	until(t, bob, func(v View) bool { return v.Status == Away }) // nobody reported activity
 	if _, err := n.Edit.Heartbeat(t.Context(), alice, nil, Activity{Active: true}); err != nil {
 		t.Fatal(err)
@@ -152,19 +152,19 @@ func TestIdleAndParkedAndManual(t *testing.T) {
 	if _, err := n.Edit.Heartbeat(t.Context(), alice, nil, Activity{Active: true}); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.see(n, viewer(demo.Bob), demo.Alice); got.Status != Away {
+	if got := r.see(n, as(demo.Bob), demo.Alice); got.Status != Away {
 		t.Fatalf("away by hand did not hold: %+v", got)
 	}
 	if _, err := n.Edit.SetStatus(t.Context(), alice, Offline, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.see(n, viewer(demo.Bob), demo.Alice); got.Status != Offline {
+	if got := r.see(n, as(demo.Bob), demo.Alice); got.Status != Offline {
 		t.Fatalf("offline by hand: %+v", got)
 	}
-	if _, err := n.Edit.SetStatus(t.Context(), viewer(demo.Alice), Online, nil); err != nil {
+	if _, err := n.Edit.SetStatus(t.Context(), as(demo.Alice), Online, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.see(n, viewer(demo.Bob), demo.Alice); got.Status == Offline {
+	if got := r.see(n, as(demo.Bob), demo.Alice); got.Status == Offline {
 		t.Fatalf("online again over HTTP: %+v", got)
 	}
 }
@@ -205,7 +205,7 @@ func TestAWindowOnAChannel(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("still watching")
 	}
-	if _, err := n.Watch.Window(t.Context(), viewer(demo.Dave), demo.Team, nil, nil, func(error) {}); err == nil {
+	if _, err := n.Watch.Window(t.Context(), as(demo.Dave), demo.Team, nil, nil, func(error) {}); err == nil {
 		t.Fatal("dave watches a private channel")
 	}
 }

@@ -80,7 +80,7 @@ func (m *mirror) markUser(u uuid.UUID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for t := range m.tenants {
-		m.markLocked(Key{t, u})
+		m.markLocked(Key{Tenant: t, User: u})
 	}
 	m.pokeLocked()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 func TestASessionIsSteeredFromAnotherNode(t *testing.T) {
@@ -21,38 +22,38 @@ func TestASessionIsSteeredFromAnotherNode(t *testing.T) {
 	ctx := t.Context()
 
 	at := time.Now().Add(time.Hour).Truncate(time.Microsecond)
-	if ok, err := two.Edit.Extend(ctx, viewer(demo.Alice), alice.Session, at); !ok || err != nil {
+	if ok, err := two.Edit.Extend(ctx, as(demo.Alice), alice.Session, at); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	if got := next(t, s.extended); !got.Equal(at) {
 		t.Fatalf("extended to %v, want %v", got, at)
 	}
-	if ok, err := two.Edit.Extend(ctx, viewer(demo.Bob), alice.Session, at); ok || err != nil {
+	if ok, err := two.Edit.Extend(ctx, as(demo.Bob), alice.Session, at); ok || err != nil {
 		t.Fatal("bob extends alice's socket:", ok, err)
 	}
 
 	// Offline by hand over HTTP, on a node that has no socket of hers.
-	bob := r.watch(two, viewer(demo.Bob), demo.Alice)
+	bob := r.watch(two, as(demo.Bob), demo.Alice)
 	until(t, bob, func(v View) bool { return v.Status == Online })
-	if _, err := two.Edit.SetStatus(ctx, viewer(demo.Alice), Offline, nil); err != nil {
+	if _, err := two.Edit.SetStatus(ctx, as(demo.Alice), Offline, nil); err != nil {
 		t.Fatal(err)
 	}
 	until(t, bob, func(v View) bool { return v.Status == Offline && v.LastSeenAt != nil })
 	if _, err := one.Edit.Heartbeat(ctx, alice, nil, Activity{Active: false}); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.see(two, viewer(demo.Bob), demo.Alice); got.Status != Offline {
+	if got := r.see(two, as(demo.Bob), demo.Alice); got.Status != Offline {
 		t.Fatalf("counted again without activity: %+v", got)
 	}
 	eventually(t, "activity counts her again", func() bool {
 		_, err := one.Edit.Heartbeat(ctx, alice, nil, Activity{Active: true})
-		return err == nil && r.see(two, viewer(demo.Bob), demo.Alice).Status == Online
+		return err == nil && r.see(two, as(demo.Bob), demo.Alice).Status == Online
 	})
 
-	if ok, err := two.Edit.SignOut(ctx, viewer(demo.Bob), alice.Session); ok || err != nil {
+	if ok, err := two.Edit.SignOut(ctx, as(demo.Bob), alice.Session); ok || err != nil {
 		t.Fatal("bob signs alice out:", ok, err)
 	}
-	if ok, err := two.Edit.SignOut(ctx, viewer(demo.Alice), alice.Session); !ok || err != nil {
+	if ok, err := two.Edit.SignOut(ctx, as(demo.Alice), alice.Session); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	next(t, s.out)
@@ -64,8 +65,8 @@ func TestHTTPOnlySessions(t *testing.T) {
 	rules := quick
 	rules.HTTPLapse = 2 * time.Second
 	n := r.node(rules)
-	ctx, alice := t.Context(), viewer(demo.Alice)
-	bob := r.watch(n, viewer(demo.Bob), demo.Alice)
+	ctx, alice := t.Context(), as(demo.Alice)
+	bob := r.watch(n, as(demo.Bob), demo.Alice)
 	first, err := n.Edit.Heartbeat(ctx, alice, nil, Activity{Active: true, Device: ptr(DeviceDesktop), Name: ptr("cli")})
 	if err != nil || !first.Current || first.Device != DeviceDesktop {
 		t.Fatal(first, err)
@@ -75,7 +76,7 @@ func TestHTTPOnlySessions(t *testing.T) {
 	if err != nil || again.SessionID != first.SessionID || !again.ConnectedAt.Equal(first.ConnectedAt) || *again.Name != "cli" {
 		t.Fatal(again, err)
 	}
-	if _, err := n.Edit.Heartbeat(ctx, viewer(demo.Bob), &first.SessionID, Activity{}); err == nil {
+	if _, err := n.Edit.Heartbeat(ctx, as(demo.Bob), &first.SessionID, Activity{}); err == nil {
 		t.Fatal("bob beats for alice")
 	}
 	v := until(t, bob, func(v View) bool { return v.Status == Offline })
@@ -94,15 +95,15 @@ func TestTooManyHTTPOnlySessions(t *testing.T) {
 	r := newRig(t)
 	n := r.node(quick)
 	for range MaxHTTPSessions {
-		if _, err := n.Edit.Heartbeat(t.Context(), viewer(demo.Alice), nil, Activity{}); err != nil {
+		if _, err := n.Edit.Heartbeat(t.Context(), as(demo.Alice), nil, Activity{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err := n.Edit.Heartbeat(t.Context(), viewer(demo.Alice), nil, Activity{})
+	_, err := n.Edit.Heartbeat(t.Context(), as(demo.Alice), nil, Activity{})
 	if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != fault.RateLimited || !f.Retryable {
 		t.Fatal(err)
 	}
-	if _, err := n.Edit.Heartbeat(t.Context(), viewer(demo.Bob), nil, Activity{}); err != nil {
+	if _, err := n.Edit.Heartbeat(t.Context(), as(demo.Bob), nil, Activity{}); err != nil {
 		t.Fatal("bob pays for alice:", err)
 	}
 }
@@ -140,11 +141,11 @@ func TestSessionsSurviveWhatTheDatabaseForgets(t *testing.T) {
 	r := newRig(t)
 	one, two := r.node(quick), r.node(quick)
 	alice := r.connect(one, demo.Alice)
-	bob := r.watch(two, viewer(demo.Bob), demo.Alice)
+	bob := r.watch(two, as(demo.Bob), demo.Alice)
 	until(t, bob, func(v View) bool { return v.Status == Online })
 	// As recovery from a crash leaves it: unlogged tables empty.
 	r.exec(`truncate realtime.sessions, realtime.boot`)
-	if got := r.see(two, viewer(demo.Bob), demo.Alice); got.Status != Online {
+	if got := r.see(two, as(demo.Bob), demo.Alice); got.Status != Online {
 		t.Fatalf("absent because the database forgot: %+v", got)
 	}
 	eventually(t, "asserted again", func() bool {
@@ -167,17 +168,17 @@ func TestOrphansOfACrashGoOfflineWhenNobodyClaimsThem(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	n := r.node(quick)
-	bob := r.watch(n, viewer(demo.Bob), demo.Alice, demo.Carol)
+	bob := r.watch(n, as(demo.Bob), demo.Alice, demo.Carol)
 	r.connect(n, demo.Carol)
 	r.exec(`insert into realtime.presence (tenant, user_id, active) values ('primary', $1, true)`, demo.Alice)
-	n.Watch.Notify(presenceTopic(Key{primary, demo.Alice}))
+	n.Watch.Notify(presenceTopic(Key{Tenant: primary, User: demo.Alice}))
 	until(t, bob, func(v View) bool { return v.UserID == demo.Alice && v.Status == Online }) // her node may yet come back
 	r.exec(`update realtime.boot set since = since - interval '1 minute'`)
 	v := until(t, bob, func(v View) bool { return v.UserID == demo.Alice && v.Status == Offline })
 	if v.LastSeenAt == nil {
 		t.Fatalf("%+v", v)
 	}
-	if got := r.see(n, viewer(demo.Bob), demo.Carol); got.Status != Online {
+	if got := r.see(n, as(demo.Bob), demo.Carol); got.Status != Online {
 		t.Fatalf("carol: %+v", got)
 	}
 }
@@ -187,7 +188,7 @@ func TestSocketsThatMustNotCount(t *testing.T) {
 	r := newRig(t)
 	n := r.node(quick)
 	silent := r.connectAs(n, demo.Alice, newSocket(), false)
-	if got := r.see(n, viewer(demo.Bob), demo.Alice); !got.equal(neverSeen(demo.Alice)) {
+	if got := r.see(n, as(demo.Bob), demo.Alice); !got.equal(neverSeen(demo.Alice)) {
 		t.Fatalf("%+v", got)
 	}
 	if list, err := n.Read.Sessions(t.Context(), silent); err != nil || len(list) != 1 || !list[0].Current {
@@ -229,7 +230,7 @@ func TestTenantsNeverMeet(t *testing.T) {
 	other := uuid.New()
 	r.exec(`insert into public.nchat_users (id, source_account_id, email, display_name) values ($1, 'acme', 'x@acme.example', 'X')`, other)
 	r.connect(n, demo.Alice)
-	acme := Viewer{Key: Key{"acme", other}}
+	acme := viewer.Of("acme", other)
 	if got := r.see(n, acme, demo.Alice); !got.equal(neverSeen(demo.Alice)) {
 		t.Fatalf("%+v", got)
 	}
@@ -237,13 +238,13 @@ func TestTenantsNeverMeet(t *testing.T) {
 		t.Fatal("a public channel of another tenant is open", err)
 	}
 	// The same user id, claimed in another tenant, is somebody else.
-	if got := r.see(n, Viewer{Key: Key{"acme", demo.Bob}}, demo.Alice); !got.equal(neverSeen(demo.Alice)) {
+	if got := r.see(n, viewer.Of("acme", demo.Bob), demo.Alice); !got.equal(neverSeen(demo.Alice)) {
 		t.Fatalf("%+v", got)
 	}
-	if err := n.Edit.Block(t.Context(), Viewer{Key: Key{"acme", demo.Alice}}, demo.Bob); err != nil {
+	if err := n.Edit.Block(t.Context(), viewer.Of("acme", demo.Alice), demo.Bob); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.see(n, viewer(demo.Bob), demo.Alice); got.Status != Online {
+	if got := r.see(n, as(demo.Bob), demo.Alice); got.Status != Online {
 		t.Fatalf("a block made in another tenant counts here: %+v", got)
 	}
 }
@@ -255,20 +256,20 @@ func TestReciprocity(t *testing.T) {
 	rules.Reciprocity = true
 	n := r.node(rules)
 	r.connect(n, demo.Alice)
-	bob := r.watch(n, viewer(demo.Bob), demo.Alice)
+	bob := r.watch(n, as(demo.Bob), demo.Alice)
 	until(t, bob, func(v View) bool { return v.Status == Online })
-	if _, err := n.Edit.UpdateSettings(t.Context(), viewer(demo.Bob), Change{ShowOnlineStatus: ptr(false)}, nil); err != nil {
+	if _, err := n.Edit.UpdateSettings(t.Context(), as(demo.Bob), Change{ShowOnlineStatus: ptr(false)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	until(t, bob, func(v View) bool { return v.Status == Offline })
-	if _, err := n.Edit.UpdateSettings(t.Context(), viewer(demo.Bob), Change{ShowOnlineStatus: ptr(true)}, nil); err != nil {
+	if _, err := n.Edit.UpdateSettings(t.Context(), as(demo.Bob), Change{ShowOnlineStatus: ptr(true)}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.see(n, viewer(demo.Bob), demo.Alice); got.Status != Offline {
+	if got := r.see(n, as(demo.Bob), demo.Alice); got.Status != Offline {
 		t.Fatalf("a glance shows: %+v", got)
 	}
 	r.exec(`update realtime.presence_settings set status_shared_since = status_shared_since - interval '25 hours'`)
-	if got := r.see(n, viewer(demo.Bob), demo.Alice); got.Status != Online {
+	if got := r.see(n, as(demo.Bob), demo.Alice); got.Status != Online {
 		t.Fatalf("a day later: %+v", got)
 	}
 }
@@ -281,7 +282,7 @@ func TestOneSessionsRowHoldsUpNobodyElses(t *testing.T) {
 	one, two := r.node(quick), r.node(quick)
 	alice := r.connect(one, demo.Alice)
 	r.exec(`delete from realtime.sessions`)
-	if _, err := two.Edit.Heartbeat(t.Context(), viewer(demo.Alice), &alice.Session, Activity{Active: true}); err != nil {
+	if _, err := two.Edit.Heartbeat(t.Context(), as(demo.Alice), &alice.Session, Activity{Active: true}); err != nil {
 		t.Fatal(err)
 	}
 	one.Sessions.Reassert()
@@ -292,14 +293,14 @@ func TestOneSessionsRowHoldsUpNobodyElses(t *testing.T) {
 		return err == nil && node != nil
 	})
 	// A value that no database takes costs its own session and no other.
-	bad := Viewer{Key: Key{primary, demo.Carol}, Session: uuid.New()}
+	bad := viewer.Viewer{Key: Key{Tenant: primary, User: demo.Carol}, Session: uuid.New()}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	one.Sessions.mu.Lock() // so that both are in one transaction
 	go one.Sessions.Begin(ctx, Opening{ID: bad.Session, Key: bad.Key, Counts: true, Device: DeviceWeb, TokenID: "a\x00b", Socket: newSocket()})
-	go one.Sessions.Begin(ctx, Opening{ID: uuid.New(), Key: Key{primary, demo.Dave}, Counts: true, Device: DeviceWeb, Socket: newSocket()})
+	go one.Sessions.Begin(ctx, Opening{ID: uuid.New(), Key: Key{Tenant: primary, User: demo.Dave}, Counts: true, Device: DeviceWeb, Socket: newSocket()})
 	one.Sessions.mu.Unlock()
-	eventually(t, "dave is seen", func() bool { return r.see(two, viewer(demo.Bob), demo.Dave).Status == Online })
+	eventually(t, "dave is seen", func() bool { return r.see(two, as(demo.Bob), demo.Dave).Status == Online })
 }
 
 // Contacts by having written end and begin with the message that makes them,
@@ -312,7 +313,7 @@ func TestContactsByMessagesAreNeverStale(t *testing.T) {
 	if _, err := n.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Contacts)}, nil); err != nil {
 		t.Fatal(err)
 	}
-	dave := r.watch(n, viewer(demo.Dave), demo.Alice)
+	dave := r.watch(n, as(demo.Dave), demo.Alice)
 	if v := next(t, dave); v.Status != Offline {
 		t.Fatal(v)
 	}

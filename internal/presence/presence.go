@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Status is what a user shows.
@@ -84,17 +86,8 @@ const (
 	Unmeasured Quality = "unknown"
 )
 
-// Key names a user: ids are unique within a tenant only.
-type Key struct {
-	Tenant string
-	User   uuid.UUID
-}
-
-// Viewer is whoever asks. Without a user (uuid.Nil) everybody is never-seen.
-type Viewer struct {
-	Key
-	Session uuid.UUID // the socket the request came over; uuid.Nil over HTTP
-}
+// Key names a user, whoever asks about it.
+type Key = viewer.Key
 
 // Custom is a line a user sets about itself.
 type Custom struct {

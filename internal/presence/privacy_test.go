@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // proofs is every way in which a hidden user's presence could be found out, and
@@ -80,7 +81,7 @@ func TestAStreamThatMayShowNothingIsSilent(t *testing.T) {
 	r := newRig(t)
 	n := r.node(quick)
 	// Erin is blocked by alice; dave never connects. Erin watches both.
-	erin := r.watch(n, viewer(demo.Erin), demo.Alice, demo.Dave, demo.Frank)
+	erin := r.watch(n, as(demo.Erin), demo.Alice, demo.Dave, demo.Frank)
 	seen := map[uuid.UUID]View{}
 	for range 3 {
 		v := next(t, erin)
@@ -97,7 +98,7 @@ func TestAStreamThatMayShowNothingIsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.Sessions.End(alice.Session)
-	eventually(t, "alice is gone for those who may see her", func() bool { return r.see(n, viewer(demo.Bob), demo.Alice).Status == Offline })
+	eventually(t, "alice is gone for those who may see her", func() bool { return r.see(n, as(demo.Bob), demo.Alice).Status == Offline })
 	// Whatever was to be told of alice would be told before this.
 	r.connect(n, demo.Frank)
 	if v := next(t, erin); v.UserID != demo.Frank {
@@ -166,9 +167,9 @@ func TestDeniedUnknownAndForeignAnswerAlike(t *testing.T) {
 	n := r.node(quick)
 	answers := map[string]bool{}
 	for _, c := range []struct {
-		v       Viewer
+		v       viewer.Viewer
 		channel uuid.UUID
-	}{{viewer(demo.Dave), demo.Team}, {viewer(demo.Dave), uuid.New()}, {Viewer{Key: Key{"other", demo.Bob}}, demo.Team}, {viewer(uuid.New()), demo.General}} {
+	}{{as(demo.Dave), demo.Team}, {as(demo.Dave), uuid.New()}, {viewer.Of("other", demo.Bob), demo.Team}, {as(uuid.New()), demo.General}} {
 		_, err := n.Watch.Window(t.Context(), c.v, c.channel, nil, nil, func(error) {})
 		if err == nil {
 			t.Fatal("let in")
@@ -202,10 +203,10 @@ func TestUnknownIdsCostTheSameStatements(t *testing.T) {
 	defer func() { _ = conn.Close(context.Background()) }()
 	read := func(u uuid.UUID) string {
 		tr.list = nil
-		if _, err := loadRecords(t.Context(), conn, []Key{{primary, u}}); err != nil {
+		if _, err := loadRecords(t.Context(), conn, []Key{{Tenant: primary, User: u}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := loadRelations(t.Context(), conn, Key{primary, demo.Bob}, []uuid.UUID{u}); err != nil {
+		if _, err := loadRelations(t.Context(), conn, Key{Tenant: primary, User: demo.Bob}, []uuid.UUID{u}); err != nil {
 			t.Fatal(err)
 		}
 		return strings.Join(tr.list, ";")
@@ -223,7 +224,7 @@ func TestOnDoubtNothingIsShown(t *testing.T) {
 		rec *record
 		rel relation
 	}{
-		"no record":           {&record{key: Key{primary, demo.Alice}, active: true, sessions: target().sessions}, relation{viewer: true}},
+		"no record":           {&record{key: Key{Tenant: primary, User: demo.Alice}, active: true, sessions: target().sessions}, relation{viewer: true}},
 		"no relation":         {target(), relation{}},
 		"invisible, no since": {func() *record { r := target(); r.settings.InvisibleMode = true; r.lastSeen = nil; return r }(), relation{viewer: true}},
 		"unknown visibility":  {func() *record { r := target(); r.settings.Visibility = "friends"; return r }(), relation{viewer: true, contact: true}},

@@ -18,7 +18,7 @@ var (
 
 func target() *record {
 	seen := noon.Add(-90 * time.Minute)
-	return &record{key: Key{primary, uuid.UUID{7}}, known: true, active: true, lastSeen: &seen,
+	return &record{key: Key{Tenant: primary, User: uuid.UUID{7}}, known: true, active: true, lastSeen: &seen,
 		settings: Settings{Visibility: Everyone, ShowOnlineStatus: true, ShowLastSeen: true},
 		custom:   Custom{Text: ptr("lunch")},
 		sessions: []session{{ID: uuid.UUID{1}, Node: &uuid.UUID{2}, Counts: true, Device: DeviceIOS, ConnectedAt: noon.Add(-time.Hour), LastActiveAt: noon}}}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Reader answers one-time questions. Each answer is projected for its viewer.
@@ -22,7 +23,7 @@ const (
 )
 
 // Presences is each user as the viewer sees it, in the order asked, each once.
-func (r *Reader) Presences(ctx context.Context, v Viewer, users []uuid.UUID) ([]View, error) {
+func (r *Reader) Presences(ctx context.Context, v viewer.Viewer, users []uuid.UUID) ([]View, error) {
 	users = distinct(users)
 	seen, err := r.look(ctx, v.Key, users)
 	if err != nil {
@@ -36,7 +37,7 @@ func (r *Reader) Presences(ctx context.Context, v Viewer, users []uuid.UUID) ([]
 }
 
 // Presence is one user as the viewer sees it.
-func (r *Reader) Presence(ctx context.Context, v Viewer, user uuid.UUID) (View, error) {
+func (r *Reader) Presence(ctx context.Context, v viewer.Viewer, user uuid.UUID) (View, error) {
 	views, err := r.Presences(ctx, v, []uuid.UUID{user})
 	if err != nil {
 		return View{}, err
@@ -45,7 +46,7 @@ func (r *Reader) Presence(ctx context.Context, v Viewer, user uuid.UUID) (View, 
 }
 
 // Visibilities is what the viewer may see of each user.
-func (r *Reader) Visibilities(ctx context.Context, v Viewer, users []uuid.UUID) (map[uuid.UUID]Disclosure, error) {
+func (r *Reader) Visibilities(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]Disclosure, error) {
 	users = distinct(users)
 	seen, err := r.look(ctx, v.Key, users)
 	if err != nil {
@@ -69,7 +70,7 @@ type looked struct {
 func (r *Reader) look(ctx context.Context, v Key, users []uuid.UUID) ([]looked, error) {
 	keys := make([]Key, len(users), len(users)+1)
 	for i, u := range users {
-		keys[i] = Key{v.Tenant, u}
+		keys[i] = Key{Tenant: v.Tenant, User: u}
 	}
 	if r.w.rules.Reciprocity {
 		keys = append(keys, v)
@@ -93,7 +94,7 @@ func (r *Reader) look(ctx context.Context, v Key, users []uuid.UUID) ([]looked, 
 }
 
 // Settings are the caller's own.
-func (r *Reader) Settings(ctx context.Context, v Viewer) (Settings, error) {
+func (r *Reader) Settings(ctx context.Context, v viewer.Viewer) (Settings, error) {
 	rec, err := r.self(ctx, v)
 	if err != nil {
 		return Settings{}, err
@@ -102,7 +103,7 @@ func (r *Reader) Settings(ctx context.Context, v Viewer) (Settings, error) {
 }
 
 // Mine is the caller's own presence, whole.
-func (r *Reader) Mine(ctx context.Context, v Viewer) (Mine, error) {
+func (r *Reader) Mine(ctx context.Context, v viewer.Viewer) (Mine, error) {
 	rec, err := r.self(ctx, v)
 	if err != nil {
 		return Mine{}, err
@@ -111,20 +112,20 @@ func (r *Reader) Mine(ctx context.Context, v Viewer) (Mine, error) {
 }
 
 // Sessions are the caller's live ones, oldest first.
-func (r *Reader) Sessions(ctx context.Context, v Viewer) ([]Session, error) {
+func (r *Reader) Sessions(ctx context.Context, v viewer.Viewer) ([]Session, error) {
 	m, err := r.Mine(ctx, v)
 	return m.Sessions, err
 }
 
-func (r *Reader) self(ctx context.Context, v Viewer) (*record, error) {
-	if v.User == uuid.Nil {
-		return nil, fault.Access()
+func (r *Reader) self(ctx context.Context, v viewer.Viewer) (*record, error) {
+	if err := v.Denied(); err != nil {
+		return nil, err
 	}
 	return loadRecord(ctx, r.w.pool, v.Key)
 }
 
 // mine is the whole truth about rec, for its user alone.
-func (w *world) mine(rec *record, v Viewer, live *Sessions) Mine {
+func (w *world) mine(rec *record, v viewer.Viewer, live *Sessions) Mine {
 	now, o := w.now(), w.outage()
 	self, _ := project(rec, relation{self: true}, w.rules, o, now)
 	best, _ := project(rec, relation{contact: true, viewer: true, sharesStatus: true, sharesLastSeen: true}, w.rules, o, now)
@@ -149,7 +150,7 @@ func (w *world) mine(rec *record, v Viewer, live *Sessions) Mine {
 // Preview is how others see the caller, by the caller's own settings alone.
 // as user: that user's true relation to the caller counts, but what it shares
 // itself does not.
-func (r *Reader) Preview(ctx context.Context, v Viewer, as ViewerKind, user *uuid.UUID) (View, error) {
+func (r *Reader) Preview(ctx context.Context, v viewer.Viewer, as ViewerKind, user *uuid.UUID) (View, error) {
 	if (as == AsUser) != (user != nil) {
 		return View{}, fault.Field("userId", "userId is given with as: user, and only then")
 	}
@@ -159,7 +160,7 @@ func (r *Reader) Preview(ctx context.Context, v Viewer, as ViewerKind, user *uui
 	}
 	rel := relation{viewer: true, contact: as == AsContact}
 	if as == AsUser {
-		rels, err := loadRelations(ctx, r.w.pool, Key{v.Tenant, *user}, []uuid.UUID{v.User})
+		rels, err := loadRelations(ctx, r.w.pool, Key{Tenant: v.Tenant, User: *user}, []uuid.UUID{v.User})
 		if err != nil {
 			return View{}, err
 		}
@@ -173,7 +174,7 @@ func (r *Reader) Preview(ctx context.Context, v Viewer, as ViewerKind, user *uui
 
 // Channel is a page of a channel's members, filtered, ordered and paged over
 // what the viewer sees; false: a channel the viewer may not see.
-func (r *Reader) Channel(ctx context.Context, v Viewer, channel uuid.UUID, only []Status, first *int, after *string) (Page, bool, error) {
+func (r *Reader) Channel(ctx context.Context, v viewer.Viewer, channel uuid.UUID, only []Status, first *int, after *string) (Page, bool, error) {
 	n, err := PageSize(first)
 	if err != nil {
 		return Page{}, false, err
@@ -206,7 +207,7 @@ func (r *Reader) Channel(ctx context.Context, v Viewer, channel uuid.UUID, only 
 
 // ChannelCounts is how many members of each channel the viewer sees in each
 // status; a channel the viewer may not see is left out.
-func (r *Reader) ChannelCounts(ctx context.Context, v Viewer, channels []uuid.UUID) (map[uuid.UUID]Counts, error) {
+func (r *Reader) ChannelCounts(ctx context.Context, v viewer.Viewer, channels []uuid.UUID) (map[uuid.UUID]Counts, error) {
 	members, err := loadMembers(ctx, r.w.pool, v.Key, channels)
 	if err != nil {
 		return nil, err
@@ -235,7 +236,7 @@ func (r *Reader) ChannelCounts(ctx context.Context, v Viewer, channels []uuid.UU
 }
 
 // members are a channel's members as the viewer sees them, in list order.
-func (r *Reader) members(ctx context.Context, v Viewer, channel uuid.UUID) ([]View, bool, error) {
+func (r *Reader) members(ctx context.Context, v viewer.Viewer, channel uuid.UUID) ([]View, bool, error) {
 	found, err := loadMembers(ctx, r.w.pool, v.Key, []uuid.UUID{channel})
 	ids, ok := found[channel]
 	if err != nil || !ok {

@@ -6,21 +6,15 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-)
 
-// Audience is who may learn that a user has received or read something now.
-// ShownTo nil: everybody but HiddenFrom.
-type Audience struct {
-	Read, Delivered bool
-	Held            bool // the user is invisible: nobody may before that ends
-	ShownTo         []uuid.UUID
-	HiddenFrom      []uuid.UUID
-}
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+)
 
 // audience is the rule: whoever shows nobody its presence shows nobody its
 // receipts; the unknown show nothing.
-func audience(rec *record, contacts, blocked []uuid.UUID) Audience {
-	a := Audience{HiddenFrom: blocked}
+func audience(rec *record, contacts, blocked []uuid.UUID) viewer.Audience {
+	a := viewer.Audience{HiddenFrom: blocked}
 	if !rec.known {
 		return a
 	}
@@ -39,10 +33,10 @@ func audience(rec *record, contacts, blocked []uuid.UUID) Audience {
 }
 
 // Audience reads it within the transaction that makes the receipt.
-func (r *Reader) Audience(ctx context.Context, db querier, k Key) (Audience, error) {
+func (r *Reader) Audience(ctx context.Context, db postgres.DB, k Key) (viewer.Audience, error) {
 	rec, err := loadRecord(ctx, db, k)
 	if err != nil {
-		return Audience{}, err
+		return viewer.Audience{}, err
 	}
 	const q = `
 select coalesce((select array_agg(distinct c.id) from (
@@ -51,14 +45,14 @@ select coalesce((select array_agg(distinct c.id) from (
        coalesce((select array_agg(b.blocked_user_id) from realtime.nchat_blocks() b where b.blocker_id = $1), '{}')`
 	var contacts, blocked []uuid.UUID
 	if err := db.QueryRow(ctx, q, k.User, rec.settings.Visibility == Contacts).Scan(&contacts, &blocked); err != nil {
-		return Audience{}, fmt.Errorf("reading contacts: %w", err)
+		return viewer.Audience{}, fmt.Errorf("reading contacts: %w", err)
 	}
 	return audience(rec, contacts, blocked), nil
 }
 
 // Unshared are those of users who do not share their own reading, or have not
 // for long enough, and may therefore see nobody's.
-func (r *Reader) Unshared(ctx context.Context, db querier, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
+func (r *Reader) Unshared(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
 	if !r.w.rules.ReceiptReciprocity || len(users) == 0 {
 		return nil, nil
 	}
@@ -82,7 +76,7 @@ select k.id
 
 // Absent are those of users who have no live session that counts. Nobody's but
 // the operator's own push service may learn of it.
-func Absent(ctx context.Context, db querier, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
+func Absent(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
 	const q = `
 select k.id
   from unnest($2::uuid[]) with ordinality k (id, ord)

@@ -15,6 +15,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/lease"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 const primary = "primary"
@@ -79,11 +80,7 @@ func (r *rig) node(rules Rules) *node {
 	var svc *Service
 	n.lease = lease.New(r.pool, c, slog.New(slog.DiscardHandler), lease.Hooks{
 		Bury: func(ctx context.Context, tx pgx.Tx, dead []lease.Dead) (func(), error) {
-			list := make([]Dead, len(dead))
-			for i, d := range dead {
-				list[i] = Dead(d)
-			}
-			keys, err := svc.Bury(ctx, tx, list)
+			keys, err := svc.Bury(ctx, tx, dead)
 			return func() { svc.Ring(keys) }, err
 		},
 		Sweep:    func(ctx context.Context, d time.Duration) error { return svc.Sweep(ctx, d) },
@@ -127,14 +124,14 @@ func (s *socket) LastSeen() time.Time            { return time.Now() }
 func (s *socket) Latency() (time.Duration, bool) { return 42 * time.Millisecond, true }
 
 // connect opens a socket of a user on a node.
-func (r *rig) connect(n *node, user uuid.UUID) Viewer {
+func (r *rig) connect(n *node, user uuid.UUID) viewer.Viewer {
 	r.t.Helper()
 	return r.connectAs(n, user, newSocket(), true)
 }
 
-func (r *rig) connectAs(n *node, user uuid.UUID, s Socket, counts bool) Viewer {
+func (r *rig) connectAs(n *node, user uuid.UUID, s Socket, counts bool) viewer.Viewer {
 	r.t.Helper()
-	v := Viewer{Key: Key{primary, user}, Session: uuid.New()}
+	v := viewer.Viewer{Key: Key{Tenant: primary, User: user}, Session: uuid.New()}
 	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
 	defer cancel()
 	n.Sessions.Begin(ctx, Opening{ID: v.Session, Key: v.Key, Counts: counts, Device: DeviceWeb, Socket: s})
@@ -144,10 +141,10 @@ func (r *rig) connectAs(n *node, user uuid.UUID, s Socket, counts bool) Viewer {
 	return v
 }
 
-func viewer(user uuid.UUID) Viewer { return Viewer{Key: Key{primary, user}} }
+func as(user uuid.UUID) viewer.Viewer { return viewer.Of(primary, user) }
 
 // watch collects what a viewer is told of some users.
-func (r *rig) watch(n *node, v Viewer, users ...uuid.UUID) <-chan View {
+func (r *rig) watch(n *node, v viewer.Viewer, users ...uuid.UUID) <-chan View {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.t.Cleanup(cancel)
 	return n.Watch.Presence(ctx, v, users)
@@ -178,7 +175,7 @@ func until[T any](t *testing.T, from <-chan T, ok func(T) bool) T {
 	}
 }
 
-func (r *rig) see(n *node, v Viewer, user uuid.UUID) View {
+func (r *rig) see(n *node, v viewer.Viewer, user uuid.UUID) View {
 	r.t.Helper()
 	views, err := n.Read.Presences(r.t.Context(), v, []uuid.UUID{user})
 	if err != nil {

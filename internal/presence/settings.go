@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Change is a partial change of settings; nil stays.
@@ -90,7 +90,7 @@ func (s Settings) defaults(now time.Time) Settings {
 
 // UpdateSettings changes some of the caller's settings. base is the UpdatedAt
 // the change was made from; where they have changed since, the stricter wins.
-func (e *Editor) UpdateSettings(ctx context.Context, v Viewer, c Change, base *time.Time) (Settings, error) {
+func (e *Editor) UpdateSettings(ctx context.Context, v viewer.Viewer, c Change, base *time.Time) (Settings, error) {
 	if c.empty() {
 		return Settings{}, fault.Field("input", "at least one field must be given")
 	}
@@ -103,7 +103,7 @@ func (e *Editor) UpdateSettings(ctx context.Context, v Viewer, c Change, base *t
 }
 
 // SetInvisible turns invisible mode on or off.
-func (e *Editor) SetInvisible(ctx context.Context, v Viewer, on bool) (Settings, error) {
+func (e *Editor) SetInvisible(ctx context.Context, v viewer.Viewer, on bool) (Settings, error) {
 	return e.settle(ctx, v, func(s Settings, _ time.Time) Settings {
 		s.InvisibleMode = on
 		return s
@@ -111,16 +111,16 @@ func (e *Editor) SetInvisible(ctx context.Context, v Viewer, on bool) (Settings,
 }
 
 // ResetSettings goes back to the defaults.
-func (e *Editor) ResetSettings(ctx context.Context, v Viewer) (Settings, error) {
+func (e *Editor) ResetSettings(ctx context.Context, v viewer.Viewer) (Settings, error) {
 	return e.settle(ctx, v, Settings.defaults)
 }
 
 // settle rewrites the caller's settings and, in the same transaction, what
 // others see where invisibility changed: turned on, they keep a frozen picture
 // that ends as a disconnection does; turned off, an ordinary connection.
-func (e *Editor) settle(ctx context.Context, v Viewer, to func(Settings, time.Time) Settings) (Settings, error) {
-	if v.User == uuid.Nil {
-		return Settings{}, fault.Access()
+func (e *Editor) settle(ctx context.Context, v viewer.Viewer, to func(Settings, time.Time) Settings) (Settings, error) {
+	if err := v.Denied(); err != nil {
+		return Settings{}, err
 	}
 	var out Settings
 	err := e.w.quietly(ctx, func(tx pgx.Tx) error {

@@ -7,18 +7,14 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-)
 
-// Dead is a node whose lease ran out, with the last moment it was known alive.
-type Dead struct {
-	Node  uuid.UUID
-	Alive time.Time
-}
+	"github.com/nself-org/nchat-realtime/internal/lease"
+)
 
 // Bury ends the sessions of dead nodes, within the transaction that holds
 // their rows locked: whatever such a node still writes then fails. It answers
 // whose presence to ring after the commit.
-func (s *Service) Bury(ctx context.Context, tx pgx.Tx, dead []Dead) ([]Key, error) {
+func (s *Service) Bury(ctx context.Context, tx pgx.Tx, dead []lease.Dead) ([]Key, error) {
 	if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
 		return nil, err
 	}
@@ -98,7 +94,7 @@ select id, tenant, user_id, lapses_at from realtime.sessions
 			}
 			seen := at.Add(-lapse)
 			ids = append(ids, id)
-			t.add(Key{tenant, user}, &seen)
+			t.add(Key{Tenant: tenant, User: user}, &seen)
 			return nil
 		})
 		if err != nil || len(ids) == 0 {

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // mayType is whether a viewer may see a target typing: never the invisible,
@@ -20,7 +21,7 @@ func mayType(rec *record, rel relation) bool {
 }
 
 // Typists are those of users whose typing the viewer may see, once.
-func (r *Reader) Typists(ctx context.Context, v Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+func (r *Reader) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
 	seen, err := r.look(ctx, v.Key, users)
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ type Gate struct {
 const mostGated = 200
 
 // Gate opens one for a viewer; it is to be closed.
-func (wa *Watcher) Gate(v Viewer) *Gate {
+func (wa *Watcher) Gate(v viewer.Viewer) *Gate {
 	t := wa.track(v, nil)
 	return &Gate{t, t.sub}
 }
@@ -70,13 +71,13 @@ func (g *Gate) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]bool, 
 		return nil, err
 	}
 	for _, u := range users {
-		rec, err := m.get(ctx, Key{g.t.v.Tenant, u})
+		rec, err := m.get(ctx, Key{Tenant: g.t.v.Tenant, User: u})
 		if err != nil {
 			return nil, err
 		}
 		rel := g.t.rels[u]
 		if rel.at != rec.audience {
-			m.mark(Key{g.t.v.Tenant, u}) // changed this instant: hidden until it has been read again
+			m.mark(Key{Tenant: g.t.v.Tenant, User: u}) // changed this instant: hidden until it has been read again
 			continue
 		}
 		rel.viewer = rel.viewer && viewer.known

@@ -32,7 +32,7 @@ func TestAGateNoticesAndForgets(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	n := r.node(quick)
-	g := n.Watch.Gate(viewer(demo.Bob))
+	g := n.Watch.Gate(as(demo.Bob))
 	ask := func(u uuid.UUID) bool {
 		t.Helper()
 		may, err := g.May(t.Context(), []uuid.UUID{u})
@@ -42,7 +42,7 @@ func TestAGateNoticesAndForgets(t *testing.T) {
 		return may[u]
 	}
 	eventually(t, "alice's typing is everybody's", func() bool { return ask(demo.Alice) })
-	if _, err := n.Edit.UpdateSettings(t.Context(), viewer(demo.Alice), Change{BroadcastTyping: ptr(false)}, nil); err != nil {
+	if _, err := n.Edit.UpdateSettings(t.Context(), as(demo.Alice), Change{BroadcastTyping: ptr(false)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for ask(demo.Alice) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Watcher streams presence. A stream ends with its context; a reader that is
@@ -33,7 +34,7 @@ func (wa *Watcher) Notify(topic string) {
 	case err != nil:
 		wa.mirror.markAll()
 	case kind == "presence":
-		wa.mirror.mark(Key{tenant, u})
+		wa.mirror.mark(Key{Tenant: tenant, User: u})
 	case kind == "audience":
 		wa.mirror.markUser(u)
 	case kind == "members":
@@ -52,7 +53,7 @@ func (wa *Watcher) Restored(from, to time.Time) {
 }
 
 // Presence streams each user's state, then every change this viewer may notice.
-func (wa *Watcher) Presence(ctx context.Context, v Viewer, users []uuid.UUID) <-chan View {
+func (wa *Watcher) Presence(ctx context.Context, v viewer.Viewer, users []uuid.UUID) <-chan View {
 	out := make(chan View)
 	go func() {
 		defer close(out)
@@ -92,7 +93,7 @@ func (wa *Watcher) pause(ctx context.Context, err error) bool {
 
 // Window streams a page of a channel's members. It ends with an error when the
 // viewer may no longer see the channel; fail is called with it before the end.
-func (wa *Watcher) Window(ctx context.Context, v Viewer, channel uuid.UUID, first *int, after *string, fail func(error)) (<-chan Batch, error) {
+func (wa *Watcher) Window(ctx context.Context, v viewer.Viewer, channel uuid.UUID, first *int, after *string, fail func(error)) (<-chan Batch, error) {
 	n, err := PageSize(first)
 	if err != nil {
 		return nil, err
@@ -124,14 +125,14 @@ func (wa *Watcher) Window(ctx context.Context, v Viewer, channel uuid.UUID, firs
 }
 
 // Settings streams the caller's settings.
-func (wa *Watcher) Settings(ctx context.Context, v Viewer) (<-chan Settings, error) {
+func (wa *Watcher) Settings(ctx context.Context, v viewer.Viewer) (<-chan Settings, error) {
 	return self(ctx, wa, v, func(rec *record) Settings { return rec.settings },
 		func(a, b Settings) bool { return reflect.DeepEqual(a, b) })
 }
 
 // Mine streams the caller's own presence. What moves without being a change
 // (round trips, activity) comes along with the next change.
-func (wa *Watcher) Mine(ctx context.Context, v Viewer) (<-chan Mine, error) {
+func (wa *Watcher) Mine(ctx context.Context, v viewer.Viewer) (<-chan Mine, error) {
 	return self(ctx, wa, v, func(rec *record) Mine { return wa.w.mine(rec, v, wa.live) }, sameMine)
 }
 
@@ -148,9 +149,9 @@ func sameMine(a, b Mine) bool {
 	return reflect.DeepEqual(still(a), still(b))
 }
 
-func self[T any](ctx context.Context, wa *Watcher, v Viewer, of func(*record) T, same func(a, b T) bool) (<-chan T, error) {
-	if v.User == uuid.Nil {
-		return nil, fault.Access()
+func self[T any](ctx context.Context, wa *Watcher, v viewer.Viewer, of func(*record) T, same func(a, b T) bool) (<-chan T, error) {
+	if err := v.Denied(); err != nil {
+		return nil, err
 	}
 	out := make(chan T)
 	go func() {
@@ -194,7 +195,7 @@ var errStopped = errors.New("stream stopped")
 // and what it was last told.
 type tracker struct {
 	wa    *Watcher
-	v     Viewer
+	v     viewer.Viewer
 	users []uuid.UUID // watched, the viewer itself left out unless it asked
 	keys  []Key       // held in the mirror
 	sub   *hub.Sub[spot]
@@ -204,7 +205,7 @@ type tracker struct {
 
 // track watches users, and always the viewer itself: what it may see hangs on
 // its own record as well.
-func (wa *Watcher) track(v Viewer, users []uuid.UUID, rooms ...uuid.UUID) *tracker {
+func (wa *Watcher) track(v viewer.Viewer, users []uuid.UUID, rooms ...uuid.UUID) *tracker {
 	t := &tracker{wa: wa, v: v, sub: wa.mirror.hub.Subscribe(spot{v.Key, false}),
 		rels: map[uuid.UUID]relation{}, last: map[uuid.UUID]View{}, keys: []Key{v.Key}}
 	wa.mirror.hold(t.keys)
@@ -221,7 +222,7 @@ func (t *tracker) set(users []uuid.UUID) {
 	var plus []Key
 	for _, u := range users {
 		now[u] = struct{}{}
-		plus = append(plus, Key{t.v.Tenant, u})
+		plus = append(plus, Key{Tenant: t.v.Tenant, User: u})
 	}
 	t.wa.mirror.hold(plus) // before the drop: who stays is not read again
 	plusSpots := make([]spot, len(plus))
@@ -231,7 +232,7 @@ func (t *tracker) set(users []uuid.UUID) {
 	t.sub.Add(plusSpots...)
 	for _, u := range t.users {
 		if _, ok := now[u]; !ok {
-			if k := (Key{t.v.Tenant, u}); k != t.v.Key {
+			if k := (Key{Tenant: t.v.Tenant, User: u}); k != t.v.Key {
 				t.sub.Remove(spot{k, false})
 			}
 			delete(t.rels, u)
@@ -315,7 +316,7 @@ func (t *tracker) settle(ctx context.Context, u uuid.UUID) (View, error) {
 		}
 	}
 	// The record is the older one by now: its doorbell is rung, and it is read again.
-	t.wa.mirror.mark(Key{t.v.Tenant, u})
+	t.wa.mirror.mark(Key{Tenant: t.v.Tenant, User: u})
 	return View{}, errUnsettled
 }
 
@@ -326,7 +327,7 @@ var errUnsettled = errors.New("the audience is changing")
 func (t *tracker) relate(ctx context.Context, users []uuid.UUID) error {
 	var stale []uuid.UUID
 	for _, u := range users {
-		rec, err := t.wa.mirror.get(ctx, Key{t.v.Tenant, u})
+		rec, err := t.wa.mirror.get(ctx, Key{Tenant: t.v.Tenant, User: u})
 		if err != nil {
 			return err
 		}
@@ -354,7 +355,7 @@ func (t *tracker) relate(ctx context.Context, users []uuid.UUID) error {
 // relation at hand.
 func (t *tracker) look(ctx context.Context, u uuid.UUID) (View, bool, error) {
 	m := t.wa.mirror
-	rec, err := m.get(ctx, Key{t.v.Tenant, u})
+	rec, err := m.get(ctx, Key{Tenant: t.v.Tenant, User: u})
 	if err != nil {
 		return View{}, false, err
 	}

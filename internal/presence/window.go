@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 func (m *mirror) openRoom(channel uuid.UUID) {
@@ -28,7 +29,7 @@ func (m *mirror) closeRoom(channel uuid.UUID) {
 // projected for that viewer, for the counts and for who stands on the page.
 type window struct {
 	wa      *Watcher
-	v       Viewer
+	v       viewer.Viewer
 	channel uuid.UUID
 	size    int
 	from    place

@@ -11,12 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/hub"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
-
-// Doorbell tells every node, this one included, to look at something. Ring
-// never blocks and never loses a topic.
-type Doorbell interface{ Ring(topics ...string) }
 
 // Node is this server's lease. Sessions are written under its identity, so
 // that a node believed dead cannot write on.
@@ -31,7 +28,7 @@ type Node interface {
 type Options struct {
 	Pool  *pgxpool.Pool
 	Clock *clock.Clock
-	Bell  Doorbell
+	Bell  hub.Doorbell
 	Node  Node
 	Rules Rules
 	Log   *slog.Logger
@@ -78,7 +75,7 @@ func (s *Service) Run(ctx context.Context) error {
 type world struct {
 	pool     *pgxpool.Pool
 	clock    *clock.Clock
-	bell     Doorbell
+	bell     hub.Doorbell
 	rules    Rules
 	log      *slog.Logger
 	unhidden func(ctx context.Context, tx pgx.Tx, k Key) error

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // MaxReceipts is the longest page of a message's receipts.
@@ -54,8 +55,8 @@ var reached = fmt.Sprintf(`
 // Deliveries is how far messages have come; those that are not the viewer's
 // own, or stand where it may not read, are left out. Two statements for any
 // number of messages.
-func (s *Service) Deliveries(ctx context.Context, v Viewer, ids []uuid.UUID) ([]Delivery, error) {
-	if err := denied(v); err != nil {
+func (s *Service) Deliveries(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) ([]Delivery, error) {
+	if err := v.Denied(); err != nil {
 		return nil, err
 	}
 	own, moves, err := s.laid(ctx, v, ids)
@@ -63,9 +64,9 @@ func (s *Service) Deliveries(ctx context.Context, v Viewer, ids []uuid.UUID) ([]
 }
 
 // laid reads the viewer's own messages and what it may know of moves over them.
-func (s *Service) laid(ctx context.Context, v Viewer, ids []uuid.UUID) ([]mine, []move, error) {
+func (s *Service) laid(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) ([]mine, []move, error) {
 	own, err := loadMine(ctx, s.o.Pool, v, ids)
-	if err == nil && len(own) < len(distinct(ids)) { // some may be as new as that
+	if err == nil && len(own) < len(distinct(ids)) { // some may not be numbered yet
 		if err = s.o.Settle(ctx); err == nil {
 			own, err = loadMine(ctx, s.o.Pool, v, ids)
 		}
@@ -81,7 +82,7 @@ func (s *Service) laid(ctx context.Context, v Viewer, ids []uuid.UUID) ([]mine, 
 	return own, moves, err
 }
 
-func (s *Service) shares(ctx context.Context, v Viewer) (bool, error) {
+func (s *Service) shares(ctx context.Context, v viewer.Viewer) (bool, error) {
 	if !s.o.Reciprocal {
 		return true, nil
 	}
@@ -90,7 +91,7 @@ func (s *Service) shares(ctx context.Context, v Viewer) (bool, error) {
 }
 
 // loadMine reads the viewer's own messages, in the order asked.
-func loadMine(ctx context.Context, db postgres.DB, v Viewer, ids []uuid.UUID) ([]mine, error) {
+func loadMine(ctx context.Context, db postgres.DB, v viewer.Viewer, ids []uuid.UUID) ([]mine, error) {
 	const q = `
 select m.message_id, m.channel_id, m.seq,
        m.members - (select count(*) from realtime.stints s
@@ -119,7 +120,7 @@ select m.message_id, m.channel_id, m.seq,
 
 // loadMoves reads what the viewer may know of moves over its messages. A move
 // that read is one that delivered as well.
-func loadMoves(ctx context.Context, db postgres.DB, v Viewer, shares bool, own []mine) ([]move, error) {
+func loadMoves(ctx context.Context, db postgres.DB, v viewer.Viewer, shares bool, own []mine) ([]move, error) {
 	low, high := map[uuid.UUID]int64{}, map[uuid.UUID]int64{}
 	for _, m := range own {
 		if l, ok := low[m.channel]; !ok || m.seq < l {
@@ -218,8 +219,8 @@ type Ledger struct {
 
 // Ledger reads, for any number of messages, who has them; those that are not
 // the viewer's own are left out.
-func (s *Service) Ledger(ctx context.Context, v Viewer, ids []uuid.UUID) (*Ledger, error) {
-	if err := denied(v); err != nil {
+func (s *Service) Ledger(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) (*Ledger, error) {
+	if err := v.Denied(); err != nil {
 		return nil, err
 	}
 	own, moves, err := s.laid(ctx, v, ids)
@@ -326,7 +327,7 @@ select v.id, array_agg(distinct x.sender)
 
 // Passed are the viewer's own messages that moves passed, by the part of each
 // that it may see, oldest first; of each move the newest Reach.
-func (s *Service) Passed(ctx context.Context, v Viewer, moves []int64) ([]uuid.UUID, error) {
+func (s *Service) Passed(ctx context.Context, v viewer.Viewer, moves []int64) ([]uuid.UUID, error) {
 	if len(moves) == 0 {
 		return nil, nil
 	}

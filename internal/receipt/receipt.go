@@ -22,6 +22,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Status is how far a message has come, as its sender sees it.
@@ -34,12 +35,6 @@ const (
 	Read      Status = "read"
 	Failed    Status = "failed"
 )
-
-// Viewer is whoever asks.
-type Viewer struct {
-	Tenant string
-	User   uuid.UUID
-}
 
 // Mark is a message up to which, itself included, all of a channel is meant.
 type Mark struct{ Channel, Message uuid.UUID }
@@ -95,18 +90,10 @@ type Receipt struct {
 // Cursor is where a page ends after this receipt.
 func (r Receipt) Cursor() string { return r.UserID.String() }
 
-// Audience is who may learn of a move that a user makes now.
-type Audience struct {
-	Read, Delivered bool        // at all
-	Held            bool        // not before the user is visible again
-	ShownTo         []uuid.UUID // only these; nil: everybody
-	HiddenFrom      []uuid.UUID
-}
-
 // Privacy is presence, as far as receipts ask it.
 type Privacy interface {
 	// Audience is decided from the user's settings, contacts and blocks, now.
-	Audience(ctx context.Context, db postgres.DB, tenant string, user uuid.UUID) (Audience, error)
+	Audience(ctx context.Context, db postgres.DB, user viewer.Key) (viewer.Audience, error)
 	// Unshared are those of users who do not share their own reading, and
 	// therefore see nobody's; none where reciprocity is off.
 	Unshared(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error)
@@ -130,19 +117,12 @@ type Service struct{ o Options }
 // New builds the service.
 func New(o Options) *Service { return &Service{o} }
 
-func denied(v Viewer) error {
-	if v.User == uuid.Nil {
-		return fault.Access()
-	}
-	return nil
-}
-
 // Acknowledge moves the viewer's marks forward, delivered or read; reading
 // implies delivered. A mark that is further already stays, and nothing is said
 // to anybody. All or nothing: access-denied where one of them is no message of
 // a channel the viewer is a member of.
-func (s *Service) Acknowledge(ctx context.Context, v Viewer, marks []Mark, read bool) ([]State, error) {
-	if err := denied(v); err != nil {
+func (s *Service) Acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark, read bool) ([]State, error) {
+	if err := v.Denied(); err != nil {
 		return nil, err
 	}
 	if len(marks) == 0 {
@@ -161,7 +141,7 @@ func (s *Service) Acknowledge(ctx context.Context, v Viewer, marks []Mark, read 
 		})
 	}
 	err := move()
-	if _, refused := errors.AsType[*fault.Error](err); refused { // it may be of a message, or a membership, as new as that
+	if _, refused := errors.AsType[*fault.Error](err); refused { // the message, or the membership, may only not be numbered yet
 		if err = s.o.Settle(ctx); err == nil {
 			err = move()
 		}
@@ -175,8 +155,8 @@ func (s *Service) Acknowledge(ctx context.Context, v Viewer, marks []Mark, read 
 
 // AcknowledgeAll reads a channel up to its newest message. A channel without
 // any is as it was.
-func (s *Service) AcknowledgeAll(ctx context.Context, v Viewer, channel uuid.UUID) ([]State, error) {
-	if err := denied(v); err != nil {
+func (s *Service) AcknowledgeAll(ctx context.Context, v viewer.Viewer, channel uuid.UUID) ([]State, error) {
+	if err := v.Denied(); err != nil {
 		return nil, err
 	}
 	if err := s.o.Settle(ctx); err != nil {
@@ -194,8 +174,8 @@ select coalesce((select m.message_id from realtime.messages m where m.channel_id
 	return s.Acknowledge(ctx, v, []Mark{{Channel: channel, Message: newest}}, true)
 }
 
-func (s *Service) acknowledge(ctx context.Context, tx pgx.Tx, v Viewer, channels, messages []uuid.UUID, read bool) error {
-	a, err := s.o.Privacy.Audience(ctx, tx, v.Tenant, v.User)
+func (s *Service) acknowledge(ctx context.Context, tx pgx.Tx, v viewer.Viewer, channels, messages []uuid.UUID, read bool) error {
+	a, err := s.o.Privacy.Audience(ctx, tx, v.Key)
 	if err != nil {
 		return err
 	}
@@ -225,7 +205,7 @@ func (s *Service) acknowledge(ctx context.Context, tx pgx.Tx, v Viewer, channels
 
 // known checks that each message is one of its channel's. That one is still
 // being numbered learns only who is a member.
-func known(ctx context.Context, tx pgx.Tx, v Viewer, channels, messages []uuid.UUID) error {
+func known(ctx context.Context, tx pgx.Tx, v viewer.Viewer, channels, messages []uuid.UUID) error {
 	const q = `
 select count(*) filter (where m.message_id is null), count(*) filter (where m.message_id is null and s.user_id is not null)
   from unnest($1::uuid[], $2::uuid[]) a (channel, message)
@@ -247,7 +227,7 @@ select count(*) filter (where m.message_id is null), count(*) filter (where m.me
 
 // unshared are the senders of messages now read who share no reading of their
 // own; nobody where reciprocity is off.
-func (s *Service) unshared(ctx context.Context, tx pgx.Tx, v Viewer, channels, messages []uuid.UUID, public bool) ([]uuid.UUID, error) {
+func (s *Service) unshared(ctx context.Context, tx pgx.Tx, v viewer.Viewer, channels, messages []uuid.UUID, public bool) ([]uuid.UUID, error) {
 	none := []uuid.UUID{}
 	if !public || !s.o.Reciprocal {
 		return none, nil
@@ -277,8 +257,8 @@ select distinct x.sender
 
 // Release shows the moves a user made while invisible, as made now, to whom it
 // allowed that then and allows it still.
-func (s *Service) Release(ctx context.Context, tx pgx.Tx, tenant string, user uuid.UUID) error {
-	a, err := s.o.Privacy.Audience(ctx, tx, tenant, user)
+func (s *Service) Release(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
+	a, err := s.o.Privacy.Audience(ctx, tx, user)
 	if err != nil {
 		return err
 	}
@@ -293,15 +273,15 @@ with shown as (
   returning id, channel_id, to_seq)
 insert into realtime.inbox (channel_id, kind, user_id, seq, ref)
 select s.channel_id, 'mark', $1, s.to_seq, s.id from shown s order by s.id`
-	if _, err := tx.Exec(ctx, q, user, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
+	if _, err := tx.Exec(ctx, q, user.User, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
 		return fmt.Errorf("showing held receipts: %w", err)
 	}
 	return nil
 }
 
 // Current is States with everything that was committed before the call.
-func (s *Service) Current(ctx context.Context, v Viewer, channels []uuid.UUID) ([]State, error) {
-	if err := denied(v); err != nil {
+func (s *Service) Current(ctx context.Context, v viewer.Viewer, channels []uuid.UUID) ([]State, error) {
+	if err := v.Denied(); err != nil {
 		return nil, err
 	}
 	if err := s.o.Settle(ctx); err != nil {
@@ -312,14 +292,14 @@ func (s *Service) Current(ctx context.Context, v Viewer, channels []uuid.UUID) (
 
 // States is how far the viewer is in channels, by what is in the log, in one statement. Those it is no
 // member of are left out; nil: all of its channels.
-func (s *Service) States(ctx context.Context, v Viewer, channels []uuid.UUID) ([]State, error) {
-	if err := denied(v); err != nil {
+func (s *Service) States(ctx context.Context, v viewer.Viewer, channels []uuid.UUID) ([]State, error) {
+	if err := v.Denied(); err != nil {
 		return nil, err
 	}
 	return states(ctx, s.o.Pool, v, channels)
 }
 
-func states(ctx context.Context, db postgres.DB, v Viewer, channels []uuid.UUID) ([]State, error) {
+func states(ctx context.Context, db postgres.DB, v viewer.Viewer, channels []uuid.UUID) ([]State, error) {
 	const q = `
 select s.channel_id, case when m.read_at is not null then r.message_id end, m.read_at,
        case when m.delivered_at is not null then d.message_id end, u.n, u.mentioned

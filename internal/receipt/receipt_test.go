@@ -18,9 +18,9 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
-	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // rig is the demo world with receipts and the presence that decides about them.
@@ -41,17 +41,6 @@ type nonode struct{}
 func (nonode) Identity() (uuid.UUID, int64, bool) { return uuid.Nil, 0, false }
 func (nonode) Lost(int64)                         {}
 
-type discretion struct{ p *presence.Service }
-
-func (d discretion) Audience(ctx context.Context, db postgres.DB, tenant string, user uuid.UUID) (receipt.Audience, error) {
-	a, err := d.p.Read.Audience(ctx, db, presence.Key{Tenant: tenant, User: user})
-	return receipt.Audience(a), err
-}
-
-func (d discretion) Unshared(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
-	return d.p.Read.Unshared(ctx, db, tenant, users)
-}
-
 func newRig(t *testing.T, reciprocal bool) *rig {
 	t.Helper()
 	r := &rig{t: t, pool: pgtest.New(t)}
@@ -61,10 +50,10 @@ func newRig(t *testing.T, reciprocal bool) *rig {
 	log := slog.New(slog.DiscardHandler)
 	r.presence = presence.New(presence.Options{Pool: r.pool, Clock: clock.New(), Bell: nobell{}, Node: nonode{}, Log: log,
 		Rules: presence.Rules{IdleAfter: time.Hour, HiddenAfter: time.Hour, Grace: time.Second, HTTPLapse: time.Minute, ReceiptReciprocity: reciprocal},
-		Unhidden: func(ctx context.Context, tx pgx.Tx, k presence.Key) error {
-			return r.s.Release(ctx, tx, k.Tenant, k.User)
+		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
+			return r.s.Release(ctx, tx, user)
 		}})
-	r.s = receipt.New(receipt.Options{Pool: r.pool, Privacy: discretion{r.presence}, Committed: func() {}, Settle: r.settle, Reciprocal: reciprocal, Legacy: true, Log: log})
+	r.s = receipt.New(receipt.Options{Pool: r.pool, Privacy: r.presence.Read, Committed: func() {}, Settle: r.settle, Reciprocal: reciprocal, Legacy: true, Log: log})
 	return r
 }
 
@@ -97,7 +86,7 @@ func (r *rig) say(channel, sender uuid.UUID) (id uuid.UUID) {
 	return id
 }
 
-func as(user uuid.UUID) receipt.Viewer { return receipt.Viewer{Tenant: "primary", User: user} }
+func as(user uuid.UUID) viewer.Viewer { return viewer.Of("primary", user) }
 
 func (r *rig) ack(user, channel, message uuid.UUID, read bool) receipt.State {
 	r.t.Helper()
@@ -119,7 +108,7 @@ func (r *rig) delivery(user, message uuid.UUID) receipt.Delivery {
 
 func (r *rig) set(user uuid.UUID, c presence.Change) {
 	r.t.Helper()
-	if _, err := r.presence.Edit.UpdateSettings(r.t.Context(), presence.Viewer{Key: presence.Key{Tenant: "primary", User: user}}, c, nil); err != nil {
+	if _, err := r.presence.Edit.UpdateSettings(r.t.Context(), as(user), c, nil); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -210,7 +199,7 @@ func TestWhatMayNotBeAcknowledged(t *testing.T) {
 	r.exec(`delete from public.nchat_messages where id = $1`, deleted)
 	r.exec(`insert into public.nchat_messages (id, channel_id, user_id, content, scheduled_at) values ($1, $2, $3, 'later', now() + interval '1 hour')`, scheduled, demo.Team, demo.Alice)
 	for what, c := range map[string]struct {
-		who receipt.Viewer
+		who viewer.Viewer
 		m   receipt.Mark
 	}{
 		"no member":             {as(demo.Dave), receipt.Mark{Channel: demo.Team, Message: good}},
@@ -219,8 +208,8 @@ func TestWhatMayNotBeAcknowledged(t *testing.T) {
 		"deleted for good":      {as(demo.Bob), receipt.Mark{Channel: demo.Team, Message: deleted}},
 		"not published":         {as(demo.Bob), receipt.Mark{Channel: demo.Team, Message: scheduled}},
 		"an unknown channel":    {as(demo.Bob), receipt.Mark{Channel: uuid.New(), Message: good}},
-		"another tenant":        {receipt.Viewer{Tenant: "other", User: demo.Bob}, receipt.Mark{Channel: demo.Team, Message: good}},
-		"nobody":                {receipt.Viewer{Tenant: "primary"}, receipt.Mark{Channel: demo.Team, Message: good}},
+		"another tenant":        {viewer.Of("other", demo.Bob), receipt.Mark{Channel: demo.Team, Message: good}},
+		"nobody":                {viewer.Of("primary", uuid.Nil), receipt.Mark{Channel: demo.Team, Message: good}},
 		"a public non-member's": {as(uuid.New()), receipt.Mark{Channel: demo.General, Message: uuid.MustParse("00000000-0000-4000-b000-000000000001")}},
 	} {
 		marks := []receipt.Mark{c.m}
@@ -354,7 +343,7 @@ func TestWhoLearnsOfReading(t *testing.T) {
 
 func (r *rig) invisible(user uuid.UUID, on bool) {
 	r.t.Helper()
-	if _, err := r.presence.Edit.SetInvisible(r.t.Context(), presence.Viewer{Key: presence.Key{Tenant: "primary", User: user}}, on); err != nil {
+	if _, err := r.presence.Edit.SetInvisible(r.t.Context(), as(user), on); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -405,39 +394,6 @@ func TestUnread(t *testing.T) {
 	want(0, 0)
 	r.say(demo.Team, demo.Alice)
 	want(1, 0)
-}
-
-// TestTheOldColumnsAreKept: last_read, unread and mentions, when reading and
-// when something comes.
-func TestTheOldColumnsAreKept(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, false)
-	m := r.say(demo.Team, demo.Alice)
-	const old = `select count(*) from public.nchat_channel_members where channel_id = $1 and user_id = $2 and unread_count = $3 and last_read_message_id is not distinct from $4`
-	r.ack(demo.Bob, demo.Team, m, true)
-	if r.count(old, demo.Team, demo.Bob, 0, m) != 1 {
-		t.Error("reading is not kept")
-	}
-	came := r.say(demo.Team, demo.Alice)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { r.s.Run(ctx); close(done) }()
-	kept := func(unread int) {
-		t.Helper()
-		end := time.Now().Add(30 * time.Second)
-		for tick := time.NewTicker(20 * time.Millisecond); r.count(old, demo.Team, demo.Bob, unread, m) != 1; <-tick.C {
-			r.count(`select realtime.sequence(1000, false)`)
-			if time.Now().After(end) {
-				t.Errorf("what came is not counted: %d unread expected", unread)
-				return
-			}
-		}
-	}
-	kept(1)
-	r.exec(`update public.nchat_messages set is_deleted = true where id = $1`, came)
-	kept(0)
-	cancel()
-	<-done
 }
 
 // TestUnreadOfAll: counted for all members in one pass or for each of them, it

@@ -15,6 +15,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // rig is a service on a database, alone: what it rings is kept, and nothing
@@ -57,14 +58,14 @@ func (r *rig) Ring(topics ...string) {
 	}
 }
 
-func (r *rig) Gate(Viewer) Gate {
+func (r *rig) Gate(viewer.Viewer) Gate {
 	if r.onGate != nil {
 		r.onGate()
 	}
 	return open{}
 }
 
-func (r *rig) Typists(_ context.Context, _ Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+func (r *rig) Typists(_ context.Context, _ viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
 	return open{}.May(context.Background(), users)
 }
 
@@ -96,8 +97,8 @@ const kick = `delete from public.nchat_channel_members where channel_id = $1 and
 
 var (
 	team  = Room{Channel: demo.Team}
-	alice = Viewer{Tenant: "primary", User: demo.Alice, Session: uuid.UUID{7}}
-	bob   = Viewer{Tenant: "primary", User: demo.Bob, Session: uuid.UUID{8}}
+	alice = viewer.Viewer{Key: viewer.Key{Tenant: "primary", User: demo.Alice}, Session: uuid.UUID{7}}
+	bob   = viewer.Viewer{Key: viewer.Key{Tenant: "primary", User: demo.Bob}, Session: uuid.UUID{8}}
 )
 
 func denied(err error) bool {
@@ -194,7 +195,7 @@ func TestRemovedWhileItStarts(t *testing.T) {
 	if _, err := r.Start(t.Context(), alice, team); !denied(err) {
 		t.Fatal(err)
 	}
-	if list := r.board.typing(spot{"primary", demo.Team, uuid.Nil}); len(list) != 0 {
+	if list := r.board.typing(roomKey{"primary", demo.Team, uuid.Nil}); len(list) != 0 {
 		t.Fatal("still types:", list)
 	}
 }
@@ -220,7 +221,7 @@ func TestRemovedWhileItsWordIsOnItsWay(t *testing.T) {
 		there.Notify(topic)
 	}
 	for _, n := range []*rig{here, there} {
-		if list := n.board.typing(spot{"primary", demo.Team, uuid.Nil}); len(list) != 0 {
+		if list := n.board.typing(roomKey{"primary", demo.Team, uuid.Nil}); len(list) != 0 {
 			t.Fatal("still types:", list)
 		}
 	}

@@ -1,4 +1,4 @@
-package metadata
+package hasura
 
 import (
 	"bytes"
@@ -11,7 +11,12 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/parser"
+
+	"github.com/nself-org/nchat-realtime/hasura"
 )
+
+// Project is the one this server ships, in hasura/.
+func Project() (Metadata, error) { return Read(hasura.Project) }
 
 // Read reads a project of Hasura's CLI. A key that we do not know is an error:
 // of a misspelt one Hasura's own CLI says nothing.

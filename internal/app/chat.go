@@ -9,12 +9,12 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/feed"
-	"github.com/nself-org/nchat-realtime/internal/hasura"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/webhook"
 )
 
 // retainEvery is how often what is past its time is forgotten.
@@ -23,31 +23,31 @@ const retainEvery = time.Minute
 // buildLog puts messages, receipts and the log they go through together.
 func (s *server) buildLog() {
 	c := s.o.Config
-	s.feed = feed.New(feed.Options[message.Message]{Pool: s.pool, Clock: s.clock, Bell: s.bus, Log: s.log, Retention: c.Retention,
-		Load: message.Load,
-		About: func(m message.Message) (uuid.UUID, bool) {
-			return m.ChannelID, m.Gone || m.DeletedAt != nil
+	s.feed = feed.New(feed.Options{Pool: s.pool, Bell: s.bus, Log: s.log, Retention: c.Retention,
+		Load: func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]feed.Body, error) {
+			list, err := message.Load(ctx, db, tenant, ids)
+			out := make(map[uuid.UUID]feed.Body, len(list))
+			for id, m := range list {
+				out[id] = m
+			}
+			return out, err
 		},
-		Size:    message.Message.Size,
 		Created: func(e feed.Entry) { s.typing.Spoke(e.Tenant, e.Channel, e.Thread, e.User, e.At) },
 		Senders: receipt.Senders})
 	for _, prefix := range feed.Topics {
 		s.bus.Handle(prefix, s.feed)
 	}
-	s.messages = message.New(message.Options{Pool: s.pool, Bell: s.bus, Committed: s.feed.Committed, Settle: s.feed.Settle, Content: c.Limits.ContentLength,
+	s.messages = message.New(message.Options{Pool: s.pool, Committed: s.feed.Committed, Settle: s.feed.Settle, Content: c.Limits.ContentLength,
 		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Retention: c.Retention, Log: s.log})
-	s.receipts = receipt.New(receipt.Options{Pool: s.pool, Privacy: discretion{s.presence}, Committed: s.feed.Committed, Settle: s.feed.CatchUp,
+	s.receipts = receipt.New(receipt.Options{Pool: s.pool, Privacy: s.presence.Read, Committed: s.feed.Committed, Settle: s.feed.CatchUp,
 		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: s.log})
 	s.hooks = s.webhooks()
-	s.push = push.New(push.Options{Pool: s.pool, URL: c.PushWebhookURL, Secret: c.PushWebhookSecret, Log: s.log,
-		Absent: func(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
-			return presence.Absent(ctx, db, tenant, users)
-		}})
+	s.push = push.New(push.Options{Pool: s.pool, URL: c.PushWebhookURL, Secret: c.PushWebhookSecret, Log: s.log, Absent: presence.Absent})
 }
 
 // webhooks is what Hasura calls besides GraphQL.
-func (s *server) webhooks() *hasura.Handler {
-	return hasura.New(hasura.Options{Pool: s.pool, Auth: s.authn, Presence: s.presence, Messages: s.messages, Receipts: s.receipts, Committed: s.feed.Committed,
+func (s *server) webhooks() *webhook.Handler {
+	return webhook.New(webhook.Options{Pool: s.pool, Auth: s.authn, Presence: s.presence, Messages: s.messages, Receipts: s.receipts, Committed: s.feed.Committed,
 		Admit: func(id auth.Identity) error {
 			if id.UserID == uuid.Nil {
 				return nil // it is refused anyway
@@ -86,16 +86,4 @@ func (s *server) forget(ctx context.Context) error {
 		all = errors.Join(all, sweep(ctx))
 	}
 	return all
-}
-
-// discretion is what receipts ask of presence.
-type discretion struct{ p *presence.Service }
-
-func (d discretion) Audience(ctx context.Context, db postgres.DB, tenant string, user uuid.UUID) (receipt.Audience, error) {
-	a, err := d.p.Read.Audience(ctx, db, presence.Key{Tenant: tenant, User: user})
-	return receipt.Audience(a), err
-}
-
-func (d discretion) Unshared(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
-	return d.p.Read.Unshared(ctx, db, tenant, users)
 }

@@ -1,4 +1,4 @@
-package metadata
+package hasura
 
 import (
 	"bytes"
@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Hasura is a running one, as its admin sees it.
-type Hasura struct {
+// Client asks a running Hasura, as its admin.
+type Client struct {
 	Endpoint    string // its base URL
 	AdminSecret string
 }
@@ -36,20 +36,20 @@ func (r *Refusal) Error() string {
 }
 
 // ask calls one endpoint. Errors: *Refusal where Hasura answers one.
-func (h Hasura) ask(ctx context.Context, method, path string, header http.Header, body, into any) error {
+func (c Client) ask(ctx context.Context, method, path string, header http.Header, body, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, apiLimit)
 	defer cancel()
 	text, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("writing a request: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(h.Endpoint, "/")+path, bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(c.Endpoint, "/")+path, bytes.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("asking Hasura: %w", err)
 	}
 	req.Header = header.Clone()
 	if req.Header == nil {
-		req.Header = http.Header{"X-Hasura-Admin-Secret": {h.AdminSecret}}
+		req.Header = http.Header{"X-Hasura-Admin-Secret": {c.AdminSecret}}
 	}
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
@@ -79,27 +79,27 @@ func (h Hasura) ask(ctx context.Context, method, path string, header http.Header
 	d := json.NewDecoder(bytes.NewReader(answer))
 	d.UseNumber()
 	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("what answers at %s is no Hasura: %w", h.Endpoint, err)
+		return fmt.Errorf("what answers at %s is no Hasura: %w", c.Endpoint, err)
 	}
 	return nil
 }
 
 // Export is its metadata and their version.
-func (h Hasura) Export(ctx context.Context) (Tree, json.Number, error) {
+func (c Client) Export(ctx context.Context) (Tree, json.Number, error) {
 	var out struct {
 		ResourceVersion json.Number `json:"resource_version"`
 		Metadata        Tree        `json:"metadata"`
 	}
-	err := h.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "export_metadata", "version": 2, "args": Tree{}}, &out)
+	err := c.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "export_metadata", "version": 2, "args": Tree{}}, &out)
 	return out.Metadata, out.ResourceVersion, err
 }
 
 // Inconsistent are the objects that do not work as they stand, a line each.
-func (h Hasura) Inconsistent(ctx context.Context) ([]string, error) {
+func (c Client) Inconsistent(ctx context.Context) ([]string, error) {
 	var out struct {
 		Objects []Tree `json:"inconsistent_objects"`
 	}
-	err := h.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "get_inconsistent_metadata", "args": Tree{}}, &out)
+	err := c.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "get_inconsistent_metadata", "args": Tree{}}, &out)
 	return reasons(out.Objects), err
 }
 
@@ -115,12 +115,12 @@ func reasons(wrong []Tree) (lines []string) {
 // remembers the schema by its definition, and would hold new permissions to the
 // old schema. It counts as a change of the metadata. Whether the schema works
 // now, replacing the metadata tells.
-func (h Hasura) reload(ctx context.Context, now Tree) error {
+func (c Client) reload(ctx context.Context, now Tree) error {
 	for _, rs := range list(now, "remote_schemas") {
 		if text(rs, "name") != Name {
 			continue
 		}
-		err := h.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "reload_remote_schema", "args": Tree{"name": Name}}, &Tree{})
+		err := c.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "reload_remote_schema", "args": Tree{"name": Name}}, &Tree{})
 		if _, refused := errors.AsType[*Refusal](err); err != nil && !refused {
 			return err
 		}
@@ -131,9 +131,9 @@ func (h Hasura) reload(ctx context.Context, now Tree) error {
 // Apply changes its metadata by what change makes of them, all of it or
 // nothing; and again, where somebody else changed them meanwhile. dry: nothing
 // is changed. changes is what was done.
-func (h Hasura) Apply(ctx context.Context, dry bool, change func(Tree) (Tree, []string, error)) (changes []string, err error) {
+func (c Client) Apply(ctx context.Context, dry bool, change func(Tree) (Tree, []string, error)) (changes []string, err error) {
 	for try := range applyTries {
-		now, version, exportErr := h.Export(ctx)
+		now, version, exportErr := c.Export(ctx)
 		if exportErr != nil {
 			return nil, exportErr
 		}
@@ -142,12 +142,12 @@ func (h Hasura) Apply(ctx context.Context, dry bool, change func(Tree) (Tree, []
 			return changes, err
 		}
 		if try == 0 { // and read again: it is another version now
-			if err := h.reload(ctx, now); err != nil {
+			if err := c.reload(ctx, now); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		err = h.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "replace_metadata", "version": 2, "resource_version": version,
+		err = c.ask(ctx, http.MethodPost, "/v1/metadata", nil, Tree{"type": "replace_metadata", "version": 2, "resource_version": version,
 			"args": Tree{"allow_inconsistent_metadata": false, "metadata": next}}, &Tree{})
 		if r, ok := errors.AsType[*Refusal](err); !ok || r.Status != http.StatusConflict {
 			return changes, err

@@ -1,4 +1,4 @@
-package metadata
+package hasura
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 )
 
 // Version is Hasura's own. Errors where it is none of version 2.
-func (h Hasura) Version(ctx context.Context) (string, error) {
+func (c Client) Version(ctx context.Context) (string, error) {
 	var out struct {
 		Version string `json:"version"`
 	}
-	if err := h.ask(ctx, http.MethodGet, "/v1/version", nil, Tree{}, &out); err != nil {
+	if err := c.ask(ctx, http.MethodGet, "/v1/version", nil, Tree{}, &out); err != nil {
 		return "", err
 	}
 	if !strings.HasPrefix(strings.TrimPrefix(out.Version, "v"), "2.") {
@@ -26,11 +26,11 @@ func (h Hasura) Version(ctx context.Context) (string, error) {
 
 // Enforces reports whether roles see of a remote schema what they are granted,
 // and not all of it.
-func (h Hasura) Enforces(ctx context.Context) error {
+func (c Client) Enforces(ctx context.Context) error {
 	var out struct {
 		Permissions *bool `json:"is_remote_schema_permissions_enabled"`
 	}
-	if err := h.ask(ctx, http.MethodGet, "/v1alpha1/config", nil, Tree{}, &out); err != nil {
+	if err := c.ask(ctx, http.MethodGet, "/v1alpha1/config", nil, Tree{}, &out); err != nil {
 		return err
 	}
 	if out.Permissions == nil || !*out.Permissions {
@@ -40,13 +40,13 @@ func (h Hasura) Enforces(ctx context.Context) error {
 }
 
 // Query runs an operation on Hasura's schema.
-func (h Hasura) Query(ctx context.Context, header http.Header, query string) error {
+func (c Client) Query(ctx context.Context, header http.Header, query string) error {
 	var out struct {
 		Errors []struct {
 			Message string `json:"message"`
 		} `json:"errors"`
 	}
-	if err := h.ask(ctx, http.MethodPost, "/v1/graphql", header, Tree{"query": query}, &out); err != nil {
+	if err := c.ask(ctx, http.MethodPost, "/v1/graphql", header, Tree{"query": query}, &out); err != nil {
 		return err
 	}
 	if len(out.Errors) > 0 {
@@ -57,16 +57,16 @@ func (h Hasura) Query(ctx context.Context, header http.Header, query string) err
 
 // Reaches reports whether Hasura reaches this server with the right secret, for
 // operations and for actions.
-func (h Hasura) Reaches(ctx context.Context, namespace string) error {
+func (c Client) Reaches(ctx context.Context, namespace string) error {
 	field := "realtimeConfig { serverTime }"
 	if namespace != "" {
 		field = namespace + " { " + field + " }"
 	}
-	if err := h.Query(ctx, nil, "{ "+field+" }"); err != nil {
+	if err := c.Query(ctx, nil, "{ "+field+" }"); err != nil {
 		return fmt.Errorf("the remote schema: %w", err)
 	}
 	const nobody = "00000000-0000-0000-0000-000000000000"
-	err := h.Query(ctx, nil, `{ whoIsOnline(channelId: "`+nobody+`") { userId } }`)
+	err := c.Query(ctx, nil, `{ whoIsOnline(channelId: "`+nobody+`") { userId } }`)
 	if err != nil && !strings.Contains(err.Error(), "access denied") { // that is this server's own answer
 		return fmt.Errorf("an action: %w", err)
 	}

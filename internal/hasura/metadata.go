@@ -1,10 +1,10 @@
-// Package metadata knows Hasura's metadata (version 3): it reads the project in
+// Package hasura knows Hasura's metadata (version 3): it reads the project in
 // hasura/, holds it against our schema by Hasura's own rules, merges it into the
 // metadata of a running Hasura, and examines that.
 //
 // It never drops what it did not make. What it makes bears the name of the
 // remote schema, nchat_realtime, or begins with it.
-package metadata
+package hasura
 
 // Metadata is what the project holds, as Hasura's API takes it.
 type Metadata struct {

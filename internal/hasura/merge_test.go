@@ -1,4 +1,4 @@
-package metadata_test
+package hasura_test
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nself-org/nchat-realtime/internal/metadata"
+	"github.com/nself-org/nchat-realtime/internal/hasura"
 )
 
 // theirs is a project that lives: a table of nchat's with rights of its own, a
@@ -27,9 +27,9 @@ const theirs = `{"version":3,"sources":[{"name":"main","kind":"postgres","config
  "cron_triggers":[{"name":"nightly","schedule":"0 0 * * *"}],
  "inherited_roles":[{"role_name":"x","role_set":["user"]}],"big":9007199254740993}`
 
-func tree(t *testing.T, text string) metadata.Tree {
+func tree(t *testing.T, text string) hasura.Tree {
 	t.Helper()
-	var out metadata.Tree
+	var out hasura.Tree
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
 	if err := d.Decode(&out); err != nil {
@@ -47,17 +47,17 @@ func str(t *testing.T, x any) string {
 	return string(b)
 }
 
-func plan(t *testing.T) metadata.Plan {
+func plan(t *testing.T) hasura.Plan {
 	t.Helper()
 	m, _ := project(t)
-	return metadata.Plan{Ours: m, Roles: []string{"user", "me"}}
+	return hasura.Plan{Ours: m, Roles: []string{"user", "me"}}
 }
 
 // keeps reports what of before is not in after, at the same place.
 func keeps(before, after any, at string) (lost []string) {
 	switch b := before.(type) {
-	case metadata.Tree:
-		a, _ := after.(metadata.Tree)
+	case hasura.Tree:
+		a, _ := after.(hasura.Tree)
 		for k, x := range b {
 			lost = append(lost, keeps(x, a[k], at+"."+k)...)
 		}
@@ -99,7 +99,7 @@ func TestMergeDropsNothing(t *testing.T) {
 	if len(changes) < 15 || len(kept) != 2 {
 		t.Errorf("%d changes, kept %q", len(changes), kept)
 	}
-	for _, x := range merged["sources"].([]any)[0].(metadata.Tree)["tables"].([]any) { // rights are theirs, where any of nchat's tables was
+	for _, x := range merged["sources"].([]any)[0].(hasura.Tree)["tables"].([]any) { // rights are theirs, where any of nchat's tables was
 		if s := str(t, x); strings.Contains(s, "nchat_users") && strings.Contains(s, "select_permissions") {
 			t.Errorf("rights are added: %s", s)
 		}
@@ -112,7 +112,7 @@ func TestMergeDropsNothing(t *testing.T) {
 	if err != nil || len(changes) > 0 || str(t, again) != str(t, merged) {
 		t.Errorf("run twice: %q %v", changes, err)
 	}
-	gone, removed, err := metadata.Remove(merged)
+	gone, removed, err := hasura.Remove(merged)
 	if err != nil || strings.Contains(str(t, gone), "nchat_realtime") || strings.Contains(str(t, gone), "NCHAT_REALTIME_URL") || len(removed) < 12 {
 		t.Errorf("removed %q, left %s %v", removed, str(t, gone), err)
 	}
@@ -128,14 +128,14 @@ func TestMergeAfterExport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rs := merged["remote_schemas"].([]any)[1].(metadata.Tree)
-	def := rs["definition"].(metadata.Tree)
+	rs := merged["remote_schemas"].([]any)[1].(hasura.Tree)
+	def := rs["definition"].(hasura.Tree)
 	delete(def, "timeout_seconds") // its default
 	delete(def, "forward_client_headers")
-	sdl := rs["permissions"].([]any)[0].(metadata.Tree)["definition"].(metadata.Tree)
+	sdl := rs["permissions"].([]any)[0].(hasura.Tree)["definition"].(hasura.Tree)
 	sdl["schema"] = strings.ReplaceAll(strings.ReplaceAll(sdl["schema"].(string), "\n", " "), "  ", " ") // printed anew
 	for _, a := range merged["actions"].([]any) {
-		d := a.(metadata.Tree)["definition"].(metadata.Tree)
+		d := a.(hasura.Tree)["definition"].(hasura.Tree)
 		delete(d, "timeout")
 		if d["type"] == "mutation" {
 			delete(d, "type")
@@ -146,7 +146,7 @@ func TestMergeAfterExport(t *testing.T) {
 	}
 	// What is ours and was changed is mended; a role of theirs on our schema stays.
 	sdl["schema"] = "schema { query: Query } type Query { myPresence: Int }"
-	rs["permissions"] = append(rs["permissions"].([]any), metadata.Tree{"role": "moderator", "definition": metadata.Tree{"schema": "x"}})
+	rs["permissions"] = append(rs["permissions"].([]any), hasura.Tree{"role": "moderator", "definition": hasura.Tree{"schema": "x"}})
 	def["url"] = "http://old.example.com"
 	mended, changes, _, err := plan(t).Merge(merged)
 	if err != nil || len(changes) != 2 || !strings.Contains(str(t, mended), `"moderator"`) || strings.Contains(str(t, mended), "old.example.com") {
@@ -171,12 +171,12 @@ func TestMergeIntoNothingAndIntoMany(t *testing.T) {
 	p := plan(t)
 	p.Source = "b"
 	m, _, _, err := p.Merge(two)
-	if err != nil || len(m["sources"].([]any)[0].(metadata.Tree)["tables"].([]any)) != 0 {
+	if err != nil || len(m["sources"].([]any)[0].(hasura.Tree)["tables"].([]any)) != 0 {
 		t.Errorf("--source b: %v", err)
 	}
-	p.Custom = metadata.Customize("Rt", "realtime")
+	p.Custom = hasura.Customize("Rt", "realtime")
 	m, _, _, err = p.Merge(two)
-	if err != nil || metadata.Namespace(m) != "realtime" || !bytes.Contains([]byte(str(t, m)), []byte(`"mapping":{"jsonb":"jsonb"`)) {
+	if err != nil || hasura.Namespace(m) != "realtime" || !bytes.Contains([]byte(str(t, m)), []byte(`"mapping":{"jsonb":"jsonb"`)) {
 		t.Errorf("customized: %v", err)
 	}
 }
@@ -186,19 +186,19 @@ func TestMergeIntoNothingAndIntoMany(t *testing.T) {
 func TestMergeKeepsWhatIsTheirsOfOurs(t *testing.T) {
 	t.Parallel()
 	p := plan(t)
-	p.Custom = metadata.Customize("Rt", "realtime")
+	p.Custom = hasura.Customize("Rt", "realtime")
 	first, _, _, err := p.Merge(tree(t, theirs))
 	if err != nil {
 		t.Fatal(err)
 	}
-	def := first["remote_schemas"].([]any)[1].(metadata.Tree)["definition"].(metadata.Tree)
-	def["headers"] = append(def["headers"].([]any), metadata.Tree{"name": "x-trace", "value": "on"})
+	def := first["remote_schemas"].([]any)[1].(hasura.Tree)["definition"].(hasura.Tree)
+	def["headers"] = append(def["headers"].([]any), hasura.Tree{"name": "x-trace", "value": "on"})
 	if _, changes, _, err := plan(t).Merge(first); err != nil || len(changes) != 0 {
 		t.Errorf("applied again without its flags: %q %v", changes, err)
 	}
 	def["timeout_seconds"] = json.Number("5") // as of another version
 	again, changes, _, err := plan(t).Merge(first)
-	if err != nil || len(changes) != 1 || metadata.Namespace(again) != "realtime" || !strings.Contains(str(t, again), "x-trace") {
+	if err != nil || len(changes) != 1 || hasura.Namespace(again) != "realtime" || !strings.Contains(str(t, again), "x-trace") {
 		t.Errorf("upgraded: %q %v", changes, err)
 	}
 	foreign := tree(t, `{"version":3,"sources":[],
@@ -210,7 +210,7 @@ func TestMergeKeepsWhatIsTheirsOfOurs(t *testing.T) {
 	}
 	two := tree(t, `{"version":3,"sources":[{"name":"default","tables":[]},{"name":"chat","tables":[{"table":{"schema":"public","name":"nchat_messages"}}]}]}`)
 	merged, _, _, err = plan(t).Merge(two)
-	if err != nil || len(merged["sources"].([]any)[0].(metadata.Tree)["tables"].([]any)) != 0 {
+	if err != nil || len(merged["sources"].([]any)[0].(hasura.Tree)["tables"].([]any)) != 0 {
 		t.Errorf("the database that has nchat's messages: %v", err)
 	}
 	p = plan(t)
@@ -252,11 +252,11 @@ func TestWhoMayWriteInOthersNames(t *testing.T) {
 		"a moderator":        {table("nchat_messages", `"insert_permissions":[{"role":"moderator","permission":{"check":{}}}]`), false},
 		"another table":      {table("orders", `"insert_permissions":[{"role":"user","permission":{"check":{}}}]`), false},
 	} {
-		if lines := metadata.Forgeable(tree(t, c.in), []string{"user", "me"}); (len(lines) > 0) != c.ill {
+		if lines := hasura.Forgeable(tree(t, c.in), []string{"user", "me"}); (len(lines) > 0) != c.ill {
 			t.Errorf("%s: %q", what, lines)
 		}
 	}
-	if lines := metadata.Impatient(tree(t, `{"sources":[{"tables":[{"event_triggers":[{"name":"nchat_realtime_user","retry_conf":{"num_retries":0}},{"name":"theirs"},{"name":"nchat_realtime_message","retry_conf":{"num_retries":3}}]}]}]}`)); len(lines) != 1 {
+	if lines := hasura.Impatient(tree(t, `{"sources":[{"tables":[{"event_triggers":[{"name":"nchat_realtime_user","retry_conf":{"num_retries":0}},{"name":"theirs"},{"name":"nchat_realtime_message","retry_conf":{"num_retries":3}}]}]}]}`)); len(lines) != 1 {
 		t.Errorf("impatient: %q", lines)
 	}
 }

@@ -1,4 +1,4 @@
-package hasura
+package webhook
 
 import (
 	"bytes"
@@ -15,16 +15,18 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // action is one of Hasura's, for one caller.
 type action func(ctx context.Context, id auth.Identity, input json.RawMessage) (any, error)
 
 // typed decodes an action's arguments, and nothing besides.
-func typed[In, Out any](do func(context.Context, presence.Viewer, In) (Out, error)) action {
+func typed[In, Out any](do func(context.Context, viewer.Viewer, In) (Out, error)) action {
 	return func(ctx context.Context, id auth.Identity, input json.RawMessage) (any, error) {
-		if id.UserID == uuid.Nil {
-			return nil, fault.Access()
+		v := viewer.Of(id.Tenant, id.UserID)
+		if err := v.Denied(); err != nil {
+			return nil, err
 		}
 		var in In
 		d := json.NewDecoder(bytes.NewReader(input))
@@ -32,7 +34,7 @@ func typed[In, Out any](do func(context.Context, presence.Viewer, In) (Out, erro
 		if err := d.Decode(&in); err != nil {
 			return nil, fault.Field("input", "input is not as the action declares it")
 		}
-		return do(ctx, presence.Viewer{Key: presence.Key{Tenant: id.Tenant, User: id.UserID}}, in)
+		return do(ctx, v, in)
 	}
 }
 
@@ -92,7 +94,7 @@ type userStatus struct {
 
 // setUserStatus sets the caller's status and, where one is given, its line. It
 // answers what the caller shows now: offline, while it has no session.
-func (h *Handler) setUserStatus(ctx context.Context, v presence.Viewer, in statusInput) (userStatus, error) {
+func (h *Handler) setUserStatus(ctx context.Context, v viewer.Viewer, in statusInput) (userStatus, error) {
 	switch in.Status {
 	case presence.Online, presence.Away, presence.Busy, presence.Offline:
 	default:
@@ -122,14 +124,13 @@ type channelRead struct {
 }
 
 // markChannelRead reads a channel up to a message, or all of it.
-func (h *Handler) markChannelRead(ctx context.Context, v presence.Viewer, in readInput) (channelRead, error) {
-	me := receipt.Viewer{Tenant: v.Tenant, User: v.User}
+func (h *Handler) markChannelRead(ctx context.Context, v viewer.Viewer, in readInput) (channelRead, error) {
 	var list []receipt.State
 	var err error
 	if in.MessageID != nil {
-		list, err = h.o.Receipts.Acknowledge(ctx, me, []receipt.Mark{{Channel: in.ChannelID, Message: *in.MessageID}}, true)
+		list, err = h.o.Receipts.Acknowledge(ctx, v, []receipt.Mark{{Channel: in.ChannelID, Message: *in.MessageID}}, true)
 	} else {
-		list, err = h.o.Receipts.AcknowledgeAll(ctx, me, in.ChannelID)
+		list, err = h.o.Receipts.AcknowledgeAll(ctx, v, in.ChannelID)
 	}
 	if err == nil && len(list) == 0 {
 		err = fault.Access()
@@ -160,12 +161,12 @@ type sentMessage struct {
 }
 
 // sendChatMessage sends; without a key of the client's each call is a message.
-func (h *Handler) sendChatMessage(ctx context.Context, v presence.Viewer, in sendInput) (sentMessage, error) {
+func (h *Handler) sendChatMessage(ctx context.Context, v viewer.Viewer, in sendInput) (sentMessage, error) {
 	key := uuid.NewString()
 	if in.ClientMessageID != nil {
 		key = *in.ClientMessageID
 	}
-	res, err := h.o.Messages.Send(ctx, message.Viewer{Tenant: v.Tenant, User: v.User}, message.Input{ClientMessageID: key, Channel: in.ChannelID,
+	res, err := h.o.Messages.Send(ctx, v, message.Input{ClientMessageID: key, Channel: in.ChannelID,
 		Thread: in.ThreadID, Parent: in.ParentMessageID, Content: in.Content, Metadata: in.Metadata, Mentions: in.Mentions})
 	switch {
 	case err != nil:
@@ -190,7 +191,7 @@ type memberStatus struct {
 }
 
 // whoIsOnline are the members of a channel whom the caller sees present.
-func (h *Handler) whoIsOnline(ctx context.Context, v presence.Viewer, in onlineInput) ([]memberStatus, error) {
+func (h *Handler) whoIsOnline(ctx context.Context, v viewer.Viewer, in onlineInput) ([]memberStatus, error) {
 	page, ok, err := h.o.Presence.Read.Channel(ctx, v, in.ChannelID, []presence.Status{presence.Online, presence.Away, presence.Busy}, in.First, nil)
 	if err == nil && !ok {
 		err = fault.Access()

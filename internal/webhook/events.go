@@ -1,4 +1,4 @@
-package hasura
+package webhook
 
 import (
 	"context"
@@ -71,14 +71,14 @@ func (h *Handler) event(w http.ResponseWriter, r *http.Request, body []byte) {
 		answer(w, http.StatusOK, map[string]string{"ignored": "not an event of this trigger"})
 		return
 	}
-	settle, ok := settlers[d.Table.Schema+"."+d.Table.Name]
+	reconcile, ok := reconcilers[d.Table.Schema+"."+d.Table.Name]
 	if !ok {
 		answer(w, http.StatusOK, map[string]string{"ignored": "nothing depends on this table"})
 		return
 	}
-	fresh, err := h.once(r.Context(), d.ID, func(tx pgx.Tx) error { //nolint:contextcheck // r carries it
+	first, err := h.once(r.Context(), d.ID, func(tx pgx.Tx) error { //nolint:contextcheck // r carries it
 		for _, x := range rows {
-			if err := settle(r.Context(), tx, x); err != nil {
+			if err := reconcile(r.Context(), tx, x); err != nil {
 				return err
 			}
 		}
@@ -89,12 +89,12 @@ func (h *Handler) event(w http.ResponseWriter, r *http.Request, body []byte) {
 		return
 	}
 	h.o.Committed()
-	answer(w, http.StatusOK, map[string]bool{"duplicate": !fresh})
+	answer(w, http.StatusOK, map[string]bool{"duplicate": !first})
 }
 
 // once does what an event asks, unless that was done before; both or neither
 // is remembered.
-func (h *Handler) once(ctx context.Context, id string, do func(pgx.Tx) error) (fresh bool, err error) {
+func (h *Handler) once(ctx context.Context, id string, do func(pgx.Tx) error) (first bool, err error) {
 	err = postgres.InTx(ctx, h.o.Pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
 			return err
@@ -103,16 +103,16 @@ func (h *Handler) once(ctx context.Context, id string, do func(pgx.Tx) error) (f
 		if err != nil {
 			return fmt.Errorf("remembering an event: %w", err)
 		}
-		if fresh = tag.RowsAffected() == 1; !fresh {
+		if first = tag.RowsAffected() == 1; !first {
 			return nil
 		}
 		return do(tx)
 	})
-	return fresh, err
+	return first, err
 }
 
-// settlers bring the log in step with a row, whatever the event said of it.
-var settlers = map[string]func(context.Context, pgx.Tx, row) error{
+// reconcilers bring the log in step with a row, whatever the event said of it.
+var reconcilers = map[string]func(context.Context, pgx.Tx, row) error{
 	"public.nchat_messages": func(ctx context.Context, tx pgx.Tx, r row) error {
 		return exec(ctx, tx, `select realtime.reconcile_message($1)`, r.ID)
 	},
@@ -126,7 +126,7 @@ var settlers = map[string]func(context.Context, pgx.Tx, row) error{
 
 func exec(ctx context.Context, tx pgx.Tx, q string, args ...any) error {
 	if _, err := tx.Exec(ctx, q, args...); err != nil {
-		return fmt.Errorf("settling a row: %w", err)
+		return fmt.Errorf("reconciling a row: %w", err)
 	}
 	return nil
 }

@@ -1,8 +1,9 @@
-package metadata_test
+package hasura_test
 
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,14 +14,13 @@ import (
 
 	"github.com/nself-org/nchat-realtime/graph"
 	"github.com/nself-org/nchat-realtime/graph/generated"
-	"github.com/nself-org/nchat-realtime/hasura"
-	"github.com/nself-org/nchat-realtime/internal/metadata"
+	"github.com/nself-org/nchat-realtime/internal/hasura"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
 
-func project(t *testing.T) (metadata.Metadata, *ast.Schema) {
+func project(t *testing.T) (hasura.Metadata, *ast.Schema) {
 	t.Helper()
-	m, err := metadata.Read(hasura.Project)
+	m, err := hasura.Project()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,12 +30,12 @@ func project(t *testing.T) (metadata.Metadata, *ast.Schema) {
 // with is the project with one file changed.
 func with(t *testing.T, file, old, fresh string) fs.FS {
 	t.Helper()
-	out := fstest.MapFS{}
-	err := fs.WalkDir(hasura.Project, ".", func(p string, d fs.DirEntry, err error) error {
+	out, ours := fstest.MapFS{}, os.DirFS("../../hasura")
+	err := fs.WalkDir(ours, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		text, err := hasura.Project.ReadFile(p)
+		text, err := fs.ReadFile(ours, p)
 		if p == file {
 			if !strings.Contains(string(text), old) {
 				t.Fatalf("%s has no %q", file, old)
@@ -64,7 +64,7 @@ func TestTheProjectIsReadStrictly(t *testing.T) {
 		"a key twice":     {"metadata/version.yaml", "version: 3", "version: 3\nversion: 3"},
 		"a trigger's key": {"metadata/databases/default/tables/public_nchat_users.yaml", "num_retries", "retries"},
 	} {
-		if _, err := metadata.Read(with(t, c.file, c.old, c.fresh)); err == nil {
+		if _, err := hasura.Read(with(t, c.file, c.old, c.fresh)); err == nil {
 			t.Errorf("%s that is wrong is read", what)
 		}
 	}
@@ -76,7 +76,7 @@ func TestRolesAreHeldToTheSchema(t *testing.T) {
 	m, s := project(t)
 	for _, rs := range m.RemoteSchemas {
 		for _, p := range rs.Permissions {
-			if wrong := metadata.Subset(p.Definition.Schema, s); len(wrong) > 0 {
+			if wrong := hasura.Subset(p.Definition.Schema, s); len(wrong) > 0 {
 				t.Errorf("role %s: %q", p.Role, wrong)
 			}
 			if strings.Contains(p.Definition.Schema, "revokeSessions") || strings.Contains(p.Definition.Schema, "Subscription") {
@@ -84,7 +84,7 @@ func TestRolesAreHeldToTheSchema(t *testing.T) {
 			}
 		}
 	}
-	good := metadata.RoleSDL(s)
+	good := hasura.RoleSDL(s)
 	for what, c := range map[string]struct{ old, fresh, want string }{
 		"a field that is none":    {"myPresence: MyPresence!", "mine: MyPresence!", "Query.mine does not exist"},
 		"another type":            {"myPresence: MyPresence!", "myPresence: MyPresence", "is MyPresence!, not MyPresence"},
@@ -106,7 +106,7 @@ func TestRolesAreHeldToTheSchema(t *testing.T) {
 		if !strings.Contains(good, c.old) {
 			t.Fatalf("%s: no %q in the SDL", what, c.old)
 		}
-		if wrong := strings.Join(metadata.Subset(strings.Replace(good, c.old, c.fresh, 1), s), "\n"); !strings.Contains(wrong, c.want) {
+		if wrong := strings.Join(hasura.Subset(strings.Replace(good, c.old, c.fresh, 1), s), "\n"); !strings.Contains(wrong, c.want) {
 			t.Errorf("%s: %q, want %q", what, wrong, c.want)
 		}
 	}
@@ -124,7 +124,7 @@ func TestRelationshipsResolve(t *testing.T) {
 			for name, f := range to.RemoteField {
 				n++
 				field := s.Query.Fields.ForName(name)
-				if to.RemoteSchema != metadata.Name || field == nil || field.Type.NonNull {
+				if to.RemoteSchema != hasura.Name || field == nil || field.Type.NonNull {
 					t.Errorf("%s: %s of %s is no nullable field of a query", r.Name, name, to.RemoteSchema)
 					continue
 				}
@@ -157,7 +157,7 @@ func TestEveryNameExists(t *testing.T) {
 	}
 	m, _ := project(t)
 	pool := pgtest.New(t)
-	exists := func(table metadata.TableName, column string) {
+	exists := func(table hasura.TableName, column string) {
 		t.Helper()
 		var ok bool
 		const q = `select exists (select from information_schema.columns where table_schema = $1 and table_name = $2 and column_name = $3)`
@@ -180,10 +180,10 @@ func TestEveryNameExists(t *testing.T) {
 			}
 		}
 		for _, e := range x.EventTriggers {
-			if e.RetryConf.NumRetries == 0 || !strings.HasPrefix(e.Name, metadata.Name) || !strings.HasSuffix(e.Webhook, "/hasura/events/"+e.Name) || !secret(e.Headers) {
+			if e.RetryConf.NumRetries == 0 || !strings.HasPrefix(e.Name, hasura.Name) || !strings.HasSuffix(e.Webhook, "/hasura/events/"+e.Name) || !secret(e.Headers) {
 				t.Errorf("event trigger %s: %+v", e.Name, e)
 			}
-			for _, c := range []*metadata.Columns{e.Definition.Insert, e.Definition.Update, e.Definition.Delete} {
+			for _, c := range []*hasura.Columns{e.Definition.Insert, e.Definition.Update, e.Definition.Delete} {
 				if c != nil {
 					if list, ok := c.Columns.([]any); ok {
 						for _, name := range list {
@@ -212,8 +212,8 @@ func TestEveryNameExists(t *testing.T) {
 	}
 }
 
-func secret(headers []metadata.Header) bool {
-	return slices.Contains(headers, metadata.Header{Name: "x-nchat-webhook-secret", ValueFromEnv: "HASURA_WEBHOOK_SECRET"})
+func secret(headers []hasura.Header) bool {
+	return slices.Contains(headers, hasura.Header{Name: "x-nchat-webhook-secret", ValueFromEnv: "HASURA_WEBHOOK_SECRET"})
 }
 
 // TestNamesDoNotClash: with what Hasura makes of nchat's tables and with the
@@ -244,7 +244,7 @@ func TestNamesDoNotClash(t *testing.T) {
 			t.Errorf("type %s of the actions", o.Name)
 		}
 	}
-	c := metadata.Customize("Rt", "realtime")
+	c := hasura.Customize("Rt", "realtime")
 	seen := map[string]string{}
 	for name, d := range s.Types {
 		if d.BuiltIn || strings.HasPrefix(name, "__") {
@@ -262,7 +262,7 @@ func TestNamesDoNotClash(t *testing.T) {
 		}
 		seen[renamed] = name
 	}
-	if c.RootFieldsNamespace != "realtime" || metadata.Customize("", "") != nil {
+	if c.RootFieldsNamespace != "realtime" || hasura.Customize("", "") != nil {
 		t.Errorf("%+v", c)
 	}
 }

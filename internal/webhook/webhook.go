@@ -1,10 +1,10 @@
-// Package hasura serves what Hasura calls besides GraphQL: actions, event
+// Package webhook serves what Hasura calls besides GraphQL: actions, event
 // triggers and cron triggers. It verifies, decodes, calls the domain method
 // that a resolver would call, and encodes. It holds no rule of a domain.
 //
 // Whoever calls must bear the secret shared with Hasura; the session variables
 // of an action are believed as Hasura's headers are, and no further.
-package hasura
+package webhook
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package hasura
+package webhook
 
 import "embed"
 
