@@ -10,8 +10,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/graph"
 	"github.com/nself-org/nchat-realtime/graph/generated"
-	"github.com/nself-org/nchat-realtime/hasura"
-	"github.com/nself-org/nchat-realtime/internal/metadata"
+	"github.com/nself-org/nchat-realtime/internal/hasura"
 )
 
 var update = flag.Bool("update", false, "write metadata/remote_schemas.yaml anew")
@@ -38,7 +37,7 @@ func TestTheRoleSeesTheSchemaThereIs(t *testing.T) {
 	s := graph.Stitched(generated.NewExecutableSchema(generated.Config{}).Schema())
 	var b bytes.Buffer
 	sdl := ""
-	for line := range strings.Lines(metadata.RoleSDL(s)) {
+	for line := range strings.Lines(hasura.RoleSDL(s)) {
 		if strings.TrimSpace(line) != "" {
 			sdl += "          " + line
 		}
@@ -53,7 +52,7 @@ func TestTheRoleSeesTheSchemaThereIs(t *testing.T) {
 		}
 		return
 	}
-	have, err := hasura.Project.ReadFile(file)
+	have, err := os.ReadFile(file)
 	if err != nil || !bytes.Equal(have, b.Bytes()) {
 		t.Errorf("%s is not what schema/ makes of it (%v): go test ./hasura -update", file, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -35,20 +34,9 @@ func devCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c.JWTSecret == "" && c.Host == "" {
-				c.Host = "127.0.0.1" // the key is known to everybody
-			}
-			if c.JWTSecret == "" && !loopback(c.Host) {
-				return errors.New("HOST must be a loopback address while the published development key is used: set HASURA_GRAPHQL_JWT_SECRET to serve others")
-			}
 			return dev(cmd.Context(), c, j, cmd.OutOrStdout())
 		},
 	}
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func dev(ctx context.Context, c config.Config, j auth.JWTConfig, out io.Writer) error {
@@ -101,7 +89,7 @@ func startPostgres(ctx context.Context, dir string, log *slog.Logger, out io.Wri
 }
 
 func prepare(ctx context.Context, c config.Config, log *slog.Logger) error {
-	if err := postgres.Migrate(ctx, c.DatabaseURL, log); err != nil {
+	if err := postgres.Migrate(ctx, c.DatabaseURL, log, app.Code()); err != nil {
 		return err
 	}
 	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: 1})

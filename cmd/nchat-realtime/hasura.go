@@ -9,9 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nself-org/nchat-realtime/hasura"
 	"github.com/nself-org/nchat-realtime/internal/config"
-	"github.com/nself-org/nchat-realtime/internal/metadata"
+	"github.com/nself-org/nchat-realtime/internal/hasura"
 )
 
 // applying is what hasura apply is told.
@@ -56,20 +55,20 @@ func (a applying) run(ctx context.Context, out io.Writer, c config.Config) error
 	if a.endpoint == "" {
 		return errors.New("where is Hasura? Set HASURA_UPSTREAM_URL, or pass --endpoint")
 	}
-	ours, err := metadata.Read(hasura.Project)
+	ours, err := hasura.Project()
 	if err != nil {
 		return err
 	}
-	plan := metadata.Plan{Ours: ours, Source: a.source, Roles: c.UserRoles, Custom: metadata.Customize(a.prefix, a.namespace)}
+	plan := hasura.Plan{Ours: ours, Source: a.source, Roles: c.UserRoles, Custom: hasura.Customize(a.prefix, a.namespace)}
 	var kept []string
-	change := func(now metadata.Tree) (next metadata.Tree, changes []string, err error) {
+	change := func(now hasura.Tree) (next hasura.Tree, changes []string, err error) {
 		if a.remove {
-			return metadata.Remove(now)
+			return hasura.Remove(now)
 		}
 		next, changes, kept, err = plan.Merge(now)
 		return next, changes, err
 	}
-	changes, err := metadata.Hasura{Endpoint: a.endpoint, AdminSecret: c.AdminSecret}.Apply(ctx, a.dry, change)
+	changes, err := hasura.Client{Endpoint: a.endpoint, AdminSecret: c.AdminSecret}.Apply(ctx, a.dry, change)
 	if err != nil {
 		return err
 	}

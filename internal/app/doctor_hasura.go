@@ -10,10 +10,9 @@ import (
 
 	"github.com/google/uuid"
 
-	project "github.com/nself-org/nchat-realtime/hasura"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/config"
-	"github.com/nself-org/nchat-realtime/internal/metadata"
+	"github.com/nself-org/nchat-realtime/internal/hasura"
 )
 
 // hasuraChecks look at a running Hasura; without its address there are none.
@@ -21,7 +20,7 @@ func hasuraChecks(c config.Config) []check {
 	if c.HasuraUpstream == "" {
 		return []check{{"hasura", func(context.Context) (string, error) { return "not looked at: HASURA_UPSTREAM_URL is not set", nil }, ""}}
 	}
-	h := metadata.Hasura{Endpoint: c.HasuraUpstream, AdminSecret: c.AdminSecret}
+	h := hasura.Client{Endpoint: c.HasuraUpstream, AdminSecret: c.AdminSecret}
 	lines := func(list []string, err error) error {
 		if err == nil && len(list) > 0 {
 			err = errors.New(strings.Join(list, "; "))
@@ -42,32 +41,32 @@ func hasuraChecks(c config.Config) []check {
 		{"secrets", func(ctx context.Context) (string, error) {
 			now, _, err := h.Export(ctx)
 			if err == nil {
-				err = h.Reaches(ctx, metadata.Namespace(now))
+				err = h.Reaches(ctx, hasura.Namespace(now))
 			}
 			return "the admin secret and the webhook secret match", err
 		}, "give Hasura NCHAT_REALTIME_URL and the same HASURA_WEBHOOK_SECRET, and this server Hasura's admin secret; the server must run"},
 		{"tokens", func(ctx context.Context) (string, error) { return sameKey(ctx, h, c) }, "give both the very same HASURA_GRAPHQL_JWT_SECRET"},
 		{"retries", func(ctx context.Context) (string, error) {
 			now, _, err := h.Export(ctx)
-			return "event triggers try again", lines(metadata.Impatient(now), err)
+			return "event triggers try again", lines(hasura.Impatient(now), err)
 		}, "set num_retries of these event triggers, or run nchat-realtime hasura apply"},
 		{"writes", func(ctx context.Context) (string, error) {
 			now, _, err := h.Export(ctx)
-			return "users write in their own name only", lines(metadata.Forgeable(now, c.UserRoles), err)
+			return "users write in their own name only", lines(hasura.Forgeable(now, c.UserRoles), err)
 		}, "add {\"user_id\": {\"_eq\": \"X-Hasura-User-Id\"}} to these permissions (blocker_id for blocks), or a column preset"},
 	}
 }
 
-func applied(ctx context.Context, h metadata.Hasura, c config.Config) error {
+func applied(ctx context.Context, h hasura.Client, c config.Config) error {
 	now, _, err := h.Export(ctx)
 	if err != nil {
 		return err
 	}
-	ours, err := metadata.Read(project.Project)
+	ours, err := hasura.Project()
 	if err != nil {
 		return err
 	}
-	plan := metadata.Plan{Ours: ours, Roles: c.UserRoles, Custom: metadata.CustomOf(now)}
+	plan := hasura.Plan{Ours: ours, Roles: c.UserRoles, Custom: hasura.CustomOf(now)}
 	_, changes, kept, err := plan.Merge(now)
 	if err == nil && len(changes) > 0 {
 		err = fmt.Errorf("not as it should be: %s", strings.Join(changes, "; "))
@@ -79,7 +78,7 @@ func applied(ctx context.Context, h metadata.Hasura, c config.Config) error {
 }
 
 // sameKey has Hasura verify a token of ours.
-func sameKey(ctx context.Context, h metadata.Hasura, c config.Config) (string, error) {
+func sameKey(ctx context.Context, h hasura.Client, c config.Config) (string, error) {
 	j, err := auth.ParseJWTConfig(c.JWTSecret)
 	if err != nil {
 		return "", err

@@ -188,10 +188,10 @@ func (s *server) config(context.Context) model.RealtimeConfig {
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	have, want, err := postgres.MigrationStatus(ctx, s.pool)
+	migrated, err := postgres.MigrationStatus(ctx, s.pool, Code())
 	_, _, leased := s.lease.Identity()
 	done, all, _ := feed.Backfill(ctx, s.pool) // progress, and no reason to send requests elsewhere
-	state := map[string]any{"postgres": err == nil, "migrations": err == nil && have >= want, "doorbells": !s.bus.Stale(),
+	state := map[string]any{"postgres": err == nil, "migrations": err == nil && migrated.Ready(), "doorbells": !s.bus.Stale(),
 		"lease": leased, "serving": !s.draining.Load(),
 		"numberedChannels": done, "channelsToNumber": all}
 	status := http.StatusOK

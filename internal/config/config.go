@@ -5,14 +5,8 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -44,16 +38,14 @@ type Config struct {
 	AllowedOrigins []string
 	TrustedProxies []netip.Prefix
 
-	HasuraUpstream  string
-	FrontDoorPaths  []string
-	FrontDoorDirect bool
+	HasuraUpstream string
 
 	IdleAfter, HiddenAfter, OfflineGrace time.Duration
 	TypingBatch                          time.Duration
 	Reciprocity                          string // off, receipts, all
 	Retention                            time.Duration
 	EditPolicy                           string // lww, merge
-	LegacyReadColumns, LegacyPresence    bool
+	LegacyReadColumns                    bool
 	PushWebhookURL, PushWebhookSecret    string
 
 	LogLevel  slog.Level
@@ -78,82 +70,6 @@ type Limits struct {
 // Row is one variable, as the documentation shows it.
 type Row struct{ Name, Default, Meaning string }
 
-// reader takes variables one by one and collects mistakes and rows.
-type reader struct {
-	env  func(string) string
-	mode Mode
-	errs []error
-	rows []Row
-}
-
-func (r *reader) take(name, def, meaning string) string {
-	r.rows = append(r.rows, Row{name, def, meaning})
-	if v := strings.TrimSpace(r.env(name)); v != "" {
-		return v
-	}
-	return def
-}
-
-func (r *reader) bad(name, what string) { r.errs = append(r.errs, fmt.Errorf("%s %s", name, what)) }
-
-func (r *reader) number(name string, def, least, most int, meaning string) int {
-	n, err := strconv.Atoi(r.take(name, strconv.Itoa(def), meaning))
-	if err != nil || n < least || n > most {
-		r.bad(name, fmt.Sprintf("must be a whole number from %d to %d", least, most))
-	}
-	return n
-}
-
-func (r *reader) duration(name, def string, least, most time.Duration, meaning string) time.Duration {
-	d, err := time.ParseDuration(r.take(name, def, meaning))
-	if err != nil || d < least || d > most {
-		r.bad(name, fmt.Sprintf("must be a duration such as %s, from %s to %s", def, least, most))
-	}
-	return d
-}
-
-func (r *reader) choice(name, def, meaning string, among ...string) string {
-	v := r.take(name, def, meaning)
-	for _, a := range among {
-		if v == a {
-			return v
-		}
-	}
-	r.bad(name, "must be one of "+strings.Join(among, ", "))
-	return def
-}
-
-func (r *reader) flag(name, def, meaning string) bool {
-	return r.choice(name, def, meaning, "on", "off") == "on"
-}
-
-func (r *reader) list(name, def, meaning string) []string {
-	var out []string
-	for s := range strings.SplitSeq(r.take(name, def, meaning), ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-func (r *reader) url(name, meaning string, schemes ...string) string {
-	v := r.take(name, "", meaning)
-	if v == "" {
-		return ""
-	}
-	u, err := url.Parse(v)
-	if err == nil && u.Host != "" {
-		for _, s := range schemes {
-			if u.Scheme == s {
-				return v
-			}
-		}
-	}
-	r.bad(name, "must be a URL beginning with "+strings.Join(schemes, ":// or ")+"://")
-	return ""
-}
-
 // Load reads the environment for a mode. The error names every mistake, and
 // holds no value that may be secret.
 func Load(env func(string) string, mode Mode) (Config, error) {
@@ -175,180 +91,9 @@ func (r *reader) load() Config {
 	r.secrets(&c)
 	r.edges(&c)
 	r.presence(&c)
-	r.later(&c)
+	r.chat(&c)
 	r.logging(&c)
 	r.limits(&c)
+	r.unbuilt()
 	return c
-}
-
-func (r *reader) addresses(c *Config) {
-	c.Host = r.take("HOST", "", "Address to listen on; default all, or 127.0.0.1 in `dev` without a JWT secret.")
-	if strings.ContainsAny(c.Host, "/ []") || strings.Contains(c.Host, ":") && net.ParseIP(c.Host) == nil {
-		r.bad("HOST", "must be an address or a host name, without a port")
-	}
-	c.Port = r.number("PORT", 3101, 0, 65535, "The public port; 0: any free one.")
-	c.AdminAddr = r.take("ADMIN_ADDR", "127.0.0.1:3102", "Where metrics and profiles are served; in `dev` the next free port if taken. `off`: nowhere.")
-	if c.AdminAddr != "off" {
-		if _, port, err := net.SplitHostPort(c.AdminAddr); err != nil || !isPort(port) {
-			r.bad("ADMIN_ADDR", "must be host:port or off")
-		}
-	}
-	c.DatabaseURL = r.postgres("DATABASE_URL", "Postgres; `dev` starts its own where unset.")
-	c.ListenDatabaseURL = r.postgres("LISTEN_DATABASE_URL", "A direct connection to the same database for LISTEN, where DATABASE_URL goes through a transaction pooler.")
-	if c.ListenDatabaseURL == "" {
-		c.ListenDatabaseURL = c.DatabaseURL
-	}
-	c.DataDir = r.take("DATA_DIR", ".nchat", "Where `dev` keeps its Postgres.")
-}
-
-// postgres takes where a database is: a URL, or libpq's keywords and values.
-// Whether it is a good one is for those who connect: their errors hide the password.
-func (r *reader) postgres(name, meaning string) string {
-	v := r.take(name, "", meaning)
-	switch {
-	case v == "" && name == "DATABASE_URL" && r.mode == Serve:
-		r.bad(name, "must be set")
-	case v == "", strings.HasPrefix(v, "postgres://"), strings.HasPrefix(v, "postgresql://"), !strings.Contains(v, "://") && strings.Contains(v, "="):
-	default:
-		r.bad(name, "must begin with postgres:// or be keywords such as host=… dbname=…")
-	}
-	return v
-}
-
-func isPort(s string) bool {
-	n, err := strconv.Atoi(s)
-	return err == nil && n >= 0 && n <= 65535
-}
-
-func (r *reader) secrets(c *Config) {
-	c.JWTSecret = r.take("HASURA_GRAPHQL_JWT_SECRET", "", "Hasura's own JSON. `dev` uses a published key where unset; `serve` refuses to start without it.")
-	switch {
-	case c.JWTSecret != "":
-	case r.mode == Serve:
-		r.bad("HASURA_GRAPHQL_JWT_SECRET", "must be set: the same value as Hasura's")
-	case c.Host == "":
-		c.Host = "127.0.0.1"
-	case c.Host != "localhost" && !net.ParseIP(c.Host).IsLoopback():
-		r.bad("HOST", "must be a loopback address while HASURA_GRAPHQL_JWT_SECRET is unset: everybody knows the key used then")
-	}
-	c.AdminSecret = r.take("HASURA_GRAPHQL_ADMIN_SECRET", "", "Hasura's admin secret; unset: there is no admin by secret.")
-	c.UnauthorizedRole = r.take("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "", "The role of callers without credentials; unset: they are refused.")
-	c.WebhookSecret = r.take("HASURA_WEBHOOK_SECRET", "", "What Hasura sends as x-nchat-webhook-secret; unset: x-hasura-* headers and webhooks are refused.")
-	if c.WebhookSecret != "" && len(c.WebhookSecret) < 16 {
-		r.bad("HASURA_WEBHOOK_SECRET", "must have at least 16 characters")
-	}
-	if c.UserRoles = r.list("USER_ROLES", "user,me", "Roles whose x-hasura-user-id is a user."); len(c.UserRoles) == 0 {
-		r.bad("USER_ROLES", "must name at least one role")
-	}
-	if c.UnauthorizedRole == "admin" || slices.Contains(c.UserRoles, c.UnauthorizedRole) {
-		r.bad("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "must be neither admin nor one of USER_ROLES: whoever has no credentials is nobody")
-	}
-}
-
-func (r *reader) edges(c *Config) {
-	c.AllowedOrigins = r.list("ALLOWED_ORIGINS", "", "Browser origins let in: exact, https://*.example.com (*.example.com is the same), or *. Default: the server's own host.")
-	for _, o := range c.AllowedOrigins {
-		if !isOrigin(o) {
-			r.bad("ALLOWED_ORIGINS", "must list origins such as https://app.example.com, https://*.example.com, or be *")
-			break
-		}
-	}
-	for _, p := range r.list("TRUSTED_PROXIES", "", "Addresses or networks whose X-Forwarded-For is believed. Default: none.") {
-		prefix, err := netip.ParsePrefix(p)
-		if err != nil {
-			addr, aerr := netip.ParseAddr(p)
-			if aerr != nil {
-				r.bad("TRUSTED_PROXIES", "must list addresses or networks such as 10.0.0.0/8")
-				break
-			}
-			prefix = netip.PrefixFrom(addr, addr.BitLen())
-		}
-		c.TrustedProxies = append(c.TrustedProxies, prefix.Masked())
-	}
-}
-
-// isOrigin reports whether an entry is one that can ever match.
-func isOrigin(o string) bool {
-	if o == "*" {
-		return true
-	}
-	if strings.HasPrefix(o, "*.") {
-		o = "https://" + o
-	}
-	u, err := url.Parse(o)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
-		return false
-	}
-	host := strings.TrimPrefix(u.Host, "*.")
-	return strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && host != "" && !strings.Contains(host, "*")
-}
-
-func (r *reader) presence(c *Config) {
-	c.IdleAfter = r.duration("IDLE_AFTER", "5m", time.Second, 24*time.Hour, "Without activity for this long a user is away.")
-	c.HiddenAfter = r.duration("HIDDEN_AFTER", "150s", 0, 24*time.Hour, "Hidden and without activity for this long a user is away.")
-	c.TypingBatch = r.duration("TYPING_BATCH", "100ms", time.Millisecond, 500*time.Millisecond, "How often a stream of typing tells further changes; the first goes at once.")
-	c.OfflineGrace = r.duration("OFFLINE_GRACE", "5s", 0, time.Minute, "How long a closed socket still counts.")
-	c.Reciprocity = r.choice("RECIPROCITY", "off", "Whether users see of others only what they share: off, receipts, all.", "off", "receipts", "all")
-}
-
-func (r *reader) later(c *Config) {
-	if v := r.take("BUS_URL", "", "Where doorbells travel; only Postgres for now."); v != "" && v != "postgres" {
-		r.bad("BUS_URL", "must be empty or postgres: another bus is not supported")
-	}
-	c.HasuraUpstream = r.url("HASURA_UPSTREAM_URL", "Hasura behind this server.", "http", "https")
-	c.FrontDoorPaths = r.list("FRONT_DOOR_PATHS", "", "Further paths handed to Hasura.")
-	for _, p := range c.FrontDoorPaths {
-		if !strings.HasPrefix(p, "/") {
-			r.bad("FRONT_DOOR_PATHS", "must list paths such as /v1/graphql")
-			break
-		}
-	}
-	c.FrontDoorDirect = r.flag("FRONT_DOOR_DIRECT", "on", "Answer operations on this server's own fields without Hasura.")
-	c.Retention = r.duration("RETENTION", "168h", time.Hour, 10*365*24*time.Hour, "How long the log is kept.")
-	c.EditPolicy = r.choice("EDIT_POLICY", "lww", "What happens to edits at odds: lww, merge.", "lww", "merge")
-	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "on", "Keep nchat's own read columns up to date.")
-	c.LegacyPresence = r.flag("LEGACY_PRESENCE", "off", "Keep nchat's own presence table up to date.")
-	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who are not connected.", "http", "https")
-	c.PushWebhookSecret = r.take("PUSH_WEBHOOK_SECRET", "", "Signs what is sent there; at least 16 characters.")
-	if c.PushWebhookURL != "" && len(c.PushWebhookSecret) < 16 {
-		r.bad("PUSH_WEBHOOK_SECRET", "must have at least 16 characters where PUSH_WEBHOOK_URL is set")
-	}
-}
-
-func (r *reader) logging(c *Config) {
-	if err := c.LogLevel.UnmarshalText([]byte(r.take("LOG_LEVEL", "info", "debug, info, warn or error."))); err != nil {
-		r.bad("LOG_LEVEL", "must be debug, info, warn or error")
-	}
-	def := "json"
-	if r.mode == Dev {
-		def = "text"
-	}
-	c.LogFormat = r.choice("LOG_FORMAT", def, "json or text; `dev` writes text unless told.", "json", "text")
-}
-
-func (r *reader) limits(c *Config) {
-	l := &c.Limits
-	l.OperationsPerSocket = r.number("MAX_OPERATIONS_PER_SOCKET", 64, 1, 10000, "Operations at a time on one socket.")
-	l.SocketsPerUser = r.number("MAX_SOCKETS_PER_USER", 20, 1, 100000, "Sockets of one user on one node.")
-	l.SocketsPerIP = r.number("MAX_SOCKETS_PER_IP", 200, 1, 1000000, "Sockets from one address (IPv6: one /64) on one node.")
-	l.FrameBytes = r.number("MAX_FRAME_BYTES", 1<<20, 1024, 64<<20, "Bytes in one inbound frame.")
-	l.BodyBytes = r.number("MAX_BODY_BYTES", 1<<20, 1024, 64<<20, "Bytes in one HTTP body; sixteen times that from Hasura.")
-	l.Rooms = r.number("MAX_ROOMS", 100, 1, 10000, "Rooms in one operation.")
-	l.IDs = r.number("MAX_IDS", 1000, 1, 10000, "Ids in one operation.")
-	l.Batch = r.number("MAX_BATCH", 100, 1, 1000, "Messages in one batch.")
-	l.ContentLength = r.number("MAX_CONTENT_CHARS", 10000, 1, 1000000, "Characters in a message.")
-	l.StatusLength = r.number("MAX_STATUS_CHARS", 255, 1, 255, "Characters in a custom status.")
-	l.OperationsPerMinute = r.number("OPERATIONS_PER_MINUTE", 600, 1, 1000000, "Operations a user may start in a minute, on one node.")
-	l.QueuedFrames = r.number("QUEUE_FRAMES", 256, 1, 100000, "Frames that may wait for one socket.")
-	l.QueuedBytes = r.number("QUEUE_BYTES", 1<<20, 4096, 256<<20, "Bytes that may wait for one socket.")
-	l.WriteTimeout = r.duration("WRITE_TIMEOUT", "10s", time.Second, time.Minute, "A socket into which nothing could be written for this long is closed.")
-	l.InitTimeout = r.duration("INIT_TIMEOUT", "10s", time.Second, time.Minute, "How long a socket may take to send connection_init.")
-	l.PingInterval = r.duration("PING_INTERVAL", "25s", time.Second, 5*time.Minute, "How often a socket is pinged.")
-	drain := "10s"
-	if r.mode == Dev {
-		drain = "1s"
-	}
-	l.DrainTimeout = r.duration("DRAIN_TIMEOUT", drain, 0, 10*time.Minute, "Over how long sockets are closed when the server stops; 1s in `dev`.")
-	l.Depth = r.number("MAX_DEPTH", 20, 3, 100, "Fields within fields in one operation.")
-	l.Aliases = r.number("MAX_ALIASES", 30, 1, 10000, "Root fields in one operation.")
 }

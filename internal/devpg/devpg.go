@@ -84,7 +84,7 @@ func Start(ctx context.Context, opts Options) (_ *Cluster, err error) {
 			err = errors.Join(err, c.undo())
 		}
 	}()
-	if c.home, err = settle(ctx, opts); err != nil {
+	if c.home, err = chooseHome(ctx, opts); err != nil {
 		return nil, err
 	}
 	if c.lock, err = takeLock(c.home); err != nil {

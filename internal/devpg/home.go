@@ -33,10 +33,10 @@ type home struct {
 func (h home) data() string    { return filepath.Join(h.base, "data") }
 func (h home) logFile() string { return filepath.Join(h.base, "postgres.log") }
 
-// settle finds a directory that the server's user can enter, and makes it.
-func settle(ctx context.Context, opts Options) (home, error) {
+// chooseHome finds a directory that the server's user can enter, and makes it.
+func chooseHome(ctx context.Context, opts Options) (home, error) {
 	if opts.Temporary {
-		return settleTemporary(ctx)
+		return temporaryHome(ctx)
 	}
 	if opts.Dir == "" {
 		return home{}, errors.New("devpg: Dir is empty")
@@ -58,7 +58,7 @@ func settle(ctx context.Context, opts Options) (home, error) {
 	return h, h.placeSocket()
 }
 
-func settleTemporary(ctx context.Context) (home, error) {
+func temporaryHome(ctx context.Context) (home, error) {
 	var last error
 	for _, parent := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
 		dir, err := os.MkdirTemp(parent, "nchat-pg-")

@@ -12,13 +12,13 @@ import (
 	"github.com/vektah/gqlparser/v2/formatter"
 	"github.com/vektah/gqlparser/v2/parser"
 
-	"github.com/nself-org/nchat-realtime/internal/metadata"
+	"github.com/nself-org/nchat-realtime/internal/hasura"
 )
 
 type refusal []any
 
 func refuse(code, message string) refusal {
-	return refusal{metadata.Tree{"message": message, "extensions": metadata.Tree{"path": "$", "code": code}}}
+	return refusal{hasura.Tree{"message": message, "extensions": hasura.Tree{"path": "$", "code": code}}}
 }
 
 // graphql runs one operation: each root field by itself, in order, and the first
@@ -28,17 +28,17 @@ func (d *double) graphql(r *http.Request, body []byte) (int, any) {
 	defer d.mu.Unlock()
 	vars, role, ok := asks(r.Header)
 	if !ok {
-		return 200, metadata.Tree{"errors": refuse("invalid-jwt", "Could not verify JWT: JWSError JWSInvalidSignature")}
+		return 200, hasura.Tree{"errors": refuse("invalid-jwt", "Could not verify JWT: JWSError JWSInvalidSignature")}
 	}
 	call := decode(body)
 	query, _ := at(call, "query").(string)
 	doc, err := parser.ParseQuery(&ast.Source{Input: query})
 	if err != nil || len(doc.Operations) != 1 {
-		return 200, metadata.Tree{"errors": refuse("validation-failed", "not a valid graphql query")}
+		return 200, hasura.Tree{"errors": refuse("validation-failed", "not a valid graphql query")}
 	}
 	op := doc.Operations[0]
-	given, _ := at(call, "variables").(metadata.Tree)
-	data := metadata.Tree{}
+	given, _ := at(call, "variables").(hasura.Tree)
+	data := hasura.Tree{}
 	for _, f := range flatten(op.SelectionSet, doc) {
 		f := f.(*ast.Field)
 		var value any
@@ -51,11 +51,11 @@ func (d *double) graphql(r *http.Request, body []byte) (int, any) {
 			value, wrong = d.forward(f, op, given, vars, role)
 		}
 		if wrong != nil {
-			return 200, metadata.Tree{"errors": []any(wrong)}
+			return 200, hasura.Tree{"errors": []any(wrong)}
 		}
 		data[f.Alias] = value
 	}
-	return 200, metadata.Tree{"data": data}
+	return 200, hasura.Tree{"data": data}
 }
 
 // flatten puts fragments in the place of their spreads, and leaves directives out.
@@ -86,7 +86,7 @@ func printed(op *ast.OperationDefinition) string {
 }
 
 // forward sends one root field to the remote schema.
-func (d *double) forward(f *ast.Field, op *ast.OperationDefinition, given metadata.Tree, vars map[string]string, role string) (any, refusal) {
+func (d *double) forward(f *ast.Field, op *ast.OperationDefinition, given hasura.Tree, vars map[string]string, role string) (any, refusal) {
 	if d.remote == nil { // inconsistent: Hasura serves the rest
 		return nil, refuse("validation-failed", "field '"+f.Name+"' not found in type: 'query_root'")
 	}
@@ -118,7 +118,7 @@ func (d *double) forward(f *ast.Field, op *ast.OperationDefinition, given metada
 		}
 	}
 	one := &ast.OperationDefinition{Operation: op.Operation, SelectionSet: ast.SelectionSet{&out}}
-	text, send := printed(one), metadata.Tree{}
+	text, send := printed(one), hasura.Tree{}
 	for _, v := range op.VariableDefinitions {
 		if strings.Contains(text, "$"+v.Variable) {
 			one.VariableDefinitions = append(one.VariableDefinitions, v)
@@ -138,10 +138,10 @@ func (d *double) forward(f *ast.Field, op *ast.OperationDefinition, given metada
 
 // remotely posts an anonymous operation with what a user's session holds; what
 // comes back is data or errors and never both.
-func (d *double) remotely(query string, variables metadata.Tree, vars map[string]string) (metadata.Tree, refusal) {
-	var rs metadata.Tree
+func (d *double) remotely(query string, variables hasura.Tree, vars map[string]string) (hasura.Tree, refusal) {
+	var rs hasura.Tree
 	for _, x := range objects(d.meta["remote_schemas"]) {
-		if x["name"] == metadata.Name {
+		if x["name"] == hasura.Name {
 			rs = x
 		}
 	}
@@ -152,13 +152,13 @@ func (d *double) remotely(query string, variables metadata.Tree, vars map[string
 		}
 	}
 	d.asked = append(d.asked, query)
-	body := metadata.Tree{"query": query}
+	body := hasura.Tree{"query": query}
 	if len(variables) > 0 {
 		body["variables"] = variables
 	}
 	url, _ := at(rs, "definition", "url").(string)
 	status, text := d.post(d.fill(url), h, body)
-	answer, ok := decode(text).(metadata.Tree)
+	answer, ok := decode(text).(hasura.Tree)
 	if !ok {
 		return nil, refuse("remote-schema-error", fmt.Sprintf("HTTP exception occurred while sending the request to %s", url))
 	}
@@ -172,14 +172,14 @@ func (d *double) remotely(query string, variables metadata.Tree, vars map[string
 		}
 		return nil, refusal(list)
 	}
-	data, ok := answer["data"].(metadata.Tree)
+	data, ok := answer["data"].(hasura.Tree)
 	if !ok {
 		return nil, refuse("unexpected", `Missing "data" field in response from remote`)
 	}
 	return data, nil
 }
 
-func (d *double) action(name string) metadata.Tree {
+func (d *double) action(name string) hasura.Tree {
 	for _, a := range objects(d.meta["actions"]) {
 		if a["name"] == name {
 			return a
@@ -190,7 +190,7 @@ func (d *double) action(name string) metadata.Tree {
 
 // act calls an action's webhook. Of a status that is neither 2xx nor 4xx the
 // client learns nothing.
-func (d *double) act(action metadata.Tree, f *ast.Field, op *ast.OperationDefinition, given metadata.Tree, vars map[string]string, role string) (any, refusal) {
+func (d *double) act(action hasura.Tree, f *ast.Field, op *ast.OperationDefinition, given hasura.Tree, vars map[string]string, role string) (any, refusal) {
 	allowed := role == "admin"
 	for _, p := range objects(action["permissions"]) {
 		allowed = allowed || p["role"] == role
@@ -198,7 +198,7 @@ func (d *double) act(action metadata.Tree, f *ast.Field, op *ast.OperationDefini
 	if !allowed {
 		return nil, refuse("validation-failed", "field '"+f.Name+"' not found")
 	}
-	input := metadata.Tree{}
+	input := hasura.Tree{}
 	for _, a := range f.Arguments {
 		v, err := a.Value.Value(given)
 		if err != nil {
@@ -207,8 +207,8 @@ func (d *double) act(action metadata.Tree, f *ast.Field, op *ast.OperationDefini
 		input[a.Name] = v
 	}
 	handler, _ := at(action, "definition", "handler").(string)
-	status, text := d.post(d.fill(handler), d.headers(at(action, "definition", "headers")), metadata.Tree{
-		"action": metadata.Tree{"name": f.Name}, "input": input, "session_variables": vars, "request_query": printed(op)})
+	status, text := d.post(d.fill(handler), d.headers(at(action, "definition", "headers")), hasura.Tree{
+		"action": hasura.Tree{"name": f.Name}, "input": input, "session_variables": vars, "request_query": printed(op)})
 	answer := decode(text)
 	switch {
 	case answer == nil:
@@ -220,12 +220,12 @@ func (d *double) act(action metadata.Tree, f *ast.Field, op *ast.OperationDefini
 		if !ok {
 			return nil, refuse("unexpected", "internal error")
 		}
-		return nil, refusal{metadata.Tree{"message": message, "extensions": at(answer, "extensions")}}
+		return nil, refusal{hasura.Tree{"message": message, "extensions": at(answer, "extensions")}}
 	}
 	return nil, refuse("unexpected", "internal error")
 }
 
-func (d *double) table(field string) metadata.Tree {
+func (d *double) table(field string) hasura.Tree {
 	for _, s := range objects(d.meta["sources"]) {
 		for _, t := range objects(s["tables"]) {
 			if at(t, "table", "name") == field {
@@ -238,7 +238,7 @@ func (d *double) table(field string) metadata.Tree {
 
 // rows answers a table's ids and what is joined to them: each relationship by
 // one operation of aliases f0, f1, … with the values as literals.
-func (d *double) rows(table metadata.Tree, f *ast.Field, vars map[string]string) (any, refusal) {
+func (d *double) rows(table hasura.Tree, f *ast.Field, vars map[string]string) (any, refusal) {
 	rows, err := d.pool.Query(d.t.Context(), `select id::text from public.`+f.Name+` order by id`)
 	if err != nil {
 		return nil, refuse("postgres-error", err.Error())
@@ -249,7 +249,7 @@ func (d *double) rows(table metadata.Tree, f *ast.Field, vars map[string]string)
 		if err := rows.Scan(&id); err != nil {
 			return nil, refuse("postgres-error", err.Error())
 		}
-		out = append(out, metadata.Tree{"id": id})
+		out = append(out, hasura.Tree{"id": id})
 	}
 	for _, s := range f.SelectionSet {
 		x, _ := s.(*ast.Field)
@@ -265,11 +265,11 @@ func (d *double) rows(table metadata.Tree, f *ast.Field, vars map[string]string)
 	return out, nil
 }
 
-func (d *double) join(r metadata.Tree, x *ast.Field, rows []any, vars map[string]string) refusal {
-	fields, _ := at(r, "definition", "to_remote_schema", "remote_field").(metadata.Tree)
+func (d *double) join(r hasura.Tree, x *ast.Field, rows []any, vars map[string]string) refusal {
+	fields, _ := at(r, "definition", "to_remote_schema", "remote_field").(hasura.Tree)
 	op := &ast.OperationDefinition{Operation: ast.Query}
 	for name, def := range fields {
-		args, _ := at(def, "arguments").(metadata.Tree)
+		args, _ := at(def, "arguments").(hasura.Tree)
 		for i, row := range rows {
 			one := &ast.Field{Alias: fmt.Sprintf("f%d", i), Name: name, SelectionSet: x.SelectionSet}
 			for arg, value := range args {
@@ -281,14 +281,14 @@ func (d *double) join(r metadata.Tree, x *ast.Field, rows []any, vars map[string
 	}
 	data, wrong := d.remotely(printed(op), nil, vars)
 	if wrong != nil {
-		return refusal{metadata.Tree{"message": "Errors from remote server", "extensions": metadata.Tree{"code": "unexpected", "path": "$", "internal": metadata.Tree{"errors": []any(wrong)}}}}
+		return refusal{hasura.Tree{"message": "Errors from remote server", "extensions": hasura.Tree{"code": "unexpected", "path": "$", "internal": hasura.Tree{"errors": []any(wrong)}}}}
 	}
 	for i, row := range rows {
 		value, ok := data[fmt.Sprintf("f%d", i)]
 		if !ok {
 			return refuse("unexpected", fmt.Sprintf("failed to lookup key 'f%d' in response", i))
 		}
-		row.(metadata.Tree)[x.Alias] = value
+		row.(hasura.Tree)[x.Alias] = value
 	}
 	return nil
 }

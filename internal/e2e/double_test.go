@@ -18,7 +18,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/parser"
 
-	"github.com/nself-org/nchat-realtime/internal/metadata"
+	"github.com/nself-org/nchat-realtime/internal/hasura"
 )
 
 // double behaves as Hasura does where this server meets it: it is no Hasura.
@@ -30,7 +30,7 @@ type double struct {
 	env  map[string]string // of Hasura's container
 
 	mu      sync.Mutex
-	meta    metadata.Tree                  // guarded by mu
+	meta    hasura.Tree                    // guarded by mu
 	version int                            // guarded by mu
 	busy    int                            // guarded by mu: how often somebody else is first
 	cache   *ast.Schema                    // guarded by mu: introspected once, until a reload
@@ -42,13 +42,13 @@ type double struct {
 func newDouble(t *testing.T, n *node, pool *pgxpool.Pool) *double {
 	t.Helper()
 	d := &double{t: t, pool: pool, version: 1, env: map[string]string{"NCHAT_REALTIME_URL": n.base, "HASURA_WEBHOOK_SECRET": hookSecret},
-		meta: metadata.Tree{"version": json.Number("3"), "sources": []any{}}}
+		meta: hasura.Tree{"version": json.Number("3"), "sources": []any{}}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/version", d.json(func(*http.Request, []byte) (int, any) {
-		return 200, metadata.Tree{"version": "v2.44.0", "server_type": "ce"}
+		return 200, hasura.Tree{"version": "v2.44.0", "server_type": "ce"}
 	}))
 	mux.HandleFunc("GET /v1alpha1/config", d.json(func(*http.Request, []byte) (int, any) {
-		return 200, metadata.Tree{"version": "v2.44.0", "is_remote_schema_permissions_enabled": true, "is_jwt_set": true}
+		return 200, hasura.Tree{"version": "v2.44.0", "is_remote_schema_permissions_enabled": true, "is_jwt_set": true}
 	}))
 	mux.HandleFunc("POST /v1/metadata", d.json(d.metadata))
 	mux.HandleFunc("POST /v1/graphql", d.json(d.graphql))
@@ -79,16 +79,16 @@ func decode(text []byte) (x any) {
 
 func at(x any, path ...string) any {
 	for _, key := range path {
-		m, _ := x.(metadata.Tree)
+		m, _ := x.(hasura.Tree)
 		x = m[key]
 	}
 	return x
 }
 
-func objects(x any) (out []metadata.Tree) {
+func objects(x any) (out []hasura.Tree) {
 	l, _ := x.([]any)
 	for _, o := range l {
-		if m, ok := o.(metadata.Tree); ok {
+		if m, ok := o.(hasura.Tree); ok {
 			out = append(out, m)
 		}
 	}
@@ -98,43 +98,43 @@ func objects(x any) (out []metadata.Tree) {
 // metadata is the metadata API: versions, all or nothing, inconsistencies.
 func (d *double) metadata(r *http.Request, body []byte) (int, any) {
 	if r.Header.Get("X-Hasura-Admin-Secret") != admin {
-		return 401, metadata.Tree{"path": "$", "error": `invalid "x-hasura-admin-secret"/"x-hasura-access-key"`, "code": "access-denied"}
+		return 401, hasura.Tree{"path": "$", "error": `invalid "x-hasura-admin-secret"/"x-hasura-access-key"`, "code": "access-denied"}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	call := decode(body)
 	switch at(call, "type") {
 	case "export_metadata":
-		return 200, metadata.Tree{"resource_version": d.version, "metadata": d.meta}
+		return 200, hasura.Tree{"resource_version": d.version, "metadata": d.meta}
 	case "get_inconsistent_metadata":
 		wrong := d.inconsistent(d.meta)
-		return 200, metadata.Tree{"is_consistent": len(wrong) == 0, "inconsistent_objects": wrong}
+		return 200, hasura.Tree{"is_consistent": len(wrong) == 0, "inconsistent_objects": wrong}
 	case "reload_remote_schema":
 		for _, rs := range objects(d.meta["remote_schemas"]) {
 			if s, err := d.introspect(rs); err == nil && rs["name"] == at(call, "args", "name") {
 				d.cache = s
 				d.version++ // it counts as a change
-				return 200, metadata.Tree{"message": "success"}
+				return 200, hasura.Tree{"message": "success"}
 			}
 		}
-		return 400, metadata.Tree{"path": "$.args.name", "error": "remote schema with name does not exist, or is inconsistent", "code": "not-exists"}
+		return 400, hasura.Tree{"path": "$.args.name", "error": "remote schema with name does not exist, or is inconsistent", "code": "not-exists"}
 	case "replace_metadata":
 		if d.busy > 0 {
 			d.busy--
 			d.version++
 		}
 		if fmt.Sprint(at(call, "resource_version")) != fmt.Sprint(d.version) {
-			return 409, metadata.Tree{"path": "$", "error": fmt.Sprintf("metadata resource version referenced (%v) did not match current version", at(call, "resource_version")), "code": "conflict"}
+			return 409, hasura.Tree{"path": "$", "error": fmt.Sprintf("metadata resource version referenced (%v) did not match current version", at(call, "resource_version")), "code": "conflict"}
 		}
-		next, _ := at(call, "args", "metadata").(metadata.Tree)
+		next, _ := at(call, "args", "metadata").(hasura.Tree)
 		if wrong := d.inconsistent(next); len(wrong) > 0 {
-			return 400, metadata.Tree{"path": "$.args", "error": "cannot continue due to inconsistent metadata", "code": "unexpected", "internal": wrong}
+			return 400, hasura.Tree{"path": "$.args", "error": "cannot continue due to inconsistent metadata", "code": "unexpected", "internal": wrong}
 		}
 		d.meta = next
 		d.version++
-		return 200, metadata.Tree{"message": "success"}
+		return 200, hasura.Tree{"message": "success"}
 	}
-	return 400, metadata.Tree{"path": "$.type", "error": "unknown", "code": "parse-failed"}
+	return 400, hasura.Tree{"path": "$.type", "error": "unknown", "code": "parse-failed"}
 }
 
 func (d *double) fill(template string) string {
@@ -158,9 +158,9 @@ func (d *double) headers(def any) http.Header {
 }
 
 // inconsistent introspects remote schemas and checks what stands on them.
-func (d *double) inconsistent(meta metadata.Tree) (wrong []any) {
+func (d *double) inconsistent(meta hasura.Tree) (wrong []any) {
 	say := func(kind string, name any, reason any) {
-		wrong = append(wrong, metadata.Tree{"type": kind, "name": fmt.Sprint(name), "reason": fmt.Sprint(reason)})
+		wrong = append(wrong, hasura.Tree{"type": kind, "name": fmt.Sprint(name), "reason": fmt.Sprint(reason)})
 	}
 	d.remote, d.roles = nil, map[string]*ast.SchemaDocument{}
 	for _, rs := range objects(meta["remote_schemas"]) {
@@ -176,7 +176,7 @@ func (d *double) inconsistent(meta metadata.Tree) (wrong []any) {
 		d.remote = s
 		for _, p := range objects(rs["permissions"]) {
 			sdl, _ := at(p, "definition", "schema").(string)
-			for _, line := range metadata.Subset(sdl, s) {
+			for _, line := range hasura.Subset(sdl, s) {
 				say("remote_schema_permission", p["role"], line)
 			}
 			if doc, err := parser.ParseSchema(&ast.Source{Input: sdl}); err == nil {
@@ -187,7 +187,7 @@ func (d *double) inconsistent(meta metadata.Tree) (wrong []any) {
 	for _, src := range objects(meta["sources"]) {
 		for _, table := range objects(src["tables"]) {
 			for _, r := range objects(table["remote_relationships"]) {
-				fields, _ := at(r, "definition", "to_remote_schema", "remote_field").(metadata.Tree)
+				fields, _ := at(r, "definition", "to_remote_schema", "remote_field").(hasura.Tree)
 				for name := range fields {
 					if d.remote == nil || d.remote.Query.Fields.ForName(name) == nil {
 						say("remote_relationship", r["name"], "field not found: "+name)
@@ -201,7 +201,7 @@ func (d *double) inconsistent(meta metadata.Tree) (wrong []any) {
 
 // introspect asks as Hasura does: as admin, without a token, and takes nothing
 // that Hasura would not.
-func (d *double) introspect(rs metadata.Tree) (*ast.Schema, error) {
+func (d *double) introspect(rs hasura.Tree) (*ast.Schema, error) {
 	query, err := os.ReadFile("testdata/hasura_introspection.graphql")
 	if err != nil {
 		return nil, err
@@ -209,8 +209,8 @@ func (d *double) introspect(rs metadata.Tree) (*ast.Schema, error) {
 	h := d.headers(at(rs, "definition", "headers"))
 	h.Set("X-Hasura-Role", "admin")
 	url, _ := at(rs, "definition", "url").(string)
-	status, body := d.post(d.fill(url), h, metadata.Tree{"query": string(query), "operationName": "IntrospectionQuery", "variables": nil})
-	answer, _ := decode(body).(metadata.Tree)
+	status, body := d.post(d.fill(url), h, hasura.Tree{"query": string(query), "operationName": "IntrospectionQuery", "variables": nil})
+	answer, _ := decode(body).(hasura.Tree)
 	if _, ok := answer["errors"]; ok || answer == nil || status != 200 {
 		return nil, fmt.Errorf("introspection: %d %.300s", status, body)
 	}

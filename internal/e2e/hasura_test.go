@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
-	"github.com/nself-org/nchat-realtime/internal/metadata"
+	"github.com/nself-org/nchat-realtime/internal/hasura"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
 
@@ -50,7 +50,7 @@ func (d *double) ask(user uuid.UUID, query string, header ...string) string {
 	for i := 0; i+1 < len(header); i += 2 {
 		h.Set(header[i], header[i+1])
 	}
-	_, body := d.post(d.srv.URL+"/v1/graphql", h, metadata.Tree{"query": query})
+	_, body := d.post(d.srv.URL+"/v1/graphql", h, hasura.Tree{"query": query})
 	return strings.TrimSpace(string(body))
 }
 
@@ -154,10 +154,10 @@ func hooksOf(t *testing.T, d *double) {
 	if got := d.deliver("nchat_realtime_member", "nchat_channel_members", 2, event); fmt.Sprint(got) != "[200 200]" {
 		t.Errorf("an event twice: %v", got)
 	}
-	var crons []metadata.Tree
+	var crons []hasura.Tree
 	d.locked(func() { crons = objects(d.meta["cron_triggers"]) })
 	for _, c := range crons {
-		if status, body := d.post(d.fill(fmt.Sprint(c["webhook"])), d.headers(c["headers"]), metadata.Tree{"id": uuid.NewString(), "name": c["name"], "scheduled_time": "2026-01-01T00:00:00Z", "payload": metadata.Tree{}}); status != 200 {
+		if status, body := d.post(d.fill(fmt.Sprint(c["webhook"])), d.headers(c["headers"]), hasura.Tree{"id": uuid.NewString(), "name": c["name"], "scheduled_time": "2026-01-01T00:00:00Z", "payload": hasura.Tree{}}); status != 200 {
 			t.Errorf("cron %s: %d %s", c["name"], status, body)
 		}
 	}
@@ -171,7 +171,7 @@ func customized(t *testing.T, d *double, url string) {
 	if out, err := d.tool(url, "hasura", "apply", "--type-prefix", "Rt", "--namespace", "realtime"); err != nil || !strings.Contains(out, "~ remote schema") {
 		t.Errorf("customized: %v\n%s", err, out)
 	}
-	d.locked(func() { space = metadata.Namespace(d.meta) })
+	d.locked(func() { space = hasura.Namespace(d.meta) })
 	if space != "realtime" {
 		t.Error("the namespace is not in the metadata")
 	}

@@ -82,7 +82,7 @@ func (s *Service) Edit(ctx context.Context, v viewer.Viewer, id uuid.UUID, conte
 		numbered = numbered && !m.Gone
 		return err
 	})
-	if err == nil && !numbered { // it is as new as that
+	if err == nil && !numbered { // its creation is not numbered yet
 		m, err = s.settled(ctx, v, id)
 	}
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *Service) Delete(ctx context.Context, v viewer.Viewer, id uuid.UUID) (Me
 		return Message{}, err
 	}
 	m, err := s.erase(ctx, v, id, false)
-	if errors.Is(err, errUnnumbered) { // it is as new as that, or so old
+	if errors.Is(err, errUnnumbered) { // so new that it has no number yet, or from before us and still without one
 		if err = s.o.Settle(ctx); err == nil {
 			m, err = s.erase(ctx, v, id, true)
 		}

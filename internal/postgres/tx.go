@@ -27,6 +27,7 @@ const (
 	crashShutdown        = "57P02"
 	cannotConnectNow     = "57P03"
 	idleSessionTimeout   = "57P05"
+	invalidFunction      = "42P13" // its shape is another than that of the one to replace
 	uniqueViolation      = "23505"
 	duplicateSchema      = "42P06"
 	insufficientRights   = "42501"

@@ -60,7 +60,7 @@ func TestMigrationsJoinNchatsOwnDatabase(t *testing.T) {
 			must(t, pool, fmt.Sprintf(nchat, tenant))
 			before := columns(t, pool)
 			for range 2 {
-				if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler)); err != nil {
+				if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler), pgtest.Code()); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -98,8 +98,8 @@ func (s *Service) scan(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// fresh is a message that somebody may have to be told of.
-type fresh struct {
+// candidate is a message that somebody may have to be told of.
+type candidate struct {
 	pos      int64
 	tenant   string
 	message  uuid.UUID
@@ -139,7 +139,7 @@ func (s *Service) scanOnce(ctx context.Context, tx pgx.Tx) (int, error) {
 
 // news are the messages among the next entries of the log that are not too old
 // to tell of (after an outage, or an import), and how far those entries go.
-func news(ctx context.Context, tx pgx.Tx, after int64) (list []fresh, last int64, n int, err error) {
+func news(ctx context.Context, tx pgx.Tx, after int64) (list []candidate, last int64, n int, err error) {
 	const q = `
 select l.pos, l.tenant, coalesce(l.kind = 'created' and l.at > clock_timestamp() - $3::interval and o.since > clock_timestamp() - $3::interval, false),
        coalesce(m.message_id, l.channel_id), l.channel_id, coalesce(m.seq, 0), m.sender, m.mentions
@@ -152,7 +152,7 @@ select l.pos, l.tenant, coalesce(l.kind = 'created' and l.at > clock_timestamp()
 	if err != nil {
 		return nil, 0, 0, fmt.Errorf("reading the log: %w", err)
 	}
-	var m fresh
+	var m candidate
 	var counts bool
 	_, err = pgx.ForEachRow(rows, []any{&m.pos, &m.tenant, &counts, &m.message, &m.channel, &m.seq, &m.sender, &m.mentions}, func() error {
 		n, last = n+1, m.pos
@@ -179,7 +179,7 @@ select m.user_id
    and exists (select from realtime.stints s where s.channel_id = m.channel_id and s.user_id = m.user_id and s.to_seq is null and s.from_seq < $5)
    and not exists (select from realtime.nchat_blocks() b where b.blocker_id = m.user_id and b.blocked_user_id = $3)`
 
-func (s *Service) recipients(ctx context.Context, db postgres.DB, m fresh, among []uuid.UUID) ([]uuid.UUID, error) {
+func (s *Service) recipients(ctx context.Context, db postgres.DB, m candidate, among []uuid.UUID) ([]uuid.UUID, error) {
 	q, args := wanting, []any{m.tenant, m.channel, m.sender, m.mentions, m.seq}
 	if among != nil {
 		q, args = q+` and m.user_id = any ($6)`, append(args, among)
@@ -198,7 +198,7 @@ func (s *Service) recipients(ctx context.Context, db postgres.DB, m fresh, among
 	return s.o.Absent(ctx, db, m.tenant, users)
 }
 
-func (s *Service) enqueue(ctx context.Context, tx pgx.Tx, m fresh) error {
+func (s *Service) enqueue(ctx context.Context, tx pgx.Tx, m candidate) error {
 	users, err := s.recipients(ctx, tx, m, nil)
 	if err != nil {
 		return err

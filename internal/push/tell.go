@@ -160,7 +160,7 @@ select m.channel_id, m.seq, n.sender, n.mentions, c.name, u.display_name, coales
 	} else if err != nil {
 		return p, false, fmt.Errorf("reading a message to push: %w", err)
 	}
-	m := fresh{tenant: j.tenant, message: j.message, channel: p.ChannelID, seq: seq, sender: p.SenderID, mentions: p.Mentioned}
+	m := candidate{tenant: j.tenant, message: j.message, channel: p.ChannelID, seq: seq, sender: p.SenderID, mentions: p.Mentioned}
 	if p.UserIDs, err = s.recipients(ctx, s.o.Pool, m, j.users); err != nil {
 		return p, false, err
 	}

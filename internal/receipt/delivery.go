@@ -66,7 +66,7 @@ func (s *Service) Deliveries(ctx context.Context, v viewer.Viewer, ids []uuid.UU
 // laid reads the viewer's own messages and what it may know of moves over them.
 func (s *Service) laid(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) ([]mine, []move, error) {
 	own, err := loadMine(ctx, s.o.Pool, v, ids)
-	if err == nil && len(own) < len(distinct(ids)) { // some may be as new as that
+	if err == nil && len(own) < len(distinct(ids)) { // some may not be numbered yet
 		if err = s.o.Settle(ctx); err == nil {
 			own, err = loadMine(ctx, s.o.Pool, v, ids)
 		}

@@ -138,7 +138,7 @@ func (s *Service) Acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark
 		})
 	}
 	err := move()
-	if _, refused := errors.AsType[*fault.Error](err); refused { // it may be of a message, or a membership, as new as that
+	if _, refused := errors.AsType[*fault.Error](err); refused { // the message, or the membership, may only not be numbered yet
 		if err = s.o.Settle(ctx); err == nil {
 			err = move()
 		}

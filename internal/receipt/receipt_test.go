@@ -396,39 +396,6 @@ func TestUnread(t *testing.T) {
 	want(1, 0)
 }
 
-// TestTheOldColumnsAreKept: last_read, unread and mentions, when reading and
-// when something comes.
-func TestTheOldColumnsAreKept(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, false)
-	m := r.say(demo.Team, demo.Alice)
-	const old = `select count(*) from public.nchat_channel_members where channel_id = $1 and user_id = $2 and unread_count = $3 and last_read_message_id is not distinct from $4`
-	r.ack(demo.Bob, demo.Team, m, true)
-	if r.count(old, demo.Team, demo.Bob, 0, m) != 1 {
-		t.Error("reading is not kept")
-	}
-	came := r.say(demo.Team, demo.Alice)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { r.s.Run(ctx); close(done) }()
-	kept := func(unread int) {
-		t.Helper()
-		end := time.Now().Add(30 * time.Second)
-		for tick := time.NewTicker(20 * time.Millisecond); r.count(old, demo.Team, demo.Bob, unread, m) != 1; <-tick.C {
-			r.count(`select realtime.sequence(1000, false)`)
-			if time.Now().After(end) {
-				t.Errorf("what came is not counted: %d unread expected", unread)
-				return
-			}
-		}
-	}
-	kept(1)
-	r.exec(`update public.nchat_messages set is_deleted = true where id = $1`, came)
-	kept(0)
-	cancel()
-	<-done
-}
-
 // TestUnreadOfAll: counted for all members in one pass or for each of them, it
 // is the same.
 func TestUnreadOfAll(t *testing.T) {

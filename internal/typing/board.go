@@ -17,8 +17,8 @@ import (
 // Expiry is how long an accepted signal shows.
 const Expiry = 5 * time.Second
 
-// spot is a room of a tenant.
-type spot struct {
+// roomKey is a room of a tenant.
+type roomKey struct {
 	Tenant  string
 	Channel uuid.UUID
 	Thread  uuid.UUID
@@ -26,58 +26,59 @@ type spot struct {
 
 // signal is one session's word that it types, or no longer does.
 type signal struct {
-	spot
+	roomKey
 	user    uuid.UUID
 	session uuid.UUID // uuid.Nil: over HTTP
 	at      time.Time
 	stop    bool
 }
 
-// hand is one device of a typist. It keeps the time of its last word also
+// device is one device of a typist. It keeps the time of its last word also
 // after a stop, so that words that overtake each other on the way are told apart.
-type hand struct {
+type device struct {
 	at     time.Time
 	typing bool
 }
 
-func (h hand) ends() time.Time { return h.at.Add(Expiry) }
+func (d device) ends() time.Time { return d.at.Add(Expiry) }
 
 // types reports whether the word still holds.
-func (h hand) types(now time.Time) bool { return h.typing && h.ends().After(now) }
+func (d device) types(now time.Time) bool { return d.typing && d.ends().After(now) }
 
 type typist struct {
 	started time.Time
-	hands   map[uuid.UUID]hand
+	devices map[uuid.UUID]device
 }
 
 // until is when the typist stops by itself; zero: it does not type.
 func (t *typist) until(now time.Time) time.Time {
 	var last time.Time
-	for _, h := range t.hands {
-		if h.types(now) && h.ends().After(last) {
-			last = h.ends()
+	for _, d := range t.devices {
+		if d.types(now) && d.ends().After(last) {
+			last = d.ends()
 		}
 	}
 	return last
 }
 
-type mark struct {
-	spot
+// typistKey is a user in a room.
+type typistKey struct {
+	roomKey
 	user uuid.UUID
 }
 
 // board is who types where, as far as this node was told.
 type board struct {
 	clock *clock.Clock
-	hub   *hub.Hub[spot]
-	alarm *clock.Alarm[mark]
+	hub   *hub.Hub[roomKey]
+	alarm *clock.Alarm[typistKey]
 
 	mu    sync.Mutex
-	rooms map[spot]map[uuid.UUID]*typist // guarded by mu
+	rooms map[roomKey]map[uuid.UUID]*typist // guarded by mu
 }
 
 func newBoard(c *clock.Clock) *board {
-	b := &board{clock: c, hub: hub.New[spot](), rooms: map[spot]map[uuid.UUID]*typist{}}
+	b := &board{clock: c, hub: hub.New[roomKey](), rooms: map[roomKey]map[uuid.UUID]*typist{}}
 	b.alarm = clock.NewAlarm(c, b.due)
 	return b
 }
@@ -92,76 +93,76 @@ func (b *board) apply(s signal) (until time.Time) {
 	if !s.at.Add(Expiry).After(now) {
 		return time.Time{} // over before it came
 	}
-	room := b.rooms[s.spot]
+	room := b.rooms[s.roomKey]
 	if room == nil {
 		room = map[uuid.UUID]*typist{}
-		b.rooms[s.spot] = room
+		b.rooms[s.roomKey] = room
 	}
 	t := room[s.user]
 	if t == nil {
-		t = &typist{hands: map[uuid.UUID]hand{}}
+		t = &typist{devices: map[uuid.UUID]device{}}
 		room[s.user] = t
 	}
-	if old, ok := t.hands[s.session]; ok && !s.at.After(old.at) {
+	if old, ok := t.devices[s.session]; ok && !s.at.After(old.at) {
 		return t.until(now) // an older word
 	}
 	was := t.until(now)
-	t.hands[s.session] = hand{at: s.at, typing: !s.stop}
+	t.devices[s.session] = device{at: s.at, typing: !s.stop}
 	is := t.until(now)
 	if was.IsZero() && !is.IsZero() {
 		t.started = s.at
 	}
-	b.changedLocked(s.spot, s.user, t, was.IsZero() != is.IsZero())
+	b.changedLocked(s.roomKey, s.user, t, was.IsZero() != is.IsZero())
 	return is
 }
 
 // changedLocked sets the alarm for whatever ends next, and tells watchers.
-func (b *board) changedLocked(s spot, user uuid.UUID, t *typist, tell bool) {
+func (b *board) changedLocked(s roomKey, user uuid.UUID, t *typist, tell bool) {
 	next := time.Time{}
-	for _, h := range t.hands {
-		if next.IsZero() || h.ends().Before(next) {
-			next = h.ends()
+	for _, d := range t.devices {
+		if next.IsZero() || d.ends().Before(next) {
+			next = d.ends()
 		}
 	}
-	b.alarm.Set(mark{s, user}, next)
+	b.alarm.Set(typistKey{s, user}, next)
 	if tell {
 		b.hub.Mark(s)
 	}
 }
 
-// due forgets hands whose time is over.
-func (b *board) due(marks []mark) {
+// due forgets devices whose time is over.
+func (b *board) due(keys []typistKey) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.clock.Now()
-	for _, m := range marks {
-		t := b.rooms[m.spot][m.user]
+	for _, k := range keys {
+		t := b.rooms[k.roomKey][k.user]
 		if t == nil {
 			continue
 		}
 		gone := false
-		for session, h := range t.hands {
-			if !h.ends().After(now) {
-				gone = gone || h.typing
-				delete(t.hands, session)
+		for session, d := range t.devices {
+			if !d.ends().After(now) {
+				gone = gone || d.typing
+				delete(t.devices, session)
 			}
 		}
-		if len(t.hands) > 0 {
-			b.changedLocked(m.spot, m.user, t, gone && t.until(now).IsZero())
+		if len(t.devices) > 0 {
+			b.changedLocked(k.roomKey, k.user, t, gone && t.until(now).IsZero())
 			continue
 		}
-		delete(b.rooms[m.spot], m.user)
-		if len(b.rooms[m.spot]) == 0 {
-			delete(b.rooms, m.spot)
+		delete(b.rooms[k.roomKey], k.user)
+		if len(b.rooms[k.roomKey]) == 0 {
+			delete(b.rooms, k.roomKey)
 		}
 		if gone {
-			b.hub.Mark(m.spot)
+			b.hub.Mark(k.roomKey)
 		}
 	}
 }
 
 // silence stops every device of a user in a room that typed by an instant.
-func (b *board) silence(s spot, user uuid.UUID, by time.Time) {
+func (b *board) silence(s roomKey, user uuid.UUID, by time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.rooms[s][user]
@@ -170,16 +171,16 @@ func (b *board) silence(s spot, user uuid.UUID, by time.Time) {
 	}
 	now := b.clock.Now()
 	was := t.until(now)
-	for session, h := range t.hands {
-		if !h.at.After(by) {
-			t.hands[session] = hand{at: by}
+	for session, d := range t.devices {
+		if !d.at.After(by) {
+			t.devices[session] = device{at: by}
 		}
 	}
 	b.changedLocked(s, user, t, was.IsZero() != t.until(now).IsZero())
 }
 
-// words takes back all that a user's devices said in a room.
-func (b *board) words(s spot, user uuid.UUID) []signal {
+// stopsIn takes back all that a user's devices said in a room.
+func (b *board) stopsIn(s roomKey, user uuid.UUID) []signal {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.rooms[s][user]
@@ -188,24 +189,24 @@ func (b *board) words(s spot, user uuid.UUID) []signal {
 	}
 	now := b.clock.Now()
 	var out []signal
-	for session, h := range t.hands {
-		if h.types(now) {
-			out = append(out, signal{spot: s, user: user, session: session, at: now, stop: true})
+	for session, d := range t.devices {
+		if d.types(now) {
+			out = append(out, signal{roomKey: s, user: user, session: session, at: now, stop: true})
 		}
 	}
 	return out
 }
 
-// of takes back all that a session said, in every room.
-func (b *board) of(user *uuid.UUID, session uuid.UUID) []signal {
+// stopsOf takes back all that a session said, in every room.
+func (b *board) stopsOf(user *uuid.UUID, session uuid.UUID) []signal {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.clock.Now()
 	var out []signal
 	for s, room := range b.rooms {
 		for u, t := range room {
-			if h, ok := t.hands[session]; ok && h.types(now) && (user == nil || *user == u) {
-				out = append(out, signal{spot: s, user: u, session: session, at: now, stop: true})
+			if d, ok := t.devices[session]; ok && d.types(now) && (user == nil || *user == u) {
+				out = append(out, signal{roomKey: s, user: u, session: session, at: now, stop: true})
 			}
 		}
 	}
@@ -219,7 +220,7 @@ type raw struct {
 }
 
 // typing is who types in a room, by when they began, then by id.
-func (b *board) typing(s spot) []raw {
+func (b *board) typing(s roomKey) []raw {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.clock.Now()
@@ -230,8 +231,8 @@ func (b *board) typing(s spot) []raw {
 		}
 	}
 	slices.SortFunc(out, func(a, c raw) int {
-		if d := a.started.Compare(c.started); d != 0 {
-			return d
+		if by := a.started.Compare(c.started); by != 0 {
+			return by
 		}
 		return bytes.Compare(a.user[:], c.user[:])
 	})
@@ -239,7 +240,7 @@ func (b *board) typing(s spot) []raw {
 }
 
 // until is when a user stops by itself in a room; zero: it does not type.
-func (b *board) until(s spot, user uuid.UUID) time.Time {
+func (b *board) until(s roomKey, user uuid.UUID) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t := b.rooms[s][user]; t != nil {
@@ -249,10 +250,10 @@ func (b *board) until(s spot, user uuid.UUID) time.Time {
 }
 
 // inChannel is who types in a channel and its threads.
-func (b *board) inChannel(channel uuid.UUID) map[spot][]uuid.UUID {
+func (b *board) inChannel(channel uuid.UUID) map[roomKey][]uuid.UUID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := map[spot][]uuid.UUID{}
+	out := map[roomKey][]uuid.UUID{}
 	for s, room := range b.rooms {
 		if s.Channel != channel {
 			continue

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	room = spot{"primary", uuid.UUID{1}, uuid.Nil}
+	room = roomKey{"primary", uuid.UUID{1}, uuid.Nil}
 	ann  = uuid.UUID{2}
 	bo   = uuid.UUID{3}
 )
@@ -32,7 +32,7 @@ func inABubble(t *testing.T, test func(t *testing.T, b *board)) {
 }
 
 func types(b *board, user, session uuid.UUID) time.Time {
-	return b.apply(signal{spot: room, user: user, session: session, at: b.clock.Now()})
+	return b.apply(signal{roomKey: room, user: user, session: session, at: b.clock.Now()})
 }
 
 func pass(d time.Duration) {
@@ -81,11 +81,11 @@ func TestTwoDevicesAreOneTypist(t *testing.T) {
 		if len(b.typing(room)) != 1 {
 			t.Fatal("counted twice")
 		}
-		b.apply(signal{spot: room, user: ann, session: phone, at: b.clock.Now(), stop: true})
+		b.apply(signal{roomKey: room, user: ann, session: phone, at: b.clock.Now(), stop: true})
 		if len(b.typing(room)) != 1 {
 			t.Fatal("a stop on one device stops the other")
 		}
-		for _, s := range b.of(nil, laptop) {
+		for _, s := range b.stopsOf(nil, laptop) {
 			s.at = s.at.Add(time.Millisecond)
 			b.apply(s)
 		}
@@ -99,13 +99,13 @@ func TestWordsThatOvertakeEachOther(t *testing.T) {
 	t.Parallel()
 	inABubble(t, func(t *testing.T, b *board) {
 		now := b.clock.Now()
-		b.apply(signal{spot: room, user: ann, at: now.Add(time.Millisecond), stop: true})
-		b.apply(signal{spot: room, user: ann, at: now})
+		b.apply(signal{roomKey: room, user: ann, at: now.Add(time.Millisecond), stop: true})
+		b.apply(signal{roomKey: room, user: ann, at: now})
 		if len(b.typing(room)) != 0 {
 			t.Fatal("an older start undoes a stop")
 		}
-		b.apply(signal{spot: room, user: ann, at: now.Add(-Expiry)})
-		b.apply(signal{spot: room, user: ann, at: now.Add(2 * time.Millisecond)})
+		b.apply(signal{roomKey: room, user: ann, at: now.Add(-Expiry)})
+		b.apply(signal{roomKey: room, user: ann, at: now.Add(2 * time.Millisecond)})
 		if len(b.typing(room)) != 1 {
 			t.Fatal("a newer start is not taken")
 		}

@@ -17,22 +17,20 @@ import (
 // past a change of the channel's members, even one that was told while the
 // right was being read.
 type rights struct {
-	known   *lru.Cache[right, granted]
+	known   *lru.Cache[typistKey, grant]
 	changed *lru.Cache[uuid.UUID, time.Time] // channels, and when that was told
 	purged  atomic.Pointer[time.Time]        // nothing older is believed
 }
 
-// right is what one user may do in a room.
-type right = mark
-
-// granted is a right as it was read, by a read that began at an instant.
-type granted struct {
+// grant is what one user may do in a room, as a read found it that began at
+// an instant.
+type grant struct {
 	roster.Access
 	began time.Time
 }
 
 func newRights() *rights {
-	r := &rights{known: newCache[right, granted]()}
+	r := &rights{known: newCache[typistKey, grant]()}
 	changed, err := lru.NewWithEvict(mostKept, func(uuid.UUID, time.Time) { r.purge() })
 	if err != nil {
 		panic(err) // a size below one, which mostKept is not
@@ -41,7 +39,7 @@ func newRights() *rights {
 	return r
 }
 
-func (r *rights) current(k right, a granted) bool {
+func (r *rights) current(k typistKey, a grant) bool {
 	if p := r.purged.Load(); p != nil && !a.began.After(*p) {
 		return false
 	}
@@ -59,14 +57,14 @@ func (r *rights) purge() {
 	r.known.Purge()
 }
 
-// writable is the room as somebody who may write in it knows it, and the right
+// writable is the room as somebody who may write in it knows it, and the grant
 // that says so.
-func (s *Service) writable(ctx context.Context, v viewer.Viewer, r Room) (spot, granted, error) {
+func (s *Service) writable(ctx context.Context, v viewer.Viewer, r Room) (roomKey, grant, error) {
 	if err := v.Denied(); err != nil {
-		return spot{}, granted{}, err
+		return roomKey{}, grant{}, err
 	}
-	at := spot{v.Tenant, r.Channel, r.Thread}
-	k := right{at, v.User}
+	at := roomKey{v.Tenant, r.Channel, r.Thread}
+	k := typistKey{at, v.User}
 	a, ok := s.rights.known.Get(k)
 	if !ok || !s.rights.current(k, a) {
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
@@ -74,9 +72,9 @@ func (s *Service) writable(ctx context.Context, v viewer.Viewer, r Room) (spot, 
 		began := time.Now()
 		may, err := roster.Writable(ctx, s.o.Pool, v.Tenant, v.User, r.place())
 		if err != nil {
-			return at, granted{}, err
+			return at, grant{}, err
 		}
-		a = granted{may, began}
+		a = grant{may, began}
 		s.rights.known.Add(k, a)
 	}
 	if !a.Allowed || r.Direct && !a.Direct {

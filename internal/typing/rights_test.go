@@ -195,7 +195,7 @@ func TestRemovedWhileItStarts(t *testing.T) {
 	if _, err := r.Start(t.Context(), alice, team); !denied(err) {
 		t.Fatal(err)
 	}
-	if list := r.board.typing(spot{"primary", demo.Team, uuid.Nil}); len(list) != 0 {
+	if list := r.board.typing(roomKey{"primary", demo.Team, uuid.Nil}); len(list) != 0 {
 		t.Fatal("still types:", list)
 	}
 }
@@ -221,7 +221,7 @@ func TestRemovedWhileItsWordIsOnItsWay(t *testing.T) {
 		there.Notify(topic)
 	}
 	for _, n := range []*rig{here, there} {
-		if list := n.board.typing(spot{"primary", demo.Team, uuid.Nil}); len(list) != 0 {
+		if list := n.board.typing(roomKey{"primary", demo.Team, uuid.Nil}); len(list) != 0 {
 			t.Fatal("still types:", list)
 		}
 	}

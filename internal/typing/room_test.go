@@ -86,7 +86,7 @@ func TestText(t *testing.T) {
 
 func TestASignalsWordSurvivesTheDoorbell(t *testing.T) {
 	t.Parallel()
-	s := signal{spot: spot{"te/nant", uuid.New(), uuid.New()}, user: uuid.New(), session: uuid.New(), at: time.UnixMilli(1700000000123), stop: true}
+	s := signal{roomKey: roomKey{"te/nant", uuid.New(), uuid.New()}, user: uuid.New(), session: uuid.New(), at: time.UnixMilli(1700000000123), stop: true}
 	got, err := readSignal(strings.SplitN(strings.TrimPrefix(s.topic(), "typing/"), "/", 7))
 	if err != nil || got != s {
 		t.Fatalf("%+v %v, want %+v", got, err, s)

@@ -67,7 +67,7 @@ type Service struct {
 }
 
 type pace struct {
-	mark
+	typistKey
 	all bool // over all rooms
 }
 
@@ -118,18 +118,18 @@ type Ack struct {
 // and changes nothing. Errors: access-denied for a room one may not write in,
 // or that does not exist.
 func (s *Service) Start(ctx context.Context, v viewer.Viewer, r Room) (Ack, error) {
-	at, right, err := s.writable(ctx, v, r)
+	at, granted, err := s.writable(ctx, v, r)
 	if err != nil {
 		return Ack{}, err
 	}
 	now := s.o.Clock.Now().Truncate(time.Millisecond)
-	if wait := s.tooSoon(mark{at, v.User}); wait > 0 {
+	if wait := s.tooSoon(typistKey{at, v.User}); wait > 0 {
 		return s.ack(false, s.board.until(at, v.User), now.Add(wait)), nil
 	}
-	sig := signal{spot: at, user: v.User, session: v.Session, at: now}
+	sig := signal{roomKey: at, user: v.User, session: v.Session, at: now}
 	until := s.board.apply(sig)
 	s.o.Bell.Ring(sig.topic())
-	if !s.rights.current(mark{at, v.User}, right) { // whoever looked for those to silence may have come too early for this one
+	if !s.rights.current(typistKey{at, v.User}, granted) { // whoever looked for those to silence may have come too early for this one
 		if _, _, err := s.writable(ctx, v, r); err != nil {
 			sig.stop = true
 			s.say(sig)
@@ -145,7 +145,7 @@ func (s *Service) Stop(ctx context.Context, v viewer.Viewer, r Room) (Ack, error
 	if err != nil {
 		return Ack{}, err
 	}
-	s.say(signal{spot: at, user: v.User, session: v.Session, at: s.o.Clock.Now().Truncate(time.Millisecond), stop: true})
+	s.say(signal{roomKey: at, user: v.User, session: v.Session, at: s.o.Clock.Now().Truncate(time.Millisecond), stop: true})
 	return Ack{Accepted: true}, nil
 }
 
@@ -154,7 +154,7 @@ func (s *Service) StopAll(v viewer.Viewer) error {
 	if err := v.Denied(); err != nil {
 		return err
 	}
-	for _, sig := range s.board.of(&v.User, v.Session) {
+	for _, sig := range s.board.stopsOf(&v.User, v.Session) {
 		s.say(sig)
 	}
 	return nil
@@ -162,7 +162,7 @@ func (s *Service) StopAll(v viewer.Viewer) error {
 
 // End is the end of a socket: what it said is over.
 func (s *Service) End(session uuid.UUID) {
-	for _, sig := range s.board.of(nil, session) {
+	for _, sig := range s.board.stopsOf(nil, session) {
 		s.say(sig)
 	}
 }
@@ -183,12 +183,12 @@ func (s *Service) ack(accepted bool, until, next time.Time) Ack {
 
 // tooSoon is how long to wait before the next signal; zero: take this one. What
 // is refused costs nothing: whoever asks too often is not kept waiting for it.
-func (s *Service) tooSoon(m mark) time.Duration {
+func (s *Service) tooSoon(k typistKey) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	room := s.paceLocked(pace{mark: m}, perRoom, burstPerRoom)
-	all := s.paceLocked(pace{mark: mark{spot: spot{Tenant: m.Tenant}, user: m.user}, all: true}, perUser, burstPerUser)
+	room := s.paceLocked(pace{typistKey: k}, perRoom, burstPerRoom)
+	all := s.paceLocked(pace{typistKey: typistKey{roomKey: roomKey{Tenant: k.Tenant}, user: k.user}, all: true}, perUser, burstPerUser)
 	if wait := max(until(room, now), until(all, now)); wait > 0 {
 		return wait
 	}
@@ -258,13 +258,13 @@ func readSignal(part []string) (signal, error) {
 	if err != nil {
 		return signal{}, fmt.Errorf("reading a doorbell: %w", err)
 	}
-	return signal{spot: spot{part[6], ids[0], ids[1]}, user: ids[2], session: ids[3], at: time.UnixMilli(ms), stop: part[5] == "1"}, nil
+	return signal{roomKey: roomKey{part[6], ids[0], ids[1]}, user: ids[2], session: ids[3], at: time.UnixMilli(ms), stop: part[5] == "1"}, nil
 }
 
 // Spoke says that a user has sent a message at an instant: what it typed there
 // until then is over. thread uuid.Nil: in the channel itself. It never blocks.
 func (s *Service) Spoke(tenant string, channel, thread, user uuid.UUID, at time.Time) {
-	s.board.silence(spot{tenant, channel, thread}, user, at)
+	s.board.silence(roomKey{tenant, channel, thread}, user, at)
 }
 
 // Resync says that doorbells may have been lost: nothing is kept of whose
@@ -314,7 +314,7 @@ func (s *Service) checkMembers(ctx context.Context) {
 				case err != nil: // on doubt hide; whoever still types says so within a second
 					s.board.silence(at, u, s.o.Clock.Now())
 				case !may[u]:
-					for _, sig := range s.board.words(at, u) {
+					for _, sig := range s.board.stopsIn(at, u) {
 						s.say(sig)
 					}
 				}

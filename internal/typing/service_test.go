@@ -12,7 +12,7 @@ func TestThePaceOfSignals(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &Service{paces: newCache[pace, *rate.Limiter]()}
-		m := mark{room, ann}
+		m := typistKey{room, ann}
 		taken := 0
 		// Twenty signals a second for ten seconds: one a second is taken after the
 		// burst, and asking too often does not starve whoever asks.
@@ -30,7 +30,7 @@ func TestThePaceOfSignals(t *testing.T) {
 		if wait := s.tooSoon(m); wait <= 0 || wait > time.Second {
 			t.Fatalf("wait %v", wait)
 		}
-		if s.tooSoon(mark{room, bo}) != 0 {
+		if s.tooSoon(typistKey{room, bo}) != 0 {
 			t.Fatal("one pays for another")
 		}
 	})

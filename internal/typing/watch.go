@@ -21,7 +21,7 @@ func (s *Service) Room(ctx context.Context, v viewer.Viewer, r Room) (RoomTyping
 	if err != nil || rooms == nil {
 		return RoomTyping{}, false, err
 	}
-	list := s.board.typing(spot{v.Tenant, r.Channel, r.Thread})
+	list := s.board.typing(roomKey{v.Tenant, r.Channel, r.Thread})
 	may, err := s.o.Privacy.Typists(ctx, v, users(list))
 	if err != nil {
 		return RoomTyping{}, false, err
@@ -86,29 +86,29 @@ const peopleKept = time.Minute
 type stream struct {
 	s     *Service
 	v     viewer.Viewer
-	rooms map[spot]Room
-	order []spot
+	rooms map[roomKey]Room
+	order []roomKey
 	gate  Gate
-	sub   *hub.Sub[spot]
+	sub   *hub.Sub[roomKey]
 	wake  chan struct{}
 
 	people map[uuid.UUID]roster.Person
 	read   time.Time // people: since then
-	told   map[spot]RoomTyping
+	told   map[roomKey]RoomTyping
 	doubt  bool // whether the rooms may still be seen could not be asked
 
 	mu    sync.Mutex
-	dirty map[spot]struct{} // guarded by mu
-	check bool              // guarded by mu: whether the rooms may still be seen
+	dirty map[roomKey]struct{} // guarded by mu
+	check bool                 // guarded by mu: whether the rooms may still be seen
 }
 
 // Watch streams who types in rooms: first each, then those whose picture
 // changed for this viewer, the first change at once and further ones together.
 // It ends with an error when a room may no longer be seen; fail gets it.
 func (s *Service) Watch(ctx context.Context, v viewer.Viewer, rooms []Room, fail func(error)) (<-chan []RoomTyping, error) {
-	st := &stream{s: s, v: v, rooms: map[spot]Room{}, wake: make(chan struct{}, 1), told: map[spot]RoomTyping{}, dirty: map[spot]struct{}{}}
+	st := &stream{s: s, v: v, rooms: map[roomKey]Room{}, wake: make(chan struct{}, 1), told: map[roomKey]RoomTyping{}, dirty: map[roomKey]struct{}{}}
 	for _, r := range rooms {
-		at := spot{v.Tenant, r.Channel, r.Thread}
+		at := roomKey{v.Tenant, r.Channel, r.Thread}
 		if _, twice := st.rooms[at]; !twice {
 			st.order = append(st.order, at)
 		}
@@ -124,7 +124,7 @@ func (s *Service) Watch(ctx context.Context, v viewer.Viewer, rooms []Room, fail
 		return nil, err
 	}
 	for _, r := range named {
-		st.rooms[spot{v.Tenant, r.Channel, r.Thread}] = r
+		st.rooms[roomKey{v.Tenant, r.Channel, r.Thread}] = r
 	}
 	st.sub = s.board.hub.Subscribe(st.order...)
 	st.gate = s.o.Privacy.Gate(v)
@@ -174,9 +174,9 @@ func (st *stream) poke() {
 	}
 }
 
-func (st *stream) note(spots []spot) {
+func (st *stream) note(keys []roomKey) {
 	st.mu.Lock()
-	for _, at := range spots {
+	for _, at := range keys {
 		st.dirty[at] = struct{}{}
 	}
 	st.mu.Unlock()
@@ -195,14 +195,14 @@ func (st *stream) run(ctx context.Context, out chan<- []RoomTyping) error {
 	}()
 	wg.Go(func() {
 		for {
-			spots, all, err := st.sub.Next(ctx)
+			keys, all, err := st.sub.Next(ctx)
 			if err != nil {
 				return
 			}
 			if all {
-				spots = st.order
+				keys = st.order
 			}
-			st.note(spots)
+			st.note(keys)
 		}
 	})
 	wg.Go(func() {
@@ -252,7 +252,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (st *stream) changes(ctx context.Context, first bool) ([]RoomTyping, error) {
 	st.mu.Lock()
 	dirty, check := st.dirty, st.check
-	st.dirty, st.check = map[spot]struct{}{}, false
+	st.dirty, st.check = map[roomKey]struct{}{}, false
 	st.mu.Unlock()
 	if check {
 		if err := st.still(ctx); err != nil {
@@ -273,7 +273,7 @@ func (st *stream) changes(ctx context.Context, first bool) ([]RoomTyping, error)
 				return nil, err
 			}
 			now = RoomTyping{Room: st.rooms[at]} // on doubt nobody types, until it can be asked
-			time.AfterFunc(time.Second, func() { st.note([]spot{at}) })
+			time.AfterFunc(time.Second, func() { st.note([]roomKey{at}) })
 		}
 		if old := st.told[at]; first || !old.same(now) {
 			st.told[at] = now
@@ -301,7 +301,7 @@ func (st *stream) still(ctx context.Context) error {
 	return nil
 }
 
-func (st *stream) look(ctx context.Context, at spot) (RoomTyping, error) {
+func (st *stream) look(ctx context.Context, at roomKey) (RoomTyping, error) {
 	if st.doubt {
 		return RoomTyping{Room: st.rooms[at]}, nil
 	}
