@@ -346,7 +346,7 @@ func (t topics) Notify(topic string) {
 		return
 	}
 	if id, err := uuid.Parse(topic[len("session/"):]); err == nil {
-		t.s.presence.Sessions.Asked(id)
+		t.s.presence.Asked(id)
 	}
 }
 
