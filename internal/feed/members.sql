@@ -6,10 +6,7 @@ begin
   insert into realtime.inbox (channel_id, kind, user_id, ref)
   select channel, case when u.may then 'joined' else 'left' end, u.id, case when u.banned then 1 end
     from (select k.id,
-                 exists (select from realtime.nchat_members() m
-                           join realtime.nchat_channels() n on n.id = m.channel_id
-                           join realtime.nchat_users() x on x.id = m.user_id and x.tenant = n.tenant
-                          where m.channel_id = channel and m.user_id = k.id and m.can_read) as may,
+                 exists (select from realtime.readers() r where r.channel_id = channel and r.user_id = k.id) as may,
                  -- it may never have been a member, and have read a public channel all the same
                  exists (select from realtime.nchat_members() m join realtime.nchat_channels() n on n.id = m.channel_id
                           where m.channel_id = channel and m.user_id = k.id and n.type = 'public') as banned
