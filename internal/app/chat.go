@@ -38,7 +38,7 @@ func (s *server) buildLog() {
 		s.bus.Handle(prefix, s.feed)
 	}
 	s.messages = message.New(message.Options{Pool: s.pool, Committed: s.feed.Committed, Settle: s.feed.Settle, Content: c.Limits.ContentLength,
-		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Retention: c.Retention, Log: s.log})
+		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Log: s.log})
 	s.receipts = receipt.New(receipt.Options{Pool: s.pool, Privacy: s.presence.Read, Committed: s.feed.Committed, Settle: s.feed.CatchUp,
 		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: s.log})
 	s.hooks = s.webhooks()

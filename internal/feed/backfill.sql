@@ -62,3 +62,9 @@ begin
   end if;
   return seen + 1;
 end $$;
+
+-- numbered: what was in a channel before us has its numbers.
+create or replace function realtime.numbered(channel uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select not exists (select from realtime.backfill b where b.channel_id = channel and not b.done)
+$$;

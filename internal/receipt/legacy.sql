@@ -8,7 +8,7 @@ begin
   if had = last then
     return;
   end if;
-  if had > last or had < (select h.floor from realtime.head h) then -- another history, or one that is forgotten
+  if had > last or had < realtime.log_floor() then -- another history, or one that is forgotten
     insert into realtime.legacy as l (channel_id) select c.channel_id from realtime.channels c on conflict (channel_id) do update set due = true;
   else
     insert into realtime.legacy as l (channel_id)

@@ -271,8 +271,8 @@ with shown as (
                          else array(select unnest(shown_to) intersect select unnest($4::uuid[])) end
    where user_id = $1 and held
   returning id, channel_id, to_seq)
-insert into realtime.inbox (channel_id, kind, user_id, seq, ref)
-select s.channel_id, 'mark', $1, s.to_seq, s.id from shown s order by s.id`
+select realtime.note_marks($1, array_agg(s.channel_id order by s.id), array_agg(s.to_seq order by s.id), array_agg(s.id order by s.id))
+  from shown s having count(*) > 0`
 	if _, err := tx.Exec(ctx, q, user.User, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
 		return fmt.Errorf("showing held receipts: %w", err)
 	}

@@ -66,7 +66,7 @@ begin
        set read_seq = s, read_at = case when reading then instant else x.read_at end,
            delivered_seq = greatest(d, k.seq), delivered_at = case when k.seq > d then instant else x.delivered_at end
      where x.user_id = who and x.channel_id = k.channel_id;
-    insert into realtime.inbox (channel_id, kind, user_id, seq, ref) values (k.channel_id, 'mark', who, k.seq, move);
+    perform realtime.note_marks(who, array[k.channel_id], array[k.seq], array[move]);
     if legacy and reading then
       perform realtime.legacy_read(k.channel_id, who);
     end if;
