@@ -70,7 +70,7 @@ func TestMigrationsJoinNchatsOwnDatabase(t *testing.T) {
 			if hidden, err := Blind(t.Context(), pool); hidden != "" || err != nil {
 				t.Fatal("the owner is blind:", hidden, err)
 			}
-			r := &rig{t: t, pool: pool}
+			r := &rig{t: t, pool: pool, nodes: pool}
 			n := r.node(quick)
 			alice, bob := demo.Alice, demo.Bob
 			r.connect(n, alice)

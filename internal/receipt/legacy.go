@@ -86,11 +86,8 @@ select l.channel_id
 
 // legacyTx runs fn in a transaction, unless another node is at it.
 func (s *Service) legacyTx(ctx context.Context, fn func(pgx.Tx) error) (mine bool, err error) {
-	err = postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
+	err = postgres.Quietly(ctx, s.o.Pool, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock($1)`, int64(lockLegacy)).Scan(&mine); err != nil || !mine {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
 			return err
 		}
 		return fn(tx)

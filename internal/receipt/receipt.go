@@ -133,10 +133,7 @@ func (s *Service) Acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark
 		channels[i], messages[i] = m.Channel, m.Message
 	}
 	move := func() error {
-		return postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
-				return err
-			}
+		return postgres.Quietly(ctx, s.o.Pool, func(tx pgx.Tx) error {
 			return s.acknowledge(ctx, tx, v, channels, messages, read)
 		})
 	}

@@ -95,10 +95,7 @@ func (h *Handler) event(w http.ResponseWriter, r *http.Request, body []byte) {
 // once does what an event asks, unless that was done before; both or neither
 // is remembered.
 func (h *Handler) once(ctx context.Context, id string, do func(pgx.Tx) error) (first bool, err error) {
-	err = postgres.InTx(ctx, h.o.Pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
-			return err
-		}
+	err = postgres.Quietly(ctx, h.o.Pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `insert into realtime.hasura_events (id) values ($1) on conflict do nothing`, id)
 		if err != nil {
 			return fmt.Errorf("remembering an event: %w", err)
