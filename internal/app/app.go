@@ -22,6 +22,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/lease"
 	"github.com/nself-org/nchat-realtime/internal/limit"
@@ -64,6 +65,7 @@ type server struct {
 	messages   *message.Service
 	receipts   *receipt.Service
 	feed       *feed.Service
+	events     *events.Service
 	hooks      *webhook.Handler
 	push       *push.Service
 	authn      *auth.Authenticator

@@ -9,12 +9,11 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/roster"
-	"github.com/nself-org/nchat-realtime/internal/webhook"
 )
 
 // Code is the functions and triggers of every package that has some, as a
 // migration installs them and a server wants them.
 func Code() postgres.Code {
 	return postgres.Code{"auth": auth.SQL, "bus": bus.SQL, "feed": feed.SQL, "message": message.SQL,
-		"presence": presence.SQL, "receipt": receipt.SQL, "roster": roster.SQL, "webhook": webhook.SQL}
+		"presence": presence.SQL, "receipt": receipt.SQL, "roster": roster.SQL}
 }

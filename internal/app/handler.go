@@ -74,7 +74,7 @@ func (s *server) graphql() http.Handler {
 			owner, _ := rateKey(ctx)
 			return s.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), s.revoked)
 		}})
-	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Typing: s.typing, Messages: s.messages, Receipts: s.receipts, Feed: s.feed,
+	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Typing: s.typing, Messages: s.messages, Receipts: s.receipts, Feed: s.feed, Events: s.events,
 		Access: access{s}, AutoDeliver: autoDelivers, Viewer: asking, Config: s.config, MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
 	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})
 	srv := s.executor(schema, resolver, present, rescue)

@@ -9,11 +9,7 @@ begin
   end if;
   lock table public.nchat_messages, public.nchat_channel_members, public.nchat_channels, public.nchat_users in share row exclusive mode;
   insert into realtime.stints (channel_id, user_id, from_seq)
-  select m.channel_id, m.user_id, -4611686018427387904
-    from realtime.nchat_members() m
-    join realtime.nchat_channels() c on c.id = m.channel_id
-    join realtime.nchat_users() u on u.id = m.user_id and u.tenant = c.tenant
-   where m.can_read
+  select r.channel_id, r.user_id, -4611686018427387904 from realtime.readers() r
   on conflict do nothing;
   insert into realtime.channels (channel_id, tenant, direct, members)
   select c.id, c.tenant, c.type = 'direct', (select count(*) from realtime.stints s where s.channel_id = c.id and s.to_seq is null) from realtime.nchat_channels() c
@@ -66,3 +62,9 @@ begin
   end if;
   return seen + 1;
 end $$;
+
+-- numbered: what was in a channel before us has its numbers.
+create or replace function realtime.numbered(channel uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select not exists (select from realtime.backfill b where b.channel_id = channel and not b.done)
+$$;

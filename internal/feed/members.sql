@@ -6,10 +6,7 @@ begin
   insert into realtime.inbox (channel_id, kind, user_id, ref)
   select channel, case when u.may then 'joined' else 'left' end, u.id, case when u.banned then 1 end
     from (select k.id,
-                 exists (select from realtime.nchat_members() m
-                           join realtime.nchat_channels() n on n.id = m.channel_id
-                           join realtime.nchat_users() x on x.id = m.user_id and x.tenant = n.tenant
-                          where m.channel_id = channel and m.user_id = k.id and m.can_read) as may,
+                 exists (select from realtime.readers() r where r.channel_id = channel and r.user_id = k.id) as may,
                  -- it may never have been a member, and have read a public channel all the same
                  exists (select from realtime.nchat_members() m join realtime.nchat_channels() n on n.id = m.channel_id
                           where m.channel_id = channel and m.user_id = k.id and n.type = 'public') as banned
@@ -33,7 +30,7 @@ begin
   end if;
   perform realtime.restint(new.channel_id, array[new.user_id]);
   if (to_jsonb(old) -> 'role', to_jsonb(old) -> 'can_write') is distinct from (to_jsonb(new) -> 'role', to_jsonb(new) -> 'can_write') then
-    perform realtime.note(new.channel_id, 'member', null, new.user_id, null, null, null, null);
+    perform realtime.note(new.channel_id, 'member', who => new.user_id);
   end if;
   return null;
 end $$;
@@ -57,14 +54,14 @@ begin
     select n.id, n.tenant, n.type = 'direct' from realtime.nchat_channels() n where n.id = new.id
     on conflict do nothing;
     if not found then -- there was one of this id before
-      perform realtime.note(new.id, 'channel', null, null, null, new.type::text = 'direct', null, null);
+      perform realtime.note(new.id, 'channel', countable => new.type::text = 'direct');
     end if;
     return null;
   end if;
   if tg_op = 'DELETE' then id := old.id; else id := new.id; end if;
   perform realtime.hold(id);
   perform realtime.note(id, case when tg_op = 'DELETE' then 'gone' when (old.type::text = 'public') <> (new.type::text = 'public') then 'opened' else 'channel' end,
-                        null, null, null, tg_op <> 'DELETE' and new.type::text = 'direct', null, null);
+                        countable => tg_op <> 'DELETE' and new.type::text = 'direct');
   return null;
 end $$;
 

@@ -23,12 +23,23 @@ end $$;
 
 -- note puts a change into the inbox; the transaction has its id before the row
 -- has one (see clear_inbox).
-create or replace function realtime.note(channel uuid, kind text, message uuid, who uuid, thread uuid, countable boolean, deleted boolean, mentions uuid[]) returns void
+create or replace function realtime.note(channel uuid, kind text, message uuid default null, who uuid default null, thread uuid default null,
+                                         countable boolean default null, deleted boolean default null, mentions uuid[] default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_current_xact_id();
   insert into realtime.inbox (channel_id, kind, message_id, user_id, thread, countable, deleted, mentions)
   values (channel, kind, message, who, thread, countable, deleted, mentions);
+  perform realtime.ring_inbox();
+end $$;
+
+-- note_marks notes that moves of somebody's marks are to be told, in their order.
+create or replace function realtime.note_marks(who uuid, channels uuid[], seqs bigint[], moves bigint[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_current_xact_id();
+  insert into realtime.inbox (channel_id, kind, user_id, seq, ref)
+  select m.channel, 'mark', who, m.seq, m.move from unnest(channels, seqs, moves) with ordinality m (channel, seq, move, ord) order by m.ord;
   perform realtime.ring_inbox();
 end $$;
 

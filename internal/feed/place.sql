@@ -62,6 +62,15 @@ begin
 
   perform realtime.first_words(steps);
   perform realtime.move_stints(steps);
+  perform realtime.take_steps(steps);
+  return steps;
+end $$;
+
+-- take_steps writes down of messages and channels what steps made of them.
+create or replace function realtime.take_steps(steps realtime.step[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set jit = off set plan_cache_mode = force_generic_plan as $$
+begin
   insert into realtime.messages as m (message_id, channel_id, seq, sender, thread, members, countable, deleted, mentions)
   select distinct on (s.message_id) s.message_id, s.channel_id, s.seq, s.user_id, s.thread, s.members, s.countable, s.deleted, s.mentions
     from unnest(steps) with ordinality s where s.kind = 'created' order by s.message_id, s.ordinality desc
@@ -82,5 +91,4 @@ begin
     from (select distinct on (x.message_id) x.* from unnest(steps) with ordinality x
            where x.kind in ('created', 'updated', 'deleted', 'removed') order by x.message_id, x.ordinality desc) s
    where s.kind <> 'created' and m.message_id = s.message_id;
-  return steps;
 end $$;

@@ -110,6 +110,10 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select greatest(h.floor, (select l.pos from realtime.log l order by l.pos desc limit 1)) from realtime.head h
 $$;
 
+-- log_floor: entries up to it have been forgotten.
+create or replace function realtime.log_floor() returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$ select h.floor from realtime.head h $$;
+
 -- number_late numbers messages that were changed before they had a number: there
 -- before us and not come to yet, or written past our triggers. The backfill is
 -- at most in the middle of one short transaction; it is waited for.

@@ -55,7 +55,7 @@ begin
   end if;
   had := realtime.revise(new.id, rewritten and is_now, actor, actor is null or actor is distinct from new.user_id);
   if not is_now or new.channel_id <> old.channel_id then
-    perform realtime.note(old.channel_id, 'removed', new.id, old.user_id, null, null, null, null);
+    perform realtime.note(old.channel_id, 'removed', new.id, old.user_id);
     if is_now then
       perform realtime.note(new.channel_id, 'created', new.id, new.user_id, {{template "thread" "new"}}, counts, {{template "deleted" "new"}}, {{template "mentions" "new"}});
     end if;
@@ -66,7 +66,8 @@ begin
   elsif rewritten then
     insert into realtime.message_versions (message_id, version, content) values (new.id, had, old.content) on conflict do nothing;
   end if;
-  perform realtime.note(new.channel_id, case when ({{template "deleted" "new"}}) and not ({{template "deleted" "old"}}) then 'deleted' else 'updated' end, new.id, new.user_id, {{template "thread" "new"}}, counts, {{template "deleted" "new"}}, {{template "mentions" "new"}});
+  perform realtime.note(new.channel_id, case when ({{template "deleted" "new"}}) and not ({{template "deleted" "old"}}) then 'deleted' else 'updated' end,
+                        new.id, new.user_id, {{template "thread" "new"}}, counts, {{template "deleted" "new"}}, {{template "mentions" "new"}});
   return null;
 end $$;
 
@@ -78,7 +79,7 @@ begin
     delete from realtime.revisions r where r.message_id = old.id;
   elsif {{template "published" "old"}} then
     perform realtime.revise(old.id, false, null, true);
-    perform realtime.note(old.channel_id, 'removed', old.id, old.user_id, null, null, null, null);
+    perform realtime.note(old.channel_id, 'removed', old.id, old.user_id);
   end if;
   return null;
 end $$;

@@ -58,16 +58,10 @@ func collectRelations(rows pgx.Rows, v Key) ([]relation, error) {
 }
 
 const readMembers = `
-select c.id, m.user_id
-  from realtime.nchat_channels() c
-  left join (realtime.nchat_members() m join realtime.nchat_users() u on u.id = m.user_id and u.tenant = $1)
-         on m.channel_id = c.id and m.can_read
- where c.id = any ($2) and c.tenant = $1
-   and exists (select from realtime.nchat_users() v where v.id = $3 and v.tenant = c.tenant)
-   and (c.type = 'public' and not exists (select from realtime.nchat_members() x
-                                          where x.channel_id = c.id and x.user_id = $3 and not x.can_read)
-        or exists (select from realtime.nchat_members() x
-                    where x.channel_id = c.id and x.user_id = $3 and x.can_read))
+select r.channel_id, m.user_id
+  from realtime.readable($1, $3) r
+  left join realtime.readers() m on m.channel_id = r.channel_id
+ where r.channel_id = any ($2)
  order by m.user_id`
 
 // loadMembers lists those who can read each channel, if the viewer may see it.

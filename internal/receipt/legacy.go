@@ -59,7 +59,7 @@ select l.channel_id
   from realtime.legacy l
   join realtime.channels c on c.channel_id = l.channel_id
  where l.due and l.at < clock_timestamp() - c.members * $1::interval
-   and not exists (select from realtime.backfill b where b.channel_id = l.channel_id and not b.done)
+   and realtime.numbered(l.channel_id)
  order by l.at limit $2`
 		rows, err := tx.Query(ctx, q, perMember, legacyAtOnce)
 		if err == nil {

@@ -8,7 +8,7 @@ begin
   if had = last then
     return;
   end if;
-  if had > last or had < (select h.floor from realtime.head h) then -- another history, or one that is forgotten
+  if had > last or had < realtime.log_floor() then -- another history, or one that is forgotten
     insert into realtime.legacy as l (channel_id) select c.channel_id from realtime.channels c on conflict (channel_id) do update set due = true;
   else
     insert into realtime.legacy as l (channel_id)
@@ -22,7 +22,7 @@ end $$;
 -- legacy_count brings the old columns of everybody in a channel up to date.
 create or replace function realtime.legacy_count(channel uuid) returns void language sql as $$
 {{- if has "nchat_channel_members" "unread_count"}}
-  update public.nchat_channel_members m set unread_count = u.n{{if has "nchat_channel_members" "mention_count"}}, mention_count = u.mentioned{{end}} from realtime.unread_of(channel) u
+  update public.nchat_channel_members m set unread_count = u.n{{if has "nchat_channel_members" "mention_count"}}, mention_count = u.mentioned{{end}} from realtime.unread(channel) u
    where m.channel_id = channel and u.user_id = m.user_id
      and (m.unread_count{{if has "nchat_channel_members" "mention_count"}}, m.mention_count{{end}}) is distinct from (u.n{{if has "nchat_channel_members" "mention_count"}}, u.mentioned{{end}})
 {{- end}}

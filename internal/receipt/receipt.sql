@@ -27,6 +27,7 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   k record;
   st realtime.stints;
+  may record;
   m realtime.marks;
   r bigint;
   d bigint;
@@ -39,21 +40,18 @@ begin
              from unnest(in_channels, in_messages) a (channel, message)
              join realtime.messages x on x.message_id = a.message and x.channel_id = a.channel and not x.gone
             group by x.channel_id order by x.channel_id loop
-    select t.* into st from realtime.stints t
-      join realtime.nchat_channels() c on c.id = t.channel_id and c.tenant = ten
-      join realtime.nchat_users() u on u.id = t.user_id and u.tenant = ten
-      join realtime.nchat_members() o on o.channel_id = t.channel_id and o.user_id = who and o.can_read -- a stint ends a little after the right
+    select t.* into st from realtime.stints t -- which ends a little after the right
      where t.channel_id = k.channel_id and t.user_id = who and t.to_seq is null;
     continue when not found;
-    if k.seq <= st.from_seq and not exists (
-         select from realtime.nchat_channels() c where c.id = k.channel_id and c.type = 'public'
-         union all
+    select * into may from realtime.readable(ten, who) x where x.channel_id = k.channel_id and x.member;
+    continue when not found;
+    if k.seq <= st.from_seq and not may.public and not exists (
          select from realtime.stints t where t.channel_id = k.channel_id and t.user_id = who and t.from_seq < k.seq and k.seq <= t.to_seq) then
       continue;
     end if;
     insert into realtime.marks (channel_id, user_id, read_seq, delivered_seq) values (k.channel_id, who, st.from_seq, st.from_seq) on conflict do nothing;
     select x.* into m from realtime.marks x where x.user_id = who and x.channel_id = k.channel_id for update;
-    continue when not exists (select from realtime.nchat_members() o where o.channel_id = k.channel_id and o.user_id = who and o.can_read); -- it may have waited
+    continue when not exists (select from realtime.readable(ten, who) x where x.channel_id = k.channel_id and x.member); -- it may have waited
     n := n + 1;
     r := greatest(m.read_seq, st.from_seq);
     d := greatest(m.delivered_seq, st.from_seq);
@@ -68,7 +66,7 @@ begin
        set read_seq = s, read_at = case when reading then instant else x.read_at end,
            delivered_seq = greatest(d, k.seq), delivered_at = case when k.seq > d then instant else x.delivered_at end
      where x.user_id = who and x.channel_id = k.channel_id;
-    insert into realtime.inbox (channel_id, kind, user_id, seq, ref) values (k.channel_id, 'mark', who, k.seq, move);
+    perform realtime.note_marks(who, array[k.channel_id], array[k.seq], array[move]);
     if legacy and reading then
       perform realtime.legacy_read(k.channel_id, who);
     end if;
@@ -77,20 +75,36 @@ begin
   return n;
 end $$;
 
--- unread is a member's countable messages past its mark, and those of them that mention it.
-create or replace function realtime.unread(channel uuid, who uuid, out n bigint, out mentioned bigint)
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select count(*), count(*) filter (where who = any (x.mentions))
-    from realtime.stints s
-    left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
-    join realtime.messages x on x.channel_id = s.channel_id and x.seq > greatest(m.read_seq, s.from_seq) and x.countable and x.sender is distinct from who
-   where s.channel_id = channel and s.user_id = who and s.to_seq is null
-$$;
+-- shown: somebody may learn of a move at all. Whom its maker allowed that is
+-- kept with it.
+create or replace function realtime.shown(v realtime.moves, who uuid) returns boolean language sql immutable as
+  'select v.user_id <> who and not v.held and (v.shown_to is null or who = any (v.shown_to)) and not who = any (v.hidden_from)';
 
--- unread_of is what unread says of every member of a channel, in one pass over
--- the messages any of them has not read.
-create or replace function realtime.unread_of(channel uuid) returns table (user_id uuid, n bigint, mentioned bigint)
-language sql stable set search_path = pg_catalog, pg_temp as $$
+-- reading_shown: somebody to whom a move is shown may learn by it what was read;
+-- else only what was delivered, if that is public.
+create or replace function realtime.reading_shown(v realtime.moves, who uuid) returns boolean language sql immutable as
+  'select v.read and v.read_public and not who = any (v.read_hidden_from)';
+
+-- unread counts members' countable messages past their marks, and those of them
+-- that mention them; nobody's own messages are unread. Of one member, or (who
+-- null) of all there are: that in one pass over the messages any of them has not
+-- read, so that it costs the messages and the members, not one times the other.
+create or replace function realtime.unread(channel uuid, who uuid default null) returns table (user_id uuid, n bigint, mentioned bigint)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+  if who is not null then
+    return query
+    select who, count(x.seq), count(x.seq) filter (where who = any (x.mentions))
+      from realtime.stints s
+      left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
+      left join realtime.messages x on x.channel_id = s.channel_id and x.seq > greatest(m.read_seq, s.from_seq)
+                                   and x.countable and x.sender is distinct from who
+     where s.channel_id = channel and s.user_id = who and s.to_seq is null
+    having count(*) > 0;
+    return;
+  end if;
+  return query
   with k as materialized (
     select s.user_id, greatest(m.read_seq, s.from_seq) as mark
       from realtime.stints s
@@ -99,16 +113,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   x as materialized (
     select y.seq, y.sender, y.mentions from realtime.messages y
      where y.channel_id = channel and y.countable and y.seq > (select min(k.mark) from k)),
-  past as ( -- a member stands where its mark is, before the message it has read
-    select p.user_id, sum(p.one) over (order by p.seq desc, p.one rows between unbounded preceding and current row) as n
-      from (select k.user_id, k.mark as seq, 0 as one from k union all select null, x.seq, 1 from x) p),
+  past as (select coalesce(array_agg(x.seq order by x.seq), '{}') as seqs from x),
   own as (select k.user_id, count(*) as n from x join k on k.user_id = x.sender and x.seq > k.mark group by k.user_id),
   named as (
     select k.user_id, count(*) as n
       from x cross join lateral (select distinct unnest(x.mentions) as user_id) w
       join k on k.user_id = w.user_id and x.seq > k.mark and k.user_id is distinct from x.sender
      group by k.user_id)
-  select p.user_id, p.n - coalesce(o.n, 0), coalesce(c.n, 0)
-    from past p left join own o on o.user_id = p.user_id left join named c on c.user_id = p.user_id
-   where p.user_id is not null
-$$;
+  select k.user_id, cardinality(p.seqs) - width_bucket(k.mark, p.seqs) - coalesce(o.n, 0), coalesce(c.n, 0)
+    from k cross join past p left join own o on o.user_id = k.user_id left join named c on c.user_id = k.user_id;
+end $$;

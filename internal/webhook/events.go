@@ -114,7 +114,7 @@ var reconcilers = map[string]func(context.Context, pgx.Tx, row) error{
 		return exec(ctx, tx, `select realtime.reconcile_message($1)`, r.ID)
 	},
 	"public.nchat_channel_members": func(ctx context.Context, tx pgx.Tx, r row) error {
-		return exec(ctx, tx, `select realtime.restint($1, array[$2::uuid]) where exists (select from public.nchat_channels c where c.id = $1)`, r.ChannelID, r.UserID)
+		return exec(ctx, tx, `select realtime.reconcile_member($1, $2)`, r.ChannelID, r.UserID)
 	},
 	"public.nchat_users": func(ctx context.Context, tx pgx.Tx, r row) error {
 		return exec(ctx, tx, `select realtime.reconcile_user($1), realtime.touch($1)`, r.ID)

@@ -24,7 +24,7 @@ begin
       return false;
     end if;
     perform realtime.revise(message, false, null, true);
-    perform realtime.note(o.known_in, 'removed', message, null, null, null, null, null);
+    perform realtime.note(o.known_in, 'removed', message);
     return true;
   end if;
   if not o.published then
@@ -35,7 +35,7 @@ begin
     return true;
   end if;
   if o.known_in is null then
-    if exists (select from realtime.backfill b where b.channel_id = o.channel_id and not b.done) then
+    if not realtime.numbered(o.channel_id) then
       return false; -- its turn comes
     end if;
     -- With it what else is missing there, in the order it was written: whichever event comes first. The
@@ -62,4 +62,13 @@ begin
   perform realtime.restint(k.channel_id, array[who])
      from (select m.channel_id from realtime.nchat_members() m where m.user_id = who
            union select s.channel_id from realtime.stints s where s.user_id = who and s.to_seq is null order by 1) k;
+end $$;
+
+-- reconcile_member notes of one member of a channel whether it may read it now.
+create or replace function realtime.reconcile_member(channel uuid, who uuid) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (select from public.nchat_channels c where c.id = channel) then
+    perform realtime.restint(channel, array[who]);
+  end if;
 end $$;

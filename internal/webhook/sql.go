@@ -1,8 +1,0 @@
-package webhook
-
-import "embed"
-
-// SQL is the package's functions and triggers, for package postgres to install.
-//
-//go:embed *.sql
-var SQL embed.FS
