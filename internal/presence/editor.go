@@ -29,8 +29,7 @@ func (e *Editor) SetStatus(ctx context.Context, v viewer.Viewer, status Status, 
 	if err := v.Denied(); err != nil {
 		return View{}, err
 	}
-	manual := status == Away || status == Busy
-	if expires != nil && !manual {
+	if expires != nil && byHand(status) == "" {
 		return View{}, fault.Field("expiresAt", "expiresAt is given with away and busy only")
 	}
 	if err := checkExpiry("expiresAt", expires, e.w.now()); err != nil {
@@ -40,6 +39,14 @@ func (e *Editor) SetStatus(ctx context.Context, v viewer.Viewer, status Status, 
 		return View{}, err
 	}
 	return e.read.Presence(ctx, v, v.User)
+}
+
+// byHand is a status as a choice: away and busy are one, anything else is automatic.
+func byHand(s Status) Status {
+	if s == Away || s == Busy {
+		return s
+	}
+	return ""
 }
 
 // choose parks what the choice is of, or counts it again, and writes the choice.
@@ -56,11 +63,11 @@ func (e *Editor) choose(ctx context.Context, v viewer.Viewer, status Status, exp
 		}
 		if !park {
 			const q = `
-insert into realtime.presence as p (tenant, user_id, manual_status, manual_until) values ($1, $2, nullif($3, 'online'), $4)
+insert into realtime.presence as p (tenant, user_id, manual_status, manual_until) values ($1, $2, nullif($3, ''), $4)
 on conflict (tenant, user_id) do update
    set manual_status = excluded.manual_status, manual_until = excluded.manual_until, updated_at = clock_timestamp()
  where (p.manual_status, p.manual_until) is distinct from (excluded.manual_status, excluded.manual_until)`
-			b.Queue(q, v.Tenant, v.User, string(status), expires)
+			b.Queue(q, v.Tenant, v.User, string(byHand(status)), expires)
 		}
 	})
 	if err != nil {
