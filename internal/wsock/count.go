@@ -41,9 +41,14 @@ func (t *Transport) enlist(c *Conn) (bye int) {
 	return 0
 }
 
+// release counts out a socket that was reserved and never stood.
 func (t *Transport) release(bucket string, turned bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.releaseLocked(bucket, turned)
+}
+
+func (t *Transport) releaseLocked(bucket string, turned bool) {
 	if t.ips[bucket]--; t.ips[bucket] == 0 {
 		delete(t.ips, bucket)
 	}
@@ -68,14 +73,16 @@ func (t *Transport) enter(user string) bool {
 	return true
 }
 
+// leave counts a socket out: all at once, so that whoever no longer sees it
+// finds its place free.
 func (t *Transport) leave(c *Conn, user string) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	delete(t.conns, c.id)
 	if user != "" {
 		if t.users[user]--; t.users[user] == 0 {
 			delete(t.users, user)
 		}
 	}
-	t.mu.Unlock()
-	t.release(c.bucket, c.turned)
+	t.releaseLocked(c.bucket, c.turned)
 }

@@ -68,7 +68,7 @@ func (o *operations) open(base context.Context, ack []byte) {
 		o.c.Close(closeSlow, "Slow consumer")
 	}
 	for i, op := range held {
-		o.begin(op, answers[i])
+		o.begin(op, answers[i]) //nolint:contextcheck // op.ctx is base's
 	}
 }
 
