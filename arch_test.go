@@ -29,10 +29,12 @@ var allowed = map[string]string{
 	"internal/e2e":       "*",
 	"internal/bench":     "*",
 
-	"graph":           "graph/generated graph/model graph/scalar internal/auth internal/fault internal/feed internal/message internal/presence internal/receipt internal/roster internal/typing internal/viewer internal/wsock",
-	"graph/generated": "graph/model graph/scalar internal/auth internal/fault internal/feed internal/message internal/presence internal/receipt internal/roster internal/typing",
-	"graph/model":     "graph/scalar internal/feed internal/message internal/presence internal/receipt internal/typing",
+	"graph":           "graph/generated graph/model internal/events internal/fault internal/feed internal/message internal/presence internal/receipt internal/typing internal/viewer",
+	"graph/generated": "graph/model graph/scalar internal/events internal/feed internal/message internal/presence internal/receipt internal/typing",
+	"graph/model":     "internal/events internal/feed internal/message internal/presence internal/receipt internal/typing",
 	"graph/scalar":    "internal/fault",
+
+	"internal/events": "internal/fault internal/feed internal/message internal/postgres internal/presence internal/receipt internal/typing internal/viewer",
 
 	"internal/presence": "internal/clock internal/fault internal/hub internal/lease internal/postgres internal/roster internal/viewer",
 	"internal/feed":     "internal/fault internal/hub internal/postgres internal/viewer",

@@ -103,8 +103,30 @@ func found[T any](x T, ok bool, err error) (*T, error) {
 	return &x, nil
 }
 
+func some[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
 func toRoom(in model.RoomInput) (typing.Room, error) {
 	return typing.RoomOf(in.ChannelID.Value(), in.ThreadID.Value(), in.DmID.Value())
+}
+
+func (r *Resolver) toRooms(in []model.RoomInput) ([]typing.Room, error) {
+	if err := atMost("rooms", len(in), r.deps.MaxRooms); err != nil {
+		return nil, err
+	}
+	out := make([]typing.Room, len(in))
+	for i, room := range in {
+		at, err := toRoom(room)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = at
+	}
+	return out, nil
 }
 
 func toInput(in model.SendMessageInput) message.Input {
@@ -160,8 +182,8 @@ func toQuery(cursor *string, since *time.Time, channels []uuid.UUID, first, wait
 
 // acknowledge moves the caller's marks.
 func (r *Resolver) acknowledge(ctx context.Context, input []model.MarkInput, read bool) ([]receipt.State, error) {
-	if len(input) > r.deps.MaxIDs {
-		return nil, fault.Field("input", "input has more than %d marks", r.deps.MaxIDs)
+	if err := atMost("input", len(input), r.deps.MaxIDs); err != nil {
+		return nil, err
 	}
 	marks := make([]receipt.Mark, len(input))
 	for i, m := range input {
@@ -177,8 +199,8 @@ func (r *Resolver) beside(ctx context.Context, users []uuid.UUID, rooms []model.
 	if err != nil {
 		return v, nil, err
 	}
-	if len(users) > r.deps.MaxIDs {
-		return v, nil, fault.Field("presenceOf", "presenceOf has more than %d ids", r.deps.MaxIDs)
+	if err := atMost("presenceOf", len(users), r.deps.MaxIDs); err != nil {
+		return v, nil, err
 	}
 	at, err := r.toRooms(rooms)
 	return v, at, err

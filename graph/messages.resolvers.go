@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/graph/model"
-	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
@@ -97,8 +97,8 @@ func (r *queryResolver) MessageDelivery(ctx context.Context, messageID uuid.UUID
 }
 
 func (r *queryResolver) DeliveryStatuses(ctx context.Context, messageIds []uuid.UUID) ([]receipt.Delivery, error) {
-	if len(messageIds) > r.deps.MaxIDs {
-		return nil, fault.Field("messageIds", "messageIds has more than %d ids", r.deps.MaxIDs)
+	if err := atMost("messageIds", len(messageIds), r.deps.MaxIDs); err != nil {
+		return nil, err
 	}
 	list, err := r.deps.Receipts.Deliveries(ctx, r.viewer(ctx), messageIds)
 	r.expectReceipts(ctx, list)
@@ -114,32 +114,16 @@ func (r *queryResolver) ReadStates(ctx context.Context) ([]receipt.State, error)
 	return some(list), err
 }
 
-func (r *subscriptionResolver) MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan model.MessageEvent, error) {
-	t, err := r.open(ctx, nil, []uuid.UUID{channelID})
-	if err != nil {
-		return nil, err
-	}
-	return t.messages(ctx), nil
+func (r *subscriptionResolver) MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan events.MessageEvent, error) {
+	return r.deps.Events.Messages(ctx, r.viewer(ctx), channelID, r.deps.AutoDeliver(ctx), failer(ctx))
 }
 
 func (r *subscriptionResolver) DeliveryChanged(ctx context.Context, channelID *uuid.UUID) (<-chan receipt.Delivery, error) {
-	var only []uuid.UUID
-	if channelID != nil {
-		only = []uuid.UUID{*channelID}
-	}
-	t, err := r.open(ctx, nil, only)
-	if err != nil {
-		return nil, err
-	}
-	return t.delivered(ctx), nil
+	return r.deps.Events.Deliveries(ctx, r.viewer(ctx), channelID, failer(ctx))
 }
 
 func (r *subscriptionResolver) ReadStateChanged(ctx context.Context) (<-chan receipt.State, error) {
-	t, err := r.open(ctx, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	return t.reading(ctx), nil
+	return r.deps.Events.ReadStates(ctx, r.viewer(ctx), failer(ctx))
 }
 
 func (r *Resolver) Message() generated.MessageResolver { return &messageResolver{r} }

@@ -68,7 +68,7 @@ func (r *queryResolver) Presence(ctx context.Context, userID uuid.UUID) (*presen
 }
 
 func (r *queryResolver) Presences(ctx context.Context, userIds []uuid.UUID) ([]presence.View, error) {
-	if err := r.limitIDs(userIds); err != nil {
+	if err := atMost("userIds", len(userIds), r.deps.MaxIDs); err != nil {
 		return nil, err
 	}
 	return r.deps.Presence.Read.Presences(ctx, r.viewer(ctx), userIds)
@@ -118,7 +118,7 @@ func (r *subscriptionResolver) PresenceChanged(ctx context.Context, userIds []uu
 	if len(userIds) == 0 {
 		return nil, fault.Field("userIds", "userIds must name at least one user")
 	}
-	if err := r.limitIDs(userIds); err != nil {
+	if err := atMost("userIds", len(userIds), r.deps.MaxIDs); err != nil {
 		return nil, err
 	}
 	v, err := r.caller(ctx)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/graph/model"
+	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
@@ -34,6 +35,7 @@ type Deps struct {
 	Messages *message.Service
 	Receipts *receipt.Service
 	Feed     *feed.Service
+	Events   *events.Service
 	Access   Access
 	Viewer   func(ctx context.Context) viewer.Viewer        // who asks; without a user for those who have none
 	Config   func(ctx context.Context) model.RealtimeConfig // as this server runs
@@ -57,9 +59,10 @@ func (r *Resolver) caller(ctx context.Context) (viewer.Viewer, error) {
 	return v, v.Denied()
 }
 
-func (r *Resolver) limitIDs(ids []uuid.UUID) error {
-	if len(ids) > r.deps.MaxIDs {
-		return fault.Field("userIds", "userIds has more than %d ids", r.deps.MaxIDs)
+// atMost refuses a list of an argument that is longer than it may be.
+func atMost(field string, n, most int) error {
+	if n > most {
+		return fault.Field(field, "%s has more than %d entries", field, most)
 	}
 	return nil
 }

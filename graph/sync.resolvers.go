@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nself-org/nchat-realtime/graph/model"
-	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/events"
 )
 
 func (r *queryResolver) Sync(ctx context.Context, cursor *string, since *time.Time, channelIds []uuid.UUID, presenceOf []uuid.UUID, rooms []model.RoomInput, first *int, waitMs *int) (model.SyncPage, error) {
@@ -19,8 +19,8 @@ func (r *queryResolver) Sync(ctx context.Context, cursor *string, since *time.Ti
 	if err != nil {
 		return model.SyncPage{}, err
 	}
-	if len(channelIds) > r.deps.MaxIDs {
-		return model.SyncPage{}, fault.Field("channelIds", "channelIds has more than %d ids", r.deps.MaxIDs)
+	if err := atMost("channelIds", len(channelIds), r.deps.MaxIDs); err != nil {
+		return model.SyncPage{}, err
 	}
 	p, err := r.deps.Feed.Sync(ctx, v, toQuery(cursor, since, channelIds, first, waitMs))
 	if err != nil {
@@ -34,10 +34,14 @@ func (r *queryResolver) Sync(ctx context.Context, cursor *string, since *time.Ti
 	return out, err
 }
 
-func (r *subscriptionResolver) Events(ctx context.Context, cursor *string, presenceOf []uuid.UUID, rooms []model.RoomInput, kinds []model.EventKind) (<-chan model.Event, error) {
-	_, at, err := r.beside(ctx, presenceOf, rooms)
+func (r *subscriptionResolver) Events(ctx context.Context, cursor *string, presenceOf []uuid.UUID, rooms []model.RoomInput, kinds []events.Kind) (<-chan events.Event, error) {
+	v, at, err := r.beside(ctx, presenceOf, rooms)
 	if err != nil {
 		return nil, err
 	}
-	return r.events(ctx, cursor, presenceOf, at, kinds)
+	q := events.Query{Kinds: kinds, Users: presenceOf, Rooms: at, Deliver: r.deps.AutoDeliver(ctx)}
+	if cursor != nil {
+		q.Cursor = *cursor
+	}
+	return r.deps.Events.Events(ctx, v, q, failer(ctx))
 }

@@ -54,16 +54,12 @@ func (r *roomTypingResolver) Users(ctx context.Context, obj *typing.RoomTyping, 
 }
 
 func (r *subscriptionResolver) TypingChanged(ctx context.Context, rooms []model.RoomInput) (<-chan []typing.RoomTyping, error) {
-	if len(rooms) == 0 || len(rooms) > r.deps.MaxRooms {
-		return nil, fault.Field("rooms", "rooms must be 1 to %d", r.deps.MaxRooms)
+	if len(rooms) == 0 {
+		return nil, fault.Field("rooms", "rooms must name at least one room")
 	}
-	list := make([]typing.Room, len(rooms))
-	for i, in := range rooms {
-		at, err := toRoom(in)
-		if err != nil {
-			return nil, err
-		}
-		list[i] = at
+	list, err := r.toRooms(rooms)
+	if err != nil {
+		return nil, err
 	}
 	return r.deps.Typing.Watch(ctx, r.viewer(ctx), list, failer(ctx))
 }

@@ -1,9 +1,18 @@
 -- +goose Up
 -- Presence: who is connected, what they chose to show, and who may be told.
 -- Everything of ours lives in the schema realtime; nobody but the server's own
--- role has a right on it.
+-- role has a right on it. Migrations hold tables only: functions and triggers
+-- stand beside the package whose rules they keep (internal/*/*.sql).
 create schema if not exists realtime;
 revoke all on schema realtime from public;
+
+-- Which functions were ever installed here, by the sum of their sources; fitted
+-- is the sum of what they became for the columns found. The last is in force.
+create table realtime.code (
+  source       text primary key,
+  fitted       text not null,
+  installed_at timestamptz not null default clock_timestamp()
+);
 
 -- One row a running server. The lease is the only statement of its being
 -- alive; (id, epoch) fences what it writes: whoever finds the lease run out
@@ -60,10 +69,6 @@ create index sessions_user_idx on realtime.sessions (user_id, tenant);
 create index sessions_node_idx on realtime.sessions (node_id, node_epoch);
 create index sessions_http_idx on realtime.sessions (lapses_at) where node_id is null;
 
--- Whether a session makes its user appear connected.
-create function realtime.counts(s realtime.sessions) returns boolean language sql immutable as
-  'select s.counts and (s.parked_at is null or s.parked_at < s.last_active_at)';
-
 -- One row a user who ever connected or chose something.
 create table realtime.presence (
   tenant            text not null,
@@ -110,7 +115,7 @@ create table realtime.presence_settings (
 -- Grows by a row whenever who-may-see-a-user may have changed (contacts,
 -- blocks, direct channels). Only ever inserted into by triggers, so that two
 -- transactions of the app can never block or deadlock each other on it. A
--- reader compares (count, max id): it differs whenever a relation read before
+-- reader compares (count, max id, sum of ids): it differs whenever a relation read before
 -- may be out of date. The sweep prunes it.
 create table realtime.audience (
   id      bigint generated always as identity primary key,
@@ -134,42 +139,3 @@ create table realtime.revoked_tokens (
   revoked_at timestamptz not null default clock_timestamp(),
   primary key (tenant, token_id)
 );
-
--- ring tells every node to look at something: ids only, never what changed.
--- Our own writers set realtime.quiet and ring after their commit, many at once.
--- With the notification queue half full nothing rings: nodes poll as well.
--- +goose StatementBegin
-create function realtime.ring(topic text) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  if coalesce(current_setting('realtime.quiet', true), '') <> 'on' and pg_notification_queue_usage() < 0.5 then
-    perform pg_notify('nchat_realtime', topic);
-  end if;
-end $$;
-
-create function realtime.ring_presence() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  r record;
-begin
-  if tg_op = 'DELETE' then r := old; else r := new; end if;
-  perform realtime.ring('presence/' || r.user_id || '/' || translate(r.tenant, E'\n', ''));
-  return null;
-end $$;
-
-create function realtime.ring_revoked() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  perform realtime.ring('revoked');
-  return null;
-end $$;
--- +goose StatementEnd
-
-create trigger ring after insert or update or delete on realtime.presence
-  for each row execute function realtime.ring_presence();
-create trigger ring after insert or update or delete on realtime.presence_settings
-  for each row execute function realtime.ring_presence();
-create trigger ring after insert or update or delete on realtime.revoked_users
-  for each statement execute function realtime.ring_revoked();
-create trigger ring after insert or update or delete on realtime.revoked_tokens
-  for each statement execute function realtime.ring_revoked();

@@ -53,7 +53,7 @@ func migrateCommand() *cobra.Command {
 			if c.DatabaseURL == "" {
 				return errors.New("DATABASE_URL must be set")
 			}
-			if err := postgres.Migrate(cmd.Context(), c.DatabaseURL, newLog(c)); err != nil {
+			if err := postgres.Migrate(cmd.Context(), c.DatabaseURL, newLog(c), app.Code()); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), "the database is up to date")

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/graph/scalar"
+	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
@@ -843,7 +844,7 @@ func (ec *executionContext) fieldContext_MessageDelivery_receipts(ctx context.Co
 	return fc, nil
 }
 
-func (ec *executionContext) _MessageEvent_kind(ctx context.Context, field graphql.CollectedField, obj *model.MessageEvent) (ret graphql.Marshaler) {
+func (ec *executionContext) _MessageEvent_kind(ctx context.Context, field graphql.CollectedField, obj *events.MessageEvent) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -866,7 +867,7 @@ func (ec *executionContext) fieldContext_MessageEvent_kind(_ context.Context, fi
 	return graphql.NewScalarFieldContext("MessageEvent", field, false, false, "MessageEventKind")
 }
 
-func (ec *executionContext) _MessageEvent_message(ctx context.Context, field graphql.CollectedField, obj *model.MessageEvent) (ret graphql.Marshaler) {
+func (ec *executionContext) _MessageEvent_message(ctx context.Context, field graphql.CollectedField, obj *events.MessageEvent) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -898,7 +899,7 @@ func (ec *executionContext) fieldContext_MessageEvent_message(_ context.Context,
 	return fc, nil
 }
 
-func (ec *executionContext) _MessageEvent_cursor(ctx context.Context, field graphql.CollectedField, obj *model.MessageEvent) (ret graphql.Marshaler) {
+func (ec *executionContext) _MessageEvent_cursor(ctx context.Context, field graphql.CollectedField, obj *events.MessageEvent) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -2056,7 +2057,7 @@ func (ec *executionContext) _MessageDelivery(ctx context.Context, sel ast.Select
 
 var messageEventImplementors = []string{"MessageEvent"}
 
-func (ec *executionContext) _MessageEvent(ctx context.Context, sel ast.SelectionSet, obj *model.MessageEvent) graphql.Marshaler {
+func (ec *executionContext) _MessageEvent(ctx context.Context, sel ast.SelectionSet, obj *events.MessageEvent) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, messageEventImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -2558,7 +2559,7 @@ func (ec *executionContext) marshalNMessageDelivery2ᚕgithubᚗcomᚋnselfᚑor
 	return ret
 }
 
-func (ec *executionContext) marshalNMessageEvent2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐMessageEvent(ctx context.Context, sel ast.SelectionSet, v model.MessageEvent) graphql.Marshaler {
+func (ec *executionContext) marshalNMessageEvent2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐMessageEvent(ctx context.Context, sel ast.SelectionSet, v events.MessageEvent) graphql.Marshaler {
 	return ec._MessageEvent(ctx, sel, &v)
 }
 

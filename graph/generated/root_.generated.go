@@ -12,6 +12,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 	"github.com/nself-org/nchat-realtime/graph/model"
+	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	gqlparser "github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -428,7 +429,7 @@ type ComplexityRoot struct {
 
 	Subscription struct {
 		DeliveryChanged         func(childComplexity int, channelID *uuid.UUID) int
-		Events                  func(childComplexity int, cursor *string, presenceOf []uuid.UUID, rooms []model.RoomInput, kinds []model.EventKind) int
+		Events                  func(childComplexity int, cursor *string, presenceOf []uuid.UUID, rooms []model.RoomInput, kinds []events.Kind) int
 		MessageChanged          func(childComplexity int, channelID uuid.UUID) int
 		MyPresenceChanged       func(childComplexity int) int
 		PresenceChanged         func(childComplexity int, userIds []uuid.UUID) int
@@ -2202,7 +2203,7 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 			return 0, false
 		}
 
-		return e.ComplexityRoot.Subscription.Events(childComplexity, args["cursor"].(*string), args["presenceOf"].([]uuid.UUID), args["rooms"].([]model.RoomInput), args["kinds"].([]model.EventKind)), true
+		return e.ComplexityRoot.Subscription.Events(childComplexity, args["cursor"].(*string), args["presenceOf"].([]uuid.UUID), args["rooms"].([]model.RoomInput), args["kinds"].([]events.Kind)), true
 	case "Subscription.messageChanged":
 		if e.ComplexityRoot.Subscription.MessageChanged == nil {
 			break
@@ -2805,11 +2806,11 @@ extend type Mutation {
 }
 
 extend type Subscription {
-  "What happens to the messages of a channel from now on. Errors: access-denied for a channel one may not read, also when that ends."
+  "What happens to the messages of a channel from now on. Errors: access-denied for a channel one may not read, also when that ends; stream-reset, retryable, where it cannot go on: fetch anew, and subscribe again."
   messageChanged("The channel." channelId: uuid!): MessageEvent!
-  "How far the caller's messages have come, whenever that changes."
+  "How far the caller's messages have come, whenever that changes. Errors: access-denied and stream-reset, as messageChanged."
   deliveryChanged("Only of this channel." channelId: uuid): MessageDelivery!
-  "How far the caller is, whenever one of its devices says so, or a message comes."
+  "How far the caller is, whenever one of its devices says so, or a message comes. Errors: stream-reset, as messageChanged."
   readStateChanged: ReadState!
 }
 `, BuiltIn: false},

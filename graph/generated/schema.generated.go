@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/graph/scalar"
+	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
@@ -69,14 +70,14 @@ type QueryResolver interface {
 	Typing(ctx context.Context, room model.RoomInput) (*typing.RoomTyping, error)
 }
 type SubscriptionResolver interface {
-	MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan model.MessageEvent, error)
+	MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan events.MessageEvent, error)
 	DeliveryChanged(ctx context.Context, channelID *uuid.UUID) (<-chan receipt.Delivery, error)
 	ReadStateChanged(ctx context.Context) (<-chan receipt.State, error)
 	PresenceChanged(ctx context.Context, userIds []uuid.UUID) (<-chan presence.View, error)
 	PresenceWindow(ctx context.Context, channelID uuid.UUID, first *int, after *string) (<-chan presence.Batch, error)
 	PresenceSettingsChanged(ctx context.Context) (<-chan presence.Settings, error)
 	MyPresenceChanged(ctx context.Context) (<-chan presence.Mine, error)
-	Events(ctx context.Context, cursor *string, presenceOf []uuid.UUID, rooms []model.RoomInput, kinds []model.EventKind) (<-chan model.Event, error)
+	Events(ctx context.Context, cursor *string, presenceOf []uuid.UUID, rooms []model.RoomInput, kinds []events.Kind) (<-chan events.Event, error)
 	TypingChanged(ctx context.Context, rooms []model.RoomInput) (<-chan []typing.RoomTyping, error)
 }
 
@@ -732,8 +733,8 @@ func (ec *executionContext) field_Subscription_events_args(ctx context.Context, 
 	}
 	args["rooms"] = arg2
 	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "kinds",
-		func(ctx context.Context, v any) ([]model.EventKind, error) {
-			return ec.unmarshalOEventKind2ᚕgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐEventKindᚄ(ctx, v)
+		func(ctx context.Context, v any) ([]events.Kind, error) {
+			return ec.unmarshalOEventKind2ᚕgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐKindᚄ(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -3330,8 +3331,8 @@ func (ec *executionContext) _Subscription_messageChanged(ctx context.Context, fi
 			return ec.Resolvers.Subscription().MessageChanged(ctx, fc.Args["channelId"].(uuid.UUID))
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v model.MessageEvent) graphql.Marshaler {
-			return ec.marshalNMessageEvent2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐMessageEvent(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v events.MessageEvent) graphql.Marshaler {
+			return ec.marshalNMessageEvent2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐMessageEvent(ctx, selections, v)
 		},
 		true,
 		true,
@@ -3599,11 +3600,11 @@ func (ec *executionContext) _Subscription_events(ctx context.Context, field grap
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Subscription().Events(ctx, fc.Args["cursor"].(*string), fc.Args["presenceOf"].([]uuid.UUID), fc.Args["rooms"].([]model.RoomInput), fc.Args["kinds"].([]model.EventKind))
+			return ec.Resolvers.Subscription().Events(ctx, fc.Args["cursor"].(*string), fc.Args["presenceOf"].([]uuid.UUID), fc.Args["rooms"].([]model.RoomInput), fc.Args["kinds"].([]events.Kind))
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v model.Event) graphql.Marshaler {
-			return ec.marshalNEvent2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐEvent(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v events.Event) graphql.Marshaler {
+			return ec.marshalNEvent2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐEvent(ctx, selections, v)
 		},
 		true,
 		true,

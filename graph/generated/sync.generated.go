@@ -12,6 +12,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 	"github.com/nself-org/nchat-realtime/graph/model"
+	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
@@ -237,7 +238,7 @@ func (ec *executionContext) fieldContext_ChannelState_lastSeq(_ context.Context,
 	return graphql.NewScalarFieldContext("ChannelState", field, true, false, "String")
 }
 
-func (ec *executionContext) _ChannelUpdated_channel(ctx context.Context, field graphql.CollectedField, obj *model.ChannelUpdated) (ret graphql.Marshaler) {
+func (ec *executionContext) _ChannelUpdated_channel(ctx context.Context, field graphql.CollectedField, obj *events.ChannelUpdated) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -269,7 +270,7 @@ func (ec *executionContext) fieldContext_ChannelUpdated_channel(_ context.Contex
 	return fc, nil
 }
 
-func (ec *executionContext) _DeliveryChanged_delivery(ctx context.Context, field graphql.CollectedField, obj *model.DeliveryChanged) (ret graphql.Marshaler) {
+func (ec *executionContext) _DeliveryChanged_delivery(ctx context.Context, field graphql.CollectedField, obj *events.DeliveryChanged) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -301,7 +302,7 @@ func (ec *executionContext) fieldContext_DeliveryChanged_delivery(_ context.Cont
 	return fc, nil
 }
 
-func (ec *executionContext) _Event_cursor(ctx context.Context, field graphql.CollectedField, obj *model.Event) (ret graphql.Marshaler) {
+func (ec *executionContext) _Event_cursor(ctx context.Context, field graphql.CollectedField, obj *events.Event) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -324,7 +325,7 @@ func (ec *executionContext) fieldContext_Event_cursor(_ context.Context, field g
 	return graphql.NewScalarFieldContext("Event", field, false, false, "String")
 }
 
-func (ec *executionContext) _Event_payload(ctx context.Context, field graphql.CollectedField, obj *model.Event) (ret graphql.Marshaler) {
+func (ec *executionContext) _Event_payload(ctx context.Context, field graphql.CollectedField, obj *events.Event) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -336,8 +337,8 @@ func (ec *executionContext) _Event_payload(ctx context.Context, field graphql.Co
 			return obj.Payload, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v model.EventPayload) graphql.Marshaler {
-			return ec.marshalNEventPayload2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐEventPayload(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v events.Payload) graphql.Marshaler {
+			return ec.marshalNEventPayload2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐPayload(ctx, selections, v)
 		},
 		true,
 		true,
@@ -416,7 +417,7 @@ func (ec *executionContext) fieldContext_MemberChange_kind(_ context.Context, fi
 	return graphql.NewScalarFieldContext("MemberChange", field, false, false, "MemberChangeKind")
 }
 
-func (ec *executionContext) _MemberJoined_change(ctx context.Context, field graphql.CollectedField, obj *model.MemberJoined) (ret graphql.Marshaler) {
+func (ec *executionContext) _MemberJoined_change(ctx context.Context, field graphql.CollectedField, obj *events.MemberJoined) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -448,7 +449,7 @@ func (ec *executionContext) fieldContext_MemberJoined_change(_ context.Context, 
 	return fc, nil
 }
 
-func (ec *executionContext) _MemberLeft_change(ctx context.Context, field graphql.CollectedField, obj *model.MemberLeft) (ret graphql.Marshaler) {
+func (ec *executionContext) _MemberLeft_change(ctx context.Context, field graphql.CollectedField, obj *events.MemberLeft) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -480,7 +481,7 @@ func (ec *executionContext) fieldContext_MemberLeft_change(_ context.Context, fi
 	return fc, nil
 }
 
-func (ec *executionContext) _MessageCreated_message(ctx context.Context, field graphql.CollectedField, obj *model.MessageCreated) (ret graphql.Marshaler) {
+func (ec *executionContext) _MessageCreated_message(ctx context.Context, field graphql.CollectedField, obj *events.MessageCreated) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -512,7 +513,7 @@ func (ec *executionContext) fieldContext_MessageCreated_message(_ context.Contex
 	return fc, nil
 }
 
-func (ec *executionContext) _MessageDeleted_messageId(ctx context.Context, field graphql.CollectedField, obj *model.MessageDeleted) (ret graphql.Marshaler) {
+func (ec *executionContext) _MessageDeleted_messageId(ctx context.Context, field graphql.CollectedField, obj *events.MessageDeleted) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -535,7 +536,7 @@ func (ec *executionContext) fieldContext_MessageDeleted_messageId(_ context.Cont
 	return graphql.NewScalarFieldContext("MessageDeleted", field, false, false, "uuid")
 }
 
-func (ec *executionContext) _MessageDeleted_channelId(ctx context.Context, field graphql.CollectedField, obj *model.MessageDeleted) (ret graphql.Marshaler) {
+func (ec *executionContext) _MessageDeleted_channelId(ctx context.Context, field graphql.CollectedField, obj *events.MessageDeleted) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -558,7 +559,7 @@ func (ec *executionContext) fieldContext_MessageDeleted_channelId(_ context.Cont
 	return graphql.NewScalarFieldContext("MessageDeleted", field, false, false, "uuid")
 }
 
-func (ec *executionContext) _MessageUpdated_message(ctx context.Context, field graphql.CollectedField, obj *model.MessageUpdated) (ret graphql.Marshaler) {
+func (ec *executionContext) _MessageUpdated_message(ctx context.Context, field graphql.CollectedField, obj *events.MessageUpdated) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -590,7 +591,7 @@ func (ec *executionContext) fieldContext_MessageUpdated_message(_ context.Contex
 	return fc, nil
 }
 
-func (ec *executionContext) _PresenceChanged_presence(ctx context.Context, field graphql.CollectedField, obj *model.PresenceChanged) (ret graphql.Marshaler) {
+func (ec *executionContext) _PresenceChanged_presence(ctx context.Context, field graphql.CollectedField, obj *events.PresenceChanged) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -622,7 +623,7 @@ func (ec *executionContext) fieldContext_PresenceChanged_presence(_ context.Cont
 	return fc, nil
 }
 
-func (ec *executionContext) _ReadStateChanged_readState(ctx context.Context, field graphql.CollectedField, obj *model.ReadStateChanged) (ret graphql.Marshaler) {
+func (ec *executionContext) _ReadStateChanged_readState(ctx context.Context, field graphql.CollectedField, obj *events.ReadStateChanged) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -654,7 +655,7 @@ func (ec *executionContext) fieldContext_ReadStateChanged_readState(_ context.Co
 	return fc, nil
 }
 
-func (ec *executionContext) _SettingsChanged_settings(ctx context.Context, field graphql.CollectedField, obj *model.SettingsChanged) (ret graphql.Marshaler) {
+func (ec *executionContext) _SettingsChanged_settings(ctx context.Context, field graphql.CollectedField, obj *events.SettingsChanged) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -686,7 +687,7 @@ func (ec *executionContext) fieldContext_SettingsChanged_settings(_ context.Cont
 	return fc, nil
 }
 
-func (ec *executionContext) _StreamGap_channelId(ctx context.Context, field graphql.CollectedField, obj *model.StreamGap) (ret graphql.Marshaler) {
+func (ec *executionContext) _StreamGap_channelId(ctx context.Context, field graphql.CollectedField, obj *events.StreamGap) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -709,7 +710,7 @@ func (ec *executionContext) fieldContext_StreamGap_channelId(_ context.Context, 
 	return graphql.NewScalarFieldContext("StreamGap", field, false, false, "uuid")
 }
 
-func (ec *executionContext) _StreamGap_cursor(ctx context.Context, field graphql.CollectedField, obj *model.StreamGap) (ret graphql.Marshaler) {
+func (ec *executionContext) _StreamGap_cursor(ctx context.Context, field graphql.CollectedField, obj *events.StreamGap) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -732,7 +733,7 @@ func (ec *executionContext) fieldContext_StreamGap_cursor(_ context.Context, fie
 	return graphql.NewScalarFieldContext("StreamGap", field, false, false, "String")
 }
 
-func (ec *executionContext) _StreamReset_reason(ctx context.Context, field graphql.CollectedField, obj *model.StreamReset) (ret graphql.Marshaler) {
+func (ec *executionContext) _StreamReset_reason(ctx context.Context, field graphql.CollectedField, obj *events.StreamReset) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -755,7 +756,7 @@ func (ec *executionContext) fieldContext_StreamReset_reason(_ context.Context, f
 	return graphql.NewScalarFieldContext("StreamReset", field, false, false, "ResetReason")
 }
 
-func (ec *executionContext) _StreamReset_cursor(ctx context.Context, field graphql.CollectedField, obj *model.StreamReset) (ret graphql.Marshaler) {
+func (ec *executionContext) _StreamReset_cursor(ctx context.Context, field graphql.CollectedField, obj *events.StreamReset) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -859,8 +860,8 @@ func (ec *executionContext) _SyncPage_progress(ctx context.Context, field graphq
 			return obj.Progress, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v model.SyncProgress) graphql.Marshaler {
-			return ec.marshalNSyncProgress2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐSyncProgress(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v events.SyncProgress) graphql.Marshaler {
+			return ec.marshalNSyncProgress2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐSyncProgress(ctx, selections, v)
 		},
 		true,
 		true,
@@ -1181,7 +1182,7 @@ func (ec *executionContext) fieldContext_SyncPage_settings(_ context.Context, fi
 	return fc, nil
 }
 
-func (ec *executionContext) _SyncProgress_done(ctx context.Context, field graphql.CollectedField, obj *model.SyncProgress) (ret graphql.Marshaler) {
+func (ec *executionContext) _SyncProgress_done(ctx context.Context, field graphql.CollectedField, obj *events.SyncProgress) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -1204,7 +1205,7 @@ func (ec *executionContext) fieldContext_SyncProgress_done(_ context.Context, fi
 	return graphql.NewScalarFieldContext("SyncProgress", field, false, false, "Int")
 }
 
-func (ec *executionContext) _SyncProgress_total(ctx context.Context, field graphql.CollectedField, obj *model.SyncProgress) (ret graphql.Marshaler) {
+func (ec *executionContext) _SyncProgress_total(ctx context.Context, field graphql.CollectedField, obj *events.SyncProgress) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -1227,7 +1228,7 @@ func (ec *executionContext) fieldContext_SyncProgress_total(_ context.Context, f
 	return graphql.NewScalarFieldContext("SyncProgress", field, false, false, "Int")
 }
 
-func (ec *executionContext) _TypingChanged_rooms(ctx context.Context, field graphql.CollectedField, obj *model.TypingChanged) (ret graphql.Marshaler) {
+func (ec *executionContext) _TypingChanged_rooms(ctx context.Context, field graphql.CollectedField, obj *events.TypingChanged) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -1267,104 +1268,104 @@ func (ec *executionContext) fieldContext_TypingChanged_rooms(_ context.Context, 
 
 // region    ************************** interface.gotpl ***************************
 
-func (ec *executionContext) _EventPayload(ctx context.Context, sel ast.SelectionSet, obj model.EventPayload) graphql.Marshaler {
+func (ec *executionContext) _EventPayload(ctx context.Context, sel ast.SelectionSet, obj events.Payload) graphql.Marshaler {
 	switch obj := (obj).(type) {
 	case nil:
 		return graphql.Null
-	case model.TypingChanged:
+	case events.TypingChanged:
 		return ec._TypingChanged(ctx, sel, &obj)
-	case *model.TypingChanged:
+	case *events.TypingChanged:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._TypingChanged(ctx, sel, obj)
-	case model.SyncProgress:
+	case events.SyncProgress:
 		return ec._SyncProgress(ctx, sel, &obj)
-	case *model.SyncProgress:
+	case *events.SyncProgress:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._SyncProgress(ctx, sel, obj)
-	case model.StreamReset:
+	case events.StreamReset:
 		return ec._StreamReset(ctx, sel, &obj)
-	case *model.StreamReset:
+	case *events.StreamReset:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._StreamReset(ctx, sel, obj)
-	case model.StreamGap:
+	case events.StreamGap:
 		return ec._StreamGap(ctx, sel, &obj)
-	case *model.StreamGap:
+	case *events.StreamGap:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._StreamGap(ctx, sel, obj)
-	case model.SettingsChanged:
+	case events.SettingsChanged:
 		return ec._SettingsChanged(ctx, sel, &obj)
-	case *model.SettingsChanged:
+	case *events.SettingsChanged:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._SettingsChanged(ctx, sel, obj)
-	case model.ReadStateChanged:
+	case events.ReadStateChanged:
 		return ec._ReadStateChanged(ctx, sel, &obj)
-	case *model.ReadStateChanged:
+	case *events.ReadStateChanged:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._ReadStateChanged(ctx, sel, obj)
-	case model.PresenceChanged:
+	case events.PresenceChanged:
 		return ec._PresenceChanged(ctx, sel, &obj)
-	case *model.PresenceChanged:
+	case *events.PresenceChanged:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._PresenceChanged(ctx, sel, obj)
-	case model.MessageUpdated:
+	case events.MessageUpdated:
 		return ec._MessageUpdated(ctx, sel, &obj)
-	case *model.MessageUpdated:
+	case *events.MessageUpdated:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._MessageUpdated(ctx, sel, obj)
-	case model.MessageDeleted:
+	case events.MessageDeleted:
 		return ec._MessageDeleted(ctx, sel, &obj)
-	case *model.MessageDeleted:
+	case *events.MessageDeleted:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._MessageDeleted(ctx, sel, obj)
-	case model.MessageCreated:
+	case events.MessageCreated:
 		return ec._MessageCreated(ctx, sel, &obj)
-	case *model.MessageCreated:
+	case *events.MessageCreated:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._MessageCreated(ctx, sel, obj)
-	case model.MemberLeft:
+	case events.MemberLeft:
 		return ec._MemberLeft(ctx, sel, &obj)
-	case *model.MemberLeft:
+	case *events.MemberLeft:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._MemberLeft(ctx, sel, obj)
-	case model.MemberJoined:
+	case events.MemberJoined:
 		return ec._MemberJoined(ctx, sel, &obj)
-	case *model.MemberJoined:
+	case *events.MemberJoined:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._MemberJoined(ctx, sel, obj)
-	case model.DeliveryChanged:
+	case events.DeliveryChanged:
 		return ec._DeliveryChanged(ctx, sel, &obj)
-	case *model.DeliveryChanged:
+	case *events.DeliveryChanged:
 		if obj == nil {
 			return graphql.Null
 		}
 		return ec._DeliveryChanged(ctx, sel, obj)
-	case model.ChannelUpdated:
+	case events.ChannelUpdated:
 		return ec._ChannelUpdated(ctx, sel, &obj)
-	case *model.ChannelUpdated:
+	case *events.ChannelUpdated:
 		if obj == nil {
 			return graphql.Null
 		}
@@ -1457,7 +1458,7 @@ func (ec *executionContext) _ChannelState(ctx context.Context, sel ast.Selection
 
 var channelUpdatedImplementors = []string{"ChannelUpdated", "EventPayload"}
 
-func (ec *executionContext) _ChannelUpdated(ctx context.Context, sel ast.SelectionSet, obj *model.ChannelUpdated) graphql.Marshaler {
+func (ec *executionContext) _ChannelUpdated(ctx context.Context, sel ast.SelectionSet, obj *events.ChannelUpdated) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, channelUpdatedImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1490,7 +1491,7 @@ func (ec *executionContext) _ChannelUpdated(ctx context.Context, sel ast.Selecti
 
 var deliveryChangedImplementors = []string{"DeliveryChanged", "EventPayload"}
 
-func (ec *executionContext) _DeliveryChanged(ctx context.Context, sel ast.SelectionSet, obj *model.DeliveryChanged) graphql.Marshaler {
+func (ec *executionContext) _DeliveryChanged(ctx context.Context, sel ast.SelectionSet, obj *events.DeliveryChanged) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, deliveryChangedImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1523,7 +1524,7 @@ func (ec *executionContext) _DeliveryChanged(ctx context.Context, sel ast.Select
 
 var eventImplementors = []string{"Event"}
 
-func (ec *executionContext) _Event(ctx context.Context, sel ast.SelectionSet, obj *model.Event) graphql.Marshaler {
+func (ec *executionContext) _Event(ctx context.Context, sel ast.SelectionSet, obj *events.Event) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, eventImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1604,7 +1605,7 @@ func (ec *executionContext) _MemberChange(ctx context.Context, sel ast.Selection
 
 var memberJoinedImplementors = []string{"MemberJoined", "EventPayload"}
 
-func (ec *executionContext) _MemberJoined(ctx context.Context, sel ast.SelectionSet, obj *model.MemberJoined) graphql.Marshaler {
+func (ec *executionContext) _MemberJoined(ctx context.Context, sel ast.SelectionSet, obj *events.MemberJoined) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, memberJoinedImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1637,7 +1638,7 @@ func (ec *executionContext) _MemberJoined(ctx context.Context, sel ast.Selection
 
 var memberLeftImplementors = []string{"MemberLeft", "EventPayload"}
 
-func (ec *executionContext) _MemberLeft(ctx context.Context, sel ast.SelectionSet, obj *model.MemberLeft) graphql.Marshaler {
+func (ec *executionContext) _MemberLeft(ctx context.Context, sel ast.SelectionSet, obj *events.MemberLeft) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, memberLeftImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1670,7 +1671,7 @@ func (ec *executionContext) _MemberLeft(ctx context.Context, sel ast.SelectionSe
 
 var messageCreatedImplementors = []string{"MessageCreated", "EventPayload"}
 
-func (ec *executionContext) _MessageCreated(ctx context.Context, sel ast.SelectionSet, obj *model.MessageCreated) graphql.Marshaler {
+func (ec *executionContext) _MessageCreated(ctx context.Context, sel ast.SelectionSet, obj *events.MessageCreated) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, messageCreatedImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1703,7 +1704,7 @@ func (ec *executionContext) _MessageCreated(ctx context.Context, sel ast.Selecti
 
 var messageDeletedImplementors = []string{"MessageDeleted", "EventPayload"}
 
-func (ec *executionContext) _MessageDeleted(ctx context.Context, sel ast.SelectionSet, obj *model.MessageDeleted) graphql.Marshaler {
+func (ec *executionContext) _MessageDeleted(ctx context.Context, sel ast.SelectionSet, obj *events.MessageDeleted) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, messageDeletedImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1741,7 +1742,7 @@ func (ec *executionContext) _MessageDeleted(ctx context.Context, sel ast.Selecti
 
 var messageUpdatedImplementors = []string{"MessageUpdated", "EventPayload"}
 
-func (ec *executionContext) _MessageUpdated(ctx context.Context, sel ast.SelectionSet, obj *model.MessageUpdated) graphql.Marshaler {
+func (ec *executionContext) _MessageUpdated(ctx context.Context, sel ast.SelectionSet, obj *events.MessageUpdated) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, messageUpdatedImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1774,7 +1775,7 @@ func (ec *executionContext) _MessageUpdated(ctx context.Context, sel ast.Selecti
 
 var presenceChangedImplementors = []string{"PresenceChanged", "EventPayload"}
 
-func (ec *executionContext) _PresenceChanged(ctx context.Context, sel ast.SelectionSet, obj *model.PresenceChanged) graphql.Marshaler {
+func (ec *executionContext) _PresenceChanged(ctx context.Context, sel ast.SelectionSet, obj *events.PresenceChanged) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, presenceChangedImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1807,7 +1808,7 @@ func (ec *executionContext) _PresenceChanged(ctx context.Context, sel ast.Select
 
 var readStateChangedImplementors = []string{"ReadStateChanged", "EventPayload"}
 
-func (ec *executionContext) _ReadStateChanged(ctx context.Context, sel ast.SelectionSet, obj *model.ReadStateChanged) graphql.Marshaler {
+func (ec *executionContext) _ReadStateChanged(ctx context.Context, sel ast.SelectionSet, obj *events.ReadStateChanged) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, readStateChangedImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1840,7 +1841,7 @@ func (ec *executionContext) _ReadStateChanged(ctx context.Context, sel ast.Selec
 
 var settingsChangedImplementors = []string{"SettingsChanged", "EventPayload"}
 
-func (ec *executionContext) _SettingsChanged(ctx context.Context, sel ast.SelectionSet, obj *model.SettingsChanged) graphql.Marshaler {
+func (ec *executionContext) _SettingsChanged(ctx context.Context, sel ast.SelectionSet, obj *events.SettingsChanged) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, settingsChangedImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1873,7 +1874,7 @@ func (ec *executionContext) _SettingsChanged(ctx context.Context, sel ast.Select
 
 var streamGapImplementors = []string{"StreamGap", "EventPayload"}
 
-func (ec *executionContext) _StreamGap(ctx context.Context, sel ast.SelectionSet, obj *model.StreamGap) graphql.Marshaler {
+func (ec *executionContext) _StreamGap(ctx context.Context, sel ast.SelectionSet, obj *events.StreamGap) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, streamGapImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -1911,7 +1912,7 @@ func (ec *executionContext) _StreamGap(ctx context.Context, sel ast.SelectionSet
 
 var streamResetImplementors = []string{"StreamReset", "EventPayload"}
 
-func (ec *executionContext) _StreamReset(ctx context.Context, sel ast.SelectionSet, obj *model.StreamReset) graphql.Marshaler {
+func (ec *executionContext) _StreamReset(ctx context.Context, sel ast.SelectionSet, obj *events.StreamReset) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, streamResetImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -2047,7 +2048,7 @@ func (ec *executionContext) _SyncPage(ctx context.Context, sel ast.SelectionSet,
 
 var syncProgressImplementors = []string{"SyncProgress", "EventPayload"}
 
-func (ec *executionContext) _SyncProgress(ctx context.Context, sel ast.SelectionSet, obj *model.SyncProgress) graphql.Marshaler {
+func (ec *executionContext) _SyncProgress(ctx context.Context, sel ast.SelectionSet, obj *events.SyncProgress) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, syncProgressImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -2085,7 +2086,7 @@ func (ec *executionContext) _SyncProgress(ctx context.Context, sel ast.Selection
 
 var typingChangedImplementors = []string{"TypingChanged", "EventPayload"}
 
-func (ec *executionContext) _TypingChanged(ctx context.Context, sel ast.SelectionSet, obj *model.TypingChanged) graphql.Marshaler {
+func (ec *executionContext) _TypingChanged(ctx context.Context, sel ast.SelectionSet, obj *events.TypingChanged) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, typingChangedImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -2140,21 +2141,49 @@ func (ec *executionContext) marshalNChannelState2ᚕgithubᚗcomᚋnselfᚑorg�
 	return ret
 }
 
-func (ec *executionContext) marshalNEvent2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐEvent(ctx context.Context, sel ast.SelectionSet, v model.Event) graphql.Marshaler {
+func (ec *executionContext) marshalNEvent2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐEvent(ctx context.Context, sel ast.SelectionSet, v events.Event) graphql.Marshaler {
 	return ec._Event(ctx, sel, &v)
 }
 
-func (ec *executionContext) unmarshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐEventKind(ctx context.Context, v any) (model.EventKind, error) {
-	var res model.EventKind
-	err := res.UnmarshalGQL(v)
+func (ec *executionContext) unmarshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐKind(ctx context.Context, v any) (events.Kind, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := unmarshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐKind[tmp]
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) marshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐEventKind(ctx context.Context, sel ast.SelectionSet, v model.EventKind) graphql.Marshaler {
-	return v
+func (ec *executionContext) marshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐKind(ctx context.Context, sel ast.SelectionSet, v events.Kind) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(marshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐKind[v])
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "EventKind!")
+	}
+	return res
 }
 
-func (ec *executionContext) marshalNEventPayload2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐEventPayload(ctx context.Context, sel ast.SelectionSet, v model.EventPayload) graphql.Marshaler {
+var (
+	unmarshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐKind = map[string]events.Kind{
+		"messages":   events.KindMessages,
+		"deliveries": events.KindDeliveries,
+		"readStates": events.KindReadStates,
+		"presence":   events.KindPresence,
+		"typing":     events.KindTyping,
+		"channels":   events.KindChannels,
+		"members":    events.KindMembers,
+		"settings":   events.KindSettings,
+	}
+	marshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐKind = map[events.Kind]string{
+		events.KindMessages:   "messages",
+		events.KindDeliveries: "deliveries",
+		events.KindReadStates: "readStates",
+		events.KindPresence:   "presence",
+		events.KindTyping:     "typing",
+		events.KindChannels:   "channels",
+		events.KindMembers:    "members",
+		events.KindSettings:   "settings",
+	}
+)
+
+func (ec *executionContext) marshalNEventPayload2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐPayload(ctx context.Context, sel ast.SelectionSet, v events.Payload) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "EventPayload!")
 		return graphql.Null
@@ -2242,20 +2271,20 @@ func (ec *executionContext) marshalNSyncPage2githubᚗcomᚋnselfᚑorgᚋnchat�
 	return ec._SyncPage(ctx, sel, &v)
 }
 
-func (ec *executionContext) marshalNSyncProgress2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐSyncProgress(ctx context.Context, sel ast.SelectionSet, v model.SyncProgress) graphql.Marshaler {
+func (ec *executionContext) marshalNSyncProgress2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐSyncProgress(ctx context.Context, sel ast.SelectionSet, v events.SyncProgress) graphql.Marshaler {
 	return ec._SyncProgress(ctx, sel, &v)
 }
 
-func (ec *executionContext) unmarshalOEventKind2ᚕgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐEventKindᚄ(ctx context.Context, v any) ([]model.EventKind, error) {
+func (ec *executionContext) unmarshalOEventKind2ᚕgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐKindᚄ(ctx context.Context, v any) ([]events.Kind, error) {
 	if v == nil {
 		return nil, nil
 	}
 	vSlice := graphql.CoerceList(v)
 	var err error
-	res := make([]model.EventKind, len(vSlice))
+	res := make([]events.Kind, len(vSlice))
 	for i := range vSlice {
 		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
-		res[i], err = ec.unmarshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐEventKind(ctx, vSlice[i])
+		res[i], err = ec.unmarshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐKind(ctx, vSlice[i])
 		if err != nil {
 			return nil, err
 		}
@@ -2263,14 +2292,14 @@ func (ec *executionContext) unmarshalOEventKind2ᚕgithubᚗcomᚋnselfᚑorgᚋ
 	return res, nil
 }
 
-func (ec *executionContext) marshalOEventKind2ᚕgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐEventKindᚄ(ctx context.Context, sel ast.SelectionSet, v []model.EventKind) graphql.Marshaler {
+func (ec *executionContext) marshalOEventKind2ᚕgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐKindᚄ(ctx context.Context, sel ast.SelectionSet, v []events.Kind) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
 	}
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 64, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
-		return ec.marshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐEventKind(ctx, sel, v[i])
+		return ec.marshalNEventKind2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋeventsᚐKind(ctx, sel, v[i])
 	})
 
 	for _, e := range ret {

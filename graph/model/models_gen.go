@@ -3,34 +3,18 @@
 package model
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
-	"io"
-	"strconv"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
+	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 )
-
-// What happened.
-type EventPayload interface {
-	IsEventPayload()
-}
-
-// A channel is new to the caller or changed.
-type ChannelUpdated struct {
-	// The channel as it is now.
-	Channel feed.ChannelState `json:"channel"`
-}
-
-func (ChannelUpdated) IsEventPayload() {}
 
 // A page of contacts, ordered by user id.
 type ContactConnection struct {
@@ -62,28 +46,12 @@ type CustomStatusInput struct {
 	ExpiresAt graphql.Omittable[*time.Time] `json:"expiresAt,omitempty"`
 }
 
-// One of the caller's messages came further.
-type DeliveryChanged struct {
-	// How far.
-	Delivery receipt.Delivery `json:"delivery"`
-}
-
-func (DeliveryChanged) IsEventPayload() {}
-
 // What became of an edit.
 type EditResult struct {
 	// The message as it is now.
 	Message message.Message `json:"message"`
 	// There was another edit in between.
 	Conflict *message.Conflict `json:"conflict,omitempty"`
-}
-
-// One thing that happened.
-type Event struct {
-	// Pass to events or sync to go on after it.
-	Cursor string `json:"cursor"`
-	// What.
-	Payload EventPayload `json:"payload"`
 }
 
 // What a client knows of its user's activity. Sent every 30 s, and at once when active or hidden changes.
@@ -112,58 +80,6 @@ type MarkInput struct {
 	MessageID uuid.UUID `json:"messageId"`
 }
 
-// Somebody became a member, perhaps the caller itself; or its rights changed.
-type MemberJoined struct {
-	// Who, where.
-	Change feed.MemberChange `json:"change"`
-}
-
-func (MemberJoined) IsEventPayload() {}
-
-// Somebody is no member any more, perhaps the caller itself.
-type MemberLeft struct {
-	// Who, where.
-	Change feed.MemberChange `json:"change"`
-}
-
-func (MemberLeft) IsEventPayload() {}
-
-// A message was sent, or published.
-type MessageCreated struct {
-	// The message as it is now.
-	Message message.Message `json:"message"`
-}
-
-func (MessageCreated) IsEventPayload() {}
-
-// A message was deleted.
-type MessageDeleted struct {
-	// The message.
-	MessageID uuid.UUID `json:"messageId"`
-	// Its channel.
-	ChannelID uuid.UUID `json:"channelId"`
-}
-
-func (MessageDeleted) IsEventPayload() {}
-
-// A change of a message.
-type MessageEvent struct {
-	// What happened.
-	Kind feed.Kind `json:"kind"`
-	// The message as it is now.
-	Message message.Message `json:"message"`
-	// Pass to events to go on after it.
-	Cursor string `json:"cursor"`
-}
-
-// A message was changed.
-type MessageUpdated struct {
-	// The message as it is now.
-	Message message.Message `json:"message"`
-}
-
-func (MessageUpdated) IsEventPayload() {}
-
 type Mutation struct {
 }
 
@@ -174,14 +90,6 @@ type PageInfo struct {
 	// Pass as after for the next page; null on an empty page.
 	EndCursor *string `json:"endCursor,omitempty"`
 }
-
-// Somebody's presence changed.
-type PresenceChanged struct {
-	// As the caller may see it.
-	Presence presence.View `json:"presence"`
-}
-
-func (PresenceChanged) IsEventPayload() {}
 
 // A page of a channel's members.
 type PresenceConnection struct {
@@ -225,14 +133,6 @@ type PresenceSettingsInput struct {
 
 type Query struct {
 }
-
-// The caller came further, or has more to read.
-type ReadStateChanged struct {
-	// How far.
-	ReadState receipt.State `json:"readState"`
-}
-
-func (ReadStateChanged) IsEventPayload() {}
 
 // Intervals in milliseconds and limits as counts, as this server runs with them.
 type RealtimeConfig struct {
@@ -392,34 +292,6 @@ type SessionInfo struct {
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 }
 
-// The caller's presence settings changed.
-type SettingsChanged struct {
-	// As they are now.
-	Settings presence.Settings `json:"settings"`
-}
-
-func (SettingsChanged) IsEventPayload() {}
-
-// Older messages of a channel may be read now, or fewer: drop what is kept of it, and fetch it anew by sync with this cursor.
-type StreamGap struct {
-	// The channel.
-	ChannelID uuid.UUID `json:"channelId"`
-	// A cursor before the gap.
-	Cursor string `json:"cursor"`
-}
-
-func (StreamGap) IsEventPayload() {}
-
-// The stream begins here; what was before it does not bring.
-type StreamReset struct {
-	// Why.
-	Reason feed.Reason `json:"reason"`
-	// Where it begins.
-	Cursor string `json:"cursor"`
-}
-
-func (StreamReset) IsEventPayload() {}
-
 type Subscription struct {
 }
 
@@ -432,7 +304,7 @@ type SyncPage struct {
 	// The cursor could not be gone on from: drop what is kept, this begins anew.
 	Reset bool `json:"reset"`
 	// How much is done.
-	Progress SyncProgress `json:"progress"`
+	Progress events.SyncProgress `json:"progress"`
 	// Channels new to the caller or changed.
 	Channels []feed.ChannelState `json:"channels"`
 	// Channels the caller is no member of any more.
@@ -453,98 +325,4 @@ type SyncPage struct {
 	Typing []typing.RoomTyping `json:"typing"`
 	// The caller's presence settings as they are now.
 	Settings *presence.Settings `json:"settings,omitempty"`
-}
-
-// How much has come of how much.
-type SyncProgress struct {
-	// Messages brought.
-	Done int `json:"done"`
-	// Messages to bring in all, as far as known.
-	Total int `json:"total"`
-}
-
-func (SyncProgress) IsEventPayload() {}
-
-// Who types changed.
-type TypingChanged struct {
-	// Each changed room, whole.
-	Rooms []typing.RoomTyping `json:"rooms"`
-}
-
-func (TypingChanged) IsEventPayload() {}
-
-// What events may be limited to. Resets, gaps and progress always come.
-type EventKind string
-
-const (
-	// Messages sent, changed, deleted.
-	EventKindMessages EventKind = "messages"
-	// How far the caller's messages have come.
-	EventKindDeliveries EventKind = "deliveries"
-	// How far the caller is.
-	EventKindReadStates EventKind = "readStates"
-	// Presence of the users asked for.
-	EventKindPresence EventKind = "presence"
-	// Typing in the rooms asked for.
-	EventKindTyping EventKind = "typing"
-	// Channels that changed.
-	EventKindChannels EventKind = "channels"
-	// Memberships that changed.
-	EventKindMembers EventKind = "members"
-	// The caller's presence settings.
-	EventKindSettings EventKind = "settings"
-)
-
-var AllEventKind = []EventKind{
-	EventKindMessages,
-	EventKindDeliveries,
-	EventKindReadStates,
-	EventKindPresence,
-	EventKindTyping,
-	EventKindChannels,
-	EventKindMembers,
-	EventKindSettings,
-}
-
-func (e EventKind) IsValid() bool {
-	switch e {
-	case EventKindMessages, EventKindDeliveries, EventKindReadStates, EventKindPresence, EventKindTyping, EventKindChannels, EventKindMembers, EventKindSettings:
-		return true
-	}
-	return false
-}
-
-func (e EventKind) String() string {
-	return string(e)
-}
-
-func (e *EventKind) UnmarshalGQL(v any) error {
-	str, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("enums must be strings")
-	}
-
-	*e = EventKind(str)
-	if !e.IsValid() {
-		return fmt.Errorf("%s is not a valid EventKind", str)
-	}
-	return nil
-}
-
-func (e EventKind) MarshalGQL(w io.Writer) {
-	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
-}
-
-func (e *EventKind) UnmarshalJSON(b []byte) error {
-	s, err := strconv.Unquote(string(b))
-	if err != nil {
-		return err
-	}
-	return e.UnmarshalGQL(s)
-}
-
-func (e EventKind) MarshalJSON() ([]byte, error) {
-	var buf bytes.Buffer
-	e.MarshalGQL(&buf)
-	return buf.Bytes(), nil
 }

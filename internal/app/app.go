@@ -22,6 +22,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/lease"
 	"github.com/nself-org/nchat-realtime/internal/limit"
@@ -64,6 +65,7 @@ type server struct {
 	messages   *message.Service
 	receipts   *receipt.Service
 	feed       *feed.Service
+	events     *events.Service
 	hooks      *webhook.Handler
 	push       *push.Service
 	authn      *auth.Authenticator
@@ -167,21 +169,25 @@ func (s *server) enter(ctx context.Context) error {
 	}
 }
 
-type unmigratedError struct{ have, want int64 }
+type unmigratedError struct{ is postgres.Status }
 
 func (e *unmigratedError) Error() string {
-	return fmt.Sprintf("the database has migration %d of %d: run `nchat-realtime migrate`", e.have, e.want)
+	what := fmt.Sprintf("has migration %d of %d", e.is.Have, e.is.Want)
+	if e.is.Have >= e.is.Want {
+		what = "lacks this version's functions"
+	}
+	return "the database " + what + ": run `nchat-realtime migrate`"
 }
 
 func (s *server) tryEnter(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	have, want, err := postgres.MigrationStatus(ctx, s.pool)
+	migrated, err := postgres.MigrationStatus(ctx, s.pool, Code())
 	if err != nil {
 		return err
 	}
-	if have < want {
-		return &unmigratedError{have, want}
+	if !migrated.Ready() {
+		return &unmigratedError{migrated}
 	}
 	hidden, err := presence.Blind(ctx, s.pool)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
@@ -38,9 +39,10 @@ func (s *server) buildLog() {
 		s.bus.Handle(prefix, s.feed)
 	}
 	s.messages = message.New(message.Options{Pool: s.pool, Committed: s.feed.Committed, Settle: s.feed.Settle, Content: c.Limits.ContentLength,
-		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Retention: c.Retention, Log: s.log})
+		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Log: s.log})
 	s.receipts = receipt.New(receipt.Options{Pool: s.pool, Privacy: s.presence.Read, Committed: s.feed.Committed, Settle: s.feed.CatchUp,
 		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: s.log})
+	s.events = events.New(events.Options{Feed: s.feed, Receipts: s.receipts, Presence: s.presence.Watch, Typing: s.typing, Log: s.log})
 	s.hooks = s.webhooks()
 	s.push = push.New(push.Options{Pool: s.pool, URL: c.PushWebhookURL, Secret: c.PushWebhookSecret, Log: s.log, Absent: presence.Absent})
 }

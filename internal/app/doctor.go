@@ -65,11 +65,11 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 			return "version " + v, nil
 		}, "check DATABASE_URL, and that Postgres runs and lets this user in"},
 		{"migrations", func(ctx context.Context) (string, error) {
-			have, want, err := postgres.MigrationStatus(ctx, pool)
-			if err == nil && have < want {
-				err = fmt.Errorf("%d of %d are applied", have, want)
+			is, err := postgres.MigrationStatus(ctx, pool, Code())
+			if err == nil && !is.Ready() {
+				err = &unmigratedError{is}
 			}
-			return fmt.Sprintf("%d of %d", have, want), err
+			return fmt.Sprintf("%d of %d", is.Have, is.Want), err
 		}, "run nchat-realtime migrate with a role that may create in the database"},
 		{"rows", func(ctx context.Context) (string, error) { return seesRows(ctx, pool) },
 			"let this role own the nchat tables, or give it BYPASSRLS: row level security hides rows from it, and what it cannot see it hides from everybody"},

@@ -74,7 +74,7 @@ func (s *server) graphql() http.Handler {
 			owner, _ := rateKey(ctx)
 			return s.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), s.revoked)
 		}})
-	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Typing: s.typing, Messages: s.messages, Receipts: s.receipts, Feed: s.feed,
+	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Typing: s.typing, Messages: s.messages, Receipts: s.receipts, Feed: s.feed, Events: s.events,
 		Access: access{s}, AutoDeliver: autoDelivers, Viewer: asking, Config: s.config, MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
 	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})
 	srv := s.executor(schema, resolver, present, rescue)
@@ -188,10 +188,10 @@ func (s *server) config(context.Context) model.RealtimeConfig {
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	have, want, err := postgres.MigrationStatus(ctx, s.pool)
+	migrated, err := postgres.MigrationStatus(ctx, s.pool, Code())
 	_, _, leased := s.lease.Identity()
 	done, all, _ := feed.Backfill(ctx, s.pool) // progress, and no reason to send requests elsewhere
-	state := map[string]any{"postgres": err == nil, "migrations": err == nil && have >= want, "doorbells": !s.bus.Stale(),
+	state := map[string]any{"postgres": err == nil, "migrations": err == nil && migrated.Ready(), "doorbells": !s.bus.Stale(),
 		"lease": leased, "serving": !s.draining.Load(),
 		"numberedChannels": done, "channelsToNumber": all}
 	status := http.StatusOK

@@ -23,8 +23,8 @@ type metrics struct {
 	messages    prometheus.Counter
 	written     prometheus.Counter
 	operations  *prometheus.CounterVec
-	updates     prometheus.Counter
 	rung        prometheus.Counter
+	heard       prometheus.Counter
 	latency     prometheus.Histogram
 	stale       prometheus.Gauge
 	congested   prometheus.Gauge
@@ -39,15 +39,15 @@ func newMetrics() *metrics {
 		messages:    prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_messages_total", Help: "Frames written to sockets."}),
 		written:     prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_written_bytes_total", Help: "Bytes written to sockets."}),
 		operations:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_operations_total", Help: "Operations started, by kind."}, []string{"kind"}),
-		updates:     prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_presence_updates_total", Help: "Doorbells heard."}),
-		rung:        prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_total", Help: "Topics rung."}),
+		rung:        prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_total", Help: "Topics rung by this node."}),
+		heard:       prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_heard_total", Help: "Topics heard, this node's own among them."}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "realtime_latency_ms", Help: "A doorbell's way through Postgres and back, in milliseconds.",
 			Buckets: prometheus.ExponentialBuckets(0.5, 2, 14)}),
 		stale:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_stale", Help: "1 while doorbells do not arrive."}),
 		congested: prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_congested", Help: "1 while the server's notification queue is half full."}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.updates, m.rung, m.latency, m.stale, m.congested)
+		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.rung, m.heard, m.latency, m.stale, m.congested)
 	m.stale.Set(1)
 	return m
 }
@@ -86,7 +86,7 @@ func (m *metrics) bus() bus.Observer {
 	}
 	return bus.Observer{
 		Sent:  func(n int) { m.rung.Add(float64(n)) },
-		Heard: func(n int) { m.updates.Add(float64(n)) },
+		Heard: func(n int) { m.heard.Add(float64(n)) },
 		Lag:   func(d time.Duration) { m.latency.Observe(float64(d) / float64(time.Millisecond)) },
 		Stale: gauge(m.stale), Full: gauge(m.congested),
 	}

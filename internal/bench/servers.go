@@ -48,7 +48,7 @@ func database(ctx context.Context, url string) (db string, drop func(), err erro
 	c := conn.Config()
 	db = fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=%s sslmode=disable", c.Host, c.Port, c.User, c.Password, name)
 	log := slog.New(slog.DiscardHandler)
-	if err := postgres.Migrate(ctx, db, log); err != nil {
+	if err := postgres.Migrate(ctx, db, log, app.Code()); err != nil {
 		drop()
 		return "", nil, err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-//go:embed world.sql
+//go:embed data/world.sql
 var world string
 
 // The users, by number and name.

@@ -22,6 +22,7 @@ const (
 	Invalid     Code = "validation-failed"    // the input is wrong; the message names the field or the limit
 	Constraint  Code = "constraint-violation" // the database refused the value
 	Conflict    Code = "conflict"             // the key was used before with other content
+	Reset       Code = "stream-reset"         // a stream cannot go on from where it was: fetch anew, and subscribe again
 	RateLimited Code = "rate-limited"         // too many; RetryAfter says when
 	Unexpected  Code = "unexpected"           // ours, not the caller's
 	Unsupported Code = "not-supported"        // understood, and not offered here

@@ -87,15 +87,10 @@ func (gs grants) moves(v viewer.Viewer, e Entry) bool {
 // members too, where they ask for it: anyone.
 func loadGrants(ctx context.Context, db postgres.DB, v viewer.Viewer, only []uuid.UUID, anyone bool) (grants, error) {
 	const q = `
-select k.id,
-       coalesce(c.type = 'public' and coalesce(m.can_read, true) or m.can_read, false),
-       coalesce(c.type = 'public', false), m.user_id is not null and m.can_read,
-       s.froms, s.tos
+select k.id, r.channel_id is not null, coalesce(r.public, false), coalesce(r.member, false), s.froms, s.tos
   from (select x.channel_id as id from realtime.stints x where $3::uuid[] is null and x.user_id = $2
          union select unnest($3::uuid[])) k
-  left join realtime.nchat_channels() c
-    on c.id = k.id and c.tenant = $1 and exists (select from realtime.nchat_users() u where u.id = $2 and u.tenant = $1)
-  left join realtime.nchat_members() m on m.channel_id = c.id and m.user_id = $2
+  left join lateral (select * from realtime.readable($1, $2) x where x.channel_id = k.id offset 0) r on true
   left join lateral (
     select array_agg(x.from_seq order by x.id) as froms, array_agg(coalesce(x.to_seq, $4) order by x.id) as tos
       from realtime.stints x where x.channel_id = k.id and x.user_id = $2) s on true`

@@ -169,7 +169,7 @@ func TestWhatWasThereIsNumbered(t *testing.T) {
 	t.Parallel()
 	const channels, messages = 5, 1300
 	pool, url, reader := old(t, channels, messages)
-	if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler)); err != nil {
+	if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler), pgtest.Code()); err != nil {
 		t.Fatal(err)
 	}
 	s := New(Options{Pool: pool, Load: loadText})

@@ -6,8 +6,8 @@
 // changes their numbers within their channel and dense positions. A position
 // is visible only after all before it, so that a cursor, which is a position,
 // never skips anything, whatever writers are still at work. The package owns
-// the tables inbox, log, head, feed, channels, messages, stints, gates and
-// backfill of the schema realtime. It knows who may see which entry, and
+// the tables inbox, log, head, feed, channels, messages, revisions,
+// message_versions, stints, gates and backfill of the schema realtime. It knows who may see which entry, and
 // nothing of what a message or a receipt says.
 package feed
 

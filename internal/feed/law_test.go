@@ -69,9 +69,8 @@ func (b *bells) Ring(topics ...string) {
 	}
 }
 
-// runService is one node's feed, until the test ends.
-func runService(t *testing.T, pool *pgxpool.Pool, b *bells) *Service {
-	t.Helper()
+// newService is one node's feed, which does not run yet.
+func newService(pool *pgxpool.Pool, b *bells) *Service {
 	s := New(Options{Pool: pool, Bell: b, Log: slog.New(slog.DiscardHandler), Retention: time.Hour, Load: loadText,
 		Senders: func(context.Context, postgres.DB, []int64) (map[int64][]uuid.UUID, error) {
 			return nil, nil
@@ -79,11 +78,23 @@ func runService(t *testing.T, pool *pgxpool.Pool, b *bells) *Service {
 	b.mu.Lock()
 	b.all = append(b.all, s)
 	b.mu.Unlock()
+	return s
+}
+
+// runService is one node's feed, until the test ends.
+func runService(t *testing.T, pool *pgxpool.Pool, b *bells) *Service {
+	t.Helper()
+	s := newService(pool, b)
+	run(t, s)
+	return s
+}
+
+func run(t *testing.T, s *Service) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { s.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
-	return s
 }
 
 const (

@@ -187,9 +187,12 @@ func Backfill(ctx context.Context, db postgres.DB) (done, all int, err error) {
 
 const sweepBatch = 5000
 
-// Sweep forgets entries older than the retention. Cursors before them are
-// answered with a reset.
+// Sweep forgets entries older than the retention, and what messages said
+// before they were changed then. Cursors before them are answered with a reset.
 func (s *Service) Sweep(ctx context.Context) error {
+	if err := s.sweepVersions(ctx); err != nil {
+		return err
+	}
 	const q = `
 with old as (select l.pos from realtime.log l where l.pos > (select floor from realtime.head) and l.at < clock_timestamp() - $1::interval order by l.pos limit $2),
      gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos),
@@ -202,6 +205,21 @@ select n from top`
 			return fmt.Errorf("forgetting old entries: %w", err)
 		}
 		if n < sweepBatch {
+			return nil
+		}
+	}
+}
+
+func (s *Service) sweepVersions(ctx context.Context) error {
+	const q = `
+delete from realtime.message_versions v
+ where v.ctid = any (array(select o.ctid from realtime.message_versions o where o.at < clock_timestamp() - $1::interval limit $2))`
+	for {
+		tag, err := s.o.Pool.Exec(ctx, q, s.o.Retention, sweepBatch)
+		if err != nil {
+			return fmt.Errorf("forgetting old versions: %w", err)
+		}
+		if tag.RowsAffected() < sweepBatch {
 			return nil
 		}
 	}

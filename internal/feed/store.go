@@ -83,7 +83,7 @@ select ` + entryColumns + `
          cross join lateral (select y.* from realtime.log y where y.channel_id = c.id and y.pos > $4 and y.pos <= $5 order by y.pos limit $6) x
          union
         (select y.* from realtime.log y
-          where $2 and y.user_id = $3 and y.tenant = $7 and y.kind in ('joined', 'left', 'member', 'mark') and y.kind <> 'mark'
+          where $2 and y.user_id = $3 and y.tenant = $7 and y.kind in ('joined', 'left', 'member')
             and y.pos > $4 and y.pos <= $5 order by y.pos limit $6)) l
  order by l.pos limit $6`
 	return entries(db.Query(ctx, q, channels, own, v.User, after, upTo, most, v.Tenant))

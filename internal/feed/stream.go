@@ -58,23 +58,17 @@ type Stream struct {
 	asked time.Time
 }
 
-// Open begins a stream after a cursor, or now without one. channels nil: all
-// that the viewer is a member of. Errors: access-denied for a channel it may
-// not read; validation-failed for a cursor that is not its own.
+// Open begins a stream after a cursor, or now without one: after everything
+// committed before the call. channels nil: all that the viewer is a member of.
+// Errors: access-denied for a channel it may not read; validation-failed for a
+// cursor that is not its own.
 func (s *Service) Open(ctx context.Context, v viewer.Viewer, cursor string, channels []uuid.UUID) (*Stream, error) {
 	if err := v.Denied(); err != nil {
 		return nil, err
 	}
-	turn := s.tail.turns() // before the state: to begin anew once too often is only a bother
-	st, err := loadState(ctx, s.o.Pool)
-	if err != nil {
-		return nil, err
-	}
-	x := &Stream{s: s, v: v, only: channels, epoch: st.epoch, pos: st.pos, fresh: true, turn: turn}
-	if x.keys, err = s.sealerOf(st).keyring(v, nil); err != nil {
-		return nil, err
-	}
-	if err := x.startAt(cursor, st); err != nil {
+	// turn before the state: to begin anew once too often is only a bother
+	x := &Stream{s: s, v: v, only: channels, turn: s.tail.turns()}
+	if err := x.start(ctx, cursor); err != nil {
 		return nil, err
 	}
 	x.sub = s.tail.hub.Subscribe(v.User)
@@ -85,23 +79,43 @@ func (s *Service) Open(ctx context.Context, v viewer.Viewer, cursor string, chan
 	return x, nil
 }
 
-// startAt goes to where a cursor says, or tells why not.
-func (x *Stream) startAt(cursor string, st state) error {
-	if cursor == "" {
-		x.reset = Started
-		return nil
+// start goes to where a cursor says, else to where the log ends now, and tells why.
+func (x *Stream) start(ctx context.Context, cursor string) error {
+	why := Started
+	if cursor != "" {
+		st, err := loadState(ctx, x.s.o.Pool)
+		if err != nil {
+			return err
+		}
+		if why, err = x.resume(st, cursor); err != nil || why == "" {
+			return err
+		}
 	}
-	p, err := x.keys.open(cursor)
+	// What is committed and has no position yet was before now all the same.
+	if err := x.s.CatchUp(ctx); err != nil {
+		return err
+	}
+	st, err := loadState(ctx, x.s.o.Pool)
 	if err != nil {
 		return err
 	}
+	return x.begin(st, why)
+}
+
+// resume goes to where a cursor says; a reason: it leads nowhere any more.
+func (x *Stream) resume(st state, cursor string) (Reason, error) {
+	if err := x.begin(st, ""); err != nil {
+		return "", err
+	}
+	p, err := x.keys.open(cursor)
+	if err != nil {
+		return "", err
+	}
 	if p.mode != atEntry {
-		return fault.Field("cursor", "cursor stands within a sync that is not finished: ask for its remaining pages first")
+		return "", fault.Field("cursor", "cursor stands within a sync that is not finished: ask for its remaining pages first")
 	}
-	if x.reset = judge(p, st); x.reset == "" {
-		x.pos = p.pos
-	}
-	return nil
+	x.pos = p.pos
+	return judge(p, st), nil
 }
 
 // judge tells whether a place is still part of the log.
@@ -139,6 +153,10 @@ func (x *Stream) regrant(ctx context.Context) error {
 	x.sub.Add(gs.readable()...)
 	return nil
 }
+
+// Begins is why the stream does not go on from a cursor, as the first batch of
+// Next says; "": it does.
+func (x *Stream) Begins() Reason { return x.reset }
 
 // Cursor is where a reader stands after an entry.
 func (x *Stream) Cursor(pos int64) string { return x.keys.seal(place{epoch: x.epoch, pos: pos}) }
@@ -189,8 +207,11 @@ func (x *Stream) Next(ctx context.Context) (Batch, error) {
 		x.fresh = false
 		b, err := x.read(ctx)
 		if err != nil {
-			if f, ok := errors.AsType[*fault.Error](err); ok || ctx.Err() != nil {
-				return b, cmpErr(f, err)
+			if f, ok := errors.AsType[*fault.Error](err); ok {
+				return b, f
+			}
+			if ctx.Err() != nil {
+				return b, err
 			}
 			x.s.o.Log.DebugContext(ctx, "stream of the log", "error", err)
 			x.fresh = true // an outage: nothing is lost, it only comes later
@@ -203,13 +224,6 @@ func (x *Stream) Next(ctx context.Context) (Batch, error) {
 			return b, nil
 		}
 	}
-}
-
-func cmpErr(f *fault.Error, err error) error {
-	if f != nil {
-		return f
-	}
-	return err
 }
 
 // read takes the next entries, from memory where it reaches back far enough.
@@ -269,7 +283,7 @@ func changes(items []Item) (out map[uuid.UUID]int64) {
 	return out
 }
 
-// begin starts the stream anew, and says so first.
+// begin starts the stream anew where the log ended, and says why first.
 func (x *Stream) begin(st state, why Reason) error {
 	keys, err := x.s.sealerOf(st).keyring(x.v, nil)
 	if err != nil {

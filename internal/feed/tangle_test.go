@@ -2,19 +2,11 @@ package feed
 
 import (
 	"context"
-	"database/sql"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	_ "github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3"
-
-	"github.com/nself-org/nchat-realtime/internal/pgtest"
-	"github.com/nself-org/nchat-realtime/internal/postgres"
-	"github.com/nself-org/nchat-realtime/migrations"
 )
 
 // heard is what the log says of a message: kind and number of each entry.
@@ -151,62 +143,5 @@ func TestAnAlteredTableHoldsUpItsNewcomersAlone(t *testing.T) {
 	}
 	if n := number(t, pool, `select count(*) from realtime.channels where direct`); n != 2 {
 		t.Errorf("%d direct channels are known", n)
-	}
-}
-
-// TestAnOlderLogGoesOn: what was numbered by the rules before is kept, what
-// waited then is numbered, and triggers write by the new rules at once.
-func TestAnOlderLogGoesOn(t *testing.T) {
-	t.Parallel()
-	url := pgtest.Empty(t)
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	do := func(q string, args ...any) {
-		t.Helper()
-		if _, err := db.ExecContext(t.Context(), q, args...); err != nil {
-			t.Fatalf("%s: %v", q, err)
-		}
-	}
-	do(`create schema realtime`)
-	p, err := goose.NewProvider(goose.DialectPostgres, db, migrations.FS, goose.WithTableName("realtime.goose_db_version"), goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.UpTo(t.Context(), 8); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range []string{"nchat", "feed", "message", "receipt"} {
-		do(`select realtime.join_` + f + `()`)
-	}
-	do(`insert into public.nchat_users (id, email, display_name) values ($1, 'u@example.com', 'u')`, fixed('u', 0))
-	do(`insert into public.nchat_channels (id, name, slug) values ($1, 'c', 'c')`, fixed('c', 0))
-	do(`insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2)`, fixed('c', 0), fixed('u', 0))
-	do(insertX, fixed('m', 0), fixed('c', 0), fixed('u', 0))
-	do(`select realtime.sequence(1000, false)`)
-	do(`update public.nchat_messages set content = 'y'`)
-	do(insertX, fixed('m', 1), fixed('c', 0), fixed('u', 0)) // waits
-	if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler)); err != nil {
-		t.Fatal(err)
-	}
-	pool, err := postgres.Open(t.Context(), url, postgres.Options{MaxConns: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	mustExec(t, pool, insertX, fixed('m', 2), fixed('c', 0), fixed('u', 0))
-	mustExec(t, pool, `update public.nchat_messages set content = 'z' where id = $1`, fixed('m', 0))
-	for i, want := range []string{"created 1, updated 1, updated 1", "created 2", "created 3"} {
-		if got := heard(t, pool, i); got != want {
-			t.Errorf("message %d: %s, want %s", i, got, want)
-		}
-	}
-	if v := number(t, pool, `select version from realtime.revisions where message_id = $1`, fixed('m', 0)); v != 3 {
-		t.Errorf("version %d", v)
-	}
-	if n := number(t, pool, `select members from realtime.channels where channel_id = $1`, fixed('c', 0)); n != 1 {
-		t.Errorf("%d members", n)
 	}
 }

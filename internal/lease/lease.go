@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
 // The intervals: a node not heard of for TTL is dead, and found so within
@@ -39,7 +40,8 @@ type Dead struct {
 // Hooks are called from the lease's own goroutine, one at a time.
 type Hooks struct {
 	// Bury tidies up after dead nodes in the transaction that will delete
-	// them; what it returns is called after the commit.
+	// them, which is a quiet one: what it returns is called after the commit,
+	// to ring.
 	Bury func(ctx context.Context, tx pgx.Tx, dead []Dead) (func(), error)
 	// Sweep does what else some node must do now and then. inTouch is for how
 	// long this one has been in unbroken contact with Postgres.
@@ -220,41 +222,46 @@ func (l *Lease) sweep(ctx context.Context) error {
 	return l.hooks.Sweep(ctx, inTouch)
 }
 
+// bury deletes the dead, and what hangs on them, in one transaction.
 func (l *Lease) bury(ctx context.Context) error {
-	tx, err := l.pool.Begin(ctx)
+	var dead []Dead
+	after := func() {}
+	err := postgres.Quietly(ctx, l.pool, func(tx pgx.Tx) (err error) {
+		if dead, err = l.findDead(ctx, tx); err != nil || len(dead) == 0 {
+			return err
+		}
+		if after, err = l.hooks.Bury(ctx, tx, dead); err != nil {
+			return err
+		}
+		ids := make([]uuid.UUID, len(dead))
+		for i, d := range dead {
+			ids[i] = d.Node
+		}
+		if _, err := tx.Exec(ctx, `delete from realtime.nodes where id = any($1)`, ids); err != nil {
+			return fmt.Errorf("deleting dead nodes: %w", err)
+		}
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("burying: %w", err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	// A node that is just writing holds its row: it is not dead.
+	if len(dead) > 0 {
+		l.log.InfoContext(ctx, "buried dead nodes", "nodes", len(dead))
+		after()
+	}
+	return nil
+}
+
+// findDead locks their rows. A node that is just writing holds its own: it is not dead.
+func (l *Lease) findDead(ctx context.Context, tx pgx.Tx) ([]Dead, error) {
 	const q = `
 select id, lease_until - $1::interval from realtime.nodes
  where lease_until < clock_timestamp() and id <> $2 order by id for update skip locked`
 	rows, err := tx.Query(ctx, q, TTL, l.id)
 	if err != nil {
-		return fmt.Errorf("finding dead nodes: %w", err)
+		return nil, fmt.Errorf("finding dead nodes: %w", err)
 	}
-	dead, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Dead])
-	if err != nil || len(dead) == 0 {
-		return err
-	}
-	after, err := l.hooks.Bury(ctx, tx, dead)
-	if err != nil {
-		return err
-	}
-	ids := make([]uuid.UUID, len(dead))
-	for i, d := range dead {
-		ids[i] = d.Node
-	}
-	if _, err := tx.Exec(ctx, `delete from realtime.nodes where id = any($1)`, ids); err != nil {
-		return fmt.Errorf("deleting dead nodes: %w", err)
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return fmt.Errorf("burying: %w", err)
-	}
-	l.log.InfoContext(ctx, "buried dead nodes", "nodes", len(dead))
-	after()
-	return nil
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Dead])
 }
 
 // Leave is the last word, after everything is written: the lease runs out when

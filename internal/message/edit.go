@@ -224,20 +224,20 @@ func lock(ctx context.Context, tx pgx.Tx, v viewer.Viewer, id uuid.UUID) (curren
 func mayChange(ctx context.Context, tx pgx.Tx, v viewer.Viewer, id uuid.UUID) (c current, err error) {
 	const q = `
 select m.channel_id, m.thread, coalesce(r.version, 1), coalesce(r.edited, 1), coalesce(r.overruled, false), o.content, coalesce(o.sender = $3, false), m.deleted,
-       coalesce(realtime.write_role($1, $3, m.channel_id, m.thread), '')
+       w.role is not null, coalesce(realtime.moderates(w.role), false)
   from realtime.nchat_messages() m
+ cross join lateral (select realtime.write_role($1, $3, m.channel_id, m.thread) as role offset 0) w
   join realtime.message_rows() o on o.id = m.id
   left join realtime.revisions r on r.message_id = m.id
  where m.id = $2 and m.published and o.type <> 'system'`
-	var role string
-	err = tx.QueryRow(ctx, q, v.Tenant, id, v.User).Scan(&c.channel, &c.thread, &c.version, &c.edited, &c.overruled, &c.content, &c.author, &c.deleted, &role)
+	var writes bool
+	err = tx.QueryRow(ctx, q, v.Tenant, id, v.User).Scan(&c.channel, &c.thread, &c.version, &c.edited, &c.overruled, &c.content, &c.author, &c.deleted, &writes, &c.moderator)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return c, fault.Access()
 	} else if err != nil {
 		return c, fmt.Errorf("reading a message: %w", err)
 	}
-	c.moderator = role == "owner" || role == "admin" || role == "moderator"
-	if role == "" || !c.author && !c.moderator {
+	if !writes || !c.author && !c.moderator {
 		return c, fault.Access()
 	}
 	return c, nil

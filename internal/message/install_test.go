@@ -7,6 +7,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
 
 // TestInstallsWithFewerColumns: whatever nchat's table lacks, messages are sent,
@@ -25,7 +26,7 @@ func TestInstallsWithFewerColumns(t *testing.T) {
 	r.exec(`alter table public.nchat_threads drop column is_locked, drop column is_archived`)
 	r.exec(`alter table public.nchat_channels drop column is_archived, drop column archived_at, drop column is_readonly`)
 	r.exec(`alter table public.nchat_channel_members drop column role, drop column can_read cascade, drop column can_write cascade`)
-	r.exec(`select realtime.join_nchat(), realtime.join_feed(), realtime.join_message()`)
+	pgtest.Migrate(t, r.pool)
 	res := r.send(r.one, as(demo.Bob), say("k", demo.Team, "hello"))
 	if res.Err != nil || res.Message == nil {
 		t.Fatal(res)
@@ -41,7 +42,7 @@ func TestInstallsWithFewerColumns(t *testing.T) {
 	}
 	// What an install gains later is watched from the next migration on, and is made for it once.
 	r.exec(`alter table public.nchat_channel_members add column can_read boolean not null default true; alter table public.nchat_messages add column is_deleted boolean`)
-	r.exec(`select realtime.join_nchat(), realtime.join_feed(), realtime.join_message()`)
+	pgtest.Migrate(t, r.pool)
 	gone := r.send(r.one, as(demo.Bob), say("k2", demo.Team, "hello"))
 	r.exec(`update public.nchat_messages set is_deleted = true where id = $1`, gone.Message.ID)
 	r.exec(`select realtime.sequence(1000, false)`)
@@ -54,7 +55,7 @@ func TestInstallsWithFewerColumns(t *testing.T) {
 		t.Error("a right that came later is not watched")
 	}
 	before := r.count(`select coalesce(max(oid::bigint), 0) from pg_trigger where tgname like 'realtime%'`)
-	r.exec(`select realtime.join_nchat(), realtime.join_feed()`)
+	pgtest.Migrate(t, r.pool)
 	if n := r.count(`select coalesce(max(oid::bigint), 0) from pg_trigger where tgname like 'realtime%'`); n != before {
 		t.Error("triggers are made anew though nothing changed")
 	}

@@ -3,8 +3,7 @@
 //
 // It writes nchat's own table, as an app would; the triggers there count
 // versions and see to it that a message gets its number and its place in the
-// log, whoever writes. It owns the tables client_keys, revisions and
-// message_versions of the schema realtime.
+// log, whoever writes. It owns the table client_keys of the schema realtime.
 package message
 
 import (
@@ -93,12 +92,11 @@ type Options struct {
 	Pool      *pgxpool.Pool
 	Committed func() // called after each commit that wrote: something waits for its place in the log
 	// Settle waits until what was committed before has its number and its place.
-	Settle    func(context.Context) error
-	Content   int           // characters in a message
-	Batch     int           // messages in a batch
-	Merge     bool          // edits that do not overlap are merged
-	Retention time.Duration // of what messages said before they were changed
-	Log       *slog.Logger
+	Settle  func(context.Context) error
+	Content int  // characters in a message
+	Batch   int  // messages in a batch
+	Merge   bool // edits that do not overlap are merged
+	Log     *slog.Logger
 }
 
 // Service is messages as the rest of the server sees them.
@@ -162,27 +160,18 @@ const (
 	sweepBatch = 5000
 )
 
-// Sweep forgets keys older than is promised, and what messages said before
-// they were changed once that is past its retention.
+// Sweep forgets keys older than is promised.
 func (s *Service) Sweep(ctx context.Context) error {
-	for _, old := range []struct {
-		q    string
-		kept time.Duration
-	}{
-		{`delete from realtime.client_keys k where k.ctid = any (array(
-		    select o.ctid from realtime.client_keys o where o.at < clock_timestamp() - $1::interval limit $2))`, keysKept},
-		{`delete from realtime.message_versions v where v.ctid = any (array(
-		    select o.ctid from realtime.message_versions o where o.at < clock_timestamp() - $1::interval limit $2))`, s.o.Retention},
-	} {
-		for {
-			tag, err := s.o.Pool.Exec(ctx, old.q, old.kept, sweepBatch)
-			if err != nil {
-				return fmt.Errorf("forgetting old keys and versions: %w", err)
-			}
-			if tag.RowsAffected() < sweepBatch {
-				break
-			}
+	const q = `
+delete from realtime.client_keys k
+ where k.ctid = any (array(select o.ctid from realtime.client_keys o where o.at < clock_timestamp() - $1::interval limit $2))`
+	for {
+		tag, err := s.o.Pool.Exec(ctx, q, keysKept, sweepBatch)
+		if err != nil {
+			return fmt.Errorf("forgetting old keys: %w", err)
+		}
+		if tag.RowsAffected() < sweepBatch {
+			return nil
 		}
 	}
-	return nil
 }

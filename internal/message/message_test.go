@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -40,7 +39,7 @@ func newRig(t *testing.T, change ...func(*Options)) *rig {
 	if _, err := demo.Load(t.Context(), r.pool); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Pool: r.pool, Committed: func() { r.Ring("committed") }, Settle: r.settle, Content: 10000, Batch: 100, Retention: time.Hour, Log: slog.New(slog.DiscardHandler)}
+	o := Options{Pool: r.pool, Committed: func() { r.Ring("committed") }, Settle: r.settle, Content: 10000, Batch: 100, Log: slog.New(slog.DiscardHandler)}
 	for _, f := range change {
 		f(&o)
 	}

@@ -40,7 +40,7 @@ func (o *Own) URL() string { return o.c.URL() }
 func (o *Own) Migrated() string {
 	o.t.Helper()
 	o.do(func(ctx context.Context) error {
-		return postgres.Migrate(ctx, o.c.URL(), slog.New(slog.DiscardHandler))
+		return postgres.Migrate(ctx, o.c.URL(), slog.New(slog.DiscardHandler), Code())
 	})
 	return o.c.URL()
 }

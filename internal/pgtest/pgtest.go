@@ -17,8 +17,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -159,7 +161,7 @@ func buildTemplate() (string, error) {
 			return "", fmt.Errorf("%s: %w", sql, err)
 		}
 	}
-	if err := postgres.Migrate(ctx, withDatabase(server, name), slog.New(slog.DiscardHandler)); err != nil {
+	if err := postgres.Migrate(ctx, withDatabase(server, name), slog.New(slog.DiscardHandler), Code()); err != nil {
 		return "", err
 	}
 	// Nobody may connect: an open session would stand in the way of cloning.
@@ -169,16 +171,20 @@ func buildTemplate() (string, error) {
 
 func templateName() (string, error) {
 	sum := sha256.New()
-	names, err := fs.Glob(migrations.FS, "*.sql")
-	if err != nil {
-		return "", err
-	}
-	for _, name := range names {
-		sql, err := fs.ReadFile(migrations.FS, name)
+	code := Code()
+	code["migrations"] = migrations.FS
+	for _, pkg := range slices.Sorted(maps.Keys(code)) {
+		names, err := fs.Glob(code[pkg], "*.sql")
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(sum, "%s\n%d\n%s", name, len(sql), sql)
+		for _, name := range names {
+			sql, err := fs.ReadFile(code[pkg], name)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(sum, "%s/%s\n%d\n%s", pkg, name, len(sql), sql)
+		}
 	}
 	return fmt.Sprintf("nchat_t_%x", sum.Sum(nil)[:6]), nil
 }

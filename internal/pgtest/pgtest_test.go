@@ -23,9 +23,9 @@ func TestEachTestHasItsOwnDatabase(t *testing.T) {
 	if seen {
 		t.Error("a table made in one database is seen in the other")
 	}
-	have, want, err := postgres.MigrationStatus(ctx, two)
-	if err != nil || have != want || want == 0 {
-		t.Errorf("MigrationStatus = %d, %d, %v; a clone must be migrated", have, want, err)
+	is, err := postgres.MigrationStatus(ctx, two, pgtest.Code())
+	if err != nil || !is.Ready() || is.Want == 0 {
+		t.Errorf("MigrationStatus = %+v, %v; a clone must be migrated", is, err)
 	}
 }
 
@@ -56,9 +56,9 @@ func TestDatabaseGoesWithItsTest(t *testing.T) { //nolint:tparallel // the subte
 
 func TestEmptyHasNoMigrations(t *testing.T) {
 	t.Parallel()
-	have, _, err := postgres.MigrationStatus(t.Context(), pgtest.Pool(t, pgtest.Empty(t)))
-	if err != nil || have != 0 {
-		t.Errorf("MigrationStatus of an empty database = %d, %v; want 0", have, err)
+	is, err := postgres.MigrationStatus(t.Context(), pgtest.Pool(t, pgtest.Empty(t)), pgtest.Code())
+	if err != nil || is.Have != 0 || is.Ready() {
+		t.Errorf("MigrationStatus of an empty database = %+v, %v; want 0", is, err)
 	}
 }
 

@@ -29,13 +29,13 @@ const (
 	migrateAttempts = 20
 )
 
-// Migrate brings the database at url to the newest version this binary has, then
-// fits our readers and triggers to the nchat tables it finds. It may run any
-// number of times and from several nodes at once: one works, the others wait. A
-// database that is ahead of this binary is left as it is. Statements have no
-// time limit; a lock that another transaction holds is waited for in turns of
-// 3 s, for a minute in all.
-func Migrate(ctx context.Context, url string, log *slog.Logger) error {
+// Migrate brings the database at url to the newest version this binary has, and
+// installs code, fitted to the nchat tables it finds. It may run any number of
+// times and from several nodes at once: one works, the others wait. A database
+// that is ahead of this binary is left as it is. Statements have no time limit;
+// a lock that another transaction holds is waited for in turns of 3 s, for a
+// minute in all.
+func Migrate(ctx context.Context, url string, log *slog.Logger, code Code) error {
 	db, err := migrationDB(url)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func Migrate(ctx context.Context, url string, log *slog.Logger) error {
 	defer db.Close()
 
 	for attempt := 1; ; attempt++ {
-		err = migrate(ctx, db, log)
+		err = migrate(ctx, db, log, code)
 		if err == nil || attempt == migrateAttempts || state(err) != lockNotAvailable && !Collided(err) {
 			return err
 		}
@@ -51,24 +51,45 @@ func Migrate(ctx context.Context, url string, log *slog.Logger) error {
 	}
 }
 
-// MigrationStatus returns the newest version that the database has (0: none) and
-// the newest that this binary has. have < want: migrate first.
-func MigrationStatus(ctx context.Context, pool *pgxpool.Pool) (have, want int64, err error) {
-	if want, err = newest(); err != nil {
-		return 0, 0, err
+// Status is how far a database is beside what a binary wants.
+type Status struct {
+	Have, Want int64 // the newest migrations; Have 0: none
+	// Code tells that the functions were installed at least once. Those of a later version may be in their
+	// place by now: a node goes on with those, as it does while others are replaced.
+	Code bool
+}
+
+// Ready reports whether a server may work on the database: Have < Want or
+// missing functions ask to migrate first.
+func (s Status) Ready() bool { return s.Have >= s.Want && s.Code }
+
+// MigrationStatus looks at a database for a binary that has code.
+func MigrationStatus(ctx context.Context, pool *pgxpool.Pool, code Code) (s Status, err error) {
+	if s.Want, err = newest(); err != nil {
+		return s, err
 	}
-	var exists bool
-	if err := pool.QueryRow(ctx, `select to_regclass('`+versionTable+`') is not null`).Scan(&exists); err != nil {
-		return 0, want, fmt.Errorf("looking for the version table: %w", err)
+	files, err := code.source()
+	if err != nil {
+		return s, err
 	}
-	if !exists {
-		return 0, want, nil
+	var versions, codes bool
+	const there = `select to_regclass('` + versionTable + `') is not null, to_regclass('realtime.code') is not null`
+	if err := pool.QueryRow(ctx, there).Scan(&versions, &codes); err != nil {
+		return s, fmt.Errorf("looking for the version table: %w", err)
 	}
-	const q = `select coalesce(max(version_id), 0) from ` + versionTable + ` where is_applied`
-	if err := pool.QueryRow(ctx, q).Scan(&have); err != nil {
-		return 0, want, fmt.Errorf("reading the version: %w", err)
+	if versions {
+		const q = `select coalesce(max(version_id), 0) from ` + versionTable + ` where is_applied`
+		if err := pool.QueryRow(ctx, q).Scan(&s.Have); err != nil {
+			return s, fmt.Errorf("reading the version: %w", err)
+		}
 	}
-	return have, want, nil
+	if codes {
+		const q = `select exists (select from realtime.code c where c.source = $1)`
+		if err := pool.QueryRow(ctx, q, sumOf(files)).Scan(&s.Code); err != nil {
+			return s, fmt.Errorf("reading which functions there are: %w", err)
+		}
+	}
+	return s, nil
 }
 
 func newest() (int64, error) {
@@ -103,7 +124,7 @@ func migrationDB(url string) (*sql.DB, error) {
 	})), nil
 }
 
-func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
+func migrate(ctx context.Context, db *sql.DB, log *slog.Logger, code Code) error {
 	if err := createSchema(ctx, db); err != nil {
 		return explain(ctx, db, fmt.Errorf("creating the schema realtime: %w", err))
 	}
@@ -128,10 +149,56 @@ func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 	if err != nil {
 		return explain(ctx, db, fmt.Errorf("applying migrations: %w", err))
 	}
-	if err := join(ctx, db); err != nil {
-		return explain(ctx, db, fmt.Errorf("joining nchat's tables: %w", err))
+	changed, err := installed(ctx, db, code)
+	if err != nil {
+		return explain(ctx, db, fmt.Errorf("installing functions: %w", err))
+	}
+	if changed {
+		log.InfoContext(ctx, "functions and triggers installed")
 	}
 	return nil
+}
+
+// installed installs code in one transaction, under the migrations' lock.
+func installed(ctx context.Context, db *sql.DB, code Code) (changed bool, err error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(ctx, `select pg_advisory_xact_lock($1)`, int64(migrateLock)); err != nil {
+		return false, err
+	}
+	if ahead, err := aheadOfUs(ctx, tx); err != nil || ahead {
+		return false, err
+	}
+	if changed, err = install(ctx, tx, code); err != nil || !changed {
+		return false, err
+	}
+	return true, tx.Commit()
+}
+
+// errUnreleased is of databases whose version counts otherwise.
+var errUnreleased = errors.New("this database was made before the first release, whose migrations count otherwise: " +
+	"`drop schema realtime cascade` and migrate again (users, channels and messages are nchat's own and stay; " +
+	"settings, marks and the log begin anew)")
+
+// aheadOfUs reports whether a later version has been at the database.
+func aheadOfUs(ctx context.Context, tx *sql.Tx) (bool, error) {
+	want, err := newest()
+	if err != nil {
+		return false, err
+	}
+	var have int64
+	var code bool
+	const q = `select coalesce(max(version_id), 0), to_regclass('realtime.code') is not null from ` + versionTable + ` where is_applied`
+	if err := tx.QueryRowContext(ctx, q).Scan(&have, &code); err != nil {
+		return false, fmt.Errorf("reading the version: %w", err)
+	}
+	if !code {
+		return false, errUnreleased
+	}
+	return have > want, nil
 }
 
 // createSchema asks first: "if not exists" wants the right to create even where
@@ -146,22 +213,6 @@ func createSchema(ctx context.Context, db *sql.DB) error {
 		return nil // another node was faster
 	}
 	return err
-}
-
-func join(ctx context.Context, db *sql.DB) error {
-	for _, fit := range []string{"realtime.join_nchat()", "realtime.join_feed()", "realtime.join_message()", "realtime.join_receipt()"} {
-		var exists bool
-		if err := db.QueryRowContext(ctx, `select to_regprocedure($1) is not null`, fit).Scan(&exists); err != nil {
-			return err
-		}
-		if !exists {
-			continue
-		}
-		if _, err := db.ExecContext(ctx, `select `+fit); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // explain says who lacks which right, and the remedy; other errors pass.

@@ -21,17 +21,17 @@ func TestMigrateEmptyDatabaseAndAgain(t *testing.T) {
 	ctx, url := t.Context(), pgtest.Empty(t)
 	pool := pgtest.Pool(t, url)
 
-	have, want, err := postgres.MigrationStatus(ctx, pool)
-	if err != nil || have != 0 || want < 3 {
-		t.Fatalf("before: MigrationStatus = %d, %d, %v; want 0, at least 3", have, want, err)
+	is, err := postgres.MigrationStatus(ctx, pool, pgtest.Code())
+	if err != nil || is.Have != 0 || is.Want < 3 || is.Ready() {
+		t.Fatalf("before: MigrationStatus = %+v, %v; want 0, at least 3", is, err)
 	}
 	for _, run := range []string{"first", "second"} {
-		if err := postgres.Migrate(ctx, url, quiet()); err != nil {
+		if err := postgres.Migrate(ctx, url, quiet(), pgtest.Code()); err != nil {
 			t.Fatalf("%s run: %v", run, err)
 		}
-		have, want, err := postgres.MigrationStatus(ctx, pool)
-		if err != nil || have != want {
-			t.Errorf("after the %s run: MigrationStatus = %d, %d, %v", run, have, want, err)
+		is, err := postgres.MigrationStatus(ctx, pool, pgtest.Code())
+		if err != nil || is.Have != is.Want || !is.Ready() {
+			t.Errorf("after the %s run: MigrationStatus = %+v, %v", run, is, err)
 		}
 	}
 	var joined bool
@@ -45,7 +45,7 @@ func TestMigrateTwoAtOnce(t *testing.T) {
 	url := pgtest.Empty(t)
 	g, ctx := errgroup.WithContext(t.Context())
 	for range 4 {
-		g.Go(func() error { return postgres.Migrate(ctx, url, quiet()) })
+		g.Go(func() error { return postgres.Migrate(ctx, url, quiet(), pgtest.Code()) })
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestMigrateJoinsEveryTime(t *testing.T) {
 	if _, err := pool.Exec(ctx, `drop trigger realtime_presence on public.nchat_contacts`); err != nil {
 		t.Fatal(err)
 	}
-	if err := postgres.Migrate(ctx, url, quiet()); err != nil {
+	if err := postgres.Migrate(ctx, url, quiet(), pgtest.Code()); err != nil {
 		t.Fatal(err)
 	}
 	var n int
@@ -117,7 +117,7 @@ func TestMigrateWithoutRights(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	err := postgres.Migrate(ctx, asRole(t, url, role), quiet())
+	err := postgres.Migrate(ctx, asRole(t, url, role), quiet(), pgtest.Code())
 	if err == nil {
 		t.Fatal("a role without CREATE migrated")
 	}
@@ -151,7 +151,7 @@ func TestMigrateWaitsForALockInTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	migrated := make(chan error, 1)
-	go func() { migrated <- postgres.Migrate(ctx, url, slog.New(tell{waits})) }()
+	go func() { migrated <- postgres.Migrate(ctx, url, slog.New(tell{waits}), pgtest.Code()) }()
 	select {
 	case <-waits:
 	case err := <-migrated:

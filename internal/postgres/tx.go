@@ -27,12 +27,13 @@ const (
 	crashShutdown        = "57P02"
 	cannotConnectNow     = "57P03"
 	idleSessionTimeout   = "57P05"
+	invalidFunction      = "42P13" // its shape is another than that of the one to replace
 	uniqueViolation      = "23505"
 	duplicateSchema      = "42P06"
 	insufficientRights   = "42501"
 )
 
-// txAttempts bounds how often InTx runs its function.
+// txAttempts bounds how often a transaction is tried.
 const txAttempts = 5
 
 // InTx runs fn in a transaction and commits it if fn returns nil. After a
@@ -42,8 +43,13 @@ const txAttempts = 5
 // the commit leaves it unknown whether the transaction happened; that is never
 // tried again here.
 func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
+	return untilUncollided(ctx, func() error { return pgx.BeginFunc(ctx, pool, fn) })
+}
+
+// untilUncollided does it again after a collision, a bounded number of times.
+func untilUncollided(ctx context.Context, do func() error) error {
 	for attempt := 1; ; attempt++ {
-		err := pgx.BeginFunc(ctx, pool, fn)
+		err := do()
 		if err == nil || attempt == txAttempts || !Collided(err) {
 			return err
 		}

@@ -102,6 +102,5 @@ func (e *Editor) list(ctx context.Context, v viewer.Viewer, q string, user uuid.
 	if _, err := e.w.pool.Exec(ctx, q, v.Tenant, v.User, user); err != nil {
 		return fmt.Errorf("changing a list: %w", err)
 	}
-	e.w.marked(v.Key)
 	return nil
 }

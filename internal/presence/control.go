@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -23,7 +24,7 @@ func (e *Editor) SignOut(ctx context.Context, v viewer.Viewer, id uuid.UUID) (bo
 		return true, nil
 	}
 	var found, http bool
-	err := e.w.quietly(ctx, func(tx pgx.Tx) error {
+	err := postgres.Quietly(ctx, e.w.pool, func(tx pgx.Tx) error {
 		old, err := readSession(ctx, tx, id)
 		if found = err == nil && old != nil && old.key == v.Key; !found {
 			return err
@@ -35,13 +36,11 @@ func (e *Editor) SignOut(ctx context.Context, v viewer.Viewer, id uuid.UUID) (bo
 		var t touched
 		now := e.w.now()
 		t.add(v.Key, &now)
-		if err := t.lock(ctx, tx); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `delete from realtime.sessions where id = $1`, id); err != nil {
-			return err
-		}
-		return t.write(ctx, tx)
+		b := &pgx.Batch{}
+		t.lock(b)
+		b.Queue(deleteSessions, []uuid.UUID{id})
+		t.write(b)
+		return tx.SendBatch(ctx, b).Close()
 	})
 	if err != nil {
 		return false, fmt.Errorf("signing out: %w", err)

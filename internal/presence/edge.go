@@ -1,8 +1,6 @@
 package presence
 
 import (
-	"context"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,17 +55,8 @@ func (t *touched) keys() []Key {
 	return keys
 }
 
-func (t *touched) lock(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, lockUsers, t.tenants, t.users); err != nil {
-		return fmt.Errorf("locking presence: %w", err)
-	}
-	return nil
-}
+// lock queues the lock on the users' rows.
+func (t *touched) lock(b *pgx.Batch) { b.Queue(lockUsers, t.tenants, t.users) }
 
-// write is the edge itself; the users must be locked by an earlier statement.
-func (t *touched) write(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, writeEdges, t.tenants, t.users, t.seen); err != nil {
-		return fmt.Errorf("writing presence: %w", err)
-	}
-	return nil
-}
+// write queues the edge itself, for after the lock and whatever it guards.
+func (t *touched) write(b *pgx.Batch) { b.Queue(writeEdges, t.tenants, t.users, t.seen) }

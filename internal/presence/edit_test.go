@@ -11,6 +11,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -299,7 +300,7 @@ func TestOldSwitchesOfNchatAreTheFirstSettings(t *testing.T) {
 	n := r.node(quick)
 	r.exec(`create table public.nchat_user_settings (user_id uuid primary key, show_online_status boolean, show_typing_indicator boolean, read_receipts boolean)`)
 	r.exec(`insert into public.nchat_user_settings values ($1, false, false, null)`, demo.Alice)
-	r.exec(`select realtime.join_nchat()`)
+	pgtest.Migrate(t, r.pool)
 	s, err := n.Read.Settings(t.Context(), as(demo.Alice))
 	if err != nil || s.ShowOnlineStatus || s.BroadcastTyping || !s.AllowReadReceipts {
 		t.Fatalf("%+v %v", s, err)

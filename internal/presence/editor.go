@@ -14,6 +14,7 @@ import (
 	"github.com/rivo/uniseg"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -45,34 +46,46 @@ func (e *Editor) SetStatus(ctx context.Context, v viewer.Viewer, status Status, 
 	if err := e.checkExpiry("expiresAt", expires); err != nil {
 		return View{}, err
 	}
-	if err := e.park(ctx, v, status == Offline); err != nil {
+	if err := e.choose(ctx, v, status, expires); err != nil {
 		return View{}, err
-	}
-	if status != Offline {
-		const q = `
-insert into realtime.presence as p (tenant, user_id, manual_status, manual_until) values ($1, $2, nullif($3, ''), $4)
-on conflict (tenant, user_id) do update
-   set manual_status = excluded.manual_status, manual_until = excluded.manual_until, updated_at = clock_timestamp()
- where (p.manual_status, p.manual_until) is distinct from (excluded.manual_status, excluded.manual_until)`
-		chosen := ""
-		if manual {
-			chosen = string(status)
-		}
-		if err := e.exec(ctx, v.Key, q, chosen, expires); err != nil {
-			return View{}, err
-		}
 	}
 	return e.read.Presence(ctx, v, v.User)
 }
 
-// park sets the request's session offline or counts it again; without a socket
-// of this node behind it, every session of the caller's, wherever it is.
-func (e *Editor) park(ctx context.Context, v viewer.Viewer, on bool) error {
-	if v.Session != uuid.Nil {
-		if held, err := e.sessions.park(ctx, v.Session, v.Key, on); held || err != nil {
-			return err
-		}
+// choose parks what the choice is of, or counts it again, and writes the choice.
+func (e *Editor) choose(ctx context.Context, v viewer.Viewer, status Status, expires *time.Time) error {
+	park := status == Offline
+	held, err := e.sessions.park(ctx, v.Session, v.Key, park)
+	if err != nil || held && park {
+		return err
 	}
+	var parked []uuid.UUID
+	err = postgres.QuietBatch(ctx, e.w.pool, func(b *pgx.Batch) {
+		if !held {
+			queueParking(b, v.Key, park, e.w.now(), &parked)
+		}
+		if !park {
+			const q = `
+insert into realtime.presence as p (tenant, user_id, manual_status, manual_until) values ($1, $2, nullif($3, 'online'), $4)
+on conflict (tenant, user_id) do update
+   set manual_status = excluded.manual_status, manual_until = excluded.manual_until, updated_at = clock_timestamp()
+ where (p.manual_status, p.manual_until) is distinct from (excluded.manual_status, excluded.manual_until)`
+			b.Queue(q, v.Tenant, v.User, string(status), expires)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("choosing a status: %w", err)
+	}
+	if !park || len(parked) > 0 {
+		e.w.ring(v.Key)
+	}
+	e.ringSessions(parked...)
+	return nil
+}
+
+// queueParking parks all of a user's sessions, or counts them again, wherever
+// their sockets are; ids are those that it changed.
+func queueParking(b *pgx.Batch, k Key, on bool, now time.Time, ids *[]uuid.UUID) {
 	const park = `
 update realtime.sessions set parked_at = greatest(parked_at, $3)
  where tenant = $1 and user_id = $2 and counts and ended_at is null and (parked_at is null or parked_at < last_active_at) returning id`
@@ -83,49 +96,25 @@ update realtime.sessions set last_active_at = greatest(last_active_at, $3, parke
 	if on {
 		q = park
 	}
-	now := e.w.now()
-	var ids []uuid.UUID
-	err := e.w.quietly(ctx, func(tx pgx.Tx) error {
-		var t touched
-		t.add(v.Key, &now)
-		rows, err := tx.Query(ctx, q, v.Tenant, v.User, now)
-		if err != nil {
-			return fmt.Errorf("parking sessions: %w", err)
-		}
-		if ids, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil || len(ids) == 0 {
-			return err
-		}
-		if err := t.lock(ctx, tx); err != nil {
-			return err
-		}
-		return t.write(ctx, tx)
+	b.Queue(q, k.Tenant, k.User, now).Query(func(rows pgx.Rows) (err error) {
+		*ids, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		return err
 	})
-	if err == nil && len(ids) > 0 {
-		e.w.ring(v.Key)
-		e.ringSessions(ids...)
-	}
-	return err
+	var t touched
+	t.add(k, &now)
+	t.lock(b)
+	t.write(b)
 }
 
 func (e *Editor) ringSessions(ids ...uuid.UUID) {
+	if len(ids) == 0 {
+		return
+	}
 	topics := make([]string, len(ids))
 	for i, id := range ids {
 		topics[i] = "session/" + id.String()
 	}
 	e.w.bell.Ring(topics...)
-}
-
-// exec writes one of the caller's rows ($1 tenant, $2 user) and rings.
-func (e *Editor) exec(ctx context.Context, k Key, q string, args ...any) error {
-	err := e.w.quietly(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, q, append([]any{k.Tenant, k.User}, args...)...)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("writing presence: %w", err)
-	}
-	e.w.ring(k)
-	return nil
 }
 
 // SetCustom sets the caller's own line; an empty one clears it.
@@ -144,9 +133,11 @@ on conflict (tenant, user_id) do update
        custom_expires_at = excluded.custom_expires_at, updated_at = clock_timestamp()
  where (p.custom_text, p.custom_emoji, p.custom_expires_at)
        is distinct from (excluded.custom_text, excluded.custom_emoji, excluded.custom_expires_at)`
-	if err := e.exec(ctx, v.Key, q, c.Text, c.Emoji, c.ExpiresAt); err != nil {
-		return View{}, err
+	err = postgres.QuietBatch(ctx, e.w.pool, func(b *pgx.Batch) { b.Queue(q, v.Tenant, v.User, c.Text, c.Emoji, c.ExpiresAt) })
+	if err != nil {
+		return View{}, fmt.Errorf("writing a custom status: %w", err)
 	}
+	e.w.ring(v.Key)
 	return e.read.Presence(ctx, v, v.User)
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
 const (
@@ -237,32 +239,31 @@ on conflict (id) do update
        idle_at = null, lapses_at = null -- a heartbeat elsewhere may have made it an HTTP-only one while its node was thought dead
  where s.user_id = excluded.user_id and s.tenant = excluded.tenant`
 
+const deleteSessions = `delete from realtime.sessions where id = any($1)`
+
 func (s *Sessions) write(ctx context.Context, b *batch) error {
 	id, epoch, ok := s.node.Identity()
 	if !ok {
 		return errNoLease
 	}
-	err := s.w.quietly(ctx, func(tx pgx.Tx) error {
+	err := postgres.QuietBatch(ctx, s.w.pool, func(q *pgx.Batch) {
 		if len(b.ids) > 0 {
-			if _, err := tx.Exec(ctx, writeSessions, id, epoch, b.ids, b.tenants, b.users, b.counts, b.deviceIDs, b.devices,
-				b.names, b.toks, b.connected, b.active, b.idle, b.parked, b.ended, b.latency); err != nil {
-				return fmt.Errorf("writing sessions: %w", err)
-			}
+			q.Queue(writeSessions, id, epoch, b.ids, b.tenants, b.users, b.counts, b.deviceIDs, b.devices,
+				b.names, b.toks, b.connected, b.active, b.idle, b.parked, b.ended, b.latency)
 		}
-		if err := b.touched.lock(ctx, tx); err != nil {
-			return err
-		}
+		b.touched.lock(q)
 		if len(b.gone) > 0 {
-			if _, err := tx.Exec(ctx, `delete from realtime.sessions where id = any($1)`, b.gone); err != nil {
-				return fmt.Errorf("deleting sessions: %w", err)
-			}
+			q.Queue(deleteSessions, b.gone)
 		}
-		return b.touched.write(ctx, tx)
+		b.touched.write(q)
 	})
+	if err == nil {
+		return nil
+	}
 	if e, is := errors.AsType[*pgconn.PgError](err); is && e.Code == "23503" { // foreign key: the node's row is gone
 		s.node.Lost(epoch)
 	}
-	return err
+	return fmt.Errorf("writing sessions: %w", err)
 }
 
 const readControls = `

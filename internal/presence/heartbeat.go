@@ -9,8 +9,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -64,44 +66,27 @@ func (e *Editor) Heartbeat(ctx context.Context, v viewer.Viewer, id *uuid.UUID, 
 // httpHeartbeat is for a session that no socket of this node is behind: it has
 // none, or another node's, which is told.
 func (e *Editor) httpHeartbeat(ctx context.Context, v viewer.Viewer, id uuid.UUID, a Activity) (Session, error) {
-	if id == uuid.Nil {
-		id = uuid.New()
-	}
-	var out Session
-	var edge, remote bool
-	err := e.w.quietly(ctx, func(tx pgx.Tx) error {
-		old, err := readSession(ctx, tx, id)
+	var next session
+	var edge bool
+	now := e.w.now()
+	err := postgres.Quietly(ctx, e.w.pool, func(tx pgx.Tx) error {
+		old, err := e.ownSession(ctx, tx, v.Key, id)
 		if err != nil {
 			return err
 		}
-		if old != nil && old.key != v.Key {
-			return fault.Access()
-		}
-		now := e.w.now()
-		next := old.beat(id, a, e.w.rules, now)
-		if old == nil {
-			if err := roomForOne(ctx, tx, v.Key, e.w.rules.HTTPLapse); err != nil {
-				return err
-			}
-		}
-		remote = next.Node != nil
+		next = old.beat(id, a, e.w.rules, now)
 		edge = old == nil || old.parked() != next.parked() || old.idleAt(now) != next.idleAt(now)
 		var t touched
 		t.add(v.Key, &now)
+		b := &pgx.Batch{}
 		if edge {
-			if err := t.lock(ctx, tx); err != nil {
-				return err
-			}
+			t.lock(b)
 		}
-		if err := writeHTTP(ctx, tx, v.Key, next); err != nil {
-			return err
-		}
-		out = Session{SessionID: id, DeviceID: next.DeviceID, Device: next.Device, Name: next.Name, ConnectedAt: next.ConnectedAt,
-			LastActiveAt: next.LastActiveAt, Idle: next.idleAt(now), LatencyMs: next.LatencyMs, Current: true}
+		queueBeat(b, v.Key, next)
 		if edge {
-			return t.write(ctx, tx)
+			t.write(b)
 		}
-		return nil
+		return tx.SendBatch(ctx, b).Close()
 	})
 	if err != nil {
 		return Session{}, err
@@ -109,10 +94,29 @@ func (e *Editor) httpHeartbeat(ctx context.Context, v viewer.Viewer, id uuid.UUI
 	if edge {
 		e.w.ring(v.Key)
 	}
-	if remote {
-		e.ringSessions(id)
+	if next.Node != nil {
+		e.ringSessions(next.ID)
 	}
-	return out, nil
+	return Session{SessionID: next.ID, DeviceID: next.DeviceID, Device: next.Device, Name: next.Name, ConnectedAt: next.ConnectedAt,
+		LastActiveAt: next.LastActiveAt, Idle: next.idleAt(now), LatencyMs: next.LatencyMs, Current: true}, nil
+}
+
+// ownSession is the caller's session of an id, locked; nil: there is none yet,
+// and there is room for it.
+func (e *Editor) ownSession(ctx context.Context, tx pgx.Tx, k Key, id uuid.UUID) (*stored, error) {
+	if id != uuid.Nil {
+		old, err := readSession(ctx, tx, id)
+		if err != nil {
+			return nil, err
+		}
+		if old != nil && old.key != k {
+			return nil, fault.Access()
+		}
+		if old != nil {
+			return old, nil
+		}
+	}
+	return nil, roomForOne(ctx, tx, k, e.w.rules.HTTPLapse)
 }
 
 // roomForOne refuses a session too many. Sessions of one user begin one at a
@@ -120,13 +124,12 @@ func (e *Editor) httpHeartbeat(ctx context.Context, v viewer.Viewer, id uuid.UUI
 func roomForOne(ctx context.Context, tx pgx.Tx, k Key, lapse time.Duration) error {
 	var t touched
 	t.add(k, nil)
-	if err := t.lock(ctx, tx); err != nil {
-		return err
-	}
 	var n int
-	err := tx.QueryRow(ctx, `select count(*) from realtime.sessions where tenant = $1 and user_id = $2 and node_id is null`,
-		k.Tenant, k.User).Scan(&n)
-	if err != nil {
+	b := &pgx.Batch{}
+	t.lock(b)
+	b.Queue(`select count(*) from realtime.sessions where tenant = $1 and user_id = $2 and node_id is null`, k.Tenant, k.User).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("counting sessions: %w", err)
 	}
 	if n >= MaxHTTPSessions {
@@ -160,8 +163,11 @@ select tenant, user_id, node_id, counts, device_id, device, name, connected_at, 
 // beat is the session after a heartbeat; of nil, a new one.
 func (s *stored) beat(id uuid.UUID, a Activity, r Rules, now time.Time) session {
 	n := session{ID: id, Counts: true, Device: DeviceUnknown, ConnectedAt: now, LastActiveAt: now}
-	if s != nil {
+	switch {
+	case s != nil:
 		n = s.session
+	case id == uuid.Nil:
+		n.ID = uuid.New()
 	}
 	if a.DeviceID != nil {
 		n.DeviceID = a.DeviceID
@@ -190,7 +196,14 @@ func (s *stored) beat(id uuid.UUID, a Activity, r Rules, now time.Time) session 
 	return n
 }
 
-func writeHTTP(ctx context.Context, tx pgx.Tx, k Key, s session) error {
+// queueBeat writes a session after a heartbeat: an HTTP-only one, or of a
+// socket's the activity, which alone is anybody else's to tell.
+func queueBeat(b *pgx.Batch, k Key, s session) {
+	if s.Node != nil {
+		b.Queue(`update realtime.sessions set last_active_at = greatest(last_active_at, $2), idle = $3, touched = true where id = $1`,
+			s.ID, s.LastActiveAt, s.Idle)
+		return
+	}
 	const q = `
 insert into realtime.sessions as s (id, tenant, user_id, device_id, device, name, connected_at, last_active_at, idle_at, lapses_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -198,20 +211,11 @@ on conflict (id) do update
    set device_id = excluded.device_id, device = excluded.device, name = excluded.name, idle = $11,
        last_active_at = greatest(s.last_active_at, excluded.last_active_at), idle_at = excluded.idle_at, lapses_at = excluded.lapses_at
  where s.user_id = excluded.user_id and s.tenant = excluded.tenant and s.node_id is null`
-	if s.Node != nil { // a socket's: only the activity is anybody else's to tell
-		_, err := tx.Exec(ctx, `update realtime.sessions set last_active_at = greatest(last_active_at, $2), idle = $3, touched = true where id = $1`,
-			s.ID, s.LastActiveAt, s.Idle)
-		if err != nil {
-			return fmt.Errorf("writing a session: %w", err)
-		}
-		return nil
-	}
-	tag, err := tx.Exec(ctx, q, s.ID, k.Tenant, k.User, s.DeviceID, s.Device, s.Name, s.ConnectedAt, s.LastActiveAt, s.IdleAt, s.LapsesAt, s.Idle)
-	if err != nil {
-		return fmt.Errorf("writing a session: %w", err)
-	}
-	if tag.RowsAffected() == 0 { // in this very moment it became a socket's, or somebody else's
-		return fault.Later(fault.Unexpected, 0, "the session has just changed: send the heartbeat again")
-	}
-	return nil
+	b.Queue(q, s.ID, k.Tenant, k.User, s.DeviceID, s.Device, s.Name, s.ConnectedAt, s.LastActiveAt, s.IdleAt, s.LapsesAt, s.Idle).
+		Exec(func(tag pgconn.CommandTag) error {
+			if tag.RowsAffected() == 0 { // in this very moment it became a socket's, or somebody else's
+				return fault.Later(fault.Unexpected, 0, "the session has just changed: send the heartbeat again")
+			}
+			return nil
+		})
 }

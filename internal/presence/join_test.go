@@ -60,7 +60,7 @@ func TestMigrationsJoinNchatsOwnDatabase(t *testing.T) {
 			must(t, pool, fmt.Sprintf(nchat, tenant))
 			before := columns(t, pool)
 			for range 2 {
-				if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler)); err != nil {
+				if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler), pgtest.Code()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -70,7 +70,7 @@ func TestMigrationsJoinNchatsOwnDatabase(t *testing.T) {
 			if hidden, err := Blind(t.Context(), pool); hidden != "" || err != nil {
 				t.Fatal("the owner is blind:", hidden, err)
 			}
-			r := &rig{t: t, pool: pool}
+			r := &rig{t: t, pool: pool, nodes: pool}
 			n := r.node(quick)
 			alice, bob := demo.Alice, demo.Bob
 			r.connect(n, alice)

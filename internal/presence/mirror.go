@@ -46,7 +46,7 @@ type mirror struct {
 type entry struct {
 	rec    *record // nil until read
 	refs   int
-	marks  int64         // how often it was marked
+	marks  int64         // how often it was marked, or will be by a doorbell on its way
 	read   int64         // of those, how many the record is newer than
 	stored chan struct{} // closed and replaced with each read
 }
@@ -66,6 +66,18 @@ func (m *mirror) mark(keys ...Key) {
 		m.markLocked(k)
 	}
 	m.pokeLocked()
+}
+
+// await says that a doorbell of users has been rung and will mark them when it
+// comes round: a stream that begins meanwhile waits for the read that follows.
+func (m *mirror) await(keys ...Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range keys {
+		if e, ok := m.entries[k]; ok {
+			e.marks++
+		}
+	}
 }
 
 func (m *mirror) markLocked(k Key) {

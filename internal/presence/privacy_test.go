@@ -12,7 +12,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
@@ -181,7 +183,7 @@ func TestDeniedUnknownAndForeignAnswerAlike(t *testing.T) {
 	}
 }
 
-// statements counts what is sent to Postgres.
+// statements are those sent to Postgres.
 type statements struct{ list []string }
 
 func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
@@ -190,24 +192,40 @@ func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.Tra
 }
 func (*statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
+func (s *statements) TraceBatchStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceBatchStartData) context.Context {
+	for _, q := range d.Batch.QueuedQueries {
+		s.list = append(s.list, q.SQL)
+	}
+	return ctx
+}
+func (*statements) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+func (*statements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
+
 func TestUnknownIdsCostTheSameStatements(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	cfg := r.pool.Config().ConnConfig.Copy()
+	cfg := r.pool.Config()
 	tr := &statements{}
-	cfg.Tracer = tr
-	conn, err := pgx.ConnectConfig(t.Context(), cfg)
+	cfg.ConnConfig.Tracer = tr
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.Close(context.Background()) }()
+	t.Cleanup(pool.Close)
+	reader := New(Options{Pool: pool, Clock: clock.New(), Bell: r, Rules: quick}).Read
+	if err := pool.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	read := func(u uuid.UUID) string {
 		tr.list = nil
-		if _, err := loadRecords(t.Context(), conn, []Key{{Tenant: primary, User: u}}); err != nil {
+		if _, err := reader.Presence(t.Context(), viewer.Of(primary, demo.Bob), u); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := loadRelations(t.Context(), conn, Key{Tenant: primary, User: demo.Bob}, []uuid.UUID{u}); err != nil {
+		if _, err := reader.Visibilities(t.Context(), viewer.Of(primary, demo.Bob), []uuid.UUID{u}); err != nil {
 			t.Fatal(err)
+		}
+		if len(tr.list) != 4 {
+			t.Fatalf("%d statements", len(tr.list))
 		}
 		return strings.Join(tr.list, ";")
 	}

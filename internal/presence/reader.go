@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
@@ -75,12 +76,12 @@ func (r *Reader) look(ctx context.Context, v Key, users []uuid.UUID) ([]looked, 
 	if r.w.rules.Reciprocity {
 		keys = append(keys, v)
 	}
-	recs, err := loadRecords(ctx, r.w.pool, keys)
-	if err != nil {
-		return nil, err
-	}
-	rels, err := loadRelations(ctx, r.w.pool, v, users)
-	if err != nil {
+	var recs []*record
+	var rels []relation
+	b := &pgx.Batch{}
+	queueRecords(b, keys, &recs)
+	queueRelations(b, v, users, &rels)
+	if err := r.w.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, err
 	}
 	out := make([]looked, len(users))

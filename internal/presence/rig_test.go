@@ -22,10 +22,13 @@ const primary = "primary"
 
 // rig is one database with the demo world and any number of nodes on it.
 type rig struct {
-	t    *testing.T
-	pool *pgxpool.Pool
-	mu   sync.Mutex
-	all  []*node
+	t     *testing.T
+	pool  *pgxpool.Pool
+	nodes *pgxpool.Pool // what nodes are served by, their leases apart; usually the same
+	mu    sync.Mutex
+	all   []*node
+	mute  bool     // guarded by mu: doorbells are held back
+	held  []string // guarded by mu
 }
 
 // bell hands every doorbell to every node at once, as the bus would after a
@@ -33,6 +36,9 @@ type rig struct {
 func (r *rig) Ring(topics ...string) {
 	r.mu.Lock()
 	nodes := append([]*node(nil), r.all...)
+	if r.mute {
+		nodes, r.held = nil, append(r.held, topics...)
+	}
 	r.mu.Unlock()
 	for _, n := range nodes {
 		for _, topic := range topics {
@@ -43,6 +49,21 @@ func (r *rig) Ring(topics ...string) {
 			n.Watch.Notify(topic)
 		}
 	}
+}
+
+// holdBack keeps doorbells on their way until release.
+func (r *rig) holdBack() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mute = true
+}
+
+func (r *rig) release() {
+	r.mu.Lock()
+	held := r.held
+	r.mute, r.held = false, nil
+	r.mu.Unlock()
+	r.Ring(held...)
 }
 
 func cutSession(topic string) (uuid.UUID, bool) {
@@ -63,7 +84,12 @@ type node struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, pool: pgtest.New(t)}
+	return newRigOn(t, pgtest.New(t))
+}
+
+func newRigOn(t *testing.T, pool *pgxpool.Pool) *rig {
+	t.Helper()
+	r := &rig{t: t, pool: pool, nodes: pool}
 	if _, err := demo.Load(t.Context(), r.pool); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +113,7 @@ func (r *rig) node(rules Rules) *node {
 		Reassert: func() { svc.Sessions.Reassert() },
 		Restored: func(from, to time.Time) { svc.Watch.Restored(from, to) },
 	})
-	svc = New(Options{Pool: r.pool, Clock: c, Bell: r, Node: n.lease, Rules: rules, Log: slog.New(slog.DiscardHandler)})
+	svc = New(Options{Pool: r.nodes, Clock: c, Bell: r, Node: n.lease, Rules: rules, Log: slog.New(slog.DiscardHandler)})
 	n.Service = svc
 	if err := n.lease.Acquire(r.t.Context()); err != nil {
 		r.t.Fatal(err)

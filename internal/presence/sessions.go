@@ -278,8 +278,9 @@ func (o *own) session() Session {
 	return s
 }
 
-// park sets a session held here offline, or counts it again; it waits until
-// that is written.
+// park sets a session held here offline, or counts it again, and waits until
+// that is written. One that counts already needs no writing: should another node
+// have parked it a moment ago, obey finds that it has been active since.
 func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held bool, err error) {
 	s.mu.Lock()
 	o, ok := s.all[id]
@@ -294,7 +295,13 @@ func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held
 		if o.parked != nil && !now.After(*o.parked) { // parked by a node whose clock is a little ahead
 			now = o.parked.Add(time.Microsecond)
 		}
+		counts := o.parked == nil && !o.idle
 		o.act(now)
+		if counts {
+			s.setAlarmLocked(o)
+			s.mu.Unlock()
+			return true, nil
+		}
 		o.parked, o.idle = nil, false
 	}
 	s.changeLocked(o)

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -123,32 +124,31 @@ func (e *Editor) settle(ctx context.Context, v viewer.Viewer, to func(Settings, 
 		return Settings{}, err
 	}
 	var out Settings
-	err := e.w.quietly(ctx, func(tx pgx.Tx) error {
-		var t touched
-		t.add(v.Key, nil)
-		if err := t.lock(ctx, tx); err != nil { // one writer of a user's settings at a time
-			return err
-		}
-		rec, err := loadRecord(ctx, tx, v.Key)
+	err := postgres.Quietly(ctx, e.w.pool, func(tx pgx.Tx) error {
+		rec, err := lockRecord(ctx, tx, v.Key)
 		if err != nil {
 			return err
 		}
 		now := e.w.now()
 		out = to(rec.settings, now)
-		switch {
-		case out.InvisibleMode && rec.hiddenSince == nil:
-			err = e.hide(ctx, tx, rec, now)
-		case !out.InvisibleMode && rec.hiddenSince != nil:
-			err = e.unhide(ctx, tx, v.Key)
-		}
-		if err != nil {
-			return err
-		}
 		unhidden := !out.InvisibleMode && rec.hiddenSince != nil
-		if out, err = writeSettings(ctx, tx, v.Key, rec.settings, out); err != nil || !unhidden {
-			return err
+		b := &pgx.Batch{}
+		switch {
+		case unhidden:
+			queueUnhide(b, v.Key)
+		case out.InvisibleMode && rec.hiddenSince == nil:
+			queueHide(b, rec, derive(rec, e.w.rules, e.w.outage(), now), now)
 		}
-		return e.w.unhidden(ctx, tx, v.Key)
+		if out != rec.settings || out.CreatedAt == nil {
+			queueSettings(b, v.Key, &out)
+		}
+		if err := tx.SendBatch(ctx, b).Close(); err != nil {
+			return fmt.Errorf("writing settings: %w", err)
+		}
+		if unhidden {
+			return e.w.unhidden(ctx, tx, v.Key)
+		}
+		return nil
 	})
 	if err != nil {
 		return Settings{}, err
@@ -157,39 +157,42 @@ func (e *Editor) settle(ctx context.Context, v viewer.Viewer, to func(Settings, 
 	return out, nil
 }
 
-func (e *Editor) hide(ctx context.Context, tx pgx.Tx, rec *record, now time.Time) error {
-	d := derive(rec, e.w.rules, e.w.outage(), now)
+// lockRecord reads a user for one writer at a time.
+func lockRecord(ctx context.Context, tx pgx.Tx, k Key) (*record, error) {
+	var t touched
+	t.add(k, nil)
+	var recs []*record
+	b := &pgx.Batch{}
+	t.lock(b)
+	queueRecords(b, []Key{k}, &recs)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return nil, fmt.Errorf("locking presence: %w", err)
+	}
+	return recs[0], nil
+}
+
+func queueHide(b *pgx.Batch, rec *record, d derived, now time.Time) {
 	const q = `
 update realtime.presence
    set hidden_since = $3, frozen_status = $4, frozen_text = custom_text, frozen_emoji = custom_emoji,
        frozen_expires_at = custom_expires_at, updated_at = clock_timestamp(),
        last_seen_at = greatest(last_seen_at, $5)
  where tenant = $1 and user_id = $2`
-	_, err := tx.Exec(ctx, q, rec.key.Tenant, rec.key.User, now, string(d.status), d.seen)
-	if err != nil {
-		return fmt.Errorf("hiding: %w", err)
-	}
-	return nil
+	b.Queue(q, rec.key.Tenant, rec.key.User, now, string(d.status), d.seen)
 }
 
-func (e *Editor) unhide(ctx context.Context, tx pgx.Tx, k Key) error {
+func queueUnhide(b *pgx.Batch, k Key) {
 	const q = `
 update realtime.presence
    set last_seen_at = case when frozen_status <> 'offline' then greatest(last_seen_at, hidden_since) else last_seen_at end,
        hidden_since = null, frozen_status = null, frozen_text = null, frozen_emoji = null, frozen_expires_at = null,
        updated_at = clock_timestamp()
  where tenant = $1 and user_id = $2`
-	if _, err := tx.Exec(ctx, q, k.Tenant, k.User); err != nil {
-		return fmt.Errorf("unhiding: %w", err)
-	}
-	return nil
+	b.Queue(q, k.Tenant, k.User)
 }
 
-// writeSettings stores what changed; nothing changed, nothing is written.
-func writeSettings(ctx context.Context, tx pgx.Tx, k Key, old, s Settings) (Settings, error) {
-	if same := s; same == old && old.CreatedAt != nil {
-		return old, nil
-	}
+// queueSettings stores s and fills in its times.
+func queueSettings(b *pgx.Batch, k Key, s *Settings) {
 	const q = `
 insert into realtime.presence_settings as p (tenant, user_id, visibility, show_online_status, show_last_seen, allow_read_receipts,
        allow_delivery_receipts, invisible_mode, broadcast_typing, typing_visibility, status_shared_since, last_seen_shared_since, receipts_shared_since)
@@ -202,11 +205,8 @@ on conflict (tenant, user_id) do update
        last_seen_shared_since = excluded.last_seen_shared_since, receipts_shared_since = excluded.receipts_shared_since,
        updated_at = greatest(clock_timestamp(), p.updated_at + interval '1 microsecond')
 returning created_at, updated_at`
-	err := tx.QueryRow(ctx, q, k.Tenant, k.User, s.Visibility, s.ShowOnlineStatus, s.ShowLastSeen, s.AllowReadReceipts,
+	b.Queue(q, k.Tenant, k.User, s.Visibility, s.ShowOnlineStatus, s.ShowLastSeen, s.AllowReadReceipts,
 		s.AllowDeliveryReceipts, s.InvisibleMode, s.BroadcastTyping, s.TypingVisibility,
-		s.statusSharedSince, s.lastSeenSharedSince, s.receiptsSharedSince).Scan(&s.CreatedAt, &s.UpdatedAt)
-	if err != nil {
-		return s, fmt.Errorf("writing settings: %w", err)
-	}
-	return s, nil
+		s.statusSharedSince, s.lastSeenSharedSince, s.receiptsSharedSince).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&s.CreatedAt, &s.UpdatedAt) })
 }

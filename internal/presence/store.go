@@ -8,15 +8,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-)
 
-// querier is a pool or a transaction.
-type querier interface {
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
 
 // One statement of one shape for every id, known or not: nobody can tell an
 // unknown id by the time the answer takes.
@@ -50,15 +44,33 @@ select k.tenant, k.user_id, u.id is not null,
  order by k.ord`
 
 // loadRecords reads users in the order asked, each key once.
-func loadRecords(ctx context.Context, db querier, keys []Key) ([]*record, error) {
-	tenants, users := make([]string, len(keys)), make([]uuid.UUID, len(keys))
-	for i, k := range keys {
-		tenants[i], users[i] = k.Tenant, k.User
-	}
+func loadRecords(ctx context.Context, db postgres.DB, keys []Key) ([]*record, error) {
+	tenants, users := keyColumns(keys)
 	rows, err := db.Query(ctx, readRecords, tenants, users)
 	if err != nil {
 		return nil, fmt.Errorf("reading presence: %w", err)
 	}
+	return collectRecords(rows)
+}
+
+// queueRecords is loadRecords as a part of a batch.
+func queueRecords(b *pgx.Batch, keys []Key, to *[]*record) {
+	tenants, users := keyColumns(keys)
+	b.Queue(readRecords, tenants, users).Query(func(rows pgx.Rows) (err error) {
+		*to, err = collectRecords(rows)
+		return err
+	})
+}
+
+func keyColumns(keys []Key) (tenants []string, users []uuid.UUID) {
+	tenants, users = make([]string, len(keys)), make([]uuid.UUID, len(keys))
+	for i, k := range keys {
+		tenants[i], users[i] = k.Tenant, k.User
+	}
+	return tenants, users
+}
+
+func collectRecords(rows pgx.Rows) ([]*record, error) {
 	recs, err := pgx.CollectRows(rows, scanRecord)
 	if err != nil {
 		return nil, fmt.Errorf("reading presence: %w", err)
@@ -90,7 +102,7 @@ func scanRecord(row pgx.CollectableRow) (*record, error) {
 	return r, nil
 }
 
-func loadRecord(ctx context.Context, db querier, k Key) (*record, error) {
+func loadRecord(ctx context.Context, db postgres.DB, k Key) (*record, error) {
 	recs, err := loadRecords(ctx, db, []Key{k})
 	if err != nil {
 		return nil, err
@@ -114,11 +126,23 @@ select k.user_id,
 // loadRelations reads what the viewer is to each target. It is to be called
 // after the targets' records were read: a relation may be newer than the record
 // it judges, never older.
-func loadRelations(ctx context.Context, db querier, v Key, targets []uuid.UUID) ([]relation, error) {
+func loadRelations(ctx context.Context, db postgres.DB, v Key, targets []uuid.UUID) ([]relation, error) {
 	rows, err := db.Query(ctx, readRelations, v.Tenant, v.User, targets)
 	if err != nil {
 		return nil, fmt.Errorf("reading relations: %w", err)
 	}
+	return collectRelations(rows, v)
+}
+
+// queueRelations is loadRelations as a part of a batch, after queueRecords.
+func queueRelations(b *pgx.Batch, v Key, targets []uuid.UUID, to *[]relation) {
+	b.Queue(readRelations, v.Tenant, v.User, targets).Query(func(rows pgx.Rows) (err error) {
+		*to, err = collectRelations(rows, v)
+		return err
+	})
+}
+
+func collectRelations(rows pgx.Rows, v Key) ([]relation, error) {
 	rels, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (relation, error) {
 		var target uuid.UUID
 		var r relation
@@ -148,21 +172,16 @@ func (rel *relation) share(viewer *record, now time.Time) {
 }
 
 const readMembers = `
-select c.id, m.user_id
-  from realtime.nchat_channels() c
-  left join (realtime.nchat_members() m join realtime.nchat_users() u on u.id = m.user_id and u.tenant = $1) on m.channel_id = c.id and m.can_read
- where c.id = any ($2) and c.tenant = $1
-   and exists (select from realtime.nchat_users() v where v.id = $3 and v.tenant = c.tenant)
-   and (c.type = 'public' and not exists (select from realtime.nchat_members() x
-                                          where x.channel_id = c.id and x.user_id = $3 and not x.can_read)
-        or exists (select from realtime.nchat_members() x
-                    where x.channel_id = c.id and x.user_id = $3 and x.can_read))
+select r.channel_id, m.user_id
+  from realtime.readable($1, $3) r
+  left join realtime.readers() m on m.channel_id = r.channel_id
+ where r.channel_id = any ($2)
  order by m.user_id`
 
 // loadMembers lists those who can read each channel, if the viewer may see it.
 // A channel of another tenant, unknown or closed to the viewer is left out, by
 // the same statement.
-func loadMembers(ctx context.Context, db querier, v Key, channels []uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
+func loadMembers(ctx context.Context, db postgres.DB, v Key, channels []uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
 	rows, err := db.Query(ctx, readMembers, v.Tenant, distinct(channels), v.User)
 	if err != nil {
 		return nil, fmt.Errorf("reading members: %w", err)

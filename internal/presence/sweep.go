@@ -9,15 +9,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/lease"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
-// Bury ends the sessions of dead nodes, within the transaction that holds
+// Bury ends the sessions of dead nodes, within the quiet transaction that holds
 // their rows locked: whatever such a node still writes then fails. It answers
 // whose presence to ring after the commit.
 func (s *Service) Bury(ctx context.Context, tx pgx.Tx, dead []lease.Dead) ([]Key, error) {
-	if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
-		return nil, err
-	}
 	nodes, alive := make([]uuid.UUID, len(dead)), make([]time.Time, len(dead))
 	for i, d := range dead {
 		nodes[i], alive[i] = d.Node, d.Alive
@@ -31,13 +29,14 @@ select s.tenant, s.user_id, max(coalesce(s.ended_at, d.alive))
 	if err != nil || len(t.users) == 0 {
 		return nil, err
 	}
-	if err := t.lock(ctx, tx); err != nil {
-		return nil, err
-	}
-	if _, err := tx.Exec(ctx, `delete from realtime.sessions where node_id = any($1)`, nodes); err != nil {
+	b := &pgx.Batch{}
+	t.lock(b)
+	b.Queue(`delete from realtime.sessions where node_id = any($1)`, nodes)
+	t.write(b)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("deleting dead sessions: %w", err)
 	}
-	return t.keys(), t.write(ctx, tx)
+	return t.keys(), nil
 }
 
 // Ring tells every watcher of these users. Only after commit.
@@ -74,7 +73,7 @@ func (s *Service) sweepLapsed(ctx context.Context, inTouch time.Duration) error 
 	now := w.now()
 	o := w.outage()
 	var t touched
-	err := w.quietly(ctx, func(tx pgx.Tx) error {
+	err := postgres.Quietly(ctx, w.pool, func(tx pgx.Tx) error {
 		const pick = `
 select id, tenant, user_id, lapses_at from realtime.sessions
  where node_id is null and lapses_at <= $1 order by id limit $2 for update skip locked`
@@ -100,18 +99,19 @@ select id, tenant, user_id, lapses_at from realtime.sessions
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		if err := t.lock(ctx, tx); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `delete from realtime.sessions where id = any($1)`, ids); err != nil {
-			return fmt.Errorf("deleting lapsed sessions: %w", err)
-		}
-		return t.write(ctx, tx)
+		b := &pgx.Batch{}
+		t.lock(b)
+		b.Queue(deleteSessions, ids)
+		t.write(b)
+		return tx.SendBatch(ctx, b).Close()
 	})
-	if err == nil && len(t.users) > 0 {
+	if err != nil {
+		return fmt.Errorf("ending lapsed sessions: %w", err)
+	}
+	if len(t.users) > 0 {
 		w.ring(t.keys()...)
 	}
-	return err
+	return nil
 }
 
 // sweepOrphans ends those whose sessions a crash of Postgres took and nobody
@@ -128,19 +128,18 @@ select p.tenant, p.user_id, b.since
 	if err != nil || len(t.users) == 0 {
 		return err
 	}
-	err = w.quietly(ctx, func(tx pgx.Tx) error {
-		if err := t.lock(ctx, tx); err != nil {
-			return err
-		}
-		return t.write(ctx, tx)
+	err = postgres.QuietBatch(ctx, w.pool, func(b *pgx.Batch) {
+		t.lock(b)
+		t.write(b)
 	})
-	if err == nil {
-		w.ring(t.keys()...)
+	if err != nil {
+		return fmt.Errorf("ending orphans: %w", err)
 	}
-	return err
+	w.ring(t.keys()...)
+	return nil
 }
 
-func collectTouched(ctx context.Context, db querier, sql string, args ...any) (touched, error) {
+func collectTouched(ctx context.Context, db postgres.DB, sql string, args ...any) (touched, error) {
 	var t touched
 	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {

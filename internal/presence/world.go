@@ -12,7 +12,6 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/hub"
-	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
 // Node is this server's lease. Sessions are written under its identity, so
@@ -51,7 +50,7 @@ func New(o Options) *Service {
 		w.unhidden = func(context.Context, pgx.Tx, Key) error { return nil }
 	}
 	m := newMirror(w)
-	w.marked = m.mark
+	w.awaited = m.await
 	s := newSessions(w, o.Node)
 	r := &Reader{w: w, live: s}
 	return &Service{
@@ -79,7 +78,7 @@ type world struct {
 	rules    Rules
 	log      *slog.Logger
 	unhidden func(ctx context.Context, tx pgx.Tx, k Key) error
-	marked   func(keys ...Key) // this node's own watchers, sooner than the doorbell comes round
+	awaited  func(keys ...Key) // who begins to watch waits for these users' doorbells
 
 	mu  sync.Mutex
 	out outage // guarded by mu
@@ -102,23 +101,13 @@ func (w *world) setOutage(from, to time.Time) {
 
 func presenceTopic(k Key) string { return "presence/" + k.User.String() + "/" + k.Tenant }
 
-// ring tells everybody that something of these users changed. Only after commit.
+// ring tells every node, this one like the others, that something of these
+// users changed. Only after commit.
 func (w *world) ring(keys ...Key) {
 	topics := make([]string, len(keys))
 	for i, k := range keys {
 		topics[i] = presenceTopic(k)
 	}
-	w.marked(keys...)
+	w.awaited(keys...)
 	w.bell.Ring(topics...)
-}
-
-// quietly runs a transaction whose changes ring by w.ring after the commit,
-// many at once, and not by the triggers.
-func (w *world) quietly(ctx context.Context, do func(tx pgx.Tx) error) error {
-	return postgres.InTx(ctx, w.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
-			return err
-		}
-		return do(tx)
-	})
 }

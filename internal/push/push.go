@@ -171,10 +171,8 @@ select l.pos, l.tenant, coalesce(l.kind = 'created' and l.at > clock_timestamp()
 // sender; never the sender.
 const wanting = `
 select m.user_id
-  from realtime.nchat_members() m
-  join realtime.nchat_channels() c on c.id = m.channel_id and c.tenant = $1
-  join realtime.nchat_users() u on u.id = m.user_id and u.tenant = $1
- where m.channel_id = $2 and m.can_read and m.user_id is distinct from $3
+  from realtime.readers() m
+ where m.tenant = $1 and m.channel_id = $2 and m.user_id is distinct from $3
    and (m.notify = 'all' or m.notify = 'mentions' and m.user_id = any ($4))
    and exists (select from realtime.stints s where s.channel_id = m.channel_id and s.user_id = m.user_id and s.to_seq is null and s.from_seq < $5)
    and not exists (select from realtime.nchat_blocks() b where b.blocker_id = m.user_id and b.blocked_user_id = $3)`

@@ -37,13 +37,6 @@ type move struct {
 	at            time.Time
 }
 
-// visible is the one rule which moves a viewer ($1) may learn of; $2: it shares
-// its own reading.
-const visible = `
-  v.user_id <> $1 and not v.held and (v.shown_to is null or $1 = any (v.shown_to)) and not $1 = any (v.hidden_from)`
-
-const readable = ` v.read and v.read_public and $2 and not $1 = any (v.read_hidden_from)`
-
 // Reach is how many of the messages a mark passes are told of as it moves; how
 // far older ones are is known to whoever asks.
 const Reach = 1000
@@ -98,10 +91,7 @@ select m.message_id, m.channel_id, m.seq,
                      where s.channel_id = m.channel_id and s.user_id = $2 and s.from_seq < m.seq and (s.to_seq is null or m.seq <= s.to_seq))::int
   from unnest($3::uuid[]) with ordinality k (id, ord)
   join realtime.messages m on m.message_id = k.id and m.sender = $2 and not m.gone
-  join realtime.nchat_channels() c on c.id = m.channel_id and c.tenant = $1
-  join realtime.nchat_users() w on w.id = $2 and w.tenant = $1
-  left join realtime.nchat_members() r on r.channel_id = c.id and r.user_id = $2
- where c.type = 'public' and coalesce(r.can_read, true) or r.can_read
+  join realtime.readable($1, $2) r on r.channel_id = m.channel_id
  order by k.ord`
 	rows, err := db.Query(ctx, q, v.Tenant, v.User, distinct(ids))
 	if err != nil {
@@ -140,11 +130,11 @@ select v.channel_id, v.user_id, x.from_seq, v.to_seq, x.read, v.at
   from unnest($3::uuid[], $4::bigint[], $5::bigint[]) k (channel, low, high)
   join realtime.moves v on v.channel_id = k.channel and v.to_seq >= k.low
  cross join lateral (
-   select v.from_seq, true as read where ` + readable + `
+   select v.from_seq, true as read where $2 and realtime.reading_shown(v, $1)
    union all
    select v.delivered_from, false where v.delivered_public and v.delivered_from is not null
-      and not (` + readable + ` and v.from_seq <= v.delivered_from)) x
- where x.from_seq < k.high and ` + visible
+      and not ($2 and realtime.reading_shown(v, $1) and v.from_seq <= v.delivered_from)) x
+ where x.from_seq < k.high and realtime.shown(v, $1)`
 	rows, err := db.Query(ctx, q, v.User, shares, channels, lows, highs)
 	if err != nil {
 		return nil, fmt.Errorf("reading receipts: %w", err)
@@ -301,10 +291,8 @@ func Senders(ctx context.Context, db postgres.DB, moves []int64) (map[int64][]uu
 select v.id, array_agg(distinct x.sender)
   from realtime.moves v
   join realtime.messages x on ` + reached + `
- where v.id = any ($1) and not v.held
-   and (v.read and v.read_public and x.seq > v.from_seq and not x.sender = any (v.read_hidden_from)
-        or v.delivered_public and x.seq > v.delivered_from)
-   and x.sender <> v.user_id and (v.shown_to is null or x.sender = any (v.shown_to)) and not x.sender = any (v.hidden_from)
+ where v.id = any ($1) and realtime.shown(v, x.sender)
+   and (realtime.reading_shown(v, x.sender) and x.seq > v.from_seq or v.delivered_public and x.seq > v.delivered_from)
  group by v.id`
 	out := map[int64][]uuid.UUID{}
 	for part := range slices.Chunk(moves, sendersAtOnce) {
@@ -339,7 +327,8 @@ func (s *Service) Passed(ctx context.Context, v viewer.Viewer, moves []int64) ([
 select x.message_id
   from realtime.moves v
   join realtime.messages x on x.sender = $1 and not x.gone and ` + reached + `
- where v.id = any ($3) and (` + readable + ` and x.seq > v.from_seq or v.delivered_public and x.seq > v.delivered_from) and ` + visible + `
+ where v.id = any ($3) and realtime.shown(v, $1)
+   and ($2 and realtime.reading_shown(v, $1) and x.seq > v.from_seq or v.delivered_public and x.seq > v.delivered_from)
  group by x.message_id, x.channel_id, x.seq order by x.channel_id, x.seq`
 	rows, err := s.o.Pool.Query(ctx, q, v.User, shares, moves)
 	if err != nil {

@@ -59,7 +59,7 @@ select l.channel_id
   from realtime.legacy l
   join realtime.channels c on c.channel_id = l.channel_id
  where l.due and l.at < clock_timestamp() - c.members * $1::interval
-   and not exists (select from realtime.backfill b where b.channel_id = l.channel_id and not b.done)
+   and realtime.numbered(l.channel_id)
  order by l.at limit $2`
 		rows, err := tx.Query(ctx, q, perMember, legacyAtOnce)
 		if err == nil {
@@ -86,11 +86,8 @@ select l.channel_id
 
 // legacyTx runs fn in a transaction, unless another node is at it.
 func (s *Service) legacyTx(ctx context.Context, fn func(pgx.Tx) error) (mine bool, err error) {
-	err = postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
+	err = postgres.Quietly(ctx, s.o.Pool, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock($1)`, int64(lockLegacy)).Scan(&mine); err != nil || !mine {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
 			return err
 		}
 		return fn(tx)

@@ -133,10 +133,7 @@ func (s *Service) Acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark
 		channels[i], messages[i] = m.Channel, m.Message
 	}
 	move := func() error {
-		return postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
-				return err
-			}
+		return postgres.Quietly(ctx, s.o.Pool, func(tx pgx.Tx) error {
 			return s.acknowledge(ctx, tx, v, channels, messages, read)
 		})
 	}
@@ -271,8 +268,8 @@ with shown as (
                          else array(select unnest(shown_to) intersect select unnest($4::uuid[])) end
    where user_id = $1 and held
   returning id, channel_id, to_seq)
-insert into realtime.inbox (channel_id, kind, user_id, seq, ref)
-select s.channel_id, 'mark', $1, s.to_seq, s.id from shown s order by s.id`
+select realtime.note_marks($1, array_agg(s.channel_id order by s.id), array_agg(s.to_seq order by s.id), array_agg(s.id order by s.id))
+  from shown s having count(*) > 0`
 	if _, err := tx.Exec(ctx, q, user.User, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
 		return fmt.Errorf("showing held receipts: %w", err)
 	}
@@ -304,18 +301,13 @@ func states(ctx context.Context, db postgres.DB, v viewer.Viewer, channels []uui
 select s.channel_id, case when m.read_at is not null then r.message_id end, m.read_at,
        case when m.delivered_at is not null then d.message_id end, u.n, u.mentioned
   from realtime.stints s
-  join realtime.nchat_channels() c on c.id = s.channel_id and c.tenant = $1
-  join realtime.nchat_users() w on w.id = s.user_id and w.tenant = $1
-  join realtime.nchat_members() k on k.channel_id = s.channel_id and k.user_id = s.user_id and k.can_read
+ cross join lateral (select from realtime.readable($1, $2) x where x.channel_id = s.channel_id and x.member offset 0) k
   left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
   left join lateral (select x.message_id from realtime.messages x
                       where x.channel_id = s.channel_id and x.seq <= m.read_seq and not x.gone order by x.seq desc limit 1) r on true
   left join lateral (select x.message_id from realtime.messages x
                       where x.channel_id = s.channel_id and x.seq <= m.delivered_seq and not x.gone order by x.seq desc limit 1) d on true
- cross join lateral (
-   select count(*) as n, count(*) filter (where $2 = any (x.mentions)) as mentioned
-     from realtime.messages x
-    where x.channel_id = s.channel_id and x.seq > greatest(m.read_seq, s.from_seq) and x.countable and x.sender is distinct from $2) u
+ cross join lateral realtime.unread(s.channel_id, $2) u
  where s.user_id = $2 and s.to_seq is null and ($3::uuid[] is null or s.channel_id = any ($3))
  order by s.channel_id`
 	rows, err := db.Query(ctx, q, v.Tenant, v.User, channels)

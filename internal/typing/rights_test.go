@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type rig struct {
 	rung   []string
 	onRing func()
 	onGate func()
+	gate   Gate // nil: everybody may see everybody
 }
 
 func newRig(t *testing.T, pool *pgxpool.Pool) *rig {
@@ -61,6 +63,9 @@ func (r *rig) Ring(topics ...string) {
 func (r *rig) Gate(viewer.Viewer) Gate {
 	if r.onGate != nil {
 		r.onGate()
+	}
+	if r.gate != nil {
+		return r.gate
 	}
 	return open{}
 }
@@ -254,6 +259,42 @@ func TestRemovedWhileItSubscribes(t *testing.T) {
 	}
 	if _, err := r.Watch(t.Context(), bob, []Room{team}, nil); !denied(err) || len(r.streams) != 0 {
 		t.Fatal(err, r.streams)
+	}
+}
+
+// shut is a gate that cannot say who may be seen, the first few times it is asked.
+type shut struct {
+	open
+	times atomic.Int32
+}
+
+func (g *shut) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+	if g.times.Add(-1) >= 0 {
+		return nil, errors.New("away")
+	}
+	return g.open.May(ctx, users)
+}
+
+// Whoever could not be asked about is shown once that can be, though nothing
+// rings meanwhile.
+func TestWhatCouldNotBeAskedIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, demoWorld(t))
+	g := &shut{}
+	g.times.Store(1)
+	r.gate = g
+	if _, err := r.Start(t.Context(), alice, team); err != nil {
+		t.Fatal(err)
+	}
+	out, err := r.Watch(t.Context(), bob, []Room{team}, func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list := <-out; list[0].TotalCount() != 0 {
+		t.Fatal("shown on doubt:", list)
+	}
+	if list := <-out; list[0].TotalCount() != 1 {
+		t.Fatal("not shown:", list)
 	}
 }
 

@@ -2,6 +2,7 @@ package typing
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -79,8 +80,10 @@ func (s *Service) readable(ctx context.Context, v viewer.Viewer, rooms []Room) (
 	return out, nil
 }
 
-// peopleKept is how long a stream remembers what somebody is called.
-const peopleKept = time.Minute
+const (
+	peopleKept = time.Minute // how long a stream remembers what somebody is called
+	askAgain   = time.Second // after a read that failed
+)
 
 // stream is one viewer's subscription to some rooms.
 type stream struct {
@@ -95,7 +98,8 @@ type stream struct {
 	people map[uuid.UUID]roster.Person
 	read   time.Time // people: since then
 	told   map[roomKey]RoomTyping
-	doubt  bool // whether the rooms may still be seen could not be asked
+	doubt  bool                 // whether the rooms may still be seen could not be asked
+	later  map[roomKey]struct{} // who may be seen in them could not be asked
 
 	mu    sync.Mutex
 	dirty map[roomKey]struct{} // guarded by mu
@@ -106,7 +110,8 @@ type stream struct {
 // changed for this viewer, the first change at once and further ones together.
 // It ends with an error when a room may no longer be seen; fail gets it.
 func (s *Service) Watch(ctx context.Context, v viewer.Viewer, rooms []Room, fail func(error)) (<-chan []RoomTyping, error) {
-	st := &stream{s: s, v: v, rooms: map[roomKey]Room{}, wake: make(chan struct{}, 1), told: map[roomKey]RoomTyping{}, dirty: map[roomKey]struct{}{}}
+	st := &stream{s: s, v: v, rooms: map[roomKey]Room{}, wake: make(chan struct{}, 1), told: map[roomKey]RoomTyping{},
+		later: map[roomKey]struct{}{}, dirty: map[roomKey]struct{}{}}
 	for _, r := range rooms {
 		at := roomKey{v.Tenant, r.Channel, r.Thread}
 		if _, twice := st.rooms[at]; !twice {
@@ -211,16 +216,23 @@ func (st *stream) run(ctx context.Context, out chan<- []RoomTyping) error {
 		}
 	})
 	first := true
+	var retry <-chan time.Time // of what could not be asked; nil: nothing
 	st.note(st.order)
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-st.wake:
+		case <-retry:
+			retry = nil
+			st.lookAgain()
 		}
 		list, err := st.changes(ctx, first)
 		if err != nil {
 			return err
+		}
+		if retry == nil && (st.doubt || len(st.later) > 0) {
+			retry = time.After(askAgain)
 		}
 		if len(list) == 0 && !first {
 			continue
@@ -248,6 +260,15 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// lookAgain marks what could not be asked.
+func (st *stream) lookAgain() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	maps.Copy(st.dirty, st.later)
+	clear(st.later)
+	st.check = st.check || st.doubt
+}
+
 // changes are the rooms whose picture differs from what was told.
 func (st *stream) changes(ctx context.Context, first bool) ([]RoomTyping, error) {
 	st.mu.Lock()
@@ -273,7 +294,7 @@ func (st *stream) changes(ctx context.Context, first bool) ([]RoomTyping, error)
 				return nil, err
 			}
 			now = RoomTyping{Room: st.rooms[at]} // on doubt nobody types, until it can be asked
-			time.AfterFunc(time.Second, func() { st.note([]roomKey{at}) })
+			st.later[at] = struct{}{}
 		}
 		if old := st.told[at]; first || !old.same(now) {
 			st.told[at] = now
@@ -295,9 +316,6 @@ func (st *stream) still(ctx context.Context) error {
 		return fault.Access()
 	}
 	st.doubt = err != nil
-	if st.doubt {
-		time.AfterFunc(time.Second, st.recheck)
-	}
 	return nil
 }
 

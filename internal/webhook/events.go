@@ -95,10 +95,7 @@ func (h *Handler) event(w http.ResponseWriter, r *http.Request, body []byte) {
 // once does what an event asks, unless that was done before; both or neither
 // is remembered.
 func (h *Handler) once(ctx context.Context, id string, do func(pgx.Tx) error) (first bool, err error) {
-	err = postgres.InTx(ctx, h.o.Pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "set local realtime.quiet = on"); err != nil {
-			return err
-		}
+	err = postgres.Quietly(ctx, h.o.Pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `insert into realtime.hasura_events (id) values ($1) on conflict do nothing`, id)
 		if err != nil {
 			return fmt.Errorf("remembering an event: %w", err)
@@ -117,7 +114,7 @@ var reconcilers = map[string]func(context.Context, pgx.Tx, row) error{
 		return exec(ctx, tx, `select realtime.reconcile_message($1)`, r.ID)
 	},
 	"public.nchat_channel_members": func(ctx context.Context, tx pgx.Tx, r row) error {
-		return exec(ctx, tx, `select realtime.restint($1, array[$2::uuid]) where exists (select from public.nchat_channels c where c.id = $1)`, r.ChannelID, r.UserID)
+		return exec(ctx, tx, `select realtime.reconcile_member($1, $2)`, r.ChannelID, r.UserID)
 	},
 	"public.nchat_users": func(ctx context.Context, tx pgx.Tx, r row) error {
 		return exec(ctx, tx, `select realtime.reconcile_user($1), realtime.touch($1)`, r.ID)

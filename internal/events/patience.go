@@ -1,0 +1,88 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+)
+
+const (
+	firstWait = 250 * time.Millisecond // before the second try, doubling
+	mostWait  = 5 * time.Second
+	tries     = 3 // of a read that fails while Postgres is there
+)
+
+// patience is what all subscriptions of this node know of an outage.
+type patience struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	since time.Time // guarded by mu: of the outage; zero: there is none
+}
+
+// patiently does a read again until it works: an outage of Postgres only
+// delays. Where going on makes no sense the error is the read's own: a refusal
+// at once, and what fails again and again although Postgres answers, which the
+// edge logs and tells as one that may be tried again.
+func patiently[T any](ctx context.Context, p *patience, read func(context.Context) (T, error)) (T, error) {
+	failed := 0
+	for wait := firstWait; ; wait = min(2*wait, mostWait) {
+		x, err := read(ctx)
+		if err == nil {
+			p.over(ctx)
+			return x, nil
+		}
+		if ctx.Err() != nil {
+			return x, ctx.Err()
+		}
+		if _, refused := errors.AsType[*fault.Error](err); refused {
+			return x, err
+		}
+		if postgres.Outage(err) {
+			p.began(ctx, err)
+		} else if failed++; failed == tries {
+			return x, err
+		}
+		// All of a node's subscriptions wait for the same: they must not ask in step.
+		if !pause(ctx, wait/2+rand.N(wait/2)) {
+			return x, ctx.Err()
+		}
+	}
+}
+
+// began says that Postgres is out of reach, once an outage.
+func (p *patience) began(ctx context.Context, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.since.IsZero() {
+		p.since = time.Now()
+		p.log.WarnContext(ctx, "subscriptions wait for Postgres", "error", err)
+	}
+}
+
+func (p *patience) over(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.since.IsZero() {
+		p.log.InfoContext(ctx, "subscriptions go on", "after", time.Since(p.since))
+		p.since = time.Time{}
+	}
+}
+
+// pause waits; false: ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,279 @@
+package events
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/typing"
+)
+
+// story is one events subscription: the log in order, and beside it state,
+// which has no order and carries the cursor of where the log is.
+type story struct {
+	*teller
+	q        Query
+	out      chan Event
+	replayed int
+
+	mu   sync.Mutex
+	here string // guarded by mu: a cursor after everything of the log that was sent
+}
+
+func (s *story) wants(k Kind) bool {
+	return len(s.q.Kinds) == 0 || slices.Contains(s.q.Kinds, k)
+}
+
+// run tells the log and, once it has said that it begins anew where it does,
+// what is beside it, until ctx ends.
+func (s *story) run(ctx context.Context, cancel context.CancelFunc, beside []func()) {
+	defer close(s.out)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	begin := sync.OnceFunc(func() {
+		for _, relay := range beside {
+			wg.Go(func() { relay(); cancel() }) // a stream beside ends with an error only: so does the whole
+		}
+	})
+	if s.st.Begins() == "" {
+		begin()
+	}
+	s.each(ctx, func(ctx context.Context, b feed.Batch) error {
+		if err := s.tell(ctx, b); err != nil {
+			return err
+		}
+		begin()
+		return nil
+	})
+}
+
+// beside are the streams of state that were asked for, each a loop to run.
+func (s *story) beside(ctx context.Context) ([]func(), error) {
+	var runs []func()
+	if len(s.q.Users) > 0 && s.wants(KindPresence) {
+		ch := s.o.Presence.Presence(ctx, s.v, s.q.Users)
+		runs = append(runs, func() {
+			relay(ctx, s, ch, func(v presence.View) Payload { return PresenceChanged{Presence: v} })
+		})
+	}
+	if len(s.q.Rooms) > 0 && s.wants(KindTyping) {
+		ch, err := s.o.Typing.Watch(ctx, s.v, s.q.Rooms, s.fail)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, func() {
+			relay(ctx, s, ch, func(l []typing.RoomTyping) Payload { return TypingChanged{Rooms: l} })
+		})
+	}
+	if s.wants(KindSettings) {
+		ch, err := s.o.Presence.Settings(ctx, s.v)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, func() {
+			relay(ctx, s, ch, func(x presence.Settings) Payload { return SettingsChanged{Settings: x} })
+		})
+	}
+	return runs, nil
+}
+
+func relay[T any](ctx context.Context, s *story, ch <-chan T, as func(T) Payload) {
+	for {
+		select {
+		case x, open := <-ch:
+			if !open || s.state(ctx, as(x)) != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// state sends what is not of the log. The lock is held while it waits: no
+// event may carry a cursor after one that was not sent.
+func (s *story) state(ctx context.Context, p Payload) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return push(ctx, s.out, Event{Cursor: s.here, Payload: p})
+}
+
+// entry sends what is of the log, up to a cursor.
+func (s *story) entry(ctx context.Context, cursor string, p Payload) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := push(ctx, s.out, Event{Cursor: cursor, Payload: p}); err != nil {
+		return err
+	}
+	s.here = cursor
+	return nil
+}
+
+// tell sends a batch. Others' marks that follow one another are told together,
+// before anything that comes after them.
+func (s *story) tell(ctx context.Context, b feed.Batch) error {
+	if b.Reset != "" {
+		here := s.st.Here()
+		return s.entry(ctx, here, StreamReset{Reason: b.Reset, Cursor: here})
+	}
+	var moves []int64
+	var until int64
+	flush := func() error {
+		if len(moves) == 0 {
+			return nil
+		}
+		list := moves
+		moves = nil
+		return s.marks(ctx, list, until)
+	}
+	for _, it := range b.Items {
+		if it.Kind == feed.Mark && it.User != s.v.User {
+			moves, until = append(moves, it.Ref), it.Pos
+			continue
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+		if err := s.one(ctx, it); err != nil {
+			return err
+		}
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	s.moveOn()
+	if b.Live && s.q.Cursor != "" {
+		return s.state(ctx, SyncProgress{Done: s.replayed, Total: s.replayed})
+	}
+	return nil
+}
+
+// moveOn lets state carry a cursor after all that was read, seen or not.
+func (s *story) moveOn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.here = s.st.Here()
+}
+
+// marks sends how far the viewer's messages have come; all but the last with
+// the cursor before them, so that none is lost.
+func (s *story) marks(ctx context.Context, moves []int64, until int64) error {
+	if !s.wants(KindDeliveries) {
+		return nil
+	}
+	var last *receipt.Delivery
+	err := s.deliveries(ctx, moves, func(d receipt.Delivery) error {
+		if last != nil {
+			if err := s.state(ctx, DeliveryChanged{Delivery: *last}); err != nil {
+				return err
+			}
+		}
+		last = &d
+		return nil
+	})
+	if err != nil || last == nil {
+		return err
+	}
+	return s.entry(ctx, s.st.Cursor(until), DeliveryChanged{Delivery: *last})
+}
+
+// one sends what one entry tells.
+func (s *story) one(ctx context.Context, it feed.Item) error {
+	cursor := s.st.Cursor(it.Pos)
+	own := it.User == s.v.User
+	change := feed.MemberChange{ChannelID: it.Channel, UserID: it.User, Kind: it.Kind}
+	switch it.Kind {
+	case feed.Created, feed.Updated, feed.Deleted:
+		return s.message(ctx, cursor, it)
+	case feed.Joined, feed.Member:
+		if own {
+			before := s.current()
+			if err := s.channel(ctx, before, it.Channel); err != nil {
+				return err
+			}
+			if it.Kind == feed.Joined && s.st.Earlier(it.Channel) {
+				if err := s.entry(ctx, before, StreamGap{ChannelID: it.Channel, Cursor: before}); err != nil {
+					return err
+				}
+			}
+		}
+		if s.wants(KindMembers) {
+			return s.entry(ctx, cursor, MemberJoined{Change: change})
+		}
+	case feed.Left:
+		if s.wants(KindMembers) {
+			return s.entry(ctx, cursor, MemberLeft{Change: change})
+		}
+	case feed.Channel:
+		return s.channel(ctx, cursor, it.Channel)
+	case feed.Opened:
+		before := s.current()
+		if err := s.channel(ctx, before, it.Channel); err != nil {
+			return err
+		}
+		return s.entry(ctx, cursor, StreamGap{ChannelID: it.Channel, Cursor: before})
+	case feed.Mark:
+		return s.mark(ctx, cursor, it.Channel)
+	case feed.Gone:
+	}
+	return nil
+}
+
+func (s *story) current() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.here
+}
+
+func (s *story) message(ctx context.Context, cursor string, it feed.Item) error {
+	s.replayed++
+	if !s.wants(KindMessages) {
+		return nil
+	}
+	m := s.body(it)
+	switch {
+	case it.Kind == feed.Deleted || m.Gone:
+		return s.entry(ctx, cursor, MessageDeleted{MessageID: it.Message, ChannelID: it.Channel})
+	case it.Kind == feed.Updated:
+		return s.entry(ctx, cursor, MessageUpdated{Message: m})
+	}
+	if err := s.entry(ctx, cursor, MessageCreated{Message: m}); err != nil {
+		return err
+	}
+	s.written(it, m)
+	return nil
+}
+
+func (s *story) channel(ctx context.Context, cursor string, id uuid.UUID) error {
+	if !s.wants(KindChannels) {
+		return nil
+	}
+	list, err := patiently(ctx, s.patience, func(ctx context.Context) ([]feed.ChannelState, error) {
+		return s.o.Feed.Channels(ctx, s.v, []uuid.UUID{id})
+	})
+	for _, c := range list {
+		if err := s.entry(ctx, cursor, ChannelUpdated{Channel: c}); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (s *story) mark(ctx context.Context, cursor string, channel uuid.UUID) error {
+	if !s.wants(KindReadStates) {
+		return nil
+	}
+	list, err := s.readState(ctx, channel)
+	for _, x := range list {
+		if err := s.entry(ctx, cursor, ReadStateChanged{ReadState: x}); err != nil {
+			return err
+		}
+	}
+	return err
+}

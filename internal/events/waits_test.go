@@ -1,0 +1,136 @@
+package events
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
+)
+
+// outage is how a connection that the server left looks.
+var outage = io.ErrUnexpectedEOF
+
+func logged() (*patience, *bytes.Buffer) {
+	var b bytes.Buffer
+	return &patience{log: slog.New(slog.NewTextHandler(&b, nil))}, &b
+}
+
+// TestAnOutageIsWaitedOut: ever more seldom, told of once by whoever meets it
+// first and once when it is over, however often it was tried.
+func TestAnOutageIsWaitedOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, log := logged()
+		var at []time.Duration
+		began := time.Now()
+		got, err := patiently(t.Context(), p, func(context.Context) (string, error) {
+			if at = append(at, time.Since(began)); len(at) < 40 {
+				return "", outage
+			}
+			return "there", nil
+		})
+		if got != "there" || err != nil {
+			t.Fatal(got, err)
+		}
+		for i := 1; i < len(at); i++ {
+			if gap := at[i] - at[i-1]; gap > mostWait || gap < firstWait/2 || i > 8 && gap < mostWait/2 {
+				t.Errorf("try %d comes after %v", i+1, gap)
+			}
+		}
+		if n := strings.Count(log.String(), "\n"); n != 2 || !strings.Contains(log.String(), "wait for Postgres") || !strings.Contains(log.String(), "go on") {
+			t.Errorf("logged:\n%s", log)
+		}
+	})
+}
+
+// TestAWaitEndsWithItsSubscription at once.
+func TestAWaitEndsWithItsSubscription(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := logged()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		if _, err := patiently(ctx, p, func(context.Context) (int, error) { return 0, outage }); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != time.Minute {
+			t.Error("after", took)
+		}
+	})
+}
+
+// TestWhatNoWaitMendsIsGivenUp: a refusal at once, and what fails though
+// Postgres answers, as something that may be tried again.
+func TestWhatNoWaitMendsIsGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for what, c := range map[string]struct {
+			err       error
+			tries     int
+			code      fault.Code
+			retryable bool
+		}{
+			"a refusal":       {fault.Access(), 1, fault.Denied, false},
+			"a broken read":   {errors.New("no such column"), tries, fault.Unexpected, true},
+			"a slow one":      {context.DeadlineExceeded, tries, fault.Unexpected, true},
+			"one that closed": {context.Canceled, tries, fault.Unexpected, true},
+		} {
+			p, log := logged()
+			n := 0
+			_, err := patiently(t.Context(), p, func(context.Context) (int, error) { n++; return 0, c.err })
+			if f := fault.From(err); !errors.Is(err, c.err) || n != c.tries || f.Code != c.code || f.Retryable != c.retryable {
+				t.Errorf("%s: %v after %d tries", what, err, n)
+			}
+			if log.Len() > 0 {
+				t.Errorf("%s: logged here, and by the edge again: %s", what, log)
+			}
+		}
+	})
+}
+
+// TestWhatWasHandedOverIsDelivered a second later, the newest of each channel;
+// what was handed over within the last second of a subscription is not, and
+// nothing of it is left.
+func TestWhatWasHandedOverIsDelivered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		acked := map[receipt.Mark]time.Duration{}
+		began := time.Now()
+		d := newDeliverer(func(_ context.Context, m receipt.Mark) error {
+			acked[m] = time.Since(began)
+			return errors.New("left meanwhile")
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { d.run(ctx); close(done) }()
+		mark := func(channel, n byte) receipt.Mark {
+			return receipt.Mark{Channel: uuid.UUID{channel}, Message: uuid.UUID{n}}
+		}
+		d.note(mark(1, 1))
+		d.note(mark(2, 2))
+		d.note(mark(1, 3))
+		pause(ctx, deliverLag+time.Millisecond)
+		synctest.Wait()
+		if len(acked) != 2 || acked[mark(1, 3)] != deliverLag || acked[mark(2, 2)] != deliverLag {
+			t.Error("delivered:", acked)
+		}
+		d.note(mark(1, 4))
+		pause(ctx, deliverLag/2)
+		cancel()
+		<-done
+		if len(acked) != 2 {
+			t.Error("delivered after the end:", acked)
+		}
+	})
+}

@@ -1,0 +1,82 @@
+-- restint notes of members of a channel whether they may read it now.
+create or replace function realtime.restint(channel uuid, who uuid[]) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform realtime.hold(channel);
+  insert into realtime.inbox (channel_id, kind, user_id, ref)
+  select channel, case when u.may then 'joined' else 'left' end, u.id, case when u.banned then 1 end
+    from (select k.id,
+                 exists (select from realtime.readers() r where r.channel_id = channel and r.user_id = k.id) as may,
+                 -- it may never have been a member, and have read a public channel all the same
+                 exists (select from realtime.nchat_members() m join realtime.nchat_channels() n on n.id = m.channel_id
+                          where m.channel_id = channel and m.user_id = k.id and n.type = 'public') as banned
+            from (select distinct unnest(who) as id) k) u;
+  perform realtime.ring_inbox();
+end $$;
+
+create or replace function realtime.feed_members() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform realtime.restint(k.channel_id, k.users)
+     from (select x.channel_id, array_agg(x.user_id) as users from changed x group by x.channel_id order by x.channel_id) k;
+  return null;
+end $$;
+
+create or replace function realtime.feed_member() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if (old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id) then
+    perform realtime.restint(old.channel_id, array[old.user_id]);
+  end if;
+  perform realtime.restint(new.channel_id, array[new.user_id]);
+  if (to_jsonb(old) -> 'role', to_jsonb(old) -> 'can_write') is distinct from (to_jsonb(new) -> 'role', to_jsonb(new) -> 'can_write') then
+    perform realtime.note(new.channel_id, 'member', who => new.user_id);
+  end if;
+  return null;
+end $$;
+
+-- A user deleted or restored leaves or joins wherever it is a member.
+create or replace function realtime.feed_user() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform realtime.restint(m.channel_id, array[m.user_id])
+     from (select x.channel_id, x.user_id from realtime.nchat_members() x where x.user_id = new.id order by x.channel_id) m;
+  return null;
+end $$;
+
+create or replace function realtime.feed_channel() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  id uuid;
+begin
+  if tg_op = 'INSERT' then
+    insert into realtime.channels (channel_id, tenant, direct)
+    select n.id, n.tenant, n.type = 'direct' from realtime.nchat_channels() n where n.id = new.id
+    on conflict do nothing;
+    if not found then -- there was one of this id before
+      perform realtime.note(new.id, 'channel', countable => new.type::text = 'direct');
+    end if;
+    return null;
+  end if;
+  if tg_op = 'DELETE' then id := old.id; else id := new.id; end if;
+  perform realtime.hold(id);
+  perform realtime.note(id, case when tg_op = 'DELETE' then 'gone' when (old.type::text = 'public') <> (new.type::text = 'public') then 'opened' else 'channel' end,
+                        countable => tg_op <> 'DELETE' and new.type::text = 'direct');
+  return null;
+end $$;
+
+create trigger realtime_feed_insert after insert on public.nchat_channel_members referencing new table as changed
+  for each statement execute function realtime.feed_members();
+create trigger realtime_feed_delete after delete on public.nchat_channel_members referencing old table as changed
+  for each statement execute function realtime.feed_members();
+create trigger realtime_feed_update after update of {{cols "nchat_channel_members" "channel_id" "user_id" "can_read" "can_write" "role"}} on public.nchat_channel_members
+  for each row execute function realtime.feed_member();
+create trigger realtime_feed_new after insert or delete on public.nchat_channels
+  for each row execute function realtime.feed_channel();
+{{$watched := cols "nchat_channels" "name" "type" "is_archived" "is_readonly" "archived_at" -}}
+create trigger realtime_feed_update after update of {{$watched}} on public.nchat_channels
+  for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_channel();
+{{if has "nchat_users" "deleted_at" -}}
+create trigger realtime_feed after update of deleted_at on public.nchat_users
+  for each row when (old.deleted_at is distinct from new.deleted_at) execute function realtime.feed_user();
+{{end}}

@@ -1,0 +1,74 @@
+-- reconcile_message notes what was written past our triggers (a restore, a
+-- replication, triggers disabled): a message that has no number, or that is
+-- gone and was never said to be. Answers whether something was missing.
+create or replace function realtime.reconcile_message(message uuid) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  o record;
+begin
+  perform realtime.hold(x.channel_id) -- one event after the other
+     from (select n.channel_id from realtime.nchat_messages() n where n.id = message
+           union select m.channel_id from realtime.messages m where m.message_id = message order by 1) x;
+  -- In one snapshot, in which a change is either noted or in the log.
+  select n.id, n.channel_id, n.sender, n.thread, n.countable, n.deleted, n.mentions, coalesce(n.published, false) as published,
+         m.channel_id as known_in, m.gone, (m.countable, m.deleted) is distinct from (n.countable, n.deleted) as differs, realtime.noted(message) as noted
+    into o
+    from (select 1) one
+    left join realtime.nchat_messages() n on n.id = message
+    left join realtime.messages m on m.message_id = message;
+  if o.noted then
+    return false;
+  end if;
+  if o.id is null then
+    if o.known_in is null or o.gone or not exists (select from public.nchat_channels c where c.id = o.known_in) then
+      return false;
+    end if;
+    perform realtime.revise(message, false, null, true);
+    perform realtime.note(o.known_in, 'removed', message);
+    return true;
+  end if;
+  if not o.published then
+    return false;
+  end if;
+  if o.gone then
+    perform realtime.note(o.channel_id, 'created', o.id, o.sender, o.thread, o.countable, o.deleted, o.mentions);
+    return true;
+  end if;
+  if o.known_in is null then
+    if not realtime.numbered(o.channel_id) then
+      return false; -- its turn comes
+    end if;
+    -- With it what else is missing there, in the order it was written: whichever event comes first. The
+    -- rest comes with the events of the rest.
+    perform realtime.note(x.channel_id, 'created', x.id, x.sender, x.thread, x.countable, x.deleted, x.mentions)
+       from (select y.* from realtime.nchat_messages() y
+              where y.channel_id = o.channel_id and y.published and not exists (select from realtime.messages k where k.message_id = y.id)
+                and y.id not in (select i.message_id from realtime.inbox i where i.id > (select h.clear from realtime.head h) and i.kind = 'created')
+              order by y.created_at, y.id limit 500) x;
+    return true;
+  end if;
+  if o.differs then
+    perform realtime.revise(message, false, null, true);
+    perform realtime.note(o.channel_id, case when o.deleted then 'deleted' else 'updated' end, o.id, o.sender, o.thread, o.countable, o.deleted, o.mentions);
+    return true;
+  end if;
+  return false;
+end $$;
+
+-- reconcile_user opens and closes stints wherever a user is or was a member.
+create or replace function realtime.reconcile_user(who uuid) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  perform realtime.restint(k.channel_id, array[who])
+     from (select m.channel_id from realtime.nchat_members() m where m.user_id = who
+           union select s.channel_id from realtime.stints s where s.user_id = who and s.to_seq is null order by 1) k;
+end $$;
+
+-- reconcile_member notes of one member of a channel whether it may read it now.
+create or replace function realtime.reconcile_member(channel uuid, who uuid) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (select from public.nchat_channels c where c.id = channel) then
+    perform realtime.restint(channel, array[who]);
+  end if;
+end $$;

@@ -1,0 +1,29 @@
+-- send_message writes a message once for each key, in one round trip. outcome:
+-- sent, duplicate, conflict or denied.
+create or replace function realtime.send_message(ten text, who uuid, key text, sum bytea, channel uuid, thread uuid, parent uuid,
+                                      said text, kind text, meta jsonb, named uuid[], out outcome text, out message uuid)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  k realtime.client_keys;
+begin
+  perform set_config('realtime.quiet', 'on', true), set_config('realtime.actor', who::text, true);
+  insert into realtime.client_keys (tenant, user_id, client_message_id, digest) values (ten, who, key, sum) on conflict do nothing;
+  if not found then -- it waited for whoever was faster
+    select * into k from realtime.client_keys x where x.tenant = ten and x.user_id = who and x.client_message_id = key;
+    message := k.message_id;
+    outcome := case when k.digest <> sum then 'conflict' when realtime.may_read(ten, who, channel) then 'duplicate' else 'denied' end;
+    return;
+  end if;
+  if realtime.write_role(ten, who, channel, thread) is not null then -- nobody else waits for a channel, or can tell by it that somebody is at it
+    perform realtime.share(channel); -- whoever is removed from now on is removed after this message
+  end if;
+  if realtime.write_role(ten, who, channel, thread) is null or parent is not null and not exists (
+       select from realtime.nchat_messages() p where p.id = parent and p.channel_id = channel and p.published and not p.deleted) then
+    delete from realtime.client_keys x where x.tenant = ten and x.user_id = who and x.client_message_id = key;
+    outcome := 'denied';
+    return;
+  end if;
+  message := realtime.insert_message(ten, channel, who, thread, parent, said, kind, meta, named);
+  update realtime.client_keys x set message_id = message where x.tenant = ten and x.user_id = who and x.client_message_id = key;
+  outcome := 'sent';
+end $$;

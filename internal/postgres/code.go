@@ -1,0 +1,316 @@
+package postgres
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"text/template"
+)
+
+// Code is the functions and triggers of packages, by the package's name: the
+// *.sql files each keeps beside its rules, embedded.
+//
+// A file holds, each beginning a line:
+//
+//   - create or replace function realtime.NAME, in any order;
+//   - create trigger NAME … on TABLE …, made where it is missing or another;
+//   - select realtime.NAME();, run between the two whenever one of them changed.
+//
+// It is a text/template over nchat's tables as they are found, in the schema
+// public: has "TABLE" "COLUMN" tells whether a column is there; cols "TABLE"
+// "COLUMN" … lists those that are, with commas between; of "ROW" LIST puts a
+// row's name before each; list joins what is text and not empty, so that (and
+// (has …) "…") in it is there or not. What one file defines every other may use.
+type Code map[string]fs.FS
+
+// statement is one of a file's.
+type statement struct {
+	where string // package/file
+	text  string
+}
+
+// name is what a trigger's or a function's statement makes, for errors.
+func (s statement) name() string {
+	first, _, _ := strings.Cut(s.text, "\n")
+	return s.where + ": " + first
+}
+
+// source is the text of all files, each headed by its name.
+func (c Code) source() (map[string]string, error) {
+	out := map[string]string{}
+	for pkg, files := range c {
+		names, err := fs.Glob(files, "*.sql")
+		if err != nil {
+			return nil, fmt.Errorf("listing the SQL of %s: %w", pkg, err)
+		}
+		for _, name := range names {
+			text, err := fs.ReadFile(files, name)
+			if err != nil {
+				return nil, fmt.Errorf("reading the SQL of %s: %w", pkg, err)
+			}
+			out[pkg+"/"+name] = string(text)
+		}
+	}
+	return out, nil
+}
+
+// sumOf is the sum of files, whatever order they were read in.
+func sumOf(files map[string]string) string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(h, "%s\n%d\n%s\n", name, len(files[name]), files[name])
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:16])
+}
+
+// columns are nchat's, by table.
+type columns map[string]map[string]bool
+
+func (c columns) has(table, column string) bool { return c[table][column] }
+
+func (c columns) cols(table string, names ...string) string {
+	return strings.Join(slices.DeleteFunc(names, func(n string) bool { return !c[table][n] }), comma)
+}
+
+const comma = ", "
+
+// of puts a row's name before each of a list.
+func of(row, list string) string {
+	return row + "." + strings.ReplaceAll(list, comma, comma+row+".")
+}
+
+// list joins what there is of items.
+func list(items ...any) string {
+	var there []string
+	for _, item := range items {
+		if text, ok := item.(string); ok && text != "" {
+			there = append(there, text)
+		}
+	}
+	return strings.Join(there, comma)
+}
+
+const readColumns = `
+select c.relname, a.attname
+  from pg_class c
+  join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+ where c.relnamespace = 'public'::regnamespace and c.relname like 'nchat\_%' and c.relkind in ('r', 'p', 'f')`
+
+func loadColumns(ctx context.Context, tx *sql.Tx) (columns, error) {
+	out := columns{}
+	err := each(ctx, tx, readColumns, func(scan func(...any) error) error {
+		var table, column string
+		if err := scan(&table, &column); err != nil {
+			return err
+		}
+		if out[table] == nil {
+			out[table] = map[string]bool{}
+		}
+		out[table][column] = true
+		return nil
+	})
+	return out, err
+}
+
+// fit makes the files into SQL for the columns there are.
+func fit(files map[string]string, found columns) (map[string]string, error) {
+	set := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"has": found.has, "cols": found.cols, "of": of, "list": list})
+	for name, text := range files {
+		if _, err := set.New(name).Parse(text); err != nil {
+			return nil, fmt.Errorf("reading the SQL: %w", err)
+		}
+	}
+	out := make(map[string]string, len(files))
+	for name := range files {
+		var b bytes.Buffer
+		if err := set.ExecuteTemplate(&b, name, nil); err != nil {
+			return nil, fmt.Errorf("fitting the SQL: %w", err)
+		}
+		out[name] = b.String()
+	}
+	return out, nil
+}
+
+var begins = regexp.MustCompile(`(?m)^(create or replace function realtime\.|create trigger |select realtime\.)`)
+
+// program is what is installed, by kind.
+type program struct {
+	functions, calls []statement
+	triggers         []trigger
+}
+
+// parse takes files apart.
+func parse(files map[string]string) (program, error) {
+	var p program
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		text := files[name]
+		at := begins.FindAllStringIndex(text, -1)
+		for i, from := range at {
+			end := len(text)
+			if i+1 < len(at) {
+				end = at[i+1][0]
+			}
+			s := statement{name, uncommented(text[from[0]:end])}
+			if !strings.HasSuffix(s.text, ";") {
+				return p, fmt.Errorf("%s does not end", s.name())
+			}
+			switch {
+			case strings.HasPrefix(s.text, "create trigger "):
+				t, err := triggerOf(s)
+				if err != nil {
+					return p, err
+				}
+				p.triggers = append(p.triggers, t)
+			case strings.HasPrefix(s.text, "select "):
+				p.calls = append(p.calls, s)
+			default:
+				p.functions = append(p.functions, s)
+			}
+		}
+	}
+	return p, nil
+}
+
+// uncommented is a statement without what follows it: the next one's comment.
+func uncommented(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for len(lines) > 0 {
+		last := strings.TrimSpace(lines[len(lines)-1])
+		if last != "" && !strings.HasPrefix(last, "--") {
+			break
+		}
+		lines = lines[:len(lines)-1]
+	}
+	return strings.Join(lines, "\n")
+}
+
+// install brings the functions and triggers of code to where they are to be,
+// in tx, which has the migrations' lock. It does nothing where sources and
+// columns are what they were and every trigger is there. Functions that code
+// does not name any more are left, for nodes of the version before.
+func install(ctx context.Context, tx *sql.Tx, code Code) (changed bool, err error) {
+	files, err := code.source()
+	if err != nil || len(files) == 0 {
+		return false, err
+	}
+	found, err := loadColumns(ctx, tx)
+	if err != nil {
+		return false, fmt.Errorf("reading nchat's columns: %w", err)
+	}
+	fitted, err := fit(files, found)
+	if err != nil {
+		return false, err
+	}
+	p, err := parse(fitted)
+	if err != nil {
+		return false, err
+	}
+	source, sum := sumOf(files), sumOf(fitted)
+	var same bool
+	const q = `select coalesce((select (c.source, c.fitted) = ($1, $2) from realtime.code c order by c.installed_at desc limit 1), false)`
+	if err := tx.QueryRowContext(ctx, q, source, sum).Scan(&same); err != nil {
+		return false, fmt.Errorf("reading which functions there are: %w", err)
+	}
+	due, err := dueTriggers(ctx, tx, p.triggers)
+	if err != nil || same && due.none() {
+		return false, err
+	}
+	if !same {
+		if err := createFunctions(ctx, tx, p.functions); err != nil {
+			return false, err
+		}
+	}
+	for _, s := range p.calls {
+		if _, err := tx.ExecContext(ctx, s.text); err != nil {
+			return false, fmt.Errorf("%s: %w", s.name(), err)
+		}
+	}
+	if err := due.make(ctx, tx); err != nil {
+		return false, err
+	}
+	const put = `
+insert into realtime.code (source, fitted, installed_at) values ($1, $2, clock_timestamp())
+on conflict (source) do update set fitted = excluded.fitted, installed_at = excluded.installed_at`
+	_, err = tx.ExecContext(ctx, put, source, sum)
+	return true, err
+}
+
+// createFunctions makes all of them, first unchecked, for they name one
+// another, then again, each with its body looked at: what does not fit the
+// tables fails here and not when it is called.
+func createFunctions(ctx context.Context, tx *sql.Tx, list []statement) error {
+	for _, check := range []string{"off", "on"} {
+		if _, err := tx.ExecContext(ctx, "set local check_function_bodies = "+check); err != nil {
+			return err
+		}
+		for _, s := range list {
+			if err := createFunction(ctx, tx, s); err != nil {
+				return fmt.Errorf("%s: %w", s.name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+var functionName = regexp.MustCompile(`^create or replace function realtime\.(\w+)`)
+
+// createFunction replaces a function in its place, so that whoever is calling
+// it goes on; one whose shape is another it drops first.
+func createFunction(ctx context.Context, tx *sql.Tx, s statement) error {
+	if _, err := tx.ExecContext(ctx, "savepoint one_function"); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, s.text)
+	if state(err) == invalidFunction {
+		const drop = `
+select format('drop function %s', p.oid::regprocedure) from pg_proc p where p.pronamespace = 'realtime'::regnamespace and p.proname = $1`
+		if _, err := tx.ExecContext(ctx, "rollback to one_function"); err != nil {
+			return err
+		}
+		var drops []string
+		name := functionName.FindStringSubmatch(s.text)[1]
+		if err := each(ctx, tx, drop, func(scan func(...any) error) error {
+			var one string
+			err := scan(&one)
+			drops = append(drops, one)
+			return err
+		}, name); err != nil {
+			return err
+		}
+		for _, q := range append(drops, s.text) {
+			if _, err := tx.ExecContext(ctx, q); err != nil {
+				return err
+			}
+		}
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "release one_function")
+	return err
+}
+
+// each calls fn for every row of q.
+func each(ctx context.Context, tx *sql.Tx, q string, fn func(scan func(...any) error) error, args ...any) (err error) {
+	rows, err := tx.QueryContext(ctx, q, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = cmp.Or(err, errors.Join(rows.Close(), rows.Err())) }()
+	for rows.Next() {
+		if err := fn(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return nil
+}

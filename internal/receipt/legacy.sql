@@ -1,0 +1,43 @@
+-- legacy_look notes channels where something has happened since the last look.
+create or replace function realtime.legacy_look() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  last bigint := realtime.last_pos();
+  had bigint := (select h.pos from realtime.legacy_head h);
+begin
+  if had = last then
+    return;
+  end if;
+  if had > last or had < realtime.log_floor() then -- another history, or one that is forgotten
+    insert into realtime.legacy as l (channel_id) select c.channel_id from realtime.channels c on conflict (channel_id) do update set due = true;
+  else
+    insert into realtime.legacy as l (channel_id)
+    select distinct x.channel_id from realtime.log x
+     where x.pos > had and x.pos <= last and x.kind in ('created', 'updated', 'deleted', 'joined', 'mark')
+    on conflict (channel_id) do update set due = true where not l.due;
+  end if;
+  update realtime.legacy_head set pos = last;
+end $$;
+
+-- legacy_count brings the old columns of everybody in a channel up to date.
+create or replace function realtime.legacy_count(channel uuid) returns void language sql as $$
+{{- if has "nchat_channel_members" "unread_count"}}
+  update public.nchat_channel_members m set unread_count = u.n{{if has "nchat_channel_members" "mention_count"}}, mention_count = u.mentioned{{end}} from realtime.unread(channel) u
+   where m.channel_id = channel and u.user_id = m.user_id
+     and (m.unread_count{{if has "nchat_channel_members" "mention_count"}}, m.mention_count{{end}}) is distinct from (u.n{{if has "nchat_channel_members" "mention_count"}}, u.mentioned{{end}})
+{{- end}}
+$$;
+
+-- legacy_read brings those of one member up to date with its mark.
+{{$sets := list
+  (and (has "nchat_channel_members" "unread_count") "unread_count = u.n")
+  (and (has "nchat_channel_members" "mention_count") "mention_count = u.mentioned")
+  (and (has "nchat_channel_members" "last_read_message_id") `last_read_message_id = (select x.message_id from realtime.messages x
+                       where x.channel_id = k.channel_id and x.seq <= k.read_seq and not x.gone order by x.seq desc limit 1)`)
+  (and (has "nchat_channel_members" "last_read_at") "last_read_at = k.read_at") -}}
+create or replace function realtime.legacy_read(channel uuid, who uuid) returns void language sql as $$
+{{- if $sets}}
+  update public.nchat_channel_members m set {{$sets}} from realtime.marks k cross join lateral realtime.unread(k.channel_id, k.user_id) u
+   where k.user_id = who and k.channel_id = channel and m.channel_id = channel and m.user_id = who
+{{- end}}
+$$;

@@ -1,0 +1,96 @@
+-- How we read nchat's tables. An install may lack a column or a table, or gain
+-- one later: these are fitted to what is there with every migrate. They are
+-- string-bodied SQL functions and not views: Postgres inlines them all the same,
+-- and they never stand in the way of an ALTER TABLE of nchat's.
+
+{{define "tenant" -}}
+  {{if has . "source_account_id"}}source_account_id::text{{else}}'primary'{{end}}
+{{- end}}
+
+create or replace function realtime.nchat_users()
+returns table (id uuid, tenant text, display_name text, avatar_url text) language sql stable as $$
+  select id, {{template "tenant" "nchat_users"}}, display_name::text, {{if has "nchat_users" "avatar_url"}}avatar_url::text{{else}}null::text{{end}}
+    from public.nchat_users {{if has "nchat_users" "deleted_at"}}where deleted_at is null{{end}}
+$$;
+
+create or replace function realtime.nchat_channels()
+returns table (id uuid, tenant text, type text, name text, archived boolean, readonly boolean) language sql stable as $$
+  select id, {{template "tenant" "nchat_channels"}}, type::text, name::text,
+         {{if has "nchat_channels" "is_archived"}}coalesce(is_archived, false){{else}}false{{end}}
+         {{- if has "nchat_channels" "archived_at"}} or archived_at is not null{{end}},
+         {{if has "nchat_channels" "is_readonly"}}coalesce(is_readonly, false){{else}}false{{end}}
+    from public.nchat_channels
+$$;
+
+-- notify: all, mentions or none.
+create or replace function realtime.nchat_members()
+returns table (channel_id uuid, user_id uuid, can_read boolean, can_write boolean, role text, notify text) language sql stable as $$
+  select channel_id, user_id,
+         {{if has "nchat_channel_members" "can_read"}}coalesce(can_read, true){{else}}true{{end}},
+         {{if has "nchat_channel_members" "can_write"}}coalesce(can_write, true){{else}}true{{end}},
+         {{if has "nchat_channel_members" "role"}}coalesce(role::text, 'member'){{else}}'member'{{end}},
+         case when {{if has "nchat_channel_members" "is_muted"}}is_muted{{else}}false{{end}} then 'none' else
+           {{- if has "nchat_channel_members" "notification_level"}} coalesce(notification_level::text, 'all'){{else}} 'all'{{end}} end
+    from public.nchat_channel_members
+$$;
+
+-- What a row of nchat_messages is, by the name it goes by. Operators and types are named with
+-- their schema: feed_inserted pins no search_path.
+{{define "published" -}}
+  {{if and (has "nchat_messages" "scheduled_at") (has "nchat_messages" "published_at") -}}
+    ({{.}}.scheduled_at is null or {{.}}.published_at is not null)
+  {{- else}}true{{end}}
+{{- end}}
+{{define "deleted" -}}
+  {{if has "nchat_messages" "is_deleted"}}coalesce({{.}}.is_deleted, false){{else}}false{{end}}
+  {{- if has "nchat_messages" "deleted_at"}} or {{.}}.deleted_at is not null{{end}}
+{{- end}}
+{{define "system" -}}
+  coalesce({{.}}.type::pg_catalog.text operator(pg_catalog.=) 'system', false)
+  {{- if has "nchat_messages" "is_system"}} or coalesce({{.}}.is_system, false){{end}}
+{{- end}}
+{{define "thread"}}{{if has "nchat_messages" "thread_id"}}{{.}}.thread_id{{else}}null::pg_catalog.uuid{{end}}{{end}}
+{{define "mentions"}}{{if has "nchat_messages" "mentions"}}{{.}}.mentions{{else}}null::pg_catalog.uuid[]{{end}}{{end}}
+{{define "countable"}}not ({{template "deleted" .}}) and not ({{template "system" .}}) and {{template "thread" .}} is null{{end}}
+
+create or replace function realtime.nchat_messages()
+returns table (id uuid, channel_id uuid, sender uuid, thread uuid, created_at timestamptz, countable boolean, deleted boolean, mentions uuid[], published boolean)
+language sql stable as $$
+  select r.id, r.channel_id, r.user_id, {{template "thread" "r"}}, r.created_at, {{template "countable" "r"}},
+         {{template "deleted" "r"}}, {{template "mentions" "r"}}, {{template "published" "r"}}
+    from public.nchat_messages r
+$$;
+
+-- Whoever wrote in a direct channel has its other member as a contact.
+create or replace function realtime.nchat_dm_contacts()
+returns table (user_id uuid, contact_user_id uuid) language sql stable as $$
+  select mine.user_id, other.user_id
+    from public.nchat_channels c
+    join public.nchat_channel_members mine on mine.channel_id = c.id
+    join public.nchat_channel_members other on other.channel_id = c.id and other.user_id <> mine.user_id
+   where c.type::text = 'direct'
+     and exists (select from public.nchat_messages m
+                  where m.channel_id = c.id and m.user_id = mine.user_id and m.type::text <> 'system' {{if has "nchat_messages" "is_system"}}and m.is_system is not true{{end}})
+$$;
+
+create or replace function realtime.nchat_contacts()
+returns table (user_id uuid, contact_user_id uuid) language sql stable as $$
+  select user_id, contact_user_id from public.nchat_contacts
+$$;
+
+create or replace function realtime.nchat_blocks()
+returns table (blocker_id uuid, blocked_user_id uuid) language sql stable as $$
+  select blocker_id, blocked_user_id from public.nchat_blocked_users
+$$;
+
+-- nchat's old switches; null: not there.
+create or replace function realtime.nchat_switches()
+returns table (user_id uuid, show_online_status boolean, show_typing_indicator boolean, read_receipts boolean) language sql stable as $$
+{{- if has "nchat_user_settings" "user_id"}}
+  select user_id, {{if has "nchat_user_settings" "show_online_status"}}show_online_status{{else}}null::boolean{{end}},
+         {{- if has "nchat_user_settings" "show_typing_indicator"}} show_typing_indicator{{else}} null::boolean{{end}},
+         {{- if has "nchat_user_settings" "read_receipts"}} read_receipts{{else}} null::boolean{{end}} from public.nchat_user_settings
+{{- else}}
+  select null::uuid, null::boolean, null::boolean, null::boolean where false
+{{- end}}
+$$;

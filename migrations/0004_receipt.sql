@@ -1,0 +1,52 @@
+-- +goose Up
+-- Delivered and read marks: how far each member is in each channel, in the
+-- channel's own numbers. A mark only moves forward; each move is one row,
+-- however many messages it passes, and what a sender learns follows from the
+-- moves.
+create table realtime.marks (
+  channel_id    uuid not null,
+  user_id       uuid not null,
+  read_seq      bigint not null,
+  read_at       timestamptz,
+  delivered_seq bigint not null,
+  delivered_at  timestamptz,
+  primary key (user_id, channel_id),
+  check (delivered_seq >= read_seq)
+) with (fillfactor = 70);
+
+-- Read moves cover from_seq < seq <= to_seq; delivered_from < seq <= to_seq was
+-- delivered with it (null: had been before). Who may learn of it is decided
+-- when it is made, and stays so: a receipt once shown is never taken back, and
+-- none made in private is shown later.
+create table realtime.moves (
+  id               bigint generated always as identity primary key,
+  channel_id       uuid not null,
+  user_id          uuid not null,
+  from_seq         bigint not null,
+  to_seq           bigint not null,
+  read             boolean not null,
+  delivered_from   bigint,
+  at               timestamptz not null,
+  read_public      boolean not null,
+  delivered_public boolean not null,
+  shown_to         uuid[],                      -- null: everybody who may see it at all
+  hidden_from      uuid[] not null default '{}',
+  read_hidden_from uuid[] not null default '{}', -- besides: the reading only, from those who share none themselves
+  held             boolean not null default false -- made while invisible: shown, and stamped, when that ends
+);
+create index moves_channel_idx on realtime.moves (channel_id, to_seq);
+create index moves_held_idx on realtime.moves (user_id) where held;
+
+-- Channels whose members' old columns may be behind (due), and up to which
+-- position the log has been looked through for them.
+create table realtime.legacy (
+  channel_id uuid primary key,
+  due        boolean not null default true,
+  at         timestamptz not null default '-infinity' -- of the last count
+);
+create index legacy_due_idx on realtime.legacy (at) where due;
+create table realtime.legacy_head (
+  only_row boolean primary key default true check (only_row),
+  pos      bigint not null default 0
+);
+insert into realtime.legacy_head default values;
