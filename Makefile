@@ -1,4 +1,4 @@
-# One command to run it, one to test it; .ci/run is all that CI adds.
+# One command to run it, one to test it; CI runs the same, and builds the image.
 .DEFAULT_GOAL := help
 .PHONY: help run build test unit check generate lint bench
 
@@ -18,7 +18,7 @@ run: build ## Everything on this machine: Postgres, demo world, server, playgrou
 build: ## The server, as bin/nchat-realtime
 	@go build -buildvcs=false -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/nchat-realtime ./cmd/nchat-realtime
 
-test: check ## Everything CI checks: format, vet, generated code, all tests under the race detector
+test: check ## What CI tests: format, vet, lint, generated code, all tests under the race detector
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
 	@exec bin/with -- go test -race -shuffle=on -count=1 -parallel=8 -timeout=9m ./...
 
@@ -33,6 +33,9 @@ check:
 	  if [ "$$before" != "$$after" ]; then echo "graph/ was out of date and has been generated anew: look at it and commit it"; exit 1; fi; \
 	fi
 	@go vet ./...
+	@if why=$$(go run $(GOLANGCI) version 2>&1); then go run $(GOLANGCI) run; \
+	elif [ -z "$$GITHUB_ACTIONS" ]; then echo "NOT LINTED: $(GOLANGCI) cannot be fetched or built here; CI does lint"; \
+	else echo "$$why"; exit 1; fi
 
 generate: ## Generate the GraphQL engine from schema/
 	@go tool gqlgen generate

@@ -69,7 +69,8 @@ func mayType(rec *record, rel relation) bool {
 
 // audience is who may learn that a user receives and reads: those who may see
 // its presence, so far as it allows receipts. contacts and blocked are the
-// user's; the invisible one's receipts wait.
+// user's. That what the invisible does is told later is decided as it does it, in
+// the same transaction: hold_invisible is invisible in SQL.
 func audience(rec *record, contacts, blocked []uuid.UUID) viewer.Audience {
 	a := viewer.Audience{HiddenFrom: blocked}
 	s := rec.settings
@@ -79,7 +80,7 @@ func audience(rec *record, contacts, blocked []uuid.UUID) viewer.Audience {
 	if !s.Visibility.allows(false) {
 		a.ShownTo = append([]uuid.UUID{}, contacts...)
 	}
-	a.Read, a.Delivered, a.Held = s.AllowReadReceipts, s.AllowDeliveryReceipts, rec.invisible()
+	a.Read, a.Delivered = s.AllowReadReceipts, s.AllowDeliveryReceipts
 	return a
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
-// operation is one running subscribe. Whether its id is still its own is asked
-// under the socket's lock, by identity: an id may be used again at once.
+// operation is one running subscribe. Whether its id is still its own the
+// socket's operations tell, by identity: an id may be used again at once.
 type operation struct {
 	c      *Conn
 	id     string
@@ -37,11 +37,11 @@ func (o *operation) drop() {
 // it free while that still waits, a peer that completes it meanwhile and uses
 // the id again would take the old one's end for the new one's.
 func (o *operation) run() {
-	defer o.c.ops.Done()
+	defer o.c.ops.all.Done()
 	defer o.cancel()
 	last := o.execute()
 	if last == nil || !o.c.queue.put(o.ctx, frame{data: last, op: o, last: true}) {
-		o.release()
+		o.c.ops.release(o)
 	}
 }
 
@@ -95,17 +95,6 @@ func (o *operation) failed(ctx context.Context, p any) (last []byte) {
 	return o.errorFrame(o.c.exec.DispatchError(ctx, gqlerror.List{gqlerror.WrapPath(nil, err)}).Errors)
 }
 
-// release frees the id; false: it was not the operation's any more.
-func (o *operation) release() bool {
-	o.c.mu.Lock()
-	defer o.c.mu.Unlock()
-	if o.c.running[o.id] != o {
-		return false
-	}
-	delete(o.c.running, o.id)
-	return true
-}
-
 // due says whether a frame is to be sent, as it is about to be.
 func (f frame) due() bool {
 	switch {
@@ -114,7 +103,7 @@ func (f frame) due() bool {
 	case f.op.gone.Load():
 		return false
 	}
-	return !f.last || f.op.release()
+	return !f.last || f.op.c.ops.release(f.op)
 }
 
 // next is a response's frame. The payload is put in as it is encoded: the

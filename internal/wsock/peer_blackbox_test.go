@@ -175,7 +175,7 @@ func ours() []string {
 	}
 	var mine []string
 	for stack := range strings.SplitSeq(string(buf), "\n\n") {
-		for _, owner := range []string{"wsock.(*Conn).", "wsock.(*operation).", "wsock.(*Transport)."} {
+		for _, owner := range []string{"wsock.(*Conn).", "wsock.(*reader).", "wsock.(*writer).", "wsock.(*handshake).", "wsock.(*operations).", "wsock.(*operation).", "wsock.(*Transport)."} {
 			if strings.Contains(stack, owner) {
 				mine = append(mine, stack)
 				break

@@ -1,0 +1,139 @@
+package wsock
+
+import (
+	"errors"
+	"io"
+	"net"
+	"runtime/debug"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
+)
+
+// reader takes in what the peer sends, no faster than its pace.
+type reader struct {
+	c        *Conn
+	protocol protocol
+	pace     *rate.Limiter // of inbound frames
+}
+
+func newReader(c *Conn) *reader {
+	limits := c.t.o.Limits
+	r := &reader{c: c, protocol: protocol{c}, pace: rate.NewLimiter(rate.Limit(limits.MessageRate), max(1, int(limits.MessageRate*10)))}
+	c.ws.SetReadLimit(limits.FrameBytes)
+	c.ws.SetPingHandler(func(data string) error {
+		r.heard()
+		c.answer(frame{kind: websocket.PongMessage, data: []byte(data)})
+		_ = r.pace.Wait(c.ctx)
+		return nil
+	})
+	c.ws.SetPongHandler(func(data string) error {
+		r.heard()
+		c.pulse.pong(data, limits.silence())
+		_ = r.pace.Wait(c.ctx)
+		return nil
+	})
+	return r
+}
+
+// run reads until the socket ends.
+func (r *reader) run() {
+	c := r.c
+	r.heard()
+	if c.ws.Subprotocol() == "" {
+		c.Close(closeSubprotocol, "Subprotocol not acceptable")
+	}
+	init := time.AfterFunc(c.t.o.Limits.InitTimeout, func() {
+		if c.ops.at() == awaited {
+			c.Close(closeInitTimeout, "Connection initialisation timeout")
+		}
+	})
+	defer init.Stop()
+	for {
+		kind, data, err := r.next()
+		if err != nil {
+			r.failed(err)
+			return
+		}
+		r.heard()
+		if c.ctx.Err() != nil {
+			continue // closing: only the peer's close frame is waited for
+		}
+		if kind != websocket.TextMessage || !utf8.Valid(data) {
+			c.Close(closeBadRequest, "Only UTF-8 text frames are understood")
+			continue
+		}
+		r.handle(data)
+		_ = r.pace.Wait(c.ctx) // a flood is read no faster than this, and costs nobody else anything
+	}
+}
+
+// heard takes note of a sign of life: the peer has as long again.
+func (r *reader) heard() {
+	r.c.pulse.beat()
+	_ = r.c.ws.SetReadDeadline(time.Now().Add(r.c.t.o.Limits.silence()))
+}
+
+// next is the next message. Each part of it that comes is a sign of life: a
+// large one may take a slow link longer than a silence may last.
+func (r *reader) next() (kind int, data []byte, err error) {
+	kind, in, err := r.c.ws.NextReader()
+	if err != nil {
+		return 0, nil, err
+	}
+	data, err = io.ReadAll(hearing{r, in})
+	return kind, data, err
+}
+
+// hearing is a message that tells the reader of each part that came.
+type hearing struct {
+	r  *reader
+	in io.Reader
+}
+
+func (h hearing) Read(p []byte) (int, error) {
+	n, err := h.in.Read(p)
+	if n > 0 {
+		h.r.heard()
+	}
+	return n, err //nolint:wrapcheck // a reader's errors are the reader's
+}
+
+// handle is one message; a bug in handling it ends this socket only.
+func (r *reader) handle(data []byte) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.c.log.ErrorContext(r.c.ctx, "panic in a socket", "panic", p, "stack", string(debug.Stack()))
+			r.c.Close(closeInternal, "Internal server error")
+		}
+	}()
+	r.protocol.handle(data)
+}
+
+// failed notes how reading ended.
+func (r *reader) failed(err error) {
+	closing, isClose := errors.AsType[*websocket.CloseError](err)
+	_, isNet := errors.AsType[net.Error](err)
+	switch {
+	case isClose:
+		r.c.note(-closing.Code)
+	case errors.Is(err, websocket.ErrReadLimit):
+		r.breach(websocket.CloseMessageTooBig)
+	case isNet, errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
+		r.c.note(-websocket.CloseAbnormalClosure)
+	default:
+		r.breach(websocket.CloseProtocolError)
+	}
+}
+
+// breach closes a socket that gorilla can read no further, and throws away what
+// else comes: closed with its input unread, the connection would be reset, and
+// the peer might never see why.
+func (r *reader) breach(code int) {
+	r.c.Close(code, "")
+	under := r.c.ws.NetConn()
+	_ = under.SetReadDeadline(time.Now().Add(goodbye))
+	_, _ = io.Copy(io.Discard, under)
+}
