@@ -25,6 +25,21 @@ func (c Contact) ID() string { return c.UserID.String() }
 // Lists are those a user keeps of others: its contacts, and whom it blocked.
 type Lists struct{ w *world }
 
+const readContacts = `
+with mine as (
+  select contact_user_id as id, true as listed from realtime.nchat_contacts() where user_id = $2
+   union all
+  select contact_user_id, false from realtime.nchat_dm_contacts() where user_id = $2),
+list as (
+  select u.id, u.display_name, u.avatar_url, bool_or(m.listed) as listed
+    from mine m
+    join realtime.nchat_users() u on u.id = m.id and u.tenant = $1
+   where not exists (select from realtime.nchat_blocks() b where b.blocker_id = $2 and b.blocked_user_id = m.id)
+     and exists (select from realtime.nchat_users() o where o.id = $2 and o.tenant = $1)
+   group by u.id, u.display_name, u.avatar_url)
+select id, display_name, avatar_url, listed, (select count(*) from list)
+  from list where id > $3 order by id limit $4`
+
 // Contacts is a page of those who may see what the caller shows to contacts,
 // by id: listed by hand, or written to in a direct channel. more says that
 // others follow, total counts all.
@@ -41,21 +56,7 @@ func (l *Lists) Contacts(ctx context.Context, v viewer.Viewer, first *int, after
 	if err := v.Denied(); err != nil {
 		return nil, false, 0, err
 	}
-	const q = `
-with mine as (
-  select contact_user_id as id, true as listed from realtime.nchat_contacts() where user_id = $2
-   union all
-  select contact_user_id, false from realtime.nchat_dm_contacts() where user_id = $2),
-list as (
-  select u.id, u.display_name, u.avatar_url, bool_or(m.listed) as listed
-    from mine m
-    join realtime.nchat_users() u on u.id = m.id and u.tenant = $1
-   where not exists (select from realtime.nchat_blocks() b where b.blocker_id = $2 and b.blocked_user_id = m.id)
-     and exists (select from realtime.nchat_users() o where o.id = $2 and o.tenant = $1)
-   group by u.id, u.display_name, u.avatar_url)
-select id, display_name, avatar_url, listed, (select count(*) from list)
-  from list where id > $3 order by id limit $4`
-	rows, err := l.w.pool.Query(ctx, q, v.Tenant, v.User, from, n+1)
+	rows, err := l.w.pool.Query(ctx, readContacts, v.Tenant, v.User, from, n+1)
 	if err != nil {
 		return nil, false, 0, fmt.Errorf("reading contacts: %w", err)
 	}
