@@ -58,6 +58,7 @@ var allowed = map[string]string{
 	"internal/origin":   "",
 	"internal/postgres": "migrations",
 	"internal/viewer":   "internal/fault",
+	"internal/wait":     "",
 	"internal/webhook":  "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt internal/viewer",
 	"internal/wsock":    "internal/fault",
 
