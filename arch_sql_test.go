@@ -34,7 +34,7 @@ var owns = map[string]string{
 // is its own. nchat's tables are read by way of roster's readers, but where a
 // trigger or a lock needs the table itself.
 var shows = map[string]map[string]string{
-	"internal/bus": {"ring()": "internal/auth internal/feed internal/presence internal/receipt"},
+	"internal/bus": {"ring()": "internal/auth internal/feed internal/presence"},
 	"internal/feed": {
 		"realtime.channels": "internal/message internal/receipt", "realtime.log": "internal/push internal/receipt",
 		"realtime.messages": "internal/message internal/push internal/receipt", "realtime.stints": "internal/push internal/receipt",
@@ -46,7 +46,7 @@ var shows = map[string]map[string]string{
 	"internal/lease":   {"realtime.boot": "internal/presence"},
 	"internal/message": {"message_rows()": "internal/push", "public.nchat_messages": "internal/feed internal/presence internal/push internal/receipt internal/roster"},
 	"internal/presence": {
-		"first_word()": "internal/feed", "touch()": "internal/feed internal/webhook",
+		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "touch()": "internal/feed internal/webhook",
 		"public.nchat_blocked_users": "internal/roster", "public.nchat_contacts": "internal/roster",
 	},
 	"internal/receipt": {"adopt_marks()": "internal/feed", "public.nchat_channel_members": "internal/feed internal/presence internal/roster"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
@@ -81,45 +80,6 @@ func (s *Service) stay(ctx context.Context) error {
 // the database to the writers.
 func rest(took time.Duration) time.Duration { return min(max(pace, 4*took), slowest) }
 
-// meter tells load: changes within the last whole second. The zero value has seen none.
-type meter struct {
-	mu        sync.Mutex
-	since     time.Time // guarded by mu, as all here
-	now, last int
-	until     time.Time // as long this node has promised to look by itself
-}
-
-func (m *meter) add(at time.Time, n int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if at.Sub(m.since) >= time.Second {
-		m.last = m.now
-		if at.Sub(m.since) >= 2*time.Second {
-			m.last = 0
-		}
-		m.since, m.now = at, 0
-	}
-	m.now += n
-}
-
-// busy reports whether looking costs less than being rung for, and then is a promise to look.
-func (m *meter) busy(at time.Time) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	busy := at.Sub(m.since) < 2*time.Second && max(m.now, m.last) >= hotLoad
-	if busy {
-		m.until = at.Add(promise)
-	}
-	return busy
-}
-
-// promised reports whether a promise to look holds.
-func (m *meter) promised(at time.Time) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return at.Before(m.until)
-}
-
 // sequenceOnce gives one batch its positions, and says so: how many changes, or
 // -1 where somebody else is at it and it does not wait for them.
 func (s *Service) sequenceOnce(ctx context.Context, db postgres.DB, waits bool) (n int, err error) {
@@ -183,44 +143,4 @@ func Backfill(ctx context.Context, db postgres.DB) (done, all int, err error) {
 		return 0, 0, fmt.Errorf("reading the progress of numbering: %w", err)
 	}
 	return done, all, nil
-}
-
-const sweepBatch = 5000
-
-// Sweep forgets entries older than the retention, and what messages said
-// before they were changed then. Cursors before them are answered with a reset.
-func (s *Service) Sweep(ctx context.Context) error {
-	if err := s.sweepVersions(ctx); err != nil {
-		return err
-	}
-	const q = `
-with old as (select l.pos from realtime.log l where l.pos > (select floor from realtime.head) and l.at < clock_timestamp() - $1::interval order by l.pos limit $2),
-     gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos),
-     top as (select count(*) as n, max(pos) as pos from gone),
-     head as (update realtime.head h set floor = greatest(h.floor, top.pos) from top where top.n > 0 returning 1)
-select n from top`
-	for {
-		var n int
-		if err := s.o.Pool.QueryRow(ctx, q, s.o.Retention, sweepBatch).Scan(&n); err != nil {
-			return fmt.Errorf("forgetting old entries: %w", err)
-		}
-		if n < sweepBatch {
-			return nil
-		}
-	}
-}
-
-func (s *Service) sweepVersions(ctx context.Context) error {
-	const q = `
-delete from realtime.message_versions v
- where v.ctid = any (array(select o.ctid from realtime.message_versions o where o.at < clock_timestamp() - $1::interval limit $2))`
-	for {
-		tag, err := s.o.Pool.Exec(ctx, q, s.o.Retention, sweepBatch)
-		if err != nil {
-			return fmt.Errorf("forgetting old versions: %w", err)
-		}
-		if tag.RowsAffected() < sweepBatch {
-			return nil
-		}
-	}
 }

@@ -1,10 +1,8 @@
 package postgres
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -13,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"text/template"
 )
 
 // Code is the functions and triggers of packages, by the package's name: the
@@ -42,102 +39,6 @@ type statement struct {
 func (s statement) name() string {
 	first, _, _ := strings.Cut(s.text, "\n")
 	return s.where + ": " + first
-}
-
-// source is the text of all files, each headed by its name.
-func (c Code) source() (map[string]string, error) {
-	out := map[string]string{}
-	for pkg, files := range c {
-		names, err := fs.Glob(files, "*.sql")
-		if err != nil {
-			return nil, fmt.Errorf("listing the SQL of %s: %w", pkg, err)
-		}
-		for _, name := range names {
-			text, err := fs.ReadFile(files, name)
-			if err != nil {
-				return nil, fmt.Errorf("reading the SQL of %s: %w", pkg, err)
-			}
-			out[pkg+"/"+name] = string(text)
-		}
-	}
-	return out, nil
-}
-
-// sumOf is the sum of files, whatever order they were read in.
-func sumOf(files map[string]string) string {
-	h := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		fmt.Fprintf(h, "%s\n%d\n%s\n", name, len(files[name]), files[name])
-	}
-	return fmt.Sprintf("%x", h.Sum(nil)[:16])
-}
-
-// columns are nchat's, by table.
-type columns map[string]map[string]bool
-
-func (c columns) has(table, column string) bool { return c[table][column] }
-
-func (c columns) cols(table string, names ...string) string {
-	return strings.Join(slices.DeleteFunc(names, func(n string) bool { return !c[table][n] }), comma)
-}
-
-const comma = ", "
-
-// of puts a row's name before each of a list.
-func of(row, list string) string {
-	return row + "." + strings.ReplaceAll(list, comma, comma+row+".")
-}
-
-// list joins what there is of items.
-func list(items ...any) string {
-	var there []string
-	for _, item := range items {
-		if text, ok := item.(string); ok && text != "" {
-			there = append(there, text)
-		}
-	}
-	return strings.Join(there, comma)
-}
-
-const readColumns = `
-select c.relname, a.attname
-  from pg_class c
-  join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
- where c.relnamespace = 'public'::regnamespace and c.relname like 'nchat\_%' and c.relkind in ('r', 'p', 'f')`
-
-func loadColumns(ctx context.Context, tx *sql.Tx) (columns, error) {
-	out := columns{}
-	err := each(ctx, tx, readColumns, func(scan func(...any) error) error {
-		var table, column string
-		if err := scan(&table, &column); err != nil {
-			return err
-		}
-		if out[table] == nil {
-			out[table] = map[string]bool{}
-		}
-		out[table][column] = true
-		return nil
-	})
-	return out, err
-}
-
-// fit makes the files into SQL for the columns there are.
-func fit(files map[string]string, found columns) (map[string]string, error) {
-	set := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"has": found.has, "cols": found.cols, "of": of, "list": list})
-	for name, text := range files {
-		if _, err := set.New(name).Parse(text); err != nil {
-			return nil, fmt.Errorf("reading the SQL: %w", err)
-		}
-	}
-	out := make(map[string]string, len(files))
-	for name := range files {
-		var b bytes.Buffer
-		if err := set.ExecuteTemplate(&b, name, nil); err != nil {
-			return nil, fmt.Errorf("fitting the SQL: %w", err)
-		}
-		out[name] = b.String()
-	}
-	return out, nil
 }
 
 var begins = regexp.MustCompile(`(?m)^(create or replace function realtime\.|create trigger |select realtime\.)`)

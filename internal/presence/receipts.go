@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -28,26 +29,34 @@ func audience(rec *record, contacts, blocked []uuid.UUID) viewer.Audience {
 		return a
 	}
 	a.Read, a.Delivered = rec.settings.AllowReadReceipts, rec.settings.AllowDeliveryReceipts
-	a.Held = rec.settings.InvisibleMode || rec.hiddenSince != nil
 	return a
 }
 
-// Audience reads it within the transaction that makes the receipt.
+// Audience is who may learn of a receipt that a user makes now, by one question.
+// Whether it is told at once is not decided here but as it is made (see
+// hold_invisible).
 func (r *Reader) Audience(ctx context.Context, db postgres.DB, k Key) (viewer.Audience, error) {
-	rec, err := loadRecord(ctx, db, k)
-	if err != nil {
-		return viewer.Audience{}, err
-	}
-	const q = `
+	const lists = `
 select coalesce((select array_agg(distinct c.id) from (
-         select contact_user_id as id from realtime.nchat_contacts() where user_id = $1 and $2
-         union all select contact_user_id from realtime.nchat_dm_contacts() where user_id = $1 and $2) c), '{}'),
-       coalesce((select array_agg(b.blocked_user_id) from realtime.nchat_blocks() b where b.blocker_id = $1), '{}')`
+         select contact_user_id as id from realtime.nchat_contacts() where user_id = $1
+         union all select contact_user_id from realtime.nchat_dm_contacts() where user_id = $1) c), '{}')
+  from realtime.presence_settings s where s.tenant = $2 and s.user_id = $1 and s.visibility = 'contacts'`
+	const blocks = `select coalesce(array_agg(b.blocked_user_id), '{}') from realtime.nchat_blocks() b where b.blocker_id = $1`
+	var recs []*record
 	var contacts, blocked []uuid.UUID
-	if err := db.QueryRow(ctx, q, k.User, rec.settings.Visibility == Contacts).Scan(&contacts, &blocked); err != nil {
-		return viewer.Audience{}, fmt.Errorf("reading contacts: %w", err)
+	b := &pgx.Batch{}
+	queueRecords(b, []Key{k}, &recs)
+	b.Queue(lists, k.User, k.Tenant).QueryRow(func(row pgx.Row) error {
+		if err := row.Scan(&contacts); !errors.Is(err, pgx.ErrNoRows) { // who shows itself to others needs no list
+			return err
+		}
+		return nil
+	})
+	b.Queue(blocks, k.User).QueryRow(func(row pgx.Row) error { return row.Scan(&blocked) })
+	if err := db.SendBatch(ctx, b).Close(); err != nil {
+		return viewer.Audience{}, fmt.Errorf("reading who may learn of receipts: %w", err)
 	}
-	return audience(rec, contacts, blocked), nil
+	return audience(recs[0], contacts, blocked), nil
 }
 
 // Unshared are those of users who do not share their own reading, or have not

@@ -16,63 +16,97 @@ begin
 {{- end}}
 end $$;
 
--- acknowledge moves a user's marks up to messages, each channel's once, and
--- answers how many of the channels it may do so in. A mark that is further
--- already stays. The caller has checked nothing: rights are read here, after
--- the mark is locked.
+-- may_mark is where a member's stint in a channel began, if it may move its marks
+-- there up to message number seq; else null. A stint ends a little after the right.
+create or replace function realtime.may_mark(ten text, who uuid, channel uuid, seq bigint) returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return (
+    select t.from_seq
+      from realtime.stints t
+      join realtime.readable(ten, who) r on r.channel_id = t.channel_id and r.member
+     where t.channel_id = channel and t.user_id = who and t.to_seq is null
+       and (seq > t.from_seq or r.public
+            or exists (select from realtime.stints o where o.channel_id = channel and o.user_id = who and o.from_seq < seq and seq <= o.to_seq)));
+end $$;
+
+-- acknowledge moves a user's marks up to messages, each channel's once; a mark
+-- that is further already stays. All or nothing: moved, or denied where one is
+-- no message of its channel or none that the user may mark, or unnumbered where
+-- members only wait for messages from before us to be numbered. The caller has
+-- checked nothing; who may learn of it (public_read to unreturned) is presence's.
+-- A right that ends while it waits for a mark raises RT403.
 create or replace function realtime.acknowledge(ten text, who uuid, in_channels uuid[], in_messages uuid[], reading boolean,
-                                     public_read boolean, public_delivered boolean, is_held boolean,
-                                     shown uuid[], hidden uuid[], unreturned uuid[], legacy boolean) returns integer
+                                     public_read boolean, public_delivered boolean,
+                                     shown uuid[], hidden uuid[], unreturned uuid[], legacy boolean) returns text
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   k record;
-  st realtime.stints;
-  may record;
-  m realtime.marks;
-  r bigint;
-  d bigint;
-  s bigint;
-  move bigint;
-  n integer := 0;
-  instant timestamptz := clock_timestamp();
+  missing integer;
+  unnumbered integer;
+  is_held boolean;
 begin
-  for k in select x.channel_id, max(x.seq) as seq
-             from unnest(in_channels, in_messages) a (channel, message)
-             join realtime.messages x on x.message_id = a.message and x.channel_id = a.channel and not x.gone
-            group by x.channel_id order by x.channel_id loop
-    select t.* into st from realtime.stints t -- which ends a little after the right
-     where t.channel_id = k.channel_id and t.user_id = who and t.to_seq is null;
-    continue when not found;
-    select * into may from realtime.readable(ten, who) x where x.channel_id = k.channel_id and x.member;
-    continue when not found;
-    if k.seq <= st.from_seq and not may.public and not exists (
-         select from realtime.stints t where t.channel_id = k.channel_id and t.user_id = who and t.from_seq < k.seq and k.seq <= t.to_seq) then
-      continue;
-    end if;
-    insert into realtime.marks (channel_id, user_id, read_seq, delivered_seq) values (k.channel_id, who, st.from_seq, st.from_seq) on conflict do nothing;
-    select x.* into m from realtime.marks x where x.user_id = who and x.channel_id = k.channel_id for update;
-    continue when not exists (select from realtime.readable(ten, who) x where x.channel_id = k.channel_id and x.member); -- it may have waited
-    n := n + 1;
-    r := greatest(m.read_seq, st.from_seq);
-    d := greatest(m.delivered_seq, st.from_seq);
-    s := case when reading then greatest(r, k.seq) else r end;
-    continue when s = r and (reading or k.seq <= d);
-    instant := greatest(clock_timestamp(), m.read_at, m.delivered_at);
-    insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, delivered_from, at, read_public, delivered_public, shown_to, hidden_from, read_hidden_from, held)
-    values (k.channel_id, who, case when reading then r else d end, k.seq, reading, case when k.seq > d then d end, instant,
-            reading and public_read, public_delivered, shown, hidden, case when reading then unreturned else '{}' end, is_held)
-    returning id into move;
-    update realtime.marks x
-       set read_seq = s, read_at = case when reading then instant else x.read_at end,
-           delivered_seq = greatest(d, k.seq), delivered_at = case when k.seq > d then instant else x.delivered_at end
-     where x.user_id = who and x.channel_id = k.channel_id;
-    perform realtime.note_marks(who, array[k.channel_id], array[k.seq], array[move]);
+  select count(*) filter (where m.message_id is null), count(*) filter (where m.message_id is null and s.user_id is not null)
+    into missing, unnumbered
+    from unnest(in_channels, in_messages) a (channel, message)
+    left join realtime.messages m on m.message_id = a.message and m.channel_id = a.channel and not m.gone
+    left join realtime.nchat_messages() o on o.id = a.message and o.channel_id = a.channel and o.published
+    left join realtime.stints s on s.channel_id = o.channel_id and s.user_id = who and s.to_seq is null;
+  if missing > 0 then
+    return case when missing = unnumbered then 'unnumbered' else 'denied' end;
+  end if;
+  if exists (select from (select m.channel_id, max(m.seq) as seq from unnest(in_messages) a (message)
+                            join realtime.messages m on m.message_id = a.message group by m.channel_id) x
+              where realtime.may_mark(ten, who, x.channel_id, x.seq) is null) then
+    return 'denied';
+  end if;
+  is_held := realtime.hold_invisible(ten, who);
+  for k in select m.channel_id, max(m.seq) as seq from unnest(in_messages) a (message) join realtime.messages m on m.message_id = a.message
+            group by m.channel_id order by m.channel_id loop
+    perform realtime.move_mark(ten, who, k.channel_id, k.seq, reading,
+                               public_read, public_delivered, is_held, shown, hidden, unreturned);
     if legacy and reading then
       perform realtime.legacy_read(k.channel_id, who);
     end if;
   end loop;
-  perform realtime.ring('inbox');
-  return n;
+  return 'moved';
+end $$;
+
+-- move_mark moves one mark, if it is not as far.
+create or replace function realtime.move_mark(ten text, who uuid, channel uuid, up_to bigint, reading boolean,
+                                     public_read boolean, public_delivered boolean, is_held boolean,
+                                     shown uuid[], hidden uuid[], unreturned uuid[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  began bigint := coalesce(realtime.may_mark(ten, who, channel, up_to), 0);
+  m realtime.marks;
+  r bigint;
+  d bigint;
+  move bigint;
+  instant timestamptz;
+begin
+  insert into realtime.marks (channel_id, user_id, read_seq, delivered_seq) values (channel, who, began, began) on conflict do nothing;
+  select x.* into m from realtime.marks x where x.user_id = who and x.channel_id = channel for update;
+  began := realtime.may_mark(ten, who, channel, up_to); -- it may have waited
+  if began is null then
+    raise exception 'no member any more' using errcode = 'RT403';
+  end if;
+  r := greatest(m.read_seq, began);
+  d := greatest(m.delivered_seq, began);
+  if up_to <= (case when reading then r else d end) then
+    return;
+  end if;
+  instant := greatest(clock_timestamp(), m.read_at, m.delivered_at);
+  insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, delivered_from, at, read_public, delivered_public,
+                              shown_to, hidden_from, read_hidden_from, held)
+  values (channel, who, case when reading then r else d end, up_to, reading, case when up_to > d then d end, instant,
+          reading and public_read, public_delivered, shown, hidden, case when reading then unreturned else '{}' end, is_held)
+  returning id into move;
+  update realtime.marks x
+     set read_seq = case when reading then up_to else r end, read_at = case when reading then instant else x.read_at end,
+         delivered_seq = greatest(d, up_to), delivered_at = case when up_to > d then instant else x.delivered_at end
+   where x.user_id = who and x.channel_id = channel;
+  perform realtime.note_marks(who, array[channel], array[up_to], array[move]);
 end $$;
 
 -- shown: somebody may learn of a move at all. Whom its maker allowed that is

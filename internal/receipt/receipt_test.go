@@ -47,6 +47,12 @@ func newRig(t *testing.T, reciprocal bool) *rig {
 	if _, err := demo.Load(t.Context(), r.pool); err != nil {
 		t.Fatal(err)
 	}
+	return r.on(r.pool, reciprocal)
+}
+
+// on is the same world by way of another pool.
+func (r *rig) on(pool *pgxpool.Pool, reciprocal bool) *rig {
+	r = &rig{t: r.t, pool: pool}
 	log := slog.New(slog.DiscardHandler)
 	r.presence = presence.New(presence.Options{Pool: r.pool, Clock: clock.New(), Bell: nobell{}, Node: nonode{}, Log: log,
 		Rules: presence.Rules{IdleAfter: time.Hour, HiddenAfter: time.Hour, Grace: time.Second, HTTPLapse: time.Minute, ReceiptReciprocity: reciprocal},

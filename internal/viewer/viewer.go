@@ -35,7 +35,6 @@ func (v Viewer) Denied() error {
 // Audience is who may learn of what a user does now.
 type Audience struct {
 	Read, Delivered bool        // that it read, or received, something: at all
-	Held            bool        // not before the user is visible again
 	ShownTo         []uuid.UUID // only these; nil: everybody but HiddenFrom
 	HiddenFrom      []uuid.UUID
 }

@@ -1,0 +1,167 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+)
+
+// builder makes one page.
+type builder struct {
+	s      *Service
+	db     postgres.DB
+	v      viewer.Viewer
+	q      Query
+	st     state
+	keys   *keyring
+	gs     grants
+	at     place
+	page   Page
+	ids    []uuid.UUID       // messages of the page, as they come
+	places map[uuid.UUID]int // in ids
+	dead   map[uuid.UUID]struct{}
+	read   map[uuid.UUID]struct{}
+	shown  map[uuid.UUID]struct{} // channels whose state is wanted
+}
+
+func (b *builder) build(ctx context.Context) (Page, error) {
+	var err error
+	if b.st, err = loadState(ctx, b.db); err != nil {
+		return b.page, err
+	}
+	if b.keys, err = b.s.sealerOf(b.st).keyring(b.v, b.q.Channels); err != nil {
+		return b.page, err
+	}
+	if b.gs, err = loadGrants(ctx, b.db, b.v, b.q.Channels, false); err != nil {
+		return b.page, err
+	}
+	b.dead, b.read, b.shown = map[uuid.UUID]struct{}{}, map[uuid.UUID]struct{}{}, map[uuid.UUID]struct{}{}
+	if err := b.start(ctx); err != nil {
+		return b.page, err
+	}
+	if b.at.mode == inFresh {
+		err = b.fresh(ctx)
+	} else {
+		err = b.delta(ctx)
+	}
+	if err != nil {
+		return b.page, err
+	}
+	return b.page, b.finish(ctx)
+}
+
+// start finds where to go on, or that it is to begin anew.
+func (b *builder) start(ctx context.Context) error {
+	b.at = place{epoch: b.st.epoch, pos: b.st.pos, mode: inFresh}
+	switch {
+	case b.q.Cursor != "":
+		p, err := b.keys.open(b.q.Cursor)
+		if err != nil {
+			return err
+		}
+		if b.page.Reset = judge(p, b.st); b.page.Reset == "" {
+			b.at = p
+		}
+	case b.q.Since != nil:
+		pos, ok, err := b.posAt(ctx, *b.q.Since)
+		if err != nil {
+			return err
+		}
+		if b.page.Reset = Expired; ok {
+			b.page.Reset, b.at.pos, b.at.mode = "", pos, atEntry
+		}
+	}
+	return nil
+}
+
+// posAt is the last position given by an instant, found by halving: instants
+// rise with positions. false: that is forgotten.
+func (b *builder) posAt(ctx context.Context, at time.Time) (int64, bool, error) {
+	low, high := b.st.floor, b.st.pos // the answer is in [low, high]
+	for low < high {
+		mid := low + (high-low+1)/2
+		var then time.Time
+		if err := b.db.QueryRow(ctx, `select at from realtime.log where pos = $1`, mid).Scan(&then); err != nil {
+			return 0, false, fmt.Errorf("looking for an instant: %w", err)
+		}
+		if then.After(at) {
+			high = mid - 1
+		} else {
+			low = mid
+		}
+	}
+	// At the floor everything that is left is newer, and so may be some that is forgotten.
+	return low, low > b.st.floor || b.st.floor == 0, nil
+}
+
+func (b *builder) room() int { return b.q.First - len(b.ids) }
+
+// add takes a message into the page, once.
+func (b *builder) add(id uuid.UUID) {
+	if _, ok := b.places[id]; !ok {
+		b.places[id] = len(b.ids)
+		b.ids = append(b.ids, id)
+	}
+}
+
+// finish loads what the page speaks of, and seals where it ends.
+func (b *builder) finish(ctx context.Context) error {
+	bodies, err := b.s.o.Load(ctx, b.db, b.v.Tenant, b.ids)
+	if err != nil {
+		return err
+	}
+	for _, id := range b.ids {
+		body, ok := bodies[id]
+		_, dead := b.dead[id]
+		if ok {
+			channel, deleted := body.Place()
+			dead = dead || deleted || !b.gs[channel].readable
+		}
+		if !ok || dead {
+			b.page.Deleted = append(b.page.Deleted, id)
+		} else {
+			b.page.Messages = append(b.page.Messages, body)
+		}
+	}
+	if b.page.Channels, err = loadStates(ctx, b.db, b.v, keys(b.shown)); err != nil {
+		return err
+	}
+	b.page.Read = keys(b.read)
+	b.page.Cursor = b.keys.seal(b.at)
+	b.page.Done = len(b.ids)
+	b.page.Total = b.page.Done
+	if b.page.More {
+		rest, err := b.remaining(ctx)
+		if err != nil {
+			return err
+		}
+		b.page.Total += rest
+	}
+	return nil
+}
+
+func keys(set map[uuid.UUID]struct{}) []uuid.UUID {
+	out := make([]uuid.UUID, 0, len(set))
+	for id := range set {
+		out = append(out, id)
+	}
+	return sortedIDs(out)
+}
+
+// members are the channels the viewer is a member of, of those asked for.
+func (b *builder) members() []uuid.UUID {
+	var out []uuid.UUID
+	for id, g := range b.gs {
+		if g.readable && g.member {
+			out = append(out, id)
+		}
+	}
+	slices.SortFunc(out, func(a, c uuid.UUID) int { return slices.Compare(a[:], c[:]) })
+	return out
+}

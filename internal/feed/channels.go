@@ -1,0 +1,56 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+)
+
+// ChannelState is a channel as a member sees it.
+type ChannelState struct {
+	ChannelID  uuid.UUID
+	Name       string
+	Type       string
+	IsArchived bool
+	IsReadonly bool
+	Role       string
+	CanWrite   bool
+	LastNumber int64
+}
+
+// ID is the cache key: the channel's id.
+func (c ChannelState) ID() string { return c.ChannelID.String() }
+
+// LastSeq is the number of its newest message, in decimal.
+func (c ChannelState) LastSeq() string { return strconv.FormatInt(c.LastNumber, 10) }
+
+// Channels are channels as the viewer, a member of each, sees them; others are
+// left out.
+func (s *Service) Channels(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) ([]ChannelState, error) {
+	return loadStates(ctx, s.o.Pool, v, ids)
+}
+
+func loadStates(ctx context.Context, db postgres.DB, v viewer.Viewer, ids []uuid.UUID) ([]ChannelState, error) {
+	const q = `
+select c.id, c.name, c.type, c.archived, c.readonly, r.role, r.can_write, coalesce(x.seq, 0)
+  from unnest($2::uuid[]) with ordinality k (id, ord)
+ cross join lateral (select * from realtime.readable($1, $3) y where y.channel_id = k.id and y.member offset 0) r
+  join realtime.nchat_channels() c on c.id = k.id
+  left join realtime.channels x on x.channel_id = c.id
+ order by k.ord`
+	rows, err := db.Query(ctx, q, v.Tenant, ids, v.User)
+	if err != nil {
+		return nil, fmt.Errorf("reading channels: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ChannelState])
+	if err != nil {
+		return nil, fmt.Errorf("reading channels: %w", err)
+	}
+	return list, nil
+}

@@ -1,0 +1,107 @@
+package feed
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+)
+
+// Open begins a stream after a cursor, or now without one: after everything
+// committed before the call. channels nil: all that the viewer is a member of.
+// Errors: access-denied for a channel it may not read; validation-failed for a
+// cursor that is not its own.
+func (s *Service) Open(ctx context.Context, v viewer.Viewer, cursor string, channels []uuid.UUID) (*Stream, error) {
+	if err := v.Denied(); err != nil {
+		return nil, err
+	}
+	// turn before the state: to begin anew once too often is only a bother
+	x := &Stream{s: s, v: v, only: channels, turn: s.tail.turns()}
+	if err := x.start(ctx, cursor); err != nil {
+		return nil, err
+	}
+	x.sub = s.tail.hub.Subscribe(v.User)
+	if err := x.regrant(ctx); err != nil {
+		x.Close()
+		return nil, err
+	}
+	return x, nil
+}
+
+// start goes to where a cursor says, else to where the log ends now, and tells why.
+func (x *Stream) start(ctx context.Context, cursor string) error {
+	why := Started
+	if cursor != "" {
+		st, err := loadState(ctx, x.s.o.Pool)
+		if err != nil {
+			return err
+		}
+		if why, err = x.resume(st, cursor); err != nil || why == "" {
+			return err
+		}
+	}
+	// What is committed and has no position yet was before now all the same.
+	if err := x.s.CatchUp(ctx); err != nil {
+		return err
+	}
+	st, err := loadState(ctx, x.s.o.Pool)
+	if err != nil {
+		return err
+	}
+	return x.begin(st, why)
+}
+
+// resume goes to where a cursor says; a reason: it leads nowhere any more.
+func (x *Stream) resume(st state, cursor string) (Reason, error) {
+	if err := x.begin(st, ""); err != nil {
+		return "", err
+	}
+	p, err := x.keys.open(cursor)
+	if err != nil {
+		return "", err
+	}
+	if p.mode != atEntry {
+		return "", fault.Field("cursor", "cursor stands within a sync that is not finished: ask for its remaining pages first")
+	}
+	x.pos = p.pos
+	return judge(p, st), nil
+}
+
+// judge tells whether a place is still part of the log.
+func judge(p place, st state) Reason {
+	switch {
+	case p.epoch != st.epoch || p.pos > st.pos:
+		return Changed
+	case p.pos < st.floor:
+		return Expired
+	}
+	return ""
+}
+
+// regrant reads the viewer's rights again, and listens to what it may read.
+func (x *Stream) regrant(ctx context.Context) error {
+	began := time.Now()
+	gs, err := loadGrants(ctx, x.s.o.Pool, x.v, x.only, x.only != nil)
+	if err != nil {
+		return err
+	}
+	x.asked = began
+	if x.only != nil {
+		for _, c := range x.only {
+			if !gs[c].readable {
+				return fault.Access()
+			}
+		}
+	}
+	for id := range x.gs {
+		if !gs[id].readable {
+			x.sub.Remove(id)
+		}
+	}
+	x.gs = gs
+	x.sub.Add(gs.readable()...)
+	return nil
+}

@@ -1,0 +1,160 @@
+package receipt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+)
+
+// Acknowledge moves the viewer's marks forward, delivered or read; reading
+// implies delivered. A mark that is further already stays, and nothing is said
+// to anybody. All or nothing: access-denied where one of them is no message of
+// a channel the viewer is a member of.
+func (s *Service) Acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark, read bool) ([]State, error) {
+	if err := v.Denied(); err != nil {
+		return nil, err
+	}
+	if len(marks) == 0 {
+		return nil, fault.Field("input", "input must not be empty")
+	}
+	channels, messages := make([]uuid.UUID, len(marks)), make([]uuid.UUID, len(marks))
+	for i, m := range marks {
+		channels[i], messages[i] = m.Channel, m.Message
+	}
+	list, err := s.acknowledge(ctx, v, channels, messages, read)
+	if _, refused := errors.AsType[*fault.Error](err); refused { // the message, or the membership, may only not be numbered yet
+		if err = s.o.Settle(ctx); err == nil {
+			list, err = s.acknowledge(ctx, v, channels, messages, read)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.o.Committed()
+	return list, nil
+}
+
+// AcknowledgeAll reads a channel up to its newest message. A channel without
+// any is as it was.
+func (s *Service) AcknowledgeAll(ctx context.Context, v viewer.Viewer, channel uuid.UUID) ([]State, error) {
+	if err := v.Denied(); err != nil {
+		return nil, err
+	}
+	if err := s.o.Settle(ctx); err != nil {
+		return nil, err
+	}
+	var newest uuid.UUID
+	const q = `
+select coalesce((select m.message_id from realtime.messages m where m.channel_id = $1 and not m.gone order by m.seq desc limit 1), $2)`
+	if err := s.o.Pool.QueryRow(ctx, q, channel, uuid.Nil).Scan(&newest); err != nil {
+		return nil, fmt.Errorf("looking for the newest message: %w", err)
+	}
+	if newest == uuid.Nil {
+		return s.States(ctx, v, []uuid.UUID{channel})
+	}
+	return s.Acknowledge(ctx, v, []Mark{{Channel: channel, Message: newest}}, true)
+}
+
+// acknowledge moves marks and reads what they are then, by three questions
+// where reading is returned to those who share theirs, else by two.
+func (s *Service) acknowledge(ctx context.Context, v viewer.Viewer, channels, messages []uuid.UUID, read bool) ([]State, error) {
+	a, err := s.o.Privacy.Audience(ctx, s.o.Pool, v.Key)
+	if err != nil {
+		return nil, err
+	}
+	unreturned := []uuid.UUID{}
+	if s.o.Reciprocal && read && a.Read {
+		if unreturned, err = s.unreturned(ctx, v, channels, messages); err != nil {
+			return nil, err
+		}
+	}
+	var outcome string
+	var list []State
+	const q = `select realtime.acknowledge($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+	err = postgres.QuietBatch(ctx, s.o.Pool, func(b *pgx.Batch) {
+		b.Queue(q, v.Tenant, v.User, channels, messages, read, a.Read, a.Delivered, a.ShownTo, some(a.HiddenFrom), some(unreturned), s.o.Legacy).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&outcome) })
+		b.Queue(readStates, v.Tenant, v.User, distinct(channels)).Query(func(rows pgx.Rows) (err error) {
+			list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[State])
+			return err
+		})
+	})
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == notAMember {
+		return nil, fault.Access()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("moving marks: %w", err)
+	}
+	switch outcome {
+	case "moved":
+		return list, nil
+	case "unnumbered":
+		return nil, fault.Later(fault.Unexpected, 5*time.Second, "messages from before are still being numbered")
+	}
+	return nil, fault.Access()
+}
+
+// notAMember is the SQLSTATE by which a mark is not moved after all.
+const notAMember = "RT403"
+
+func some(ids []uuid.UUID) []uuid.UUID {
+	if ids == nil {
+		return []uuid.UUID{}
+	}
+	return ids
+}
+
+// unreturned are the senders of messages about to be read who share no reading
+// of their own.
+func (s *Service) unreturned(ctx context.Context, v viewer.Viewer, channels, messages []uuid.UUID) ([]uuid.UUID, error) {
+	const q = `
+select distinct x.sender
+  from unnest($2::uuid[], $3::uuid[]) a (channel, message)
+  join realtime.messages t on t.message_id = a.message and t.channel_id = a.channel
+  join realtime.stints s on s.channel_id = a.channel and s.user_id = $1 and s.to_seq is null
+  left join realtime.marks m on m.channel_id = a.channel and m.user_id = $1
+  join realtime.messages x on x.channel_id = a.channel and x.seq <= t.seq and x.seq > greatest(m.read_seq, s.from_seq)
+ where x.sender is not null`
+	rows, err := s.o.Pool.Query(ctx, q, v.User, channels, messages)
+	if err != nil {
+		return nil, fmt.Errorf("reading senders: %w", err)
+	}
+	senders, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("reading senders: %w", err)
+	}
+	return s.o.Privacy.Unshared(ctx, s.o.Pool, v.Tenant, senders)
+}
+
+// Release shows the moves a user made while invisible, as made now, to whom it
+// allowed that then and allows it still.
+func (s *Service) Release(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
+	a, err := s.o.Privacy.Audience(ctx, tx, user)
+	if err != nil {
+		return err
+	}
+	const q = `
+with shown as (
+  update realtime.moves
+     set held = false, at = clock_timestamp(), read_public = read_public and $2, delivered_public = delivered_public and $3,
+         hidden_from = hidden_from || coalesce($5::uuid[], '{}'),
+         shown_to = case when shown_to is null then $4::uuid[] when $4::uuid[] is null then shown_to
+                         else array(select unnest(shown_to) intersect select unnest($4::uuid[])) end
+   where user_id = $1 and held
+  returning id, channel_id, to_seq)
+select realtime.note_marks($1, array_agg(s.channel_id order by s.id), array_agg(s.to_seq order by s.id), array_agg(s.id order by s.id))
+  from shown s having count(*) > 0`
+	if _, err := tx.Exec(ctx, q, user.User, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
+		return fmt.Errorf("showing held receipts: %w", err)
+	}
+	return nil
+}

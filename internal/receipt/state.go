@@ -1,0 +1,73 @@
+package receipt
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+)
+
+// State is how far the viewer is in a channel. Unread counts what others wrote
+// to the channel itself after the mark, but not what is deleted or the system's.
+type State struct {
+	ChannelID              uuid.UUID
+	LastReadMessageID      *uuid.UUID
+	LastReadAt             *time.Time
+	LastDeliveredMessageID *uuid.UUID
+	UnreadCount            int
+	MentionCount           int
+}
+
+// ID is the cache key: the channel's id.
+func (s State) ID() string { return s.ChannelID.String() }
+
+// Current is States with everything that was committed before the call.
+func (s *Service) Current(ctx context.Context, v viewer.Viewer, channels []uuid.UUID) ([]State, error) {
+	if err := v.Denied(); err != nil {
+		return nil, err
+	}
+	if err := s.o.Settle(ctx); err != nil {
+		return nil, err
+	}
+	return states(ctx, s.o.Pool, v, channels)
+}
+
+// States is how far the viewer is in channels, by what is in the log, in one statement. Those it is no
+// member of are left out; nil: all of its channels.
+func (s *Service) States(ctx context.Context, v viewer.Viewer, channels []uuid.UUID) ([]State, error) {
+	if err := v.Denied(); err != nil {
+		return nil, err
+	}
+	return states(ctx, s.o.Pool, v, channels)
+}
+
+const readStates = `
+select s.channel_id, case when m.read_at is not null then r.message_id end, m.read_at,
+       case when m.delivered_at is not null then d.message_id end, u.n, u.mentioned
+  from realtime.stints s
+ cross join lateral (select from realtime.readable($1, $2) x where x.channel_id = s.channel_id and x.member offset 0) k
+  left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
+  left join lateral (select x.message_id from realtime.messages x
+                      where x.channel_id = s.channel_id and x.seq <= m.read_seq and not x.gone order by x.seq desc limit 1) r on true
+  left join lateral (select x.message_id from realtime.messages x
+                      where x.channel_id = s.channel_id and x.seq <= m.delivered_seq and not x.gone order by x.seq desc limit 1) d on true
+ cross join lateral realtime.unread(s.channel_id, $2) u
+ where s.user_id = $2 and s.to_seq is null and ($3::uuid[] is null or s.channel_id = any ($3))
+ order by s.channel_id`
+
+func states(ctx context.Context, db postgres.DB, v viewer.Viewer, channels []uuid.UUID) ([]State, error) {
+	rows, err := db.Query(ctx, readStates, v.Tenant, v.User, channels)
+	if err != nil {
+		return nil, fmt.Errorf("reading read states: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[State])
+	if err != nil {
+		return nil, fmt.Errorf("reading read states: %w", err)
+	}
+	return list, nil
+}
