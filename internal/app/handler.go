@@ -3,9 +3,7 @@ package app
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"net/http"
-	"net/http/pprof"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -13,7 +11,6 @@ import (
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/vektah/gqlparser/v2/ast"
 
 	"github.com/nself-org/nchat-realtime/graph"
@@ -21,12 +18,12 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/clientip"
+	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/config"
 	"github.com/nself-org/nchat-realtime/internal/fault"
-	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/origin"
-	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
@@ -41,30 +38,31 @@ const (
 	keepAliveEvery = 25 * time.Second
 )
 
-// handler is the public port.
-func (s *server) handler() http.Handler {
+// publicHandler is the public port.
+func publicHandler(p *parts) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", s.readyz)
-	if s.o.Dev {
+	mux.HandleFunc("GET /readyz", health{p.pool, p.lease, p.bus, &p.draining}.readyz)
+	if p.dev {
 		mux.HandleFunc("GET /playground", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			_, _ = w.Write(playground)
 		})
 	}
-	s.hooks.Mount(mux)
-	mux.Handle("/graphql", s.graphql())
+	p.hooks.Mount(mux)
+	mux.Handle("/graphql", graphqlHandler(p))
 	return mux
 }
 
-// graphql is /graphql, over every transport.
-func (s *server) graphql() http.Handler {
-	c := s.o.Config
-	present, rescue := gqlhttp.Presenter(s.log), gqlhttp.Recover(s.log)
-	http1 := gqlhttp.New(gqlhttp.Options{Present: present, Recover: rescue, AlwaysOK: s.fromHasura,
+// graphqlHandler is /graphql, over every transport.
+func graphqlHandler(p *parts) http.Handler {
+	c := p.config
+	fromHasura := func(r *http.Request) bool { return p.authn.TrustsHasura(r.Header) }
+	present, rescue := gqlhttp.Presenter(p.log), gqlhttp.Recover(p.log)
+	http1 := gqlhttp.New(gqlhttp.Options{Present: present, Recover: rescue, AlwaysOK: fromHasura,
 		BodyLimit: func(r *http.Request) int64 {
-			if s.fromHasura(r) {
+			if fromHasura(r) {
 				return int64(c.Limits.BodyBytes) * hasuraBody
 			}
 			return int64(c.Limits.BodyBytes)
@@ -72,30 +70,32 @@ func (s *server) graphql() http.Handler {
 		KeepAlive: keepAliveEvery, WriteTimeout: c.Limits.WriteTimeout,
 		Stream: func(ctx context.Context) (context.Context, func(), error) {
 			owner, _ := rateKey(ctx)
-			return s.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), s.revoked)
+			return p.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), p.revoked.known)
 		}})
-	resolver := graph.NewResolver(graph.Deps{Presence: s.presence, Typing: s.typing, Messages: s.messages, Receipts: s.receipts, Feed: s.feed, Events: s.events,
-		Access: access{s}, AutoDeliver: autoDelivers, Viewer: asking, Config: s.config, MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
+	resolver := graph.NewResolver(graph.Deps{Presence: p.presence, Typing: p.typing, Messages: p.messages, Receipts: p.receipts,
+		Feed: p.feed, Events: p.events,
+		Access:      access{authn: p.authn, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
+		AutoDeliver: autoDelivers, Viewer: asking, Config: realtimeConfig(p.clock, c), MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
 	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})
-	srv := s.executor(schema, resolver, present, rescue)
+	srv := executor(p, schema, resolver, present, rescue)
 	srv.SetParserTokenLimit(limit.ParserTokens)
 	srv.SetQueryCache(lru.New[*ast.QueryDocument](documents))
 	srv.Use(extension.AutomaticPersistedQuery{Cache: lru.New[string](persistedMost)})
 	srv.Use(limit.Size{Depth: c.Limits.Depth, Roots: c.Limits.Aliases})
-	srv.AddTransport(s.sockets)
+	srv.AddTransport(p.sockets)
 	srv.AddTransport(http1)
 	// What Hasura sends is made by Hasura: a join of thousands of rows is one
 	// operation of as many aliases, with literals that no cache meets again.
-	stitched := s.executor(generated.NewExecutableSchema(generated.Config{Resolvers: resolver, Schema: graph.Stitched(schema.Schema())}), resolver, present, rescue)
+	stitched := executor(p, generated.NewExecutableSchema(generated.Config{Resolvers: resolver, Schema: graph.Stitched(schema.Schema())}), resolver, present, rescue)
 	stitched.AddTransport(http1)
 
 	pages, ips := origin.New(c.AllowedOrigins), clientip.New(c.TrustedProxies)
 	return pages.CORS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.sockets.Supports(r) {
+		if p.sockets.Supports(r) {
 			srv.ServeHTTP(w, noteOrigin(pages, r)) // who it is, connection_init says
 			return
 		}
-		id, err := s.authn.Authenticate(r.Context(), r.Header)
+		id, err := p.authn.Authenticate(r.Context(), r.Header)
 		if err == nil && id.FromCookie && !pages.RequireListed(r) {
 			err = fault.New(fault.Denied, "a token in a cookie needs a listed Origin and a POST of JSON")
 		}
@@ -113,20 +113,18 @@ func (s *server) graphql() http.Handler {
 }
 
 // executor runs operations on a schema, as every caller has them run.
-func (s *server) executor(schema graphql.ExecutableSchema, resolver *graph.Resolver, present graphql.ErrorPresenterFunc, rescue graphql.RecoverFunc) *handler.Server {
+func executor(p *parts, schema graphql.ExecutableSchema, resolver *graph.Resolver, present graphql.ErrorPresenterFunc, rescue graphql.RecoverFunc) *handler.Server {
 	srv := handler.New(schema)
 	srv.SetErrorPresenter(present)
 	srv.SetRecoverFunc(rescue)
 	srv.SetDisableSuggestion(true)
 	srv.Use(extension.Introspection{})
-	srv.Use(limit.Operations{Limiter: s.operations, Key: rateKey})
+	srv.Use(limit.Operations{Limiter: p.operations, Key: rateKey})
 	srv.Use(graph.Endings{Present: present})
-	srv.AroundOperations(s.metrics.operation)
+	srv.AroundOperations(p.metrics.operation)
 	srv.AroundResponses(resolver.Batch)
 	return srv
 }
-
-func (s *server) fromHasura(r *http.Request) bool { return s.authn.TrustsHasura(r.Header) }
 
 func statusOf(err error) int {
 	switch fault.From(err).Code { //nolint:exhaustive // the rest is the credentials' fault
@@ -170,53 +168,19 @@ func rateKey(ctx context.Context) (string, bool) {
 
 func userKey(id auth.Identity) string { return id.Tenant + "/" + id.UserID.String() }
 
-// config is realtimeConfig.
-func (s *server) config(context.Context) model.RealtimeConfig {
-	c, ms := s.o.Config, func(d time.Duration) int { return int(d.Milliseconds()) }
-	l := c.Limits
-	return model.RealtimeConfig{ServerTime: s.clock.Now(),
+// realtimeConfig is the query of that name.
+func realtimeConfig(clock *clock.Clock, c config.Config) func(context.Context) model.RealtimeConfig {
+	l, ms := c.Limits, func(d time.Duration) int { return int(d.Milliseconds()) }
+	is := model.RealtimeConfig{
 		HeartbeatIntervalMs: ms(heartbeatEvery), HTTPSessionLapseMs: ms(httpLapse), IdleAfterMs: ms(c.IdleAfter), HiddenAfterMs: ms(c.HiddenAfter),
 		OfflineGraceMs: ms(c.OfflineGrace), PingIntervalMs: ms(l.PingInterval), InitTimeoutMs: ms(l.InitTimeout), WriteTimeoutMs: ms(l.WriteTimeout),
 		Retry:                  model.RetryPolicy{BaseMs: 1000, MaxMs: 30000, MaxAttempts: 5, JitterPercent: 10},
 		MaxOperationsPerSocket: l.OperationsPerSocket, MaxSocketsPerUser: l.SocketsPerUser, MaxFrameBytes: l.FrameBytes, MaxBodyBytes: l.BodyBytes,
 		MaxIds: l.IDs, MaxRooms: l.Rooms, MaxBatch: l.Batch, MaxContentLength: l.ContentLength, MaxStatusLength: l.StatusLength,
 		OperationsPerMinute: l.OperationsPerMinute, MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes}
-}
-
-// readyz says whether this node should get requests: Postgres answers,
-// doorbells arrive, the migrations are there, and it is not leaving.
-func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-	defer cancel()
-	migrated, err := postgres.MigrationStatus(ctx, s.pool, Code())
-	_, _, leased := s.lease.Identity()
-	done, all, _ := feed.Backfill(ctx, s.pool) // progress, and no reason to send requests elsewhere
-	state := map[string]any{"postgres": err == nil, "migrations": err == nil && migrated.Ready(), "doorbells": !s.bus.Stale(),
-		"lease": leased, "serving": !s.draining.Load(),
-		"numberedChannels": done, "channelsToNumber": all}
-	status := http.StatusOK
-	for _, ok := range state {
-		if ok == false {
-			status = http.StatusServiceUnavailable
-		}
+	return func(context.Context) model.RealtimeConfig {
+		now := is
+		now.ServerTime = clock.Now()
+		return now
 	}
-	body, err := json.Marshal(state)
-	if err != nil {
-		status = http.StatusInternalServerError
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n'))
-}
-
-// adminHandler is ADMIN_ADDR: for operators, never for the internet.
-func (s *server) adminHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	return mux
 }

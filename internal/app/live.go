@@ -8,10 +8,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/fault"
-	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -23,8 +21,6 @@ const (
 // live is who is behind each socket of this node, now: a refreshed token
 // changes it without the socket noticing.
 type live struct {
-	revoked chan struct{} // revocations are to be read again
-
 	mu      sync.Mutex
 	all     map[uuid.UUID]*behind     // guarded by mu
 	streams map[*eventStream]struct{} // guarded by mu
@@ -44,14 +40,7 @@ type behind struct {
 }
 
 func newLive() *live {
-	return &live{revoked: make(chan struct{}, 1), all: map[uuid.UUID]*behind{}, streams: map[*eventStream]struct{}{}, counts: map[string]int{}}
-}
-
-func (l *live) poke() {
-	select {
-	case l.revoked <- struct{}{}:
-	default:
-	}
+	return &live{all: map[uuid.UUID]*behind{}, streams: map[*eventStream]struct{}{}, counts: map[string]int{}}
 }
 
 func (l *live) add(c *wsock.Conn, id auth.Identity) {
@@ -146,71 +135,4 @@ func socketDeadline(id auth.Identity, now time.Time) time.Time {
 		return now.Add(auth.MaxSocketAge)
 	}
 	return id.ExpiresAt
-}
-
-// access is graph.Access.
-type access struct{ s *server }
-
-func (a access) Refresh(ctx context.Context, token string, at uuid.UUID) (model.SessionInfo, error) {
-	old := auth.From(ctx)
-	if old.UserID == uuid.Nil {
-		return model.SessionInfo{}, fault.Access()
-	}
-	conn, overSocket := wsock.FromContext(ctx)
-	if at == uuid.Nil {
-		if !overSocket {
-			return model.SessionInfo{}, fault.Field("sessionId", "sessionId names the socket where the request did not come over one")
-		}
-		at = conn.ID()
-	}
-	id, err := a.s.authn.Token(ctx, token, old.Role)
-	if err != nil {
-		return model.SessionInfo{}, err
-	}
-	if id.UserID != old.UserID || id.Tenant != old.Tenant {
-		return model.SessionInfo{}, fault.Access()
-	}
-	expires := socketDeadline(id, time.Now())
-	if err := a.extend(ctx, at, id, expires); err != nil {
-		return model.SessionInfo{}, err
-	}
-	return model.SessionInfo{ID: at.String(), SessionID: at, UserID: id.UserID, Role: id.Role, ExpiresAt: &expires}, nil
-}
-
-// extend puts a socket on a new identity: here, or by way of the database
-// where another node holds it.
-func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, expires time.Time) error {
-	if b, ok := a.s.live.get(at); ok {
-		if old := b.id.Load(); old.UserID != id.UserID || old.Tenant != id.Tenant {
-			return fault.Access()
-		}
-		b.id.Store(&id)
-		b.conn.Extend(expires)
-		return nil
-	}
-	v := viewer.Of(id.Tenant, id.UserID)
-	if found, err := a.s.presence.Edit.Extend(ctx, v, at, expires); err != nil || !found {
-		if err == nil {
-			err = fault.Access()
-		}
-		return err
-	}
-	return nil
-}
-
-func (a access) Revoke(ctx context.Context, user uuid.UUID, token *string) (int, error) {
-	id := auth.From(ctx)
-	if !id.Admin {
-		return 0, fault.Access()
-	}
-	n, err := a.s.presence.Read.CountLive(ctx, viewer.Key{Tenant: id.Tenant, User: user}, token)
-	if err != nil {
-		return 0, err
-	}
-	if err := a.s.store.Revoke(ctx, id.Tenant, user, token); err != nil {
-		return 0, err
-	}
-	a.s.reload(ctx)
-	a.s.bus.Ring("revoked")
-	return n, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
@@ -34,7 +35,7 @@ type keySet struct {
 	url    string
 	client *http.Client
 	log    *slog.Logger
-	ask    chan struct{}
+	ask    wait.Flag
 
 	mu      sync.Mutex
 	keys    []setKey      // guarded by mu
@@ -57,7 +58,7 @@ func newKeySet(url string, client *http.Client, log *slog.Logger) *keySet {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &keySet{url: url, client: client, log: log, ask: make(chan struct{}, 1), fetched: make(chan struct{})}
+	return &keySet{url: url, client: client, log: log, ask: wait.NewFlag(), fetched: make(chan struct{})}
 }
 
 // noStepDown refuses to be led from https to http, where anybody on the way
@@ -77,14 +78,11 @@ func (s *keySet) find(ctx context.Context, kid, alg string) (any, error) {
 	keys, next, loaded := s.lookup(kid, alg), s.fetched, s.loaded
 	if len(keys) == 0 && loaded && (s.asked.IsZero() || time.Since(s.asked) >= jwksUnknown) {
 		s.asked, s.asking = time.Now(), true
-		select {
-		case s.ask <- struct{}{}:
-		default:
-		}
+		s.ask.Raise()
 	}
-	wait := len(keys) == 0 && (!loaded || s.asking)
+	waits := len(keys) == 0 && (!loaded || s.asking)
 	s.mu.Unlock()
-	if wait {
+	if waits {
 		timer := time.NewTimer(jwksWait)
 		defer timer.Stop()
 		select {

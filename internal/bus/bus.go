@@ -19,6 +19,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Channel is the one NOTIFY channel. A payload is topics, one a line.
@@ -65,7 +67,7 @@ type Bus struct {
 	o        Options
 	node     string
 	handlers []prefixed
-	wake     chan struct{}
+	wake     wait.Flag
 
 	mu      sync.Mutex
 	pending map[string]struct{} // guarded by mu
@@ -90,7 +92,7 @@ func New(o Options) *Bus {
 		o.ProbeEvery = time.Second
 	}
 	o.Observer = o.Observer.complete()
-	b := &Bus{o: o, node: uuid.NewString(), wake: make(chan struct{}, 1), pending: map[string]struct{}{}, sent: map[int64]time.Time{}}
+	b := &Bus{o: o, node: uuid.NewString(), wake: wait.NewFlag(), pending: map[string]struct{}{}, sent: map[int64]time.Time{}}
 	b.stale.Store(true)
 	return b
 }
@@ -133,14 +135,7 @@ func (b *Bus) Ring(topics ...string) {
 		}
 	}
 	b.mu.Unlock()
-	b.poke()
-}
-
-func (b *Bus) poke() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
+	b.wake.Raise()
 }
 
 // Stale reports that doorbells do not arrive: Postgres or the link to it is
@@ -163,7 +158,7 @@ func (b *Bus) Run(ctx context.Context) error {
 
 // send is the one NOTIFY in flight.
 func (b *Bus) send(ctx context.Context) {
-	wait := retryFirst
+	again := retryFirst
 	for {
 		select {
 		case <-ctx.Done():
@@ -174,26 +169,15 @@ func (b *Bus) send(ctx context.Context) {
 		case <-b.wake:
 		}
 		if b.flush(ctx) == nil {
-			wait = retryFirst
-			sleep(ctx, sendEvery) // what is rung meanwhile goes together
+			again = retryFirst
+			wait.For(ctx, sendEvery) // what is rung meanwhile goes together
 			continue
 		}
-		if !sleep(ctx, wait) {
+		if !wait.For(ctx, again) {
 			continue
 		}
-		wait = min(2*wait, retryMost)
-		b.poke()
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
+		again = min(2*again, retryMost)
+		b.wake.Raise()
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/lib/pq"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const listenName = "nchat-realtime-listen"
@@ -22,19 +24,19 @@ const listenName = "nchat-realtime-listen"
 // which host answers and whether by TLS; lib/pq then stays on exactly that, and
 // where it cannot return, the search begins again.
 func (b *Bus) listen(ctx context.Context) {
-	wait := retryFirst
+	again := retryFirst
 	for ctx.Err() == nil {
 		dsn, err := b.find(ctx)
 		if err == nil {
-			wait = retryFirst
+			again = retryFirst
 			err = b.follow(ctx, dsn)
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		b.o.Log.WarnContext(ctx, "doorbells are not heard, connecting again", "error", err, "after", wait)
-		sleep(ctx, wait)
-		wait = min(2*wait, retryMost)
+		b.o.Log.WarnContext(ctx, "doorbells are not heard, connecting again", "error", err, "after", again)
+		wait.For(ctx, again)
+		again = min(2*again, retryMost)
 	}
 }
 

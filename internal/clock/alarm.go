@@ -5,6 +5,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // recheck bounds a sleep, so that a step of the clock is noticed.
@@ -15,7 +17,7 @@ const recheck = time.Second
 type Alarm[K comparable] struct {
 	clock *Clock
 	fire  func(due []K)
-	wake  chan struct{}
+	wake  wait.Flag
 
 	mu    sync.Mutex
 	queue queue[K]       // guarded by mu
@@ -31,7 +33,7 @@ type item[K comparable] struct {
 // NewAlarm is an alarm by c. fire gets all keys due at once, each already
 // cleared; it is called from Run's goroutine with no lock held.
 func NewAlarm[K comparable](c *Clock, fire func(due []K)) *Alarm[K] {
-	return &Alarm[K]{clock: c, fire: fire, wake: make(chan struct{}, 1), items: map[K]*item[K]{}}
+	return &Alarm[K]{clock: c, fire: fire, wake: wait.NewFlag(), items: map[K]*item[K]{}}
 }
 
 // Set moves k's instant; an instant in the past is due at once.
@@ -50,10 +52,7 @@ func (a *Alarm[K]) Set(k K, at time.Time) {
 		heap.Push(&a.queue, it)
 	}
 	if a.queue[0].key == k {
-		select {
-		case a.wake <- struct{}{}:
-		default:
-		}
+		a.wake.Raise()
 	}
 }
 

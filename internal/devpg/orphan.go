@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // endOrphan clears the data directory of a server without holder. We hold the
@@ -56,8 +58,8 @@ func end(ctx context.Context, pid int, data string) error {
 			if !serves(pid, data) {
 				return nil
 			}
-			if err := pause(ctx, 20*time.Millisecond); err != nil {
-				return err
+			if !wait.For(ctx, 20*time.Millisecond) {
+				return ctx.Err()
 			}
 		}
 	}

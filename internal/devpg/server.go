@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // process is a child on an OS thread of its own: the kernel's "end it with its
@@ -174,8 +176,8 @@ func (c *Cluster) serve(ctx context.Context) (*process, error) {
 		if attempt == attempts || ctx.Err() != nil || !strings.Contains(said, "pre-existing shared memory block") {
 			return nil, errors.Join(fmt.Errorf("starting Postgres: %w; it said:\n%s", err, said), p.kill())
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return nil, err
+		if !wait.For(ctx, 100*time.Millisecond) {
+			return nil, ctx.Err()
 		}
 	}
 }
@@ -226,8 +228,8 @@ func (c *Cluster) answers(ctx context.Context, p *process) error {
 			return fmt.Errorf("it ended at once (%v)", p.cmd.ProcessState)
 		default:
 		}
-		if perr := pause(ctx, 20*time.Millisecond); perr != nil {
-			return errors.Join(perr, err)
+		if !wait.For(ctx, 20*time.Millisecond) {
+			return errors.Join(ctx.Err(), err)
 		}
 	}
 }
@@ -239,15 +241,4 @@ func (c *Cluster) said(from int64) string {
 		return ""
 	}
 	return lastLines(raw[from:], 10)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
@@ -19,14 +20,14 @@ const (
 // for it.
 type deliverer struct {
 	ack  func(context.Context, receipt.Mark) error
-	wake chan struct{}
+	wake wait.Flag
 
 	mu      sync.Mutex
 	pending map[uuid.UUID]receipt.Mark // guarded by mu: the newest of each channel
 }
 
 func newDeliverer(ack func(context.Context, receipt.Mark) error) *deliverer {
-	return &deliverer{ack: ack, wake: make(chan struct{}, 1), pending: map[uuid.UUID]receipt.Mark{}}
+	return &deliverer{ack: ack, wake: wait.NewFlag(), pending: map[uuid.UUID]receipt.Mark{}}
 }
 
 // note says that a message was handed over. It never blocks.
@@ -34,10 +35,7 @@ func (d *deliverer) note(m receipt.Mark) {
 	d.mu.Lock()
 	d.pending[m.Channel] = m
 	d.mu.Unlock()
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
+	d.wake.Raise()
 }
 
 // run acknowledges until ctx ends. What was handed over within the last moment
@@ -50,7 +48,7 @@ func (d *deliverer) run(ctx context.Context) {
 			return
 		case <-d.wake:
 		}
-		if !pause(ctx, deliverLag) {
+		if !wait.For(ctx, deliverLag) {
 			return
 		}
 		d.flush(ctx)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
@@ -32,7 +33,7 @@ type patience struct {
 // edge logs and tells as one that may be tried again.
 func patiently[T any](ctx context.Context, p *patience, read func(context.Context) (T, error)) (T, error) {
 	failed := 0
-	for wait := firstWait; ; wait = min(2*wait, mostWait) {
+	for again := firstWait; ; again = min(2*again, mostWait) {
 		x, err := read(ctx)
 		if err == nil {
 			p.over(ctx)
@@ -50,7 +51,7 @@ func patiently[T any](ctx context.Context, p *patience, read func(context.Contex
 			return x, err
 		}
 		// All of a node's subscriptions wait for the same: they must not ask in step.
-		if !pause(ctx, wait/2+rand.N(wait/2)) {
+		if !wait.For(ctx, again/2+rand.N(again/2)) {
 			return x, ctx.Err()
 		}
 	}
@@ -72,17 +73,5 @@ func (p *patience) over(ctx context.Context) {
 	if !p.since.IsZero() {
 		p.log.InfoContext(ctx, "subscriptions go on", "after", time.Since(p.since))
 		p.since = time.Time{}
-	}
-}
-
-// pause waits; false: ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // outage is how a connection that the server left looks.
@@ -120,13 +121,13 @@ func TestWhatWasHandedOverIsDelivered(t *testing.T) {
 		d.note(mark(1, 1))
 		d.note(mark(2, 2))
 		d.note(mark(1, 3))
-		pause(ctx, deliverLag+time.Millisecond)
+		wait.For(ctx, deliverLag+time.Millisecond)
 		synctest.Wait()
 		if len(acked) != 2 || acked[mark(1, 3)] != deliverLag || acked[mark(2, 2)] != deliverLag {
 			t.Error("delivered:", acked)
 		}
 		d.note(mark(1, 4))
-		pause(ctx, deliverLag/2)
+		wait.For(ctx, deliverLag/2)
 		cancel()
 		<-done
 		if len(acked) != 2 {

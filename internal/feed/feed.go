@@ -23,6 +23,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/hub"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Kind is what an entry of the log tells.
@@ -99,7 +100,7 @@ type Options struct {
 type Service struct {
 	o    Options
 	tail *tail
-	wake chan struct{} // something waits in the inbox
+	wake wait.Flag // something waits in the inbox
 
 	rounds rounds // of settling
 	meter  meter
@@ -110,7 +111,7 @@ type Service struct {
 
 // New builds the service. Nothing runs before Run.
 func New(o Options) *Service {
-	return &Service{o: o, tail: newTail(), wake: make(chan struct{}, 1), seals: map[string]*sealer{}}
+	return &Service{o: o, tail: newTail(), wake: wait.NewFlag(), seals: map[string]*sealer{}}
 }
 
 // Run gives positions to what is committed, reads what has one, and numbers
@@ -129,7 +130,7 @@ var Topics = []string{"log", "inbox"}
 // Notify is one doorbell.
 func (s *Service) Notify(topic string) {
 	if topic == "log" {
-		s.tail.poke()
+		s.tail.wake.Raise()
 		return
 	}
 	s.Committed()
@@ -137,16 +138,13 @@ func (s *Service) Notify(topic string) {
 
 // Resync says that doorbells may have been lost.
 func (s *Service) Resync() {
-	s.tail.poke()
+	s.tail.wake.Raise()
 	s.Committed()
 }
 
 // Committed says that something of ours may wait in the inbox. It never blocks.
 func (s *Service) Committed() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.wake.Raise()
 }
 
 func sortedIDs(ids []uuid.UUID) []uuid.UUID {

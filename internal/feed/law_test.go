@@ -19,6 +19,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // text is a message as these tests read it.
@@ -452,7 +453,7 @@ func lawHold(t *testing.T, pool *pgxpool.Pool, w *written) (commit func()) {
 		t.Fatal(err)
 	}
 	return func() {
-		if !nap(t.Context(), lawHeld) {
+		if !wait.For(t.Context(), lawHeld) {
 			t.Error("the test ended first")
 		}
 		if err := tx.Commit(t.Context()); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
@@ -70,7 +71,7 @@ func (s *Service) stay(ctx context.Context) error {
 		if n <= 0 && !s.meter.promised(now) {
 			break
 		}
-		nap(ctx, rest(time.Since(now)))
+		wait.For(ctx, rest(time.Since(now)))
 	}
 	return nil
 }
@@ -95,34 +96,22 @@ func (s *Service) sequenceOnce(ctx context.Context, db postgres.DB, waits bool) 
 		s.Committed() // whoever stays keeps the promise
 	}
 	if n > 0 {
-		s.tail.poke()
+		s.tail.wake.Raise()
 		s.o.Bell.Ring("log")
 	}
 	return n, nil
-}
-
-// nap waits; false: ctx ended first.
-func nap(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // backfill numbers messages that were there before us, a few at a time, and
 // then looks now and then whether a migration found more.
 func (s *Service) backfill(ctx context.Context) {
 	for ctx.Err() == nil {
-		wait := backfillGap
+		pause := backfillGap
 		n, err := s.backfillOnce(ctx)
 		if err != nil || n == 0 {
-			wait = backfillNap
+			pause = backfillNap
 		}
-		nap(ctx, wait)
+		wait.For(ctx, pause)
 	}
 }
 

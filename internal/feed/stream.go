@@ -11,6 +11,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/hub"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Reason is why a reader does not go on from where it was.
@@ -119,7 +120,7 @@ func (x *Stream) Next(ctx context.Context) (Batch, error) {
 			}
 			x.s.o.Log.DebugContext(ctx, "stream of the log", "error", err)
 			x.fresh = true // an outage: nothing is lost, it only comes later
-			if !nap(ctx, pollTail) {
+			if !wait.For(ctx, pollTail) {
 				return b, ctx.Err()
 			}
 			continue

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 
 // tail is the newest part of the log, read once for all streams of this node.
 type tail struct {
-	wake chan struct{}
+	wake wait.Flag
 	hub  *hub.Hub[uuid.UUID] // by channel, and by user
 
 	mu    sync.Mutex
@@ -31,14 +32,7 @@ type tail struct {
 }
 
 func newTail() *tail {
-	return &tail{wake: make(chan struct{}, 1), hub: hub.New[uuid.UUID](), ready: make(chan struct{})}
-}
-
-func (t *tail) poke() {
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
+	return &tail{wake: wait.NewFlag(), hub: hub.New[uuid.UUID](), ready: make(chan struct{})}
 }
 
 // follow reads the log as it grows, until ctx ends.

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // ErrClosed: the subscription was closed.
@@ -32,7 +34,7 @@ func New[K comparable]() *Hub[K] {
 // Sub is one subscription. Its memory is bounded by its keys.
 type Sub[K comparable] struct {
 	hub    *Hub[K]
-	wake   chan struct{}
+	wake   wait.Flag
 	closed chan struct{}
 
 	// Guarded by hub.mu.
@@ -43,7 +45,7 @@ type Sub[K comparable] struct {
 
 // Subscribe listens to keys. Nothing is dirty at first.
 func (h *Hub[K]) Subscribe(keys ...K) *Sub[K] {
-	s := &Sub[K]{hub: h, wake: make(chan struct{}, 1), closed: make(chan struct{}),
+	s := &Sub[K]{hub: h, wake: wait.NewFlag(), closed: make(chan struct{}),
 		keys: map[K]struct{}{}, dirty: map[K]struct{}{}}
 	h.mu.Lock()
 	h.subs[s] = struct{}{}
@@ -58,7 +60,7 @@ func (h *Hub[K]) Mark(k K) {
 	defer h.mu.Unlock()
 	for s := range h.keys[k] {
 		s.dirty[k] = struct{}{}
-		s.poke()
+		s.wake.Raise()
 	}
 }
 
@@ -68,7 +70,7 @@ func (h *Hub[K]) MarkAll() {
 	defer h.mu.Unlock()
 	for s := range h.subs {
 		s.all = true
-		s.poke()
+		s.wake.Raise()
 	}
 }
 
@@ -84,13 +86,6 @@ func (h *Hub[K]) Len() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.keys)
-}
-
-func (s *Sub[K]) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
 }
 
 // Add listens to more keys.

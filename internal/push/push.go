@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
@@ -45,7 +46,7 @@ type Options struct {
 // Service finds whom to tell, and tells.
 type Service struct {
 	o    Options
-	wake chan struct{} // a job may be due
+	wake wait.Flag // a job may be due
 }
 
 // New builds the service. Nothing runs before Run.
@@ -53,7 +54,7 @@ func New(o Options) *Service {
 	if o.Client == nil {
 		o.Client = &http.Client{Timeout: callLimit, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
-	return &Service{o: o, wake: make(chan struct{}, 1)}
+	return &Service{o: o, wake: wait.NewFlag()}
 }
 
 // Run works until ctx ends. Any number of nodes may run it: one at a time looks
@@ -82,10 +83,7 @@ func (s *Service) Run(ctx context.Context) {
 				break
 			}
 		}
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+		s.wake.Raise()
 	}
 }
 

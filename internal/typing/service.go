@@ -18,6 +18,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/roster"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // The pace of signals: one a second for a room, five over all rooms of a user.
@@ -60,7 +61,7 @@ type Service struct {
 	board   *board
 	rights  *rights
 	paces   *lru.Cache[pace, *rate.Limiter]
-	kicked  chan struct{}
+	kicked  wait.Flag
 	mu      sync.Mutex
 	changed map[uuid.UUID]struct{}             // guarded by mu: channels whose members changed
 	streams map[uuid.UUID]map[*stream]struct{} // guarded by mu: by channel
@@ -76,7 +77,7 @@ func New(o Options) *Service {
 	if o.Batch == 0 {
 		o.Batch = 100 * time.Millisecond
 	}
-	return &Service{o: o, board: newBoard(o.Clock), kicked: make(chan struct{}, 1), changed: map[uuid.UUID]struct{}{}, streams: map[uuid.UUID]map[*stream]struct{}{},
+	return &Service{o: o, board: newBoard(o.Clock), kicked: wait.NewFlag(), changed: map[uuid.UUID]struct{}{}, streams: map[uuid.UUID]map[*stream]struct{}{},
 		rights: newRights(),
 		paces:  newCache[pace, *rate.Limiter]()}
 }
@@ -291,10 +292,7 @@ func (s *Service) membersChanged(channel uuid.UUID) {
 		st.recheck()
 	}
 	s.mu.Unlock()
-	select {
-	case s.kicked <- struct{}{}:
-	default:
-	}
+	s.kicked.Raise()
 }
 
 // checkMembers silences whoever may not write any more where it types, on

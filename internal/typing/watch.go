@@ -13,6 +13,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/hub"
 	"github.com/nself-org/nchat-realtime/internal/roster"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Room is who the viewer sees typing in one room, now; false: a room it may
@@ -93,7 +94,7 @@ type stream struct {
 	order []roomKey
 	gate  Gate
 	sub   *hub.Sub[roomKey]
-	wake  chan struct{}
+	wake  wait.Flag
 
 	people map[uuid.UUID]roster.Person
 	read   time.Time // people: since then
@@ -110,7 +111,7 @@ type stream struct {
 // changed for this viewer, the first change at once and further ones together.
 // It ends with an error when a room may no longer be seen; fail gets it.
 func (s *Service) Watch(ctx context.Context, v viewer.Viewer, rooms []Room, fail func(error)) (<-chan []RoomTyping, error) {
-	st := &stream{s: s, v: v, rooms: map[roomKey]Room{}, wake: make(chan struct{}, 1), told: map[roomKey]RoomTyping{},
+	st := &stream{s: s, v: v, rooms: map[roomKey]Room{}, wake: wait.NewFlag(), told: map[roomKey]RoomTyping{},
 		later: map[roomKey]struct{}{}, dirty: map[roomKey]struct{}{}}
 	for _, r := range rooms {
 		at := roomKey{v.Tenant, r.Channel, r.Thread}
@@ -169,14 +170,7 @@ func (st *stream) recheck() {
 	st.mu.Lock()
 	st.check = true
 	st.mu.Unlock()
-	st.poke()
-}
-
-func (st *stream) poke() {
-	select {
-	case st.wake <- struct{}{}:
-	default:
-	}
+	st.wake.Raise()
 }
 
 func (st *stream) note(keys []roomKey) {
@@ -185,7 +179,7 @@ func (st *stream) note(keys []roomKey) {
 		st.dirty[at] = struct{}{}
 	}
 	st.mu.Unlock()
-	st.poke()
+	st.wake.Raise()
 }
 
 func (st *stream) run(ctx context.Context, out chan<- []RoomTyping) error {
@@ -243,20 +237,9 @@ func (st *stream) run(ctx context.Context, out chan<- []RoomTyping) error {
 			return ctx.Err()
 		}
 		first = false
-		if !pause(ctx, st.s.o.Batch) {
+		if !wait.For(ctx, st.s.o.Batch) {
 			return ctx.Err()
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

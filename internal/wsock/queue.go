@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // frame is one message to write.
@@ -21,7 +23,7 @@ type frame struct {
 // is answered is given up.
 type queue struct {
 	most, mostBytes int
-	wake            chan struct{} // for the writer
+	wake            wait.Flag // for the writer
 
 	mu        sync.Mutex
 	fast      []frame       // guarded by mu
@@ -34,14 +36,7 @@ type queue struct {
 }
 
 func newQueue(frames, bytes int) *queue {
-	return &queue{most: frames, mostBytes: bytes, wake: make(chan struct{}, 1)}
-}
-
-func (q *queue) poke() {
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	return &queue{most: frames, mostBytes: bytes, wake: wait.NewFlag()}
 }
 
 // urgentMost bounds the urgent lane, beside its bytes.
@@ -59,7 +54,7 @@ func (q *queue) urgent(f frame) bool {
 	}
 	q.fast = append(q.fast, f)
 	q.fastBytes += len(f.data)
-	q.poke()
+	q.wake.Raise()
 	return true
 }
 
@@ -86,7 +81,7 @@ func (q *queue) put(ctx context.Context, f frame) bool {
 		if len(q.data) == 0 || len(q.data) < q.most && q.bytes+len(f.data) <= q.mostBytes {
 			q.data = append(q.data, f)
 			q.bytes += len(f.data)
-			q.poke()
+			q.wake.Raise()
 			q.mu.Unlock()
 			return true
 		}
@@ -164,7 +159,7 @@ func (q *queue) close(bye []byte) {
 		q.fast = nil
 	}
 	q.roomLocked()
-	q.poke()
+	q.wake.Raise()
 }
 
 // last is what close was given.

@@ -1,0 +1,88 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/graph/model"
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wsock"
+)
+
+// access is graph.Access.
+type access struct {
+	authn    *auth.Authenticator
+	live     *live
+	presence *presence.Service
+	revoked  *revocations
+	bell     interface{ Ring(topics ...string) }
+}
+
+func (a access) Refresh(ctx context.Context, token string, at uuid.UUID) (model.SessionInfo, error) {
+	old := auth.From(ctx)
+	if old.UserID == uuid.Nil {
+		return model.SessionInfo{}, fault.Access()
+	}
+	conn, overSocket := wsock.FromContext(ctx)
+	if at == uuid.Nil {
+		if !overSocket {
+			return model.SessionInfo{}, fault.Field("sessionId", "sessionId names the socket where the request did not come over one")
+		}
+		at = conn.ID()
+	}
+	id, err := a.authn.Token(ctx, token, old.Role)
+	if err != nil {
+		return model.SessionInfo{}, err
+	}
+	if id.UserID != old.UserID || id.Tenant != old.Tenant {
+		return model.SessionInfo{}, fault.Access()
+	}
+	expires := socketDeadline(id, time.Now())
+	if err := a.extend(ctx, at, id, expires); err != nil {
+		return model.SessionInfo{}, err
+	}
+	return model.SessionInfo{ID: at.String(), SessionID: at, UserID: id.UserID, Role: id.Role, ExpiresAt: &expires}, nil
+}
+
+// extend puts a socket on a new identity: here, or by way of the database
+// where another node holds it.
+func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, expires time.Time) error {
+	if b, ok := a.live.get(at); ok {
+		if old := b.id.Load(); old.UserID != id.UserID || old.Tenant != id.Tenant {
+			return fault.Access()
+		}
+		b.id.Store(&id)
+		b.conn.Extend(expires)
+		return nil
+	}
+	v := viewer.Of(id.Tenant, id.UserID)
+	if found, err := a.presence.Edit.Extend(ctx, v, at, expires); err != nil || !found {
+		if err == nil {
+			err = fault.Access()
+		}
+		return err
+	}
+	return nil
+}
+
+func (a access) Revoke(ctx context.Context, user uuid.UUID, token *string) (int, error) {
+	id := auth.From(ctx)
+	if !id.Admin {
+		return 0, fault.Access()
+	}
+	n, err := a.presence.Read.CountLive(ctx, viewer.Key{Tenant: id.Tenant, User: user}, token)
+	if err != nil {
+		return 0, err
+	}
+	if err := a.revoked.store.Revoke(ctx, id.Tenant, user, token); err != nil {
+		return 0, err
+	}
+	a.revoked.enforce(ctx)
+	a.bell.Ring("revoked")
+	return n, nil
+}

@@ -1,0 +1,152 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/bus"
+	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/events"
+	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/lease"
+	"github.com/nself-org/nchat-realtime/internal/limit"
+	"github.com/nself-org/nchat-realtime/internal/message"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/push"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/typing"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/webhook"
+	"github.com/nself-org/nchat-realtime/internal/wsock"
+)
+
+// httpLapse is how long an HTTP-only session lives after its last heartbeat.
+const httpLapse = 75 * time.Second
+
+// parts are what one server is made of. They are for wiring alone: nothing
+// that runs is given all of them.
+type parts struct {
+	dev        bool
+	ready      func(Addresses)
+	config     config.Config
+	log        *slog.Logger
+	pool       *pgxpool.Pool
+	clock      *clock.Clock
+	metrics    *metrics
+	bus        *bus.Bus
+	lease      *lease.Lease
+	authn      *auth.Authenticator
+	revoked    *revocations
+	live       *live
+	operations *limit.Limiter // of every caller, whichever way it asks
+	presence   *presence.Service
+	typing     *typing.Service
+	feed       *feed.Service
+	messages   *message.Service
+	receipts   *receipt.Service
+	events     *events.Service
+	hooks      *webhook.Handler
+	push       *push.Service
+	sockets    *wsock.Transport
+	forget     func(context.Context) error // what is past its time
+	draining   atomic.Bool
+}
+
+// build makes every part, from those that know nobody to those that know many.
+// Nothing runs yet.
+func build(ctx context.Context, o Options) (*parts, error) {
+	c := o.Config
+	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{})
+	if err != nil {
+		return nil, err
+	}
+	direct, err := pgx.ParseConfig(c.ListenDatabaseURL)
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("reading LISTEN_DATABASE_URL: %w", err)
+	}
+	p := &parts{dev: o.Dev, ready: o.Ready, config: c, log: o.Log, pool: pool, clock: clock.New(), metrics: newMetrics(), live: newLive(),
+		operations: limit.New(c.Limits.OperationsPerMinute)}
+	p.bus = bus.New(bus.Options{Pool: pool, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
+	p.revoked = newRevocations(auth.Store{DB: pool}, p.live)
+	p.authn = auth.New(auth.Options{JWT: &o.JWT, AdminSecret: c.AdminSecret, WebhookSecret: c.WebhookSecret,
+		UnauthorizedRole: c.UnauthorizedRole, UserRoles: c.UserRoles, Revocations: p.revoked.known, Log: o.Log})
+	p.lease = lease.New(pool, p.clock, o.Log, leaseHooks(p))
+	buildPresence(p)
+	buildChat(p)
+	buildHasura(p)
+	p.sockets = newSockets(p)
+	answerDoorbells(p)
+	return p, nil
+}
+
+// answerDoorbells says who hears of which topics.
+func answerDoorbells(p *parts) {
+	hear := func(h bus.Handler, prefixes ...string) {
+		for _, prefix := range prefixes {
+			p.bus.Handle(prefix, h)
+		}
+	}
+	hear(p.presence.Watch, presence.Topics...)
+	hear(p.typing, typing.Topics...)
+	hear(p.feed, feed.Topics...)
+	hear(sessionBell{p.presence}, sessionTopic)
+	hear(p.revoked, "revoked")
+}
+
+const sessionTopic = "session/"
+
+// sessionBell tells presence that a session here was changed elsewhere.
+// What is missed, the sessions' own next look finds.
+type sessionBell struct{ presence *presence.Service }
+
+func (b sessionBell) Notify(topic string) {
+	if id, err := uuid.Parse(topic[len(sessionTopic):]); err == nil {
+		b.presence.Asked(id)
+	}
+}
+
+func (sessionBell) Resync() {}
+
+// leaseHooks is what the lease has presence do; presence is built after it.
+func leaseHooks(p *parts) lease.Hooks {
+	return lease.Hooks{
+		Bury: func(ctx context.Context, tx pgx.Tx, dead []lease.Dead) (func(), error) {
+			keys, err := p.presence.Bury(ctx, tx, dead)
+			return func() { p.presence.Ring(keys) }, err
+		},
+		Sweep:    func(ctx context.Context, inTouch time.Duration) error { return p.presence.Sweep(ctx, inTouch) },
+		Reassert: func() { p.presence.Sessions.Reassert() },
+		Restored: func(from, to time.Time) { p.presence.Watch.Restored(from, to) },
+	}
+}
+
+func buildPresence(p *parts) {
+	c := p.config
+	p.presence = presence.New(presence.Options{Pool: p.pool, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log,
+		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, StatusText: c.Limits.StatusLength,
+			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
+		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
+			return p.receipts.Release(ctx, tx, user)
+		}})
+	p.typing = typing.New(typing.Options{Pool: p.pool, Clock: p.clock, Bell: p.bus, Privacy: typists{p.presence}, Batch: c.TypingBatch, Log: p.log})
+}
+
+// typists is what typing asks of presence.
+type typists struct{ p *presence.Service }
+
+func (t typists) Gate(v viewer.Viewer) typing.Gate { return t.p.Watch.Gate(v) }
+
+func (t typists) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+	return t.p.Read.Typists(ctx, v, users)
+}

@@ -1,0 +1,60 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/wait"
+)
+
+// enter waits for Postgres and for migrations, and takes the lease.
+func enter(ctx context.Context, p *parts) error {
+	for {
+		err := tryEnter(ctx, p)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if m, ok := errors.AsType[*unmigratedError](err); ok {
+			return m
+		}
+		p.log.WarnContext(ctx, "waiting for Postgres", "error", err)
+		wait.For(ctx, 2*time.Second)
+	}
+}
+
+type unmigratedError struct{ is postgres.Status }
+
+func (e *unmigratedError) Error() string {
+	what := fmt.Sprintf("has migration %d of %d", e.is.Have, e.is.Want)
+	if e.is.Have >= e.is.Want {
+		what = "lacks this version's functions"
+	}
+	return "the database " + what + ": run `nchat-realtime migrate`"
+}
+
+func tryEnter(ctx context.Context, p *parts) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	migrated, err := postgres.MigrationStatus(ctx, p.pool, Code())
+	if err != nil {
+		return err
+	}
+	if !migrated.Ready() {
+		return &unmigratedError{migrated}
+	}
+	hidden, err := presence.Blind(ctx, p.pool)
+	if err != nil {
+		return err
+	}
+	if hidden != "" {
+		p.log.ErrorContext(ctx, "row level security hides rows from this server's role, which therefore hides them from everybody: let the role own the tables or give it BYPASSRLS", "tables", hidden)
+	}
+	if err := p.revoked.load(ctx); err != nil {
+		return err
+	}
+	return p.lease.Acquire(ctx)
+}

@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/wait"
+)
+
+const revocationLimit = 3 * time.Second
+
+// revocations keeps what this node refuses in step with the database.
+type revocations struct {
+	store  auth.Store
+	known  *auth.Revocations
+	live   *live
+	due    wait.Flag
+	loaded atomic.Bool
+}
+
+func newRevocations(store auth.Store, l *live) *revocations {
+	return &revocations{store: store, known: auth.NewRevocations(), live: l, due: wait.NewFlag()}
+}
+
+// run reads again whenever the database says that something was revoked, by
+// doorbell or within a second, and closes what runs on it.
+func (r *revocations) run(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	last := ""
+	for {
+		if stamp, err := r.stamp(ctx); err == nil && stamp != last || !r.loaded.Load() {
+			if r.enforce(ctx) {
+				last = stamp
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-r.due:
+		}
+	}
+}
+
+func (r *revocations) stamp(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, revocationLimit)
+	defer cancel()
+	return r.store.Stamp(ctx)
+}
+
+// load reads what is revoked.
+func (r *revocations) load(ctx context.Context) error {
+	if err := r.store.Load(ctx, r.known); err != nil {
+		return err
+	}
+	r.loaded.Store(true)
+	return nil
+}
+
+// enforce reads it and closes what runs on it; false: it could not be read.
+func (r *revocations) enforce(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, revocationLimit)
+	defer cancel()
+	if r.load(ctx) != nil {
+		return false
+	}
+	r.live.refuse(r.known)
+	return true
+}
+
+// Notify is the doorbell of a revocation.
+func (r *revocations) Notify(string) { r.due.Raise() }
+
+// Resync says that doorbells may have been lost.
+func (r *revocations) Resync() { r.due.Raise() }
