@@ -53,9 +53,6 @@ func (c JWTConfig) GoString() string { return c.String() }
 // LogValue is for slog what String is for fmt.
 func (c JWTConfig) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// UsesKey reports whether tokens can be minted with the configuration.
-func (c JWTConfig) UsesKey() bool { _, ok := c.key.([]byte); return ok }
-
 // StricterThanHasura names what this server demands and Hasura does not; empty: nothing.
 func (c JWTConfig) StricterThanHasura() []string {
 	var s []string

@@ -142,10 +142,6 @@ func (b *Bus) Ring(topics ...string) {
 // away, or LISTEN is deaf.
 func (b *Bus) Stale() bool { return b.stale.Load() }
 
-// Congested reports that the server's notification queue is half full and
-// nothing is rung until it has emptied.
-func (b *Bus) Congested() bool { return b.congested.Load() }
-
 // Run carries doorbells until ctx ends, and then what is still pending.
 func (b *Bus) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
