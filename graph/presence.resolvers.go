@@ -48,19 +48,19 @@ func (r *mutationResolver) ResetPresenceSettings(ctx context.Context) (presence.
 }
 
 func (r *mutationResolver) AddContact(ctx context.Context, userID uuid.UUID) (bool, error) {
-	return done(r.deps.Presence.Edit.AddContact(ctx, r.viewer(ctx), userID))
+	return done(r.deps.Presence.Lists.AddContact(ctx, r.viewer(ctx), userID))
 }
 
 func (r *mutationResolver) RemoveContact(ctx context.Context, userID uuid.UUID) (bool, error) {
-	return done(r.deps.Presence.Edit.RemoveContact(ctx, r.viewer(ctx), userID))
+	return done(r.deps.Presence.Lists.RemoveContact(ctx, r.viewer(ctx), userID))
 }
 
 func (r *mutationResolver) BlockUser(ctx context.Context, userID uuid.UUID) (bool, error) {
-	return done(r.deps.Presence.Edit.Block(ctx, r.viewer(ctx), userID))
+	return done(r.deps.Presence.Lists.Block(ctx, r.viewer(ctx), userID))
 }
 
 func (r *mutationResolver) UnblockUser(ctx context.Context, userID uuid.UUID) (bool, error) {
-	return done(r.deps.Presence.Edit.Unblock(ctx, r.viewer(ctx), userID))
+	return done(r.deps.Presence.Lists.Unblock(ctx, r.viewer(ctx), userID))
 }
 
 func (r *queryResolver) Presence(ctx context.Context, userID uuid.UUID) (*presence.View, error) {
@@ -107,7 +107,7 @@ func (r *queryResolver) PreviewPresence(ctx context.Context, as presence.ViewerK
 }
 
 func (r *queryResolver) Contacts(ctx context.Context, first *int, after *string) (model.ContactConnection, error) {
-	page, more, total, err := r.deps.Presence.Read.Contacts(ctx, r.viewer(ctx), first, after)
+	page, more, total, err := r.deps.Presence.Lists.Contacts(ctx, r.viewer(ctx), first, after)
 	if err != nil {
 		return model.ContactConnection{}, err
 	}

@@ -100,7 +100,7 @@ func answerDoorbells(p *parts) {
 	hear(p.presence.Watch, presence.Topics...)
 	hear(p.typing, typing.Topics...)
 	hear(p.feed, feed.Topics...)
-	hear(sessionBell{p.presence.Sessions}, sessionTopic)
+	hear(sessionBell{p.presence}, sessionTopic)
 	hear(p.revoked, "revoked")
 }
 
@@ -108,11 +108,11 @@ const sessionTopic = "session/"
 
 // sessionBell tells presence that a session here was changed elsewhere.
 // What is missed, the sessions' own next look finds.
-type sessionBell struct{ sessions *presence.Sessions }
+type sessionBell struct{ presence *presence.Service }
 
 func (b sessionBell) Notify(topic string) {
 	if id, err := uuid.Parse(topic[len(sessionTopic):]); err == nil {
-		b.sessions.Asked(id)
+		b.presence.Asked(id)
 	}
 }
 

@@ -126,7 +126,6 @@ func (s session) SignOut() {
 	time.AfterFunc(signOutDelay, func() { s.c.Close(closeForbidden, "Signed out") })
 }
 
-func (s session) LastSeen() time.Time            { return s.c.LastSeen() }
 func (s session) Latency() (time.Duration, bool) { return s.c.Latency() }
 
 // socketDeadline is until when a socket may run on an identity: a token that

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -186,21 +187,14 @@ func (s *story) marks(ctx context.Context, moves []int64, until int64) error {
 // one sends what one entry tells.
 func (s *story) one(ctx context.Context, it feed.Item) error {
 	cursor := s.st.Cursor(it.Pos)
-	own := it.User == s.v.User
 	change := feed.MemberChange{ChannelID: it.Channel, UserID: it.User, Kind: it.Kind}
 	switch it.Kind {
 	case feed.Created, feed.Updated, feed.Deleted:
 		return s.message(ctx, cursor, it)
 	case feed.Joined, feed.Member:
-		if own {
-			before := s.current()
-			if err := s.channel(ctx, before, it.Channel); err != nil {
+		if it.User == s.v.User {
+			if err := s.opened(ctx, "", it.Channel, it.Kind == feed.Joined && s.st.Earlier(it.Channel)); err != nil {
 				return err
-			}
-			if it.Kind == feed.Joined && s.st.Earlier(it.Channel) {
-				if err := s.entry(ctx, before, StreamGap{ChannelID: it.Channel, Cursor: before}); err != nil {
-					return err
-				}
 			}
 		}
 		if s.wants(KindMembers) {
@@ -213,16 +207,23 @@ func (s *story) one(ctx context.Context, it feed.Item) error {
 	case feed.Channel:
 		return s.channel(ctx, cursor, it.Channel)
 	case feed.Opened:
-		before := s.current()
-		if err := s.channel(ctx, before, it.Channel); err != nil {
-			return err
-		}
-		return s.entry(ctx, cursor, StreamGap{ChannelID: it.Channel, Cursor: before})
+		return s.opened(ctx, cursor, it.Channel, true)
 	case feed.Mark:
 		return s.mark(ctx, cursor, it.Channel)
 	case feed.Gone:
 	}
 	return nil
+}
+
+// opened tells of a channel that the viewer sees anew, before the entry that
+// says so, and of the gap in what it had of it. cursor "": the entry's own event
+// is still to come.
+func (s *story) opened(ctx context.Context, cursor string, channel uuid.UUID, gap bool) error {
+	before := s.current()
+	if err := s.channel(ctx, before, channel); err != nil || !gap {
+		return err
+	}
+	return s.entry(ctx, cmp.Or(cursor, before), StreamGap{ChannelID: channel, Cursor: before})
 }
 
 func (s *story) current() string {

@@ -98,12 +98,9 @@ type Options struct {
 
 // Service is the log as the rest of the server sees it.
 type Service struct {
+	*sequencer
 	o    Options
 	tail *tail
-	wake wait.Flag // something waits in the inbox
-
-	rounds rounds // of settling
-	meter  meter
 
 	mu    sync.Mutex
 	seals map[string]*sealer // guarded by mu: by secret; one, unless the database was changed under us
@@ -111,7 +108,12 @@ type Service struct {
 
 // New builds the service. Nothing runs before Run.
 func New(o Options) *Service {
-	return &Service{o: o, tail: newTail(), wake: wait.NewFlag(), seals: map[string]*sealer{}}
+	s := &Service{o: o, tail: newTail(), seals: map[string]*sealer{}}
+	s.sequencer = &sequencer{o: o, wake: wait.NewFlag(), told: func() {
+		s.tail.wake.Raise()
+		o.Bell.Ring("log")
+	}}
+	return s
 }
 
 // Run gives positions to what is committed, reads what has one, and numbers
@@ -140,11 +142,6 @@ func (s *Service) Notify(topic string) {
 func (s *Service) Resync() {
 	s.tail.wake.Raise()
 	s.Committed()
-}
-
-// Committed says that something of ours may wait in the inbox. It never blocks.
-func (s *Service) Committed() {
-	s.wake.Raise()
 }
 
 func sortedIDs(ids []uuid.UUID) []uuid.UUID {

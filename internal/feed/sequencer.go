@@ -23,11 +23,25 @@ const (
 	backfillNap = 30 * time.Second
 )
 
+// sequencer gives what is committed its numbers and positions: on every node,
+// whoever has the lock does the work.
+type sequencer struct {
+	o    Options
+	wake wait.Flag // something waits in the inbox
+	told func()    // the log has grown
+
+	rounds rounds // of settling
+	meter  meter
+}
+
+// Committed says that something of ours may wait in the inbox. It never blocks.
+func (s *sequencer) Committed() { s.wake.Raise() }
+
 // sequence moves what is committed from the inbox into the log: at once after a
 // pause, then in batches. Every node runs it, whoever has the lock does the
 // work. Under load it stays, looks every few milliseconds by itself, and writers
 // need not ring; what they wrote last is found by a tick at worst.
-func (s *Service) sequence(ctx context.Context) {
+func (s *sequencer) sequence(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	for {
@@ -50,7 +64,7 @@ func (s *Service) sequence(ctx context.Context) {
 // stay works until nothing is left and nothing is promised, on one connection:
 // under load that is a third cheaper than on whichever comes, each with plans
 // and caches of its own.
-func (s *Service) stay(ctx context.Context) error {
+func (s *sequencer) stay(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	var db postgres.DB = s.o.Pool
@@ -83,7 +97,7 @@ func rest(took time.Duration) time.Duration { return min(max(pace, 4*took), slow
 
 // sequenceOnce gives one batch its positions, and says so: how many changes, or
 // -1 where somebody else is at it and it does not wait for them.
-func (s *Service) sequenceOnce(ctx context.Context, db postgres.DB, waits bool) (n int, err error) {
+func (s *sequencer) sequenceOnce(ctx context.Context, db postgres.DB, waits bool) (n int, err error) {
 	now := time.Now()
 	stays := s.meter.busy(now)
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
@@ -96,15 +110,14 @@ func (s *Service) sequenceOnce(ctx context.Context, db postgres.DB, waits bool) 
 		s.Committed() // whoever stays keeps the promise
 	}
 	if n > 0 {
-		s.tail.wake.Raise()
-		s.o.Bell.Ring("log")
+		s.told()
 	}
 	return n, nil
 }
 
 // backfill numbers messages that were there before us, a few at a time, and
 // then looks now and then whether a migration found more.
-func (s *Service) backfill(ctx context.Context) {
+func (s *sequencer) backfill(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause := backfillGap
 		n, err := s.backfillOnce(ctx)
@@ -115,7 +128,7 @@ func (s *Service) backfill(ctx context.Context) {
 	}
 }
 
-func (s *Service) backfillOnce(ctx context.Context) (n int, err error) {
+func (s *sequencer) backfillOnce(ctx context.Context) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	if err := s.o.Pool.QueryRow(ctx, `select realtime.backfill_some($1)`, backfillOne).Scan(&n); err != nil {

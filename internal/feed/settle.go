@@ -67,7 +67,7 @@ var errUnfinished = errors.New("the run did not come to its end")
 
 // Settle makes sure that what was committed before has its number and its
 // place in the log. Whoever asks at the same time shares one transaction.
-func (s *Service) Settle(ctx context.Context) error {
+func (s *sequencer) Settle(ctx context.Context) error {
 	err := s.rounds.join(ctx, s.drain)
 	if err != nil {
 		s.Committed() // it is left to the sequencer
@@ -77,7 +77,7 @@ func (s *Service) Settle(ctx context.Context) error {
 }
 
 // CatchUp is Settle for whoever does not know that anything waits.
-func (s *Service) CatchUp(ctx context.Context) error {
+func (s *sequencer) CatchUp(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	var waiting bool
@@ -91,7 +91,7 @@ func (s *Service) CatchUp(ctx context.Context) error {
 }
 
 // drain gives positions to all that is committed when it is called.
-func (s *Service) drain(ctx context.Context) error {
+func (s *sequencer) drain(ctx context.Context) error {
 	for {
 		n, err := s.sequenceOnce(ctx, s.o.Pool, true)
 		if err != nil || n < batch {

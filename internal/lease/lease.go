@@ -150,7 +150,8 @@ made as (
   insert into realtime.nodes (id, lease_until)
   select $1, clock_timestamp() + $2::interval where not exists (select from kept)
   on conflict (id) do nothing returning epoch)
-select coalesce((select epoch from kept), (select epoch from made)), coalesce((select id from boot), (select id from realtime.boot)), clock_timestamp()`
+select coalesce((select epoch from kept), (select epoch from made)),
+       coalesce((select id from boot), (select id from realtime.boot)), clock_timestamp()`
 
 func (l *Lease) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*Every)

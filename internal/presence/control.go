@@ -48,7 +48,7 @@ func (e *Editor) SignOut(ctx context.Context, v viewer.Viewer, id uuid.UUID) (bo
 	if http {
 		e.w.ring(v.Key)
 	} else if found {
-		e.ringSessions(id)
+		e.w.ringSessions(id)
 	}
 	return found, nil
 }
@@ -67,7 +67,7 @@ update realtime.sessions set token_expires_at = $4
 	if err != nil {
 		return false, fmt.Errorf("extending a session: %w", err)
 	}
-	e.ringSessions(id)
+	e.w.ringSessions(id)
 	return true, nil
 }
 
@@ -82,14 +82,4 @@ select count(*) from realtime.sessions
 		return 0, fmt.Errorf("counting sessions: %w", err)
 	}
 	return n, nil
-}
-
-func (s *Sessions) socket(id uuid.UUID, k Key) (Socket, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o, ok := s.all[id]
-	if !ok || o.Key != k || o.ended != nil {
-		return nil, false
-	}
-	return o.Socket, true
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
-	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -34,34 +33,34 @@ func TestBlocksAndContactsTakeEffectAtOnceOnLiveStreams(t *testing.T) {
 	if v := next(t, dave); v.Status != Online {
 		t.Fatalf("alice wrote: dave is a contact now: %+v", v)
 	}
-	if err := n.Edit.Block(t.Context(), alice, demo.Dave); err != nil {
+	if err := n.Lists.Block(t.Context(), alice, demo.Dave); err != nil {
 		t.Fatal(err)
 	}
 	bell()
 	if v := next(t, dave); !v.equal(neverSeen(demo.Alice)) {
 		t.Fatalf("blocked: %+v", v)
 	}
-	if err := n.Edit.Unblock(t.Context(), alice, demo.Dave); err != nil {
+	if err := n.Lists.Unblock(t.Context(), alice, demo.Dave); err != nil {
 		t.Fatal(err)
 	}
 	bell()
 	if v := next(t, dave); v.Status != Online {
 		t.Fatalf("unblocked: %+v", v)
 	}
-	if err := n.Edit.AddContact(t.Context(), alice, demo.Frank); err != nil {
+	if err := n.Lists.AddContact(t.Context(), alice, demo.Frank); err != nil {
 		t.Fatal(err)
 	}
 	if v := r.see(n, as(demo.Frank), demo.Alice); v.Status != Online {
 		t.Fatalf("frank is listed: %+v", v)
 	}
-	if err := n.Edit.RemoveContact(t.Context(), alice, demo.Frank); err != nil {
+	if err := n.Lists.RemoveContact(t.Context(), alice, demo.Frank); err != nil {
 		t.Fatal(err)
 	}
 	if v := r.see(n, as(demo.Frank), demo.Alice); v.Status != Offline {
 		t.Fatalf("frank's own list gives frank nothing: %+v", v)
 	}
 	for _, unknown := range []uuid.UUID{uuid.New(), demo.Alice} {
-		for _, do := range []func(context.Context, viewer.Viewer, uuid.UUID) error{n.Edit.AddContact, n.Edit.RemoveContact, n.Edit.Block, n.Edit.Unblock} {
+		for _, do := range []func(context.Context, viewer.Viewer, uuid.UUID) error{n.Lists.AddContact, n.Lists.RemoveContact, n.Lists.Block, n.Lists.Unblock} {
 			if err := do(t.Context(), alice, unknown); err != nil {
 				t.Fatalf("an unknown id is told apart: %v", err)
 			}
@@ -244,69 +243,18 @@ func TestWithoutAUserNothingIsDone(t *testing.T) {
 	r := newRig(t)
 	n := r.node(quick)
 	ctx, none := t.Context(), viewer.Of(primary, uuid.Nil)
-	_, _, _, contacts := n.Read.Contacts(ctx, none, nil, nil)
+	_, _, _, contacts := n.Lists.Contacts(ctx, none, nil, nil)
 	for name, err := range map[string]error{
 		"setPresence": second(n.Edit.SetStatus(ctx, none, Busy, nil)), "custom": second(n.Edit.SetCustom(ctx, none, Custom{})),
 		"heartbeat": second(n.Edit.Heartbeat(ctx, none, nil, Activity{})), "settings": second(n.Read.Settings(ctx, none)),
 		"update": second(n.Edit.UpdateSettings(ctx, none, Change{InvisibleMode: ptr(true)}, nil)), "invisible": second(n.Edit.SetInvisible(ctx, none, true)),
 		"reset": second(n.Edit.ResetSettings(ctx, none)), "mine": second(n.Read.Mine(ctx, none)), "contacts": contacts,
-		"block": n.Edit.Block(ctx, none, demo.Bob), "sign out": second(n.Edit.SignOut(ctx, none, uuid.New())),
+		"block": n.Lists.Block(ctx, none, demo.Bob), "sign out": second(n.Edit.SignOut(ctx, none, uuid.New())),
 		"stream": second(n.Watch.Mine(ctx, none)), "settings stream": second(n.Watch.Settings(ctx, none)),
 		"preview": second(n.Read.Preview(ctx, none, AsStranger, nil)),
 	} {
 		if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != fault.Denied {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestSettingsStreamAndStaleBase(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	one, two := r.node(quick), r.node(quick)
-	alice := as(demo.Alice)
-	s, err := two.Watch.Settings(t.Context(), alice)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := next(t, s); got.Visibility != Everyone || got.UpdatedAt != nil || !got.AllowReadReceipts {
-		t.Fatalf("defaults: %+v", got)
-	}
-	first, err := one.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Contacts)}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := next(t, s); got.Visibility != Contacts || !got.UpdatedAt.Equal(*first.UpdatedAt) {
-		t.Fatalf("%+v", got)
-	}
-	later, err := one.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Nobody)}, first.UpdatedAt)
-	if err != nil || later.Visibility != Nobody {
-		t.Fatal(later, err)
-	}
-	stale, err := two.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Everyone), ShowLastSeen: ptr(false)}, first.UpdatedAt)
-	if err != nil || stale.Visibility != Nobody || stale.ShowLastSeen {
-		t.Fatalf("two devices at odds show more than either chose: %+v %v", stale, err)
-	}
-	reset, err := one.Edit.ResetSettings(t.Context(), alice)
-	if err != nil || reset.Visibility != Everyone || !reset.ShowLastSeen {
-		t.Fatal(reset, err)
-	}
-	until(t, s, func(x Settings) bool { return x.UpdatedAt.Equal(*reset.UpdatedAt) })
-}
-
-func TestOldSwitchesOfNchatAreTheFirstSettings(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	n := r.node(quick)
-	r.exec(`create table public.nchat_user_settings (user_id uuid primary key, show_online_status boolean, show_typing_indicator boolean, read_receipts boolean)`)
-	r.exec(`insert into public.nchat_user_settings values ($1, false, false, null)`, demo.Alice)
-	pgtest.Migrate(t, r.pool)
-	s, err := n.Read.Settings(t.Context(), as(demo.Alice))
-	if err != nil || s.ShowOnlineStatus || s.BroadcastTyping || !s.AllowReadReceipts {
-		t.Fatalf("%+v %v", s, err)
-	}
-	r.connect(n, demo.Alice)
-	if v := r.see(n, as(demo.Bob), demo.Alice); v.Status != Offline {
-		t.Fatalf("%+v", v)
 	}
 }

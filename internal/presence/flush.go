@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,72 +14,44 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
-const (
-	flushTimeout = 5 * time.Second        // one transaction of sessions
-	retryFirst   = 100 * time.Millisecond // doubling to retryMost while Postgres is away
-	retryMost    = 2 * time.Second
-	controlEvery = 5 * time.Second // how often what other nodes ask is read, should a doorbell be lost
-)
+// writer keeps the database's copy of this node's sessions: one transaction at a
+// time, with everything that changed meanwhile in the next, so that a storm of
+// connections costs a few statements.
+type writer struct {
+	w        *world
+	sessions *Sessions
+	node     Node
+}
 
-// run writes what sessions change, one transaction at a time with everything
-// that changed meanwhile in the next.
-func (s *Sessions) run(ctx context.Context) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() { s.alarm.Run(ctx) })
-	control := time.NewTicker(controlEvery)
-	defer control.Stop()
+// run writes until ctx ends, and then once more.
+func (wr *writer) run(ctx context.Context) error {
 	wait := retryFirst
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 			defer cancel()
-			return s.flush(last)
-		case <-control.C:
-			s.control(ctx)
-			continue
-		case <-s.asked:
-			s.control(ctx)
-			continue
-		case <-s.wake:
+			return wr.flush(last)
+		case <-wr.sessions.wake:
 		}
-		if err := s.flush(ctx); err != nil && ctx.Err() == nil {
-			s.w.log.WarnContext(ctx, "sessions not written, trying again", "error", err, "after", wait)
-			if !s.pause(ctx, wait) {
+		if err := wr.flush(ctx); err != nil && ctx.Err() == nil {
+			wr.w.log.WarnContext(ctx, "sessions not written, trying again", "error", err, "after", wait)
+			if !pause(ctx, wait) {
 				continue
 			}
 			wait = min(2*wait, retryMost)
-			s.poke()
+			poke(wr.sessions.wake)
 			continue
 		}
 		wait = retryFirst
 	}
 }
 
-func (s *Sessions) pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
-func (s *Sessions) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// batch is what one transaction writes: columns, as unnest takes them.
-type batch struct {
+// changes is what one transaction writes: columns, as unnest takes them.
+type changes struct {
 	owns    []*own
-	wants   []int64
-	waiters []*waiter
+	wants   []int64 // of each, which of its states this is
+	waiting []chan struct{}
 
 	ids, users             []uuid.UUID
 	tenants                []string
@@ -95,59 +66,63 @@ type batch struct {
 	touched                touched
 }
 
-func (s *Sessions) takeBatch() *batch {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b := &batch{waiters: s.changed}
-	s.changed = nil
-	for id := range s.dirty {
-		o := s.all[id]
-		b.owns, b.wants = append(b.owns, o), append(b.wants, o.want)
-		b.take(o)
-	}
-	return b
-}
-
 // take puts a session into the columns, as it is or as one that is over.
-func (b *batch) take(o *own) {
+func (c *changes) take(o *own) {
+	c.owns, c.wants = append(c.owns, o), append(c.wants, o.want)
 	if o.over {
-		b.gone = append(b.gone, o.ID)
-		b.touched.add(o.Key, o.ended)
+		c.gone = append(c.gone, o.ID)
+		c.touched.add(o.Key, o.ended)
 		return
 	}
-	b.touched.add(o.Key, nil)
-	b.add(o)
+	c.touched.add(o.Key, nil)
+	c.add(o)
 }
 
-func (b *batch) add(o *own) {
-	b.ids, b.users, b.tenants = append(b.ids, o.ID), append(b.users, o.Key.User), append(b.tenants, o.Key.Tenant)
-	b.counts, b.deviceIDs, b.names = append(b.counts, o.Counts), append(b.deviceIDs, o.DeviceID), append(b.names, o.Name)
+func (c *changes) add(o *own) {
+	c.ids, c.users, c.tenants = append(c.ids, o.ID), append(c.users, o.Key.User), append(c.tenants, o.Key.Tenant)
+	c.counts, c.deviceIDs, c.names = append(c.counts, o.Counts), append(c.deviceIDs, o.DeviceID), append(c.names, o.Name)
 	var tok *string
 	if o.TokenID != "" {
 		tok = &o.TokenID
 	}
-	b.toks, b.devices = append(b.toks, tok), append(b.devices, string(o.Device))
-	b.connected, b.active = append(b.connected, o.connected), append(b.active, o.lastActive)
-	b.idle, b.parked, b.ended = append(b.idle, o.idle), append(b.parked, o.parked), append(b.ended, o.ended)
+	c.toks, c.devices = append(c.toks, tok), append(c.devices, string(o.Device))
+	c.connected, c.active = append(c.connected, o.connected), append(c.active, o.lastActive)
+	c.idle, c.parked, c.ended = append(c.idle, o.idle), append(c.parked, o.parked), append(c.ended, o.ended)
 	var ms *int32
 	if d, ok := o.Socket.Latency(); ok {
 		v := int32(min(d.Milliseconds(), 1<<30))
 		ms = &v
 	}
-	b.latency = append(b.latency, ms)
+	c.latency = append(c.latency, ms)
 }
 
-// settleBatch marks as written what was; what changed meanwhile stays dirty.
-func (s *Sessions) settleBatch(b *batch, written bool) {
+// takeDirty is everything that is to be written.
+func (s *Sessions) takeDirty() *changes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !written {
-		s.changed = append(b.waiters, s.changed...)
-		return
+	c := &changes{waiting: s.waiting}
+	s.waiting = nil
+	for id := range s.dirty {
+		c.take(s.all[id])
 	}
-	for i, o := range b.owns {
-		o.have = b.wants[i]
-		if o.have != o.want {
+	return c
+}
+
+// one is the changes of a single session, for which nobody waits.
+func (s *Sessions) one(o *own) *changes {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &changes{}
+	c.take(o)
+	return c
+}
+
+// written says that changes are in the database; what changed meanwhile stays dirty.
+func (s *Sessions) written(c *changes) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, o := range c.owns {
+		if o.want != c.wants[i] {
 			continue
 		}
 		delete(s.dirty, o.ID)
@@ -155,34 +130,38 @@ func (s *Sessions) settleBatch(b *batch, written bool) {
 			delete(s.all, o.ID)
 		}
 	}
-	for _, w := range b.waiters {
-		close(w.done)
+	for _, done := range c.waiting {
+		close(done)
 	}
+}
+
+// unwritten says that changes are not: they are still dirty, and waited for.
+func (s *Sessions) unwritten(c *changes) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = append(c.waiting, s.waiting...)
 }
 
 var errNoLease = errors.New("this node has no lease yet")
 
-func (s *Sessions) flush(ctx context.Context) error {
-	b := s.takeBatch()
-	if len(b.owns) == 0 {
-		s.settleBatch(b, true)
+func (wr *writer) flush(ctx context.Context) error {
+	c := wr.sessions.takeDirty()
+	if len(c.owns) == 0 {
+		wr.sessions.written(c)
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	err := s.write(ctx, b)
-	if poisoned(err) && len(b.owns) > 1 {
-		return s.isolate(ctx, b)
+	err := wr.write(ctx, c)
+	if poisoned(err) {
+		err = wr.isolate(ctx, c)
 	}
-	if poisoned(err) { // nothing will ever write this one, and nobody else is to pay for it
-		s.w.log.ErrorContext(ctx, "a session cannot be written", "error", err)
-		err = nil
+	if err != nil {
+		wr.sessions.unwritten(c)
+		return err
 	}
-	if err == nil {
-		s.w.ring(b.touched.keys()...) // before anybody who waits hears of it: what they then watch is read anew
-	}
-	s.settleBatch(b, err == nil)
-	return err
+	wr.sessions.written(c)
+	return nil
 }
 
 // poisoned: the database refuses a value, and will again. Not 23503: there the
@@ -192,31 +171,21 @@ func poisoned(err error) bool {
 	return ok && e.Code != "23503" && (strings.HasPrefix(e.Code, "22") || strings.HasPrefix(e.Code, "23"))
 }
 
-// isolate writes a batch's sessions one by one, to find the one that is refused.
-func (s *Sessions) isolate(ctx context.Context, b *batch) error {
-	s.mu.Lock()
-	ones := make([]*batch, len(b.owns))
-	for i, o := range b.owns {
-		one := &batch{owns: []*own{o}, wants: []int64{o.want}}
-		one.take(o)
-		ones[i] = one
-	}
-	s.mu.Unlock()
+// isolate writes sessions one by one, to find the one that is refused: nothing
+// will ever write that, and nobody else is to pay for it.
+func (wr *writer) isolate(ctx context.Context, c *changes) error {
 	var failed error
-	for _, one := range ones {
-		err := s.write(ctx, one)
-		switch {
+	for _, o := range c.owns {
+		one := wr.sessions.one(o)
+		switch err := wr.write(ctx, one); {
 		case poisoned(err):
-			s.w.log.ErrorContext(ctx, "a session cannot be written", "error", err)
+			wr.w.log.ErrorContext(ctx, "a session cannot be written", "error", err)
 		case err != nil:
 			failed = err
 			continue
-		default:
-			s.w.ring(one.touched.keys()...)
 		}
-		s.settleBatch(one, true)
+		wr.sessions.written(one)
 	}
-	s.settleBatch(&batch{waiters: b.waiters}, failed == nil)
 	return failed
 }
 
@@ -241,111 +210,30 @@ on conflict (id) do update
 
 const deleteSessions = `delete from realtime.sessions where id = any($1)`
 
-func (s *Sessions) write(ctx context.Context, b *batch) error {
-	id, epoch, ok := s.node.Identity()
+// write carries changes out, and rings before anybody who waits hears of it:
+// what they then watch is read anew.
+func (wr *writer) write(ctx context.Context, c *changes) error {
+	id, epoch, ok := wr.node.Identity()
 	if !ok {
 		return errNoLease
 	}
-	err := postgres.QuietBatch(ctx, s.w.pool, func(q *pgx.Batch) {
-		if len(b.ids) > 0 {
-			q.Queue(writeSessions, id, epoch, b.ids, b.tenants, b.users, b.counts, b.deviceIDs, b.devices,
-				b.names, b.toks, b.connected, b.active, b.idle, b.parked, b.ended, b.latency)
+	err := postgres.QuietBatch(ctx, wr.w.pool, func(b *pgx.Batch) {
+		if len(c.ids) > 0 {
+			b.Queue(writeSessions, id, epoch, c.ids, c.tenants, c.users, c.counts, c.deviceIDs, c.devices,
+				c.names, c.toks, c.connected, c.active, c.idle, c.parked, c.ended, c.latency)
 		}
-		b.touched.lock(q)
-		if len(b.gone) > 0 {
-			q.Queue(deleteSessions, b.gone)
+		c.touched.lock(b)
+		if len(c.gone) > 0 {
+			b.Queue(deleteSessions, c.gone)
 		}
-		b.touched.write(q)
+		c.touched.write(b)
 	})
 	if err == nil {
+		wr.w.ring(c.touched.keys()...)
 		return nil
 	}
 	if e, is := errors.AsType[*pgconn.PgError](err); is && e.Code == "23503" { // foreign key: the node's row is gone
-		s.node.Lost(epoch)
+		wr.node.Lost(epoch)
 	}
 	return fmt.Errorf("writing sessions: %w", err)
-}
-
-const readControls = `
-select id, signed_out, token_expires_at, parked_at, last_active_at
-  from realtime.sessions
- where node_id = $1 and (signed_out or token_expires_at is not null or parked_at is not null or touched)`
-
-// Asked is the doorbell's word that another node changed a session. It does not block.
-func (s *Sessions) Asked(id uuid.UUID) {
-	s.mu.Lock()
-	_, ours := s.all[id]
-	s.mu.Unlock()
-	if ours {
-		select {
-		case s.asked <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// control reads what other nodes ask of sessions here.
-func (s *Sessions) control(ctx context.Context) {
-	s.mu.Lock()
-	n := len(s.all)
-	s.mu.Unlock()
-	if n == 0 {
-		return
-	}
-	node, _, ok := s.node.Identity()
-	if !ok {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
-	defer cancel()
-	rows, err := s.w.pool.Query(ctx, readControls, node)
-	if err != nil {
-		return // read again at the next tick
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id uuid.UUID
-		var out bool
-		var expires, parked *time.Time
-		var active time.Time
-		if rows.Scan(&id, &out, &expires, &parked, &active) != nil {
-			return
-		}
-		s.obey(id, out, expires, parked, active)
-	}
-}
-
-func (s *Sessions) obey(id uuid.UUID, out bool, expires, parked *time.Time, active time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o, ok := s.all[id]
-	if !ok || o.ended != nil {
-		return
-	}
-	if out {
-		o.Socket.SignOut()
-		return
-	}
-	if expires != nil && !equalTime(expires, o.extended) {
-		o.extended = expires
-		o.Socket.Extend(*expires)
-	}
-	unpark := parked != nil && o.lastActive.After(*parked) && !active.After(*parked)
-	if parked != nil && !o.lastActive.After(*parked) {
-		o.parked = parked
-	}
-	moved := active.Sub(o.lastActive) >= time.Millisecond
-	if moved {
-		o.lastActive = active
-		if o.parked != nil && active.After(*o.parked) {
-			o.parked = nil
-		}
-	}
-	idle := !s.w.now().Before(s.idleAt(o))
-	if unpark || idle != o.idle {
-		o.idle = idle
-		s.changeLocked(o)
-	} else if moved {
-		s.setAlarmLocked(o)
-	}
 }

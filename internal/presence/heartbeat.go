@@ -95,7 +95,7 @@ func (e *Editor) httpHeartbeat(ctx context.Context, v viewer.Viewer, id uuid.UUI
 		e.w.ring(v.Key)
 	}
 	if next.Node != nil {
-		e.ringSessions(next.ID)
+		e.w.ringSessions(next.ID)
 	}
 	return Session{SessionID: next.ID, DeviceID: next.DeviceID, Device: next.Device, Name: next.Name, ConnectedAt: next.ConnectedAt,
 		LastActiveAt: next.LastActiveAt, Idle: next.idleAt(now), LatencyMs: next.LatencyMs, Current: true}, nil
@@ -146,7 +146,8 @@ type stored struct {
 
 func readSession(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*stored, error) {
 	const q = `
-select tenant, user_id, node_id, counts, device_id, device, name, connected_at, last_active_at, idle, parked_at, ended_at, latency_ms, idle_at, lapses_at
+select tenant, user_id, node_id, counts, device_id, device, name, connected_at,
+       last_active_at, idle, parked_at, ended_at, latency_ms, idle_at, lapses_at
   from realtime.sessions where id = $1 for update`
 	s := &stored{session: session{ID: id}}
 	err := tx.QueryRow(ctx, q, id).Scan(&s.key.Tenant, &s.key.User, &s.Node, &s.Counts, &s.DeviceID, &s.Device, &s.Name, &s.ConnectedAt,

@@ -84,7 +84,7 @@ func TestMigrationsJoinNchatsOwnDatabase(t *testing.T) {
 			if got := r.see(n, as(bob), alice); got.Status != Online {
 				t.Fatalf("alice wrote to bob: %+v", got)
 			}
-			if err := n.Edit.Block(t.Context(), as(alice), bob); err != nil {
+			if err := n.Lists.Block(t.Context(), as(alice), bob); err != nil {
 				t.Fatal(err)
 			}
 			if got := r.see(n, as(bob), alice); got.Status != Offline {

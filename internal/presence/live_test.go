@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/internal/demo"
 )
 
@@ -207,5 +209,25 @@ func TestAWindowOnAChannel(t *testing.T) {
 	}
 	if _, err := n.Watch.Window(t.Context(), as(demo.Dave), demo.Team, nil, nil, func(error) {}); err == nil {
 		t.Fatal("dave watches a private channel")
+	}
+}
+
+// A stream that begins between a block and its doorbell is told at once what is
+// true by then, although its node still holds an older record of the blocker.
+func TestARecordOlderThanItsRelationIsReadAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	alice := r.connect(n, demo.Alice)
+	until(t, r.watch(n, as(demo.Bob), demo.Alice), func(v View) bool { return v.Status == Online })
+	if err := n.Lists.Block(t.Context(), alice, demo.Dave); err != nil {
+		t.Fatal(err)
+	}
+	tr := n.Watch.mirror.track(as(demo.Dave), []uuid.UUID{demo.Alice})
+	defer tr.close()
+	var told []View
+	err := tr.changes(t.Context(), tr.users, func(v View) bool { told = append(told, v); return true })
+	if err != nil || len(told) != 1 || !told[0].equal(neverSeen(demo.Alice)) {
+		t.Fatalf("%+v, %v", told, err)
 	}
 }

@@ -241,7 +241,7 @@ func TestTenantsNeverMeet(t *testing.T) {
 	if got := r.see(n, viewer.Of("acme", demo.Bob), demo.Alice); !got.equal(neverSeen(demo.Alice)) {
 		t.Fatalf("%+v", got)
 	}
-	if err := n.Edit.Block(t.Context(), viewer.Of("acme", demo.Alice), demo.Bob); err != nil {
+	if err := n.Lists.Block(t.Context(), viewer.Of("acme", demo.Alice), demo.Bob); err != nil {
 		t.Fatal(err)
 	}
 	if got := r.see(n, as(demo.Bob), demo.Alice); got.Status != Online {

@@ -112,9 +112,9 @@ func TestACursorHoldsWhatItsHolderSaw(t *testing.T) {
 	t.Parallel()
 	for _, status := range []Status{Online, Away, Busy, Offline} {
 		v := View{UserID: demo.Alice, Status: status}
-		text := placeOf(v).String()
-		back, err := parsePlace(&text)
-		if err != nil || back != (place{status.rank(), demo.Alice}) {
+		text := positionOf(v).String()
+		back, err := parsePosition(&text)
+		if err != nil || back != (position{status.rank(), demo.Alice}) {
 			t.Fatal(back, err)
 		}
 	}

@@ -1,73 +1,6 @@
 package presence
 
-import (
-	"time"
-)
-
-// record is everything there is to know about one user. It never leaves the
-// package: project makes a View of it.
-type record struct {
-	key         Key
-	known       bool // a user of this tenant, not deleted
-	settings    Settings
-	sessions    []session
-	active      bool
-	manual      Status // Away, Busy or ""
-	manualUntil *time.Time
-	custom      Custom
-	lastSeen    *time.Time
-	hiddenSince *time.Time
-	frozen      Status
-	frozenLine  Custom
-	updatedAt   *time.Time
-	audience    version
-	held        Status // what was last derived, should a crash have taken the sessions
-}
-
-// version tells whether who-may-see-a-user may have changed between two reads.
-// Ids are given before a commit and rows are pruned: only all three together
-// differ whatever the order.
-type version struct{ count, last, sum int64 }
-
-// relation is what a viewer is to a target, read at one version of the target's audience.
-type relation struct {
-	self    bool
-	contact bool // the target listed the viewer, or wrote to it in a direct channel
-	blocked bool // the target blocked the viewer
-	viewer  bool // the viewer is a user of the tenant
-	// What the viewer shares itself; asked only where reciprocity is on.
-	sharesStatus   bool
-	sharesLastSeen bool
-	at             version
-}
-
-// grants is what a viewer is entitled to, by the target's settings alone: it
-// does not depend on anything the target does.
-type grants struct{ presence, status, lastSeen bool }
-
-// entitle is the decision table. Anything it does not know hides.
-func entitle(rec *record, rel relation, r Rules) grants {
-	if rel.self {
-		return grants{true, true, true}
-	}
-	if !rec.known || !rel.viewer || rel.blocked {
-		return grants{}
-	}
-	switch rec.settings.Visibility {
-	case Everyone:
-	case Contacts:
-		if !rel.contact {
-			return grants{}
-		}
-	default:
-		return grants{}
-	}
-	return grants{
-		presence: true,
-		status:   rec.settings.ShowOnlineStatus && (!r.Reciprocity || rel.sharesStatus),
-		lastSeen: rec.settings.ShowLastSeen && (!r.Reciprocity || rel.sharesLastSeen),
-	}
-}
+import "time"
 
 // public is what the world would see of a user without any setting but
 // invisibility: for the invisible, a user whose sessions all ended the moment
@@ -112,8 +45,8 @@ func (c Custom) shown(now time.Time) *Custom {
 	return &Custom{Text: c.Text, Emoji: c.Emoji, ExpiresAt: c.ExpiresAt}
 }
 
-// project is the only road by which anything about rec's user reaches anybody.
-// It is pure, and constant in what a hidden user does. The instant it returns
+// project is what a viewer sees of rec's user: the only way there is to make a
+// View. It is pure, and constant in what a hidden user does. The instant it returns
 // is when the answer may change by the passage of time; zero: never.
 func project(rec *record, rel relation, r Rules, o outage, now time.Time) (View, time.Time) {
 	v := neverSeen(rec.key.User)
@@ -162,19 +95,6 @@ func projectSelf(rec *record, r Rules, o outage, now time.Time) (View, time.Time
 		next = sooner(next, *rec.custom.ExpiresAt)
 	}
 	return v, next
-}
-
-// disclose is presenceVisibility: the viewer's rights, and nothing of the
-// target's state.
-func disclose(rec *record, rel relation, r Rules) Disclosure {
-	g := entitle(rec, rel, r)
-	return Disclosure{
-		CanViewPresence:     g.presence,
-		CanViewOnlineStatus: g.status,
-		CanViewLastSeen:     g.lastSeen,
-		IsContact:           g.presence && rel.contact && !rel.self,
-		IsInvisible:         rel.self && rec.settings.InvisibleMode,
-	}
 }
 
 // nextChange is when the passage of time alone may change what anybody sees of

@@ -12,26 +12,6 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
-// audience is the rule: whoever shows nobody its presence shows nobody its
-// receipts; the unknown show nothing.
-func audience(rec *record, contacts, blocked []uuid.UUID) viewer.Audience {
-	a := viewer.Audience{HiddenFrom: blocked}
-	if !rec.known {
-		return a
-	}
-	switch rec.settings.Visibility {
-	case Everyone:
-	case Contacts:
-		if a.ShownTo = contacts; a.ShownTo == nil {
-			a.ShownTo = []uuid.UUID{}
-		}
-	default:
-		return a
-	}
-	a.Read, a.Delivered = rec.settings.AllowReadReceipts, rec.settings.AllowDeliveryReceipts
-	return a
-}
-
 // Audience is who may learn of a receipt that a user makes now, by one question.
 // Whether it is told at once is not decided here but as it is made (see
 // hold_invisible).
@@ -66,39 +46,56 @@ func (r *Reader) Unshared(ctx context.Context, db postgres.DB, tenant string, us
 		return nil, nil
 	}
 	const q = `
-select k.id
-  from unnest($2::uuid[]) k (id)
-  left join realtime.nchat_users() u on u.id = k.id and u.tenant = $1
-  left join realtime.presence_settings s on s.tenant = $1 and s.user_id = k.id
-  left join realtime.nchat_switches() w on w.user_id = u.id
- where u.id is null or not coalesce(s.allow_read_receipts, w.read_receipts, true) or s.receipts_shared_since > clock_timestamp() - $3::interval`
-	rows, err := db.Query(ctx, q, tenant, users, hysteresis)
-	if err != nil {
-		return nil, fmt.Errorf("reading who shares receipts: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+select k.user_id, u.id is not null,` + settingsColumns + `
+  from (select $1 as tenant, x.* from unnest($2::uuid[]) with ordinality x (user_id, ord)) k` + settingsJoins + `
+ order by k.ord`
+	now := r.w.now()
+	list, err := whoever(ctx, db, q, tenant, users, func(row pgx.CollectableRow, rec *record) error {
+		var s settingsRow
+		err := row.Scan(append([]any{&rec.key.User, &rec.known}, s.columns()...)...)
+		rec.settings = s.of(rec.key.User)
+		return err
+	}, func(rec *record) bool { return !sharesReading(rec, now) })
 	if err != nil {
 		return nil, fmt.Errorf("reading who shares receipts: %w", err)
 	}
 	return list, nil
 }
 
-// Absent are those of users who have no live session that counts. Nobody's but
-// the operator's own push service may learn of it.
+// Absent are those of users who have no session that counts. Nobody's but the
+// operator's own push service may learn of it.
 func Absent(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
 	const q = `
-select k.id
-  from unnest($2::uuid[]) with ordinality k (id, ord)
-  left join realtime.presence p on p.tenant = $1 and p.user_id = k.id
- where not coalesce(p.active, false)
+select k.user_id, coalesce(p.active, false)
+  from unnest($2::uuid[]) with ordinality k (user_id, ord)
+  left join realtime.presence p on p.tenant = $1 and p.user_id = k.user_id
  order by k.ord`
-	rows, err := db.Query(ctx, q, tenant, users)
-	if err != nil {
-		return nil, fmt.Errorf("reading who is away: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	list, err := whoever(ctx, db, q, tenant, users, func(row pgx.CollectableRow, rec *record) error {
+		return row.Scan(&rec.key.User, &rec.active)
+	}, absent)
 	if err != nil {
 		return nil, fmt.Errorf("reading who is away: %w", err)
 	}
 	return list, nil
+}
+
+// whoever is those of users of whom a rule holds, in the order asked; of their
+// records scan reads as much as the rule asks for.
+func whoever(ctx context.Context, db postgres.DB, q, tenant string, users []uuid.UUID,
+	scan func(pgx.CollectableRow, *record) error, rule func(*record) bool) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, q, tenant, users)
+	if err != nil {
+		return nil, err
+	}
+	recs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*record, error) {
+		rec := &record{}
+		return rec, scan(row, rec)
+	})
+	var list []uuid.UUID
+	for _, rec := range recs {
+		if rule(rec) {
+			list = append(list, rec.key.User)
+		}
+	}
+	return list, err
 }

@@ -43,7 +43,7 @@ func (r *rig) Ring(topics ...string) {
 	for _, n := range nodes {
 		for _, topic := range topics {
 			if id, ok := cutSession(topic); ok {
-				n.Sessions.Asked(id)
+				n.Asked(id)
 				continue
 			}
 			n.Watch.Notify(topic)
@@ -146,7 +146,6 @@ func newSocket() *socket {
 }
 func (s *socket) Extend(t time.Time)             { s.extended <- t }
 func (s *socket) SignOut()                       { s.out <- struct{}{} }
-func (s *socket) LastSeen() time.Time            { return time.Now() }
 func (s *socket) Latency() (time.Duration, bool) { return 42 * time.Millisecond, true }
 
 // connect opens a socket of a user on a node.

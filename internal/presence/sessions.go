@@ -11,64 +11,24 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
-// Socket is the connection behind a session. Its methods must neither block nor
-// call back.
-type Socket interface {
-	Extend(expires time.Time)       // the token it runs on was replaced on another node
-	SignOut()                       // its user closed it from elsewhere
-	LastSeen() time.Time            // the last frame that came in
-	Latency() (time.Duration, bool) // average of the last round trips, if measured
-}
+// writeTimeout bounds one transaction of sessions, and the wait for it.
+const writeTimeout = 5 * time.Second
 
-// Opening describes a socket that has just been acknowledged.
-type Opening struct {
-	ID       uuid.UUID
-	Key      Key
-	Counts   bool // false: it must not make its user appear connected
-	DeviceID *string
-	Device   Device
-	Name     *string
-	TokenID  string
-	Socket   Socket
-}
-
-// own is a session whose socket this node holds: its truth is here, the
-// database has a copy of its edges.
-type own struct {
-	Opening
-	connected  time.Time
-	lastActive time.Time
-	hidden     time.Time // since when the page is hidden; zero: it is not
-	parked     *time.Time
-	idle       bool
-	ended      *time.Time
-	extended   *time.Time // the last expiry another node asked for
-	over       bool       // the grace has passed: to be deleted
-	want, have int64      // changes made here, and of those the ones in the database
-}
-
-// Sessions holds this node's sockets' sessions and writes their edges, many in
-// a transaction. A storm of connections costs a few statements.
+// Sessions holds this node's sockets' sessions. What changes in them is edges,
+// which a writer copies to the database, many in a transaction.
 type Sessions struct {
 	w     *world
-	node  Node
 	alarm *clock.Alarm[uuid.UUID]
-	wake  chan struct{}
-	asked chan struct{} // another node asks something of a session here
+	wake  chan struct{} // something is dirty
 
 	mu      sync.Mutex
-	all     map[uuid.UUID]*own // guarded by mu
-	changed []*waiter          // guarded by mu
-	dirty   map[uuid.UUID]struct{}
+	all     map[uuid.UUID]*own     // guarded by mu
+	dirty   map[uuid.UUID]struct{} // guarded by mu: not in the database as they are
+	waiting []chan struct{}        // guarded by mu: closed once all that is dirty now is written
 }
 
-// waiter is told when everything dirty at its time has been written.
-type waiter struct {
-	done chan struct{}
-}
-
-func newSessions(w *world, n Node) *Sessions {
-	s := &Sessions{w: w, node: n, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), all: map[uuid.UUID]*own{}, dirty: map[uuid.UUID]struct{}{}}
+func newSessions(w *world) *Sessions {
+	s := &Sessions{w: w, wake: make(chan struct{}, 1), all: map[uuid.UUID]*own{}, dirty: map[uuid.UUID]struct{}{}}
 	s.alarm = clock.NewAlarm(w.clock, s.due)
 	return s
 }
@@ -81,9 +41,12 @@ func (s *Sessions) Begin(ctx context.Context, o Opening) {
 	s.mu.Lock()
 	s.all[o.ID] = &own{Opening: o, connected: now, lastActive: now}
 	s.changeLocked(s.all[o.ID])
-	wt := s.waitLocked()
+	done := s.waitLocked()
 	s.mu.Unlock()
-	s.await(ctx, wt)
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // End says that a session's socket has closed. It counts on for the grace.
@@ -127,10 +90,7 @@ func (s *Sessions) changeLocked(o *own) {
 	o.want++
 	s.dirty[o.ID] = struct{}{}
 	s.setAlarmLocked(o)
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	poke(s.wake)
 }
 
 func (s *Sessions) setAlarmLocked(o *own) {
@@ -142,23 +102,8 @@ func (s *Sessions) setAlarmLocked(o *own) {
 	case o.idle:
 		s.alarm.Clear(o.ID)
 	default:
-		s.alarm.Set(o.ID, s.idleAt(o))
+		s.alarm.Set(o.ID, o.idleAt(s.w.rules))
 	}
-}
-
-// idleAt is when a session without further activity becomes idle.
-func (s *Sessions) idleAt(o *own) time.Time {
-	at := o.lastActive.Add(s.w.rules.IdleAfter)
-	if !o.hidden.IsZero() {
-		from := o.lastActive
-		if o.hidden.After(from) {
-			from = o.hidden
-		}
-		if h := from.Add(s.w.rules.HiddenAfter); h.Before(at) {
-			at = h
-		}
-	}
-	return at
 }
 
 // due is the alarm: sessions that became idle, or whose grace has passed.
@@ -176,7 +121,7 @@ func (s *Sessions) due(ids []uuid.UUID) {
 		case o.ended != nil && !now.Before(s.w.rules.over(*o.ended)):
 			o.over = true
 			s.changeLocked(o)
-		case o.ended == nil && !o.idle && !now.Before(s.idleAt(o)):
+		case o.ended == nil && !o.idle && !now.Before(o.idleAt(s.w.rules)):
 			o.idle = true
 			s.changeLocked(o)
 		default:
@@ -185,30 +130,11 @@ func (s *Sessions) due(ids []uuid.UUID) {
 	}
 }
 
-func (s *Sessions) waitLocked() *waiter {
-	wt := &waiter{done: make(chan struct{})}
-	s.changed = append(s.changed, wt)
-	return wt
-}
-
-// await reports whether the waiter's changes are in the database.
-func (s *Sessions) await(ctx context.Context, wt *waiter) bool {
-	select {
-	case <-wt.done:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// Activity is what a client says of its user.
-type Activity struct {
-	Active   bool
-	Hidden   *bool
-	Ago      time.Duration
-	DeviceID *string
-	Device   *Device
-	Name     *string
+// waitLocked is closed when everything dirty by now has been written.
+func (s *Sessions) waitLocked() <-chan struct{} {
+	done := make(chan struct{})
+	s.waiting = append(s.waiting, done)
+	return done
 }
 
 // report applies a heartbeat to a session held here. Only an edge is written.
@@ -230,7 +156,7 @@ func (s *Sessions) report(id uuid.UUID, k Key, a Activity) (Session, bool) {
 			o.hidden = now
 		}
 	}
-	if idle := !now.Before(s.idleAt(o)); idle != o.idle {
+	if idle := !now.Before(o.idleAt(s.w.rules)); idle != o.idle {
 		o.idle, edge = idle, true
 	}
 	if edge {
@@ -239,43 +165,6 @@ func (s *Sessions) report(id uuid.UUID, k Key, a Activity) (Session, bool) {
 		s.setAlarmLocked(o)
 	}
 	return o.session(), true
-}
-
-// act moves a session's activity forward; true: it counts again for it.
-func (o *own) act(at time.Time) bool {
-	if !at.After(o.lastActive) {
-		return false
-	}
-	o.lastActive = at
-	if o.parked != nil && at.After(*o.parked) {
-		o.parked = nil
-		return true
-	}
-	return false
-}
-
-func (o *own) describe(a Activity) bool {
-	changed := false
-	if a.DeviceID != nil && !equalPtr(a.DeviceID, o.DeviceID) {
-		o.DeviceID, changed = a.DeviceID, true
-	}
-	if a.Name != nil && !equalPtr(a.Name, o.Name) {
-		o.Name, changed = a.Name, true
-	}
-	if a.Device != nil && *a.Device != o.Device {
-		o.Device, changed = *a.Device, true
-	}
-	return changed
-}
-
-func (o *own) session() Session {
-	s := Session{SessionID: o.ID, DeviceID: o.DeviceID, Device: o.Device, Name: o.Name,
-		ConnectedAt: o.connected, LastActiveAt: o.lastActive, Idle: o.idle}
-	if d, ok := o.Socket.Latency(); ok {
-		ms := int(d.Milliseconds())
-		s.LatencyMs = &ms
-	}
-	return s
 }
 
 // park sets a session held here offline, or counts it again, and waits until
@@ -305,14 +194,34 @@ func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held
 		o.parked, o.idle = nil, false
 	}
 	s.changeLocked(o)
-	wt := s.waitLocked()
+	done := s.waitLocked()
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	if !s.await(ctx, wt) {
-		return true, fault.Later(fault.Unexpected, time.Second, "not written yet: the database is out of reach")
+	select {
+	case <-done:
+		return true, nil
+	case <-ctx.Done():
 	}
-	return true, nil
+	return true, fault.Later(fault.Unexpected, time.Second, "not written yet: the database is out of reach")
+}
+
+func (s *Sessions) holds(id uuid.UUID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.all[id]
+	return ok
+}
+
+// socket is the connection behind a user's session, if this node holds it.
+func (s *Sessions) socket(id uuid.UUID, k Key) (Socket, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, ok := s.all[id]
+	if !ok || o.Key != k || o.ended != nil {
+		return nil, false
+	}
+	return o.Socket, true
 }
 
 // overlay replaces what the database says of a session held here by what this

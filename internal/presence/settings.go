@@ -1,16 +1,38 @@
 package presence
 
 import (
-	"context"
-	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/nself-org/nchat-realtime/internal/fault"
-	"github.com/nself-org/nchat-realtime/internal/postgres"
-	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/google/uuid"
 )
+
+// Settings is a user's privacy settings. CreatedAt is nil while they are the defaults.
+type Settings struct {
+	UserID                uuid.UUID
+	Visibility            Visibility
+	ShowOnlineStatus      bool
+	ShowLastSeen          bool
+	AllowReadReceipts     bool
+	AllowDeliveryReceipts bool
+	InvisibleMode         bool
+	BroadcastTyping       bool
+	TypingVisibility      Visibility
+	CreatedAt             *time.Time
+	UpdatedAt             *time.Time
+
+	statusSharedSince   *time.Time // when the owner began to share its status again; nil: always did
+	lastSeenSharedSince *time.Time
+	receiptsSharedSince *time.Time
+}
+
+// ID is the cache key: the owner's id.
+func (s Settings) ID() string { return s.UserID.String() }
+
+// defaultSettings are those of somebody who never chose.
+func defaultSettings(user uuid.UUID) Settings {
+	return Settings{UserID: user, Visibility: Everyone, ShowOnlineStatus: true, ShowLastSeen: true, AllowReadReceipts: true,
+		AllowDeliveryReceipts: true, BroadcastTyping: true, TypingVisibility: Everyone}
+}
 
 // Change is a partial change of settings; nil stays.
 type Change struct {
@@ -29,8 +51,7 @@ func (c Change) empty() bool { return c == Change{} }
 // apply makes the change. With stricter, settings have changed since the
 // change was made: of each field the value that shows less wins, so that two
 // devices at odds never show more than either chose.
-func (c Change) apply(s Settings, stricter bool, now time.Time) Settings {
-	old := s
+func (c Change) apply(s Settings, stricter bool) Settings {
 	s.Visibility = pick(s.Visibility, c.Visibility, stricter, narrower)
 	s.ShowOnlineStatus = pick(s.ShowOnlineStatus, c.ShowOnlineStatus, stricter, lessShown)
 	s.ShowLastSeen = pick(s.ShowLastSeen, c.ShowLastSeen, stricter, lessShown)
@@ -39,11 +60,19 @@ func (c Change) apply(s Settings, stricter bool, now time.Time) Settings {
 	s.InvisibleMode = pick(s.InvisibleMode, c.InvisibleMode, stricter, func(a, b bool) bool { return a || b })
 	s.BroadcastTyping = pick(s.BroadcastTyping, c.BroadcastTyping, stricter, lessShown)
 	s.TypingVisibility = pick(s.TypingVisibility, c.TypingVisibility, stricter, narrower)
-	return s.shared(old, now)
+	return s
 }
 
-// shared notes when the owner began to share again what reciprocity asks of it.
-func (s Settings) shared(old Settings, now time.Time) Settings {
+// reset is the defaults, at the times of s.
+func (s Settings) reset() Settings {
+	d := defaultSettings(s.UserID)
+	d.CreatedAt, d.UpdatedAt = s.CreatedAt, s.UpdatedAt
+	d.statusSharedSince, d.lastSeenSharedSince, d.receiptsSharedSince = s.statusSharedSince, s.lastSeenSharedSince, s.receiptsSharedSince
+	return d
+}
+
+// sharing notes when the owner began to share again what reciprocity asks of it.
+func (s Settings) sharing(old Settings, now time.Time) Settings {
 	if s.ShowOnlineStatus && !old.ShowOnlineStatus {
 		s.statusSharedSince = &now
 	}
@@ -76,137 +105,7 @@ func narrower(a, b Visibility) Visibility {
 	return a
 }
 
-func known(v *Visibility) bool {
+// validVisibility: one of the three, or not given.
+func validVisibility(v *Visibility) bool {
 	return v == nil || *v == Everyone || *v == Contacts || *v == Nobody
-}
-
-// defaults of somebody who never chose, keeping the row's times.
-func (s Settings) defaults(now time.Time) Settings {
-	d := Settings{UserID: s.UserID, Visibility: Everyone, ShowOnlineStatus: true, ShowLastSeen: true, AllowReadReceipts: true,
-		AllowDeliveryReceipts: true, BroadcastTyping: true, TypingVisibility: Everyone,
-		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
-		statusSharedSince: s.statusSharedSince, lastSeenSharedSince: s.lastSeenSharedSince, receiptsSharedSince: s.receiptsSharedSince}
-	return d.shared(s, now)
-}
-
-// UpdateSettings changes some of the caller's settings. base is the UpdatedAt
-// the change was made from; where they have changed since, the stricter wins.
-func (e *Editor) UpdateSettings(ctx context.Context, v viewer.Viewer, c Change, base *time.Time) (Settings, error) {
-	if c.empty() {
-		return Settings{}, fault.Field("input", "at least one field must be given")
-	}
-	if !known(c.Visibility) || !known(c.TypingVisibility) {
-		return Settings{}, fault.Field("input", "unknown visibility")
-	}
-	return e.settle(ctx, v, func(s Settings, now time.Time) Settings {
-		return c.apply(s, base != nil && !equalTime(base, s.UpdatedAt), now)
-	})
-}
-
-// SetInvisible turns invisible mode on or off.
-func (e *Editor) SetInvisible(ctx context.Context, v viewer.Viewer, on bool) (Settings, error) {
-	return e.settle(ctx, v, func(s Settings, _ time.Time) Settings {
-		s.InvisibleMode = on
-		return s
-	})
-}
-
-// ResetSettings goes back to the defaults.
-func (e *Editor) ResetSettings(ctx context.Context, v viewer.Viewer) (Settings, error) {
-	return e.settle(ctx, v, Settings.defaults)
-}
-
-// settle rewrites the caller's settings and, in the same transaction, what
-// others see where invisibility changed: turned on, they keep a frozen picture
-// that ends as a disconnection does; turned off, an ordinary connection.
-func (e *Editor) settle(ctx context.Context, v viewer.Viewer, to func(Settings, time.Time) Settings) (Settings, error) {
-	if err := v.Denied(); err != nil {
-		return Settings{}, err
-	}
-	var out Settings
-	err := postgres.Quietly(ctx, e.w.pool, func(tx pgx.Tx) error {
-		rec, err := lockRecord(ctx, tx, v.Key)
-		if err != nil {
-			return err
-		}
-		now := e.w.now()
-		out = to(rec.settings, now)
-		unhidden := !out.InvisibleMode && rec.hiddenSince != nil
-		b := &pgx.Batch{}
-		switch {
-		case unhidden:
-			queueUnhide(b, v.Key)
-		case out.InvisibleMode && rec.hiddenSince == nil:
-			queueHide(b, rec, derive(rec, e.w.rules, e.w.outage(), now), now)
-		}
-		if out != rec.settings || out.CreatedAt == nil {
-			queueSettings(b, v.Key, &out)
-		}
-		if err := tx.SendBatch(ctx, b).Close(); err != nil {
-			return fmt.Errorf("writing settings: %w", err)
-		}
-		if unhidden {
-			return e.w.unhidden(ctx, tx, v.Key)
-		}
-		return nil
-	})
-	if err != nil {
-		return Settings{}, err
-	}
-	e.w.ring(v.Key)
-	return out, nil
-}
-
-// lockRecord reads a user for one writer at a time.
-func lockRecord(ctx context.Context, tx pgx.Tx, k Key) (*record, error) {
-	var t touched
-	t.add(k, nil)
-	var recs []*record
-	b := &pgx.Batch{}
-	t.lock(b)
-	queueRecords(b, []Key{k}, &recs)
-	if err := tx.SendBatch(ctx, b).Close(); err != nil {
-		return nil, fmt.Errorf("locking presence: %w", err)
-	}
-	return recs[0], nil
-}
-
-func queueHide(b *pgx.Batch, rec *record, d derived, now time.Time) {
-	const q = `
-update realtime.presence
-   set hidden_since = $3, frozen_status = $4, frozen_text = custom_text, frozen_emoji = custom_emoji,
-       frozen_expires_at = custom_expires_at, updated_at = clock_timestamp(),
-       last_seen_at = greatest(last_seen_at, $5)
- where tenant = $1 and user_id = $2`
-	b.Queue(q, rec.key.Tenant, rec.key.User, now, string(d.status), d.seen)
-}
-
-func queueUnhide(b *pgx.Batch, k Key) {
-	const q = `
-update realtime.presence
-   set last_seen_at = case when frozen_status <> 'offline' then greatest(last_seen_at, hidden_since) else last_seen_at end,
-       hidden_since = null, frozen_status = null, frozen_text = null, frozen_emoji = null, frozen_expires_at = null,
-       updated_at = clock_timestamp()
- where tenant = $1 and user_id = $2`
-	b.Queue(q, k.Tenant, k.User)
-}
-
-// queueSettings stores s and fills in its times.
-func queueSettings(b *pgx.Batch, k Key, s *Settings) {
-	const q = `
-insert into realtime.presence_settings as p (tenant, user_id, visibility, show_online_status, show_last_seen, allow_read_receipts,
-       allow_delivery_receipts, invisible_mode, broadcast_typing, typing_visibility, status_shared_since, last_seen_shared_since, receipts_shared_since)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-on conflict (tenant, user_id) do update
-   set visibility = excluded.visibility, show_online_status = excluded.show_online_status, show_last_seen = excluded.show_last_seen,
-       allow_read_receipts = excluded.allow_read_receipts, allow_delivery_receipts = excluded.allow_delivery_receipts,
-       invisible_mode = excluded.invisible_mode, broadcast_typing = excluded.broadcast_typing,
-       typing_visibility = excluded.typing_visibility, status_shared_since = excluded.status_shared_since,
-       last_seen_shared_since = excluded.last_seen_shared_since, receipts_shared_since = excluded.receipts_shared_since,
-       updated_at = greatest(clock_timestamp(), p.updated_at + interval '1 microsecond')
-returning created_at, updated_at`
-	b.Queue(q, k.Tenant, k.User, s.Visibility, s.ShowOnlineStatus, s.ShowLastSeen, s.AllowReadReceipts,
-		s.AllowDeliveryReceipts, s.InvisibleMode, s.BroadcastTyping, s.TypingVisibility,
-		s.statusSharedSince, s.lastSeenSharedSince, s.receiptsSharedSince).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&s.CreatedAt, &s.UpdatedAt) })
 }

@@ -39,13 +39,10 @@ select s.tenant, s.user_id, max(coalesce(s.ended_at, d.alive))
 	return t.keys(), nil
 }
 
-// Ring tells every watcher of these users. Only after commit.
-func (s *Service) Ring(keys []Key) { s.Read.w.ring(keys...) }
-
 const (
-	lapsedBatch  = 500             // HTTP-only sessions ended in one transaction
-	orphanSettle = 6 * time.Second // after a crash of Postgres, until nodes have asserted their sockets again
-	audienceKeep = time.Hour
+	lapsedMost     = 500             // HTTP-only sessions ended in one transaction
+	orphanPatience = 6 * time.Second // after a crash of Postgres, until nodes have asserted their sockets again
+	audienceKeep   = time.Hour
 )
 
 // Sweep ends what nobody's timer ends: HTTP-only sessions that lapsed, users
@@ -53,11 +50,11 @@ const (
 // rows nobody compares any more. Any node may run it, many at once.
 // inTouch is how long this node has been in unbroken contact with Postgres.
 func (s *Service) Sweep(ctx context.Context, inTouch time.Duration) error {
-	w := s.Read.w
-	if err := s.sweepLapsed(ctx, inTouch); err != nil {
+	w := s.w
+	if err := s.sweepLapsed(ctx); err != nil {
 		return err
 	}
-	if inTouch < orphanSettle {
+	if inTouch < orphanPatience {
 		return nil
 	}
 	if err := s.sweepOrphans(ctx); err != nil {
@@ -67,36 +64,13 @@ func (s *Service) Sweep(ctx context.Context, inTouch time.Duration) error {
 	return err
 }
 
-func (s *Service) sweepLapsed(ctx context.Context, inTouch time.Duration) error {
-	w := s.Read.w
-	lapse := w.rules.HTTPLapse
-	now := w.now()
-	o := w.outage()
+// sweepLapsed ends HTTP-only sessions whose client has gone silent.
+func (s *Service) sweepLapsed(ctx context.Context) error {
+	w := s.w
 	var t touched
 	err := postgres.Quietly(ctx, w.pool, func(tx pgx.Tx) error {
-		const pick = `
-select id, tenant, user_id, lapses_at from realtime.sessions
- where node_id is null and lapses_at <= $1 order by id limit $2 for update skip locked`
-		rows, err := tx.Query(ctx, pick, now, lapsedBatch)
-		if err != nil {
-			return fmt.Errorf("reading lapsed sessions: %w", err)
-		}
-		t = touched{}
-		var ids []uuid.UUID
-		var id, user uuid.UUID
-		var tenant string
-		var at time.Time
-		_, err = pgx.ForEachRow(rows, []any{&id, &tenant, &user, &at}, func() error {
-			// What could not be reported while Postgres was away is no absence.
-			if end, _ := (session{LapsesAt: &at}).end(w.rules, o); now.Before(end) {
-				return nil
-			}
-			seen := at.Add(-lapse)
-			ids = append(ids, id)
-			t.add(Key{Tenant: tenant, User: user}, &seen)
-			return nil
-		})
-		if err != nil || len(ids) == 0 {
+		ids, found, err := w.findLapsed(ctx, tx)
+		if t = found; err != nil || len(ids) == 0 {
 			return err
 		}
 		b := &pgx.Batch{}
@@ -114,17 +88,44 @@ select id, tenant, user_id, lapses_at from realtime.sessions
 	return nil
 }
 
+// findLapsed locks sessions that have lapsed.
+func (w *world) findLapsed(ctx context.Context, tx pgx.Tx) (ids []uuid.UUID, t touched, err error) {
+	const q = `
+select id, tenant, user_id, lapses_at from realtime.sessions
+ where node_id is null and lapses_at <= $1 order by id limit $2 for update skip locked`
+	now, o := w.now(), w.outage()
+	rows, err := tx.Query(ctx, q, now, lapsedMost)
+	if err != nil {
+		return nil, t, err
+	}
+	var id uuid.UUID
+	var k Key
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &k.Tenant, &k.User, &at}, func() error {
+		lapsed := session{LapsesAt: &at}
+		// What could not be reported while Postgres was away is no absence.
+		if end, _ := lapsed.end(w.rules, o); now.Before(end) {
+			return nil
+		}
+		seen := lapsed.seen(w.rules)
+		ids = append(ids, id)
+		t.add(k, &seen)
+		return nil
+	})
+	return ids, t, err
+}
+
 // sweepOrphans ends those whose sessions a crash of Postgres took and nobody
 // asserted again: sockets within a lease, HTTP-only ones within their lapse.
 func (s *Service) sweepOrphans(ctx context.Context) error {
-	w := s.Read.w
+	w := s.w
 	const find = `
 select p.tenant, p.user_id, b.since
   from realtime.presence p, realtime.boot b
  where p.active
    and b.since < clock_timestamp() - case when p.active_http then $2::interval else $1::interval end
    and not exists (select from realtime.sessions s where s.tenant = p.tenant and s.user_id = p.user_id and realtime.counts(s))`
-	t, err := collectTouched(ctx, w.pool, find, orphanSettle, w.rules.HTTPLapse+orphanSettle)
+	t, err := collectTouched(ctx, w.pool, find, orphanPatience, w.rules.HTTPLapse+orphanPatience)
 	if err != nil || len(t.users) == 0 {
 		return err
 	}

@@ -97,7 +97,7 @@ func TestAChangeIsReadOnceOnItsWritersNode(t *testing.T) {
 		}
 		r.release()
 		until(t, bob, func(v View) bool { return v.Status == status })
-		n.Watch.mirror.settled(t.Context(), alice.Key)
+		n.Watch.mirror.catchUp(t.Context(), alice.Key)
 	})
 	if got != 3 {
 		t.Errorf("%d round trips, want 3: written, answered, read for those who watch", got)

@@ -9,17 +9,6 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
-// mayType is whether a viewer may see a target typing: never the invisible,
-// whatever room they share, nor whoever blocked the viewer; else as the
-// target's typing settings say. Anything unknown hides. Nobody is shown its
-// own typing.
-func mayType(rec *record, rel relation) bool {
-	if rel.self || !rec.known || !rel.viewer || rel.blocked || rec.settings.InvisibleMode || rec.hiddenSince != nil || !rec.settings.BroadcastTyping {
-		return false
-	}
-	return rec.settings.TypingVisibility == Everyone || rec.settings.TypingVisibility == Contacts && rel.contact
-}
-
 // Typists are those of users whose typing the viewer may see, once.
 func (r *Reader) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
 	seen, err := r.look(ctx, v.Key, users)
@@ -37,7 +26,7 @@ func (r *Reader) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID
 // answer may have changed. May is for one goroutine, Changed for another.
 type Gate struct {
 	t   *tracker
-	sub *hub.Sub[spot]
+	sub *hub.Sub[subject]
 }
 
 // mostGated is how many typists a gate remembers that no longer type.
@@ -45,7 +34,7 @@ const mostGated = 200
 
 // Gate opens one for a viewer; it is to be closed.
 func (wa *Watcher) Gate(v viewer.Viewer) *Gate {
-	t := wa.track(v, nil)
+	t := wa.mirror.track(v, nil)
 	return &Gate{t, t.sub}
 }
 
@@ -65,7 +54,7 @@ func (g *Gate) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]bool, 
 	if err := g.t.relate(ctx, users); err != nil {
 		return nil, err
 	}
-	m := g.t.wa.mirror
+	m := g.t.mirror
 	viewer, err := m.get(ctx, g.t.v.Key)
 	if err != nil {
 		return nil, err

@@ -8,26 +8,6 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 )
 
-func TestWhoMaySeeWhomTyping(t *testing.T) {
-	t.Parallel()
-	for bits := range 1 << 8 {
-		b := func(i int) bool { return bits>>i&1 == 1 }
-		for _, vis := range []Visibility{Everyone, Contacts, Nobody, ""} {
-			rec := target()
-			rec.known, rec.settings.InvisibleMode = b(0), b(1)
-			if b(2) {
-				rec.hiddenSince = ptr(noon)
-			}
-			rec.settings.BroadcastTyping, rec.settings.TypingVisibility = b(3), vis
-			rel := relation{self: b(4), viewer: b(5), blocked: b(6), contact: b(7)}
-			want := b(0) && !b(1) && !b(2) && b(3) && !b(4) && b(5) && !b(6) && (vis == Everyone || vis == Contacts && b(7))
-			if got := mayType(rec, rel); got != want {
-				t.Fatalf("%08b %q: %v", bits, vis, got)
-			}
-		}
-	}
-}
-
 func TestAGateNoticesAndForgets(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -3,6 +3,7 @@ package presence
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sort"
 
 	"github.com/google/uuid"
@@ -11,31 +12,51 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
-func (m *mirror) openRoom(channel uuid.UUID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.rooms[channel]++
-}
-
-func (m *mirror) closeRoom(channel uuid.UUID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.rooms[channel]--; m.rooms[channel] == 0 {
-		delete(m.rooms, channel)
+// Window streams a page of a channel's members. It ends with an error when the
+// viewer may no longer see the channel; fail is called with it before the end.
+func (wa *Watcher) Window(ctx context.Context, v viewer.Viewer, channel uuid.UUID, first *int, after *string, fail func(error)) (
+	<-chan Batch, error) {
+	n, err := PageSize(first)
+	if err != nil {
+		return nil, err
 	}
+	from, err := parsePosition(after)
+	if err != nil {
+		return nil, err
+	}
+	wa.mirror.rooms.open(channel)
+	found, err := loadMembers(ctx, wa.w.pool, v.Key, []uuid.UUID{channel})
+	members, ok := found[channel]
+	if err == nil && !ok {
+		err = fault.Access()
+	}
+	if err != nil {
+		wa.mirror.rooms.close(channel)
+		return nil, err
+	}
+	out := make(chan Batch)
+	go func() {
+		defer close(out)
+		defer wa.mirror.rooms.close(channel)
+		w := &window{mirror: wa.mirror, v: v, channel: channel, size: n, from: from}
+		if err := w.run(ctx, members, out); err != nil && ctx.Err() == nil {
+			fail(err)
+		}
+	}()
+	return out, nil
 }
 
 // window is one viewer's page of one channel's members. The whole channel is
 // projected for that viewer, for the counts and for who stands on the page.
 type window struct {
-	wa      *Watcher
+	mirror  *mirror
 	v       viewer.Viewer
 	channel uuid.UUID
 	size    int
-	from    place
+	from    position
 
 	t      *tracker
-	order  []place // every member, in list order
+	order  []position // every member, in list order
 	counts Counts
 	told   map[uuid.UUID]View // those on the page as the reader holds them
 }
@@ -43,17 +64,17 @@ type window struct {
 // run sends the snapshot and then what changes, until ctx ends or the viewer
 // may no longer see the channel.
 func (w *window) run(ctx context.Context, members []uuid.UUID, out chan<- Batch) error {
-	w.t = w.wa.track(w.v, members, w.channel)
+	w.t = w.mirror.track(w.v, members, w.channel)
 	defer w.t.close()
-	w.wa.mirror.settled(ctx, w.t.keys...)
+	w.mirror.catchUp(ctx, w.t.keys...)
 	var told *Counts
 	dirty, again := members, true
 	for {
 		if err := w.refresh(ctx, dirty, again); err != nil {
-			if f := (*fault.Error)(nil); asFault(err, &f) {
+			if f, ok := errors.AsType[*fault.Error](err); ok {
 				return f
 			}
-			if !w.wa.pause(ctx, err) {
+			if !w.t.pause(ctx, err) {
 				return nil
 			}
 			continue
@@ -77,7 +98,7 @@ func (w *window) run(ctx context.Context, members []uuid.UUID, out chan<- Batch)
 // refresh projects those who changed, and the list of members if that did.
 func (w *window) refresh(ctx context.Context, dirty []uuid.UUID, members bool) error {
 	if members {
-		found, err := loadMembers(ctx, w.wa.w.pool, w.v.Key, []uuid.UUID{w.channel})
+		found, err := loadMembers(ctx, w.mirror.w.pool, w.v.Key, []uuid.UUID{w.channel})
 		if err != nil {
 			return err
 		}
@@ -110,19 +131,19 @@ func (w *window) watches(u uuid.UUID) bool {
 // answers who is not known yet.
 func (w *window) arrive(ids []uuid.UUID) []uuid.UUID {
 	w.t.set(ids)
-	var fresh []uuid.UUID
+	var unknown []uuid.UUID
 	for _, u := range ids {
 		if _, ok := w.t.last[u]; !ok {
-			fresh = append(fresh, u)
+			unknown = append(unknown, u)
 		}
 	}
-	return fresh
+	return unknown
 }
 
 func (w *window) arrange() {
 	w.order, w.counts = w.order[:0], Counts{}
 	for _, v := range w.t.last {
-		w.order = append(w.order, placeOf(v))
+		w.order = append(w.order, positionOf(v))
 		w.counts.add(v.Status, 1)
 	}
 	sort.Slice(w.order, func(i, j int) bool { return w.order[i].before(w.order[j]) })

@@ -14,15 +14,6 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/hub"
 )
 
-// Node is this server's lease. Sessions are written under its identity, so
-// that a node believed dead cannot write on.
-type Node interface {
-	// Identity is the row sessions refer to; false: there is none just now.
-	Identity() (id uuid.UUID, epoch int64, ok bool)
-	// Lost says that the database does not know that epoch any more.
-	Lost(epoch int64)
-}
-
 // Options are what the package stands on.
 type Options struct {
 	Pool  *pgxpool.Pool
@@ -35,50 +26,25 @@ type Options struct {
 	Unhidden func(ctx context.Context, tx pgx.Tx, k Key) error
 }
 
-// Service is presence as the rest of the server sees it.
-type Service struct {
-	Read     *Reader
-	Edit     *Editor
-	Sessions *Sessions
-	Watch    *Watcher
+// Node is this server's lease. Sessions are written under its identity, so
+// that a node believed dead cannot write on.
+type Node interface {
+	// Identity is the row sessions refer to; false: there is none just now.
+	Identity() (id uuid.UUID, epoch int64, ok bool)
+	// Lost says that the database does not know that epoch any more.
+	Lost(epoch int64)
 }
 
-// New builds the service. Nothing runs before Run.
-func New(o Options) *Service {
-	w := &world{pool: o.Pool, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log, unhidden: o.Unhidden}
-	if w.unhidden == nil {
-		w.unhidden = func(context.Context, pgx.Tx, Key) error { return nil }
-	}
-	m := newMirror(w)
-	w.awaited = m.await
-	s := newSessions(w, o.Node)
-	r := &Reader{w: w, live: s}
-	return &Service{
-		Read:     r,
-		Edit:     &Editor{w: w, read: r, sessions: s},
-		Sessions: s,
-		Watch:    &Watcher{w: w, mirror: m, live: s},
-	}
-}
-
-// Run keeps timers, writes what sessions change and reads what is watched,
-// until ctx ends; what sessions still have to say is then written once more.
-func (s *Service) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() { s.Watch.mirror.run(ctx) })
-	return s.Sessions.run(ctx)
-}
-
-// world is what the parts of the package share.
+// world is what every part of the package stands on.
 type world struct {
-	pool     *pgxpool.Pool
-	clock    *clock.Clock
-	bell     hub.Doorbell
-	rules    Rules
-	log      *slog.Logger
-	unhidden func(ctx context.Context, tx pgx.Tx, k Key) error
-	awaited  func(keys ...Key) // who begins to watch waits for these users' doorbells
+	pool  *pgxpool.Pool
+	clock *clock.Clock
+	bell  hub.Doorbell
+	rules Rules
+	log   *slog.Logger
+	// awaited: a doorbell of these users is on its way, and who begins to watch
+	// them waits for it.
+	awaited func(keys ...Key)
 
 	mu  sync.Mutex
 	out outage // guarded by mu
@@ -110,4 +76,43 @@ func (w *world) ring(keys ...Key) {
 	}
 	w.awaited(keys...)
 	w.bell.Ring(topics...)
+}
+
+// ringSessions tells the nodes that hold these sessions' sockets that something
+// is asked of them.
+func (w *world) ringSessions(ids ...uuid.UUID) {
+	if len(ids) == 0 {
+		return
+	}
+	topics := make([]string, len(ids))
+	for i, id := range ids {
+		topics[i] = "session/" + id.String()
+	}
+	w.bell.Ring(topics...)
+}
+
+// How long to wait before Postgres is asked again, doubling from the first.
+const (
+	retryFirst = 100 * time.Millisecond
+	retryMost  = 2 * time.Second
+)
+
+// pause waits; false: not to the end.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// poke wakes whoever waits for c, which holds one.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

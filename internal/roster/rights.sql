@@ -13,12 +13,13 @@ $$;
 -- readable are the channels a user may read now: as one of their readers, or
 -- because they are public and it is not barred. member false, role null: the latter.
 create or replace function realtime.readable(ten text, who uuid)
-returns table (channel_id uuid, public boolean, member boolean, role text, can_write boolean) language sql stable as $$
-  select c.id, c.type = 'public', m.user_id is not null, m.role, coalesce(m.can_write, false)
-    from realtime.nchat_users() u
-    join realtime.nchat_channels() c on c.tenant = u.tenant
-    left join realtime.nchat_members() m on m.channel_id = c.id and m.user_id = u.id
-   where u.id = who and u.tenant = ten and coalesce(m.can_read, c.type = 'public')
+returns table (channel_id uuid, name text, type text, archived boolean, readonly boolean, public boolean, member boolean, role text, can_write boolean)
+language sql stable as $$
+  select c.id, c.name, c.type, c.archived, c.readonly, c.type = 'public', m.user_id is not null, m.role, coalesce(m.can_write, false)
+    from realtime.nchat_channels() c
+    left join realtime.nchat_members() m on m.channel_id = c.id and m.user_id = who
+   where c.tenant = ten and coalesce(m.can_read, c.type = 'public')
+     and exists (select from realtime.nchat_users() u where u.id = who and u.tenant = ten) -- looked up once
 $$;
 
 -- may_read is whether one channel is among those.
@@ -38,17 +39,12 @@ create or replace function realtime.write_role(ten text, who uuid, channel uuid,
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   c record;
-  m record;
 begin
-  select * into c from realtime.nchat_channels() x where x.id = channel and x.tenant = ten;
-  if not found or c.archived then
+  select * into c from realtime.readable(ten, who) x where x.channel_id = channel and x.member;
+  if not found or c.archived or not c.can_write then
     return null;
   end if;
-  select * into m from realtime.readable(ten, who) x where x.channel_id = channel and x.member;
-  if not found or not m.can_write then
-    return null;
-  end if;
-  if (c.readonly or c.type = 'announcement') and not realtime.moderates(m.role) then
+  if (c.readonly or c.type = 'announcement') and not realtime.moderates(c.role) then
     return null;
   end if;
   if c.type = 'direct' and exists (
@@ -60,7 +56,7 @@ begin
   if thread is not null and not realtime.thread_open(channel, thread) then
     return null;
   end if;
-  return m.role;
+  return c.role;
 end $$;
 
 -- thread_open is whether a thread of a channel may be written in.

@@ -9,41 +9,47 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
-// place is where a member stands in a list: by the status its viewer sees, then
+// position is where a member stands in a list: by the status its viewer sees, then
 // by id. A cursor is one and so tells nothing that its holder has not seen.
-type place struct {
+type position struct {
 	rank int
 	id   uuid.UUID
 }
 
 // start is before every member.
-var start = place{rank: -1}
+var start = position{rank: -1}
 
-func placeOf(v View) place { return place{v.Status.rank(), v.UserID} }
+func positionOf(v View) position { return position{v.Status.rank(), v.UserID} }
 
-func (p place) before(o place) bool {
+func (p position) before(o position) bool {
 	if p.rank != o.rank {
 		return p.rank < o.rank
 	}
 	return bytes.Compare(p.id[:], o.id[:]) < 0
 }
 
-func (p place) String() string {
+func (p position) String() string {
 	return base64.RawURLEncoding.EncodeToString(append([]byte{byte(p.rank)}, p.id[:]...))
 }
 
-func parsePlace(cursor *string) (place, error) {
+func parsePosition(cursor *string) (position, error) {
 	if cursor == nil {
 		return start, nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(*cursor)
 	if err != nil || len(b) != 17 || b[0] > 3 {
-		return place{}, badCursor()
+		return position{}, badCursor()
 	}
-	return place{int(b[0]), uuid.UUID(b[1:])}, nil
+	return position{int(b[0]), uuid.UUID(b[1:])}, nil
 }
 
 func badCursor() error { return fault.Field("after", "after is no cursor of this list") }
+
+// MaxPage is the most a page may hold, and DefaultPage what it holds unasked.
+const (
+	MaxPage     = 1000
+	DefaultPage = 100
+)
 
 // PageSize is first as asked, DefaultPage if it was not.
 func PageSize(first *int) (int, error) {

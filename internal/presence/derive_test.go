@@ -1,0 +1,74 @@
+package presence
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+func TestDerive(t *testing.T) {
+	t.Parallel()
+	node := &uuid.UUID{9}
+	live := func(change func(*session)) session {
+		s := session{Node: node, Counts: true, LastActiveAt: noon}
+		if change != nil {
+			change(&s)
+		}
+		return s
+	}
+	idle := live(func(s *session) { s.Idle = true })
+	ended := live(func(s *session) { s.EndedAt = ptr(noon) })
+	parked := live(func(s *session) { s.ParkedAt = ptr(noon) })
+	silent := live(func(s *session) { s.Counts = false })
+	http := session{Counts: true, LastActiveAt: noon, LapsesAt: ptr(noon.Add(75 * time.Second)), IdleAt: ptr(noon.Add(time.Minute))}
+	for name, c := range map[string]struct {
+		rec  record
+		at   time.Duration
+		want Status
+		next time.Duration // 0: none
+	}{
+		"nobody":                       {record{}, 0, Offline, 0},
+		"active":                       {record{sessions: []session{live(nil)}}, 0, Online, 0},
+		"idle":                         {record{sessions: []session{idle}}, 0, Away, 0},
+		"one of two active":            {record{sessions: []session{idle, live(nil)}}, 0, Online, 0},
+		"busy by hand, idle":           {record{manual: Busy, sessions: []session{idle}}, 0, Busy, 0},
+		"away by hand, active":         {record{manual: Away, sessions: []session{live(nil)}}, 0, Away, 0},
+		"by hand, until later":         {record{manual: Busy, manualUntil: ptr(noon.Add(time.Hour)), sessions: []session{live(nil)}}, 0, Busy, time.Hour},
+		"by hand, over":                {record{manual: Busy, manualUntil: ptr(noon), sessions: []session{live(nil)}}, 0, Online, 0},
+		"by hand, not connected":       {record{manual: Busy}, 0, Offline, 0},
+		"closed, within the grace":     {record{active: true, sessions: []session{ended}}, 0, Online, 5300 * time.Millisecond},
+		"closed, grace over":           {record{active: true, sessions: []session{ended}}, 5300 * time.Millisecond, Offline, 0},
+		"parked":                       {record{sessions: []session{parked}}, 0, Offline, 0},
+		"parked beside another":        {record{sessions: []session{parked, idle}}, 0, Away, 0},
+		"a socket that must not count": {record{sessions: []session{silent}}, 0, Offline, 0},
+		"http":                         {record{sessions: []session{http}}, 0, Online, time.Minute},
+		"http idle":                    {record{sessions: []session{http}}, time.Minute, Away, 75 * time.Second},
+		"http lapsed":                  {record{active: true, sessions: []session{http}}, 75 * time.Second, Offline, 0},
+		"sessions lost in a crash":     {record{active: true, held: Away}, 0, Away, 0},
+		"lost, nothing held":           {record{active: true}, 0, Online, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := derive(&c.rec, rules, outage{}, noon.Add(c.at))
+			if d.status != c.want {
+				t.Errorf("%s, want %s", d.status, c.want)
+			}
+			if c.next == 0 != d.next.IsZero() || c.next != 0 && !d.next.Equal(noon.Add(c.next)) {
+				t.Errorf("next change %v, want %v on", d.next, c.next)
+			}
+		})
+	}
+}
+
+func TestNobodyLapsesForAnOutageOfOurs(t *testing.T) {
+	t.Parallel()
+	rec := &record{active: true, sessions: []session{{Counts: true, LastActiveAt: noon, LapsesAt: ptr(noon.Add(75 * time.Second))}}}
+	o := outage{from: noon.Add(10 * time.Second), to: noon.Add(90 * time.Second)}
+	if d := derive(rec, rules, o, noon.Add(100*time.Second)); d.status != Online {
+		t.Fatal("lapsed while it could not report")
+	}
+	if d := derive(rec, rules, o, noon.Add(165*time.Second)); d.status != Offline {
+		t.Fatal("never lapses")
+	}
+}

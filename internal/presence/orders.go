@@ -1,0 +1,104 @@
+package presence
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// ordersEvery is how often orders are read, should a doorbell be lost.
+const ordersEvery = 5 * time.Second
+
+// orders is what other nodes ask of the sessions held here: they write it into a
+// session's row, and ring.
+type orders struct {
+	w        *world
+	sessions *Sessions
+	node     Node
+	rung     chan struct{}
+}
+
+func (o *orders) ring(id uuid.UUID) {
+	if o.sessions.holds(id) {
+		poke(o.rung)
+	}
+}
+
+func (o *orders) run(ctx context.Context) {
+	every := time.NewTicker(ordersEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		case <-o.rung:
+		}
+		o.read(ctx)
+	}
+}
+
+func (o *orders) read(ctx context.Context) {
+	node, _, ok := o.node.Identity()
+	if !ok || o.sessions.Count() == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	const q = `
+select id, signed_out, token_expires_at, parked_at, last_active_at
+  from realtime.sessions
+ where node_id = $1 and (signed_out or token_expires_at is not null or parked_at is not null or touched)`
+	rows, err := o.w.pool.Query(ctx, q, node)
+	if err != nil {
+		return // read again at the next tick
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id uuid.UUID
+		var out bool
+		var expires, parked *time.Time
+		var active time.Time
+		if rows.Scan(&id, &out, &expires, &parked, &active) != nil {
+			return
+		}
+		o.sessions.obey(id, out, expires, parked, active)
+	}
+}
+
+// obey does what another node asks of a session, if it is held here.
+func (s *Sessions) obey(id uuid.UUID, out bool, expires, parked *time.Time, active time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, ok := s.all[id]
+	if !ok || o.ended != nil {
+		return
+	}
+	if out {
+		o.Socket.SignOut()
+		return
+	}
+	if expires != nil && !equalTime(expires, o.extended) {
+		o.extended = expires
+		o.Socket.Extend(*expires)
+	}
+	unpark := parked != nil && o.lastActive.After(*parked) && !active.After(*parked)
+	if parked != nil && !o.lastActive.After(*parked) {
+		o.parked = parked
+	}
+	moved := active.Sub(o.lastActive) >= time.Millisecond
+	if moved {
+		o.lastActive = active
+		if o.parked != nil && active.After(*o.parked) {
+			o.parked = nil
+		}
+	}
+	idle := !s.w.now().Before(o.idleAt(s.w.rules))
+	if unpark || idle != o.idle {
+		o.idle = idle
+		s.changeLocked(o)
+	} else if moved {
+		s.setAlarmLocked(o)
+	}
+}

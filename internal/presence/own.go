@@ -1,0 +1,104 @@
+package presence
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Socket is the connection behind a session. Its methods must neither block nor
+// call back.
+type Socket interface {
+	Extend(expires time.Time)       // the token it runs on was replaced on another node
+	SignOut()                       // its user closed it from elsewhere
+	Latency() (time.Duration, bool) // average of the last round trips, if measured
+}
+
+// Opening describes a socket that has just been acknowledged.
+type Opening struct {
+	ID       uuid.UUID
+	Key      Key
+	Counts   bool // false: it must not make its user appear connected
+	DeviceID *string
+	Device   Device
+	Name     *string
+	TokenID  string
+	Socket   Socket
+}
+
+// own is a session whose socket this node holds: its truth is here, the
+// database has a copy of its edges.
+type own struct {
+	Opening
+	connected  time.Time
+	lastActive time.Time
+	hidden     time.Time // since when the page is hidden; zero: it is not
+	parked     *time.Time
+	idle       bool
+	ended      *time.Time
+	extended   *time.Time // the last expiry another node asked for
+	over       bool       // the grace has passed: to be deleted
+	want       int64      // counts the changes made here, each of which is to be written
+}
+
+// idleAt is when the session becomes idle without further activity.
+func (o *own) idleAt(r Rules) time.Time {
+	at := o.lastActive.Add(r.IdleAfter)
+	if !o.hidden.IsZero() {
+		from := o.lastActive
+		if o.hidden.After(from) {
+			from = o.hidden
+		}
+		if h := from.Add(r.HiddenAfter); h.Before(at) {
+			at = h
+		}
+	}
+	return at
+}
+
+// Activity is what a client says of its user.
+type Activity struct {
+	Active   bool
+	Hidden   *bool
+	Ago      time.Duration
+	DeviceID *string
+	Device   *Device
+	Name     *string
+}
+
+// act moves a session's activity forward; true: it counts again for it.
+func (o *own) act(at time.Time) bool {
+	if !at.After(o.lastActive) {
+		return false
+	}
+	o.lastActive = at
+	if o.parked != nil && at.After(*o.parked) {
+		o.parked = nil
+		return true
+	}
+	return false
+}
+
+func (o *own) describe(a Activity) bool {
+	changed := false
+	if a.DeviceID != nil && !equalPtr(a.DeviceID, o.DeviceID) {
+		o.DeviceID, changed = a.DeviceID, true
+	}
+	if a.Name != nil && !equalPtr(a.Name, o.Name) {
+		o.Name, changed = a.Name, true
+	}
+	if a.Device != nil && *a.Device != o.Device {
+		o.Device, changed = *a.Device, true
+	}
+	return changed
+}
+
+func (o *own) session() Session {
+	s := Session{SessionID: o.ID, DeviceID: o.DeviceID, Device: o.Device, Name: o.Name,
+		ConnectedAt: o.connected, LastActiveAt: o.lastActive, Idle: o.idle}
+	if d, ok := o.Socket.Latency(); ok {
+		ms := int(d.Milliseconds())
+		s.LatencyMs = &ms
+	}
+	return s
+}

@@ -1,0 +1,140 @@
+package presence
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"time"
+)
+
+const (
+	readMost    = 1000            // records in one statement
+	pollLeast   = 5 * time.Second // how often everything watched is read although no doorbell rang
+	pollShare   = 20              // and never more than a twentieth of the time
+	pollMembers = 3               // every which of these times lists of members are
+	readTimeout = 5 * time.Second
+)
+
+// run reads what is dirty until ctx ends, with back-off while Postgres is away.
+func (m *mirror) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { m.alarm.Run(ctx) })
+	poll := time.NewTimer(pollLeast)
+	defer poll.Stop()
+	wait, polls := retryFirst, 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+			began := time.Now()
+			m.poll(ctx)
+			if polls++; polls%pollMembers == 0 {
+				m.rooms.tellAll()
+			}
+			poll.Reset(max(pollLeast, pollShare*time.Since(began)))
+			continue
+		case <-m.wake:
+		}
+		if err := m.read(ctx, m.takeDirty(), true); err != nil {
+			m.w.log.WarnContext(ctx, "watched presence not read, trying again", "error", err)
+			pause(ctx, wait)
+			wait = min(2*wait, retryMost)
+			continue
+		}
+		wait = retryFirst
+	}
+}
+
+func (m *mirror) takeDirty() []Key {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	keys := make([]Key, 0, min(len(m.dirty), readMost))
+	for k := range m.dirty {
+		if len(keys) == readMost {
+			poke(m.wake)
+			break
+		}
+		keys = append(keys, k)
+		delete(m.dirty, k)
+	}
+	return keys
+}
+
+// poll reads everything watched, a page at a time.
+func (m *mirror) poll(ctx context.Context) {
+	m.mu.Lock()
+	keys := make([]Key, 0, len(m.entries))
+	for k := range m.entries {
+		keys = append(keys, k)
+	}
+	m.mu.Unlock()
+	for len(keys) > 0 {
+		page := keys[:min(len(keys), readMost)]
+		keys = keys[len(page):]
+		if m.read(ctx, page, false) != nil {
+			return
+		}
+	}
+}
+
+// read brings records up to date and tells those who watch them. What could
+// not be read stays dirty.
+func (m *mirror) read(ctx context.Context, keys []Key, tell bool) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	marks := m.marksOf(keys)
+	recs, err := loadRecords(ctx, m.w.pool, keys)
+	if err != nil {
+		m.mark(keys...)
+		return err
+	}
+	for i, rec := range recs {
+		if m.store(rec, marks[i]) || tell {
+			m.hub.Mark(subject{Key: rec.key})
+		}
+	}
+	return nil
+}
+
+func (m *mirror) marksOf(keys []Key) []int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	marks := make([]int64, len(keys))
+	for i, k := range keys {
+		if e, ok := m.entries[k]; ok {
+			marks[i] = e.marks
+		}
+	}
+	return marks
+}
+
+// store keeps a record and sets the alarm for its next change by time; true:
+// it differs from the one before.
+func (m *mirror) store(rec *record, marks int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.entries[rec.key]
+	if !ok {
+		return false
+	}
+	now, o := m.w.now(), m.w.outage()
+	if e.rec != nil {
+		rec.held = e.rec.held
+	}
+	rec.held = derive(rec, m.w.rules, o, now).status
+	changed := e.rec == nil || !reflect.DeepEqual(e.rec, rec)
+	e.rec, e.read = rec, max(e.read, marks)
+	close(e.stored)
+	e.stored = make(chan struct{})
+	if next := nextChange(rec, m.w.rules, o, now); next.IsZero() {
+		m.alarm.Clear(rec.key)
+	} else {
+		m.alarm.Set(rec.key, next)
+	}
+	return changed
+}

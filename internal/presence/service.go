@@ -1,0 +1,55 @@
+package presence
+
+import (
+	"context"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Service is presence as the rest of the server sees it.
+type Service struct {
+	Read     *Reader
+	Edit     *Editor
+	Lists    *Lists
+	Sessions *Sessions
+	Watch    *Watcher
+	w        *world
+	writer   *writer
+	orders   *orders
+}
+
+// New builds the service. Nothing runs before Run.
+func New(o Options) *Service {
+	w := &world{pool: o.Pool, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log}
+	m := newMirror(w)
+	w.awaited = m.await
+	s := newSessions(w)
+	r := &Reader{w: w, sessions: s}
+	e := &Editor{w: w, read: r, sessions: s, unhidden: o.Unhidden}
+	if e.unhidden == nil {
+		e.unhidden = func(context.Context, pgx.Tx, Key) error { return nil }
+	}
+	return &Service{Read: r, Edit: e, Lists: &Lists{w}, Sessions: s, Watch: &Watcher{w: w, mirror: m, sessions: s},
+		w: w, writer: &writer{w: w, sessions: s, node: o.Node},
+		orders: &orders{w: w, sessions: s, node: o.Node, rung: make(chan struct{}, 1)}}
+}
+
+// Run keeps timers, writes what sessions change and reads what is watched,
+// until ctx ends; what sessions still have to say is then written once more.
+func (s *Service) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.Watch.mirror.run(ctx) })
+	wg.Go(func() { s.Sessions.alarm.Run(ctx) })
+	wg.Go(func() { s.orders.run(ctx) })
+	return s.writer.run(ctx)
+}
+
+// Asked is the doorbell's word that another node changed a session: what it asks
+// is read, if the session is held here. It does not block.
+func (s *Service) Asked(session uuid.UUID) { s.orders.ring(session) }
+
+// Ring tells every watcher of these users. Only after commit.
+func (s *Service) Ring(keys []Key) { s.w.ring(keys...) }

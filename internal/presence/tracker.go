@@ -1,0 +1,195 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+)
+
+// tracker is one stream's side: whom it watches, what the viewer is to them,
+// and what it was last told.
+type tracker struct {
+	mirror *mirror
+	v      viewer.Viewer
+	users  []uuid.UUID // watched, the viewer itself left out unless it asked
+	keys   []Key       // held in the mirror
+	sub    *hub.Sub[subject]
+	rels   map[uuid.UUID]relation
+	last   map[uuid.UUID]View
+}
+
+// track watches users, and always the viewer itself: what it may see hangs on
+// its own record as well.
+func (m *mirror) track(v viewer.Viewer, users []uuid.UUID, rooms ...uuid.UUID) *tracker {
+	t := &tracker{mirror: m, v: v, sub: m.hub.Subscribe(subject{Key: v.Key}),
+		rels: map[uuid.UUID]relation{}, last: map[uuid.UUID]View{}, keys: []Key{v.Key}}
+	m.hold(t.keys)
+	for _, c := range rooms {
+		t.sub.Add(members(c))
+	}
+	t.set(users)
+	return t
+}
+
+// set changes whom the stream watches.
+func (t *tracker) set(users []uuid.UUID) {
+	now := make(map[uuid.UUID]struct{}, len(users))
+	var plus []Key
+	for _, u := range users {
+		now[u] = struct{}{}
+		plus = append(plus, Key{Tenant: t.v.Tenant, User: u})
+	}
+	t.mirror.hold(plus) // before the drop: who stays is not read again
+	for _, k := range plus {
+		t.sub.Add(subject{Key: k})
+	}
+	for _, u := range t.users {
+		if _, ok := now[u]; !ok {
+			if k := (Key{Tenant: t.v.Tenant, User: u}); k != t.v.Key {
+				t.sub.Remove(subject{Key: k})
+			}
+			delete(t.rels, u)
+			delete(t.last, u)
+		}
+	}
+	t.mirror.drop(t.keys[1:])
+	t.users, t.keys = users, append(t.keys[:1:1], plus...)
+}
+
+func (t *tracker) close() {
+	t.sub.Close()
+	t.mirror.drop(t.keys)
+}
+
+// next waits for news: users to look at again, and whether the list of members is.
+func (t *tracker) next(ctx context.Context) (users []uuid.UUID, members bool, err error) {
+	news, all, err := t.sub.Next(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if all {
+		return t.users, true, nil
+	}
+	for _, s := range news {
+		switch {
+		case s.channel:
+			members = true
+		case s.Key == t.v.Key: // the viewer changed: everything may look different
+			return t.users, slices.ContainsFunc(news, func(s subject) bool { return s.channel }), nil
+		default:
+			users = append(users, s.User)
+		}
+	}
+	return users, members, nil
+}
+
+// errStopped: the stream's reader is gone.
+var errStopped = errors.New("stream stopped")
+
+// changes tells, of users, those whose view differs from what was told last.
+// Each is projected just before it is told, so that a slow reader gets the
+// latest. A relation older than the record it would judge is read again first;
+// while that fails nothing is told, neither shown nor hidden.
+func (t *tracker) changes(ctx context.Context, users []uuid.UUID, tell func(View) bool) error {
+	if err := t.relate(ctx, users); err != nil {
+		return err
+	}
+	for _, u := range users {
+		view, err := t.current(ctx, u)
+		if err != nil {
+			return err
+		}
+		if old, told := t.last[u]; told && old.equal(view) {
+			continue
+		}
+		if !tell(view) {
+			return errStopped
+		}
+		t.last[u] = view
+	}
+	return nil
+}
+
+// errChanging: a user's audience changes faster than it can be read.
+var errChanging = errors.New("the audience is changing")
+
+// current projects a user by a relation of the same audience as its record. Of
+// two that differ the relation is read again, and then the record: a doorbell of
+// it is on its way.
+func (t *tracker) current(ctx context.Context, u uuid.UUID) (View, error) {
+	k := Key{Tenant: t.v.Tenant, User: u}
+	for try := range 6 {
+		view, ok, err := t.look(ctx, u)
+		if err != nil || ok {
+			return view, err
+		}
+		if try%2 == 1 {
+			t.mirror.mark(k)
+			t.mirror.catchUp(ctx, k)
+		} else if err := t.relate(ctx, []uuid.UUID{u}); err != nil {
+			return View{}, err
+		}
+	}
+	return View{}, errChanging
+}
+
+// relate reads the relations that are missing or older than their record.
+func (t *tracker) relate(ctx context.Context, users []uuid.UUID) error {
+	var stale []uuid.UUID
+	for _, u := range users {
+		rec, err := t.mirror.get(ctx, Key{Tenant: t.v.Tenant, User: u})
+		if err != nil {
+			return err
+		}
+		if rel, ok := t.rels[u]; !ok || rel.at != rec.audience {
+			stale = append(stale, u)
+		}
+	}
+	for len(stale) > 0 {
+		page := stale[:min(len(stale), readMost)]
+		stale = stale[len(page):]
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		rels, err := loadRelations(ctx, t.mirror.w.pool, t.v.Key, page)
+		cancel()
+		if err != nil {
+			return err
+		}
+		for i, u := range page {
+			t.rels[u] = rels[i]
+		}
+	}
+	return nil
+}
+
+// look projects one user; false: its record is of another audience than the
+// relation at hand.
+func (t *tracker) look(ctx context.Context, u uuid.UUID) (View, bool, error) {
+	m := t.mirror
+	rec, err := m.get(ctx, Key{Tenant: t.v.Tenant, User: u})
+	if err != nil {
+		return View{}, false, err
+	}
+	viewer, err := m.get(ctx, t.v.Key)
+	if err != nil {
+		return View{}, false, err
+	}
+	rel := t.rels[u]
+	rel.viewer = rel.viewer && viewer.known
+	rel.share(viewer, m.w.now())
+	view, _ := project(rec, rel, m.w.rules, m.w.outage(), m.w.now())
+	return view, rel.at == rec.audience, nil
+}
+
+// pause waits before a read that failed is tried again; false: the stream has ended.
+func (t *tracker) pause(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	t.mirror.w.log.WarnContext(ctx, "watched relations not read, trying again", "error", err)
+	return pause(ctx, 5*retryFirst)
+}
