@@ -10,7 +10,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/graph"
 	"github.com/nself-org/nchat-realtime/graph/generated"
-	"github.com/nself-org/nchat-realtime/internal/hasura"
+	"github.com/nself-org/nchat-realtime/internal/hasura/rolesdl"
 )
 
 var update = flag.Bool("update", false, "write metadata/remote_schemas.yaml anew")
@@ -37,7 +37,7 @@ func TestTheRoleSeesTheSchemaThereIs(t *testing.T) {
 	s := graph.Stitched(generated.NewExecutableSchema(generated.Config{}).Schema())
 	var b bytes.Buffer
 	sdl := ""
-	for line := range strings.Lines(hasura.RoleSDL(s)) {
+	for line := range strings.Lines(rolesdl.For(s)) {
 		if strings.TrimSpace(line) != "" {
 			sdl += "          " + line
 		}

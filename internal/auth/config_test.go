@@ -54,7 +54,7 @@ func configRules() []rule {
 		})},
 		{"type", "may stand beside jwk_url, and says nothing there", func(t *testing.T) {
 			c, err := ParseJWTConfig(`{"type":"RS512","jwk_url":"https://keys.example/a"}`)
-			if err != nil || c.alg != "" || c.UsesKey() {
+			if err != nil || c.alg != "" || c.key != nil {
 				t.Errorf("%v %v", c, err)
 			}
 		}},

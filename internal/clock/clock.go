@@ -4,12 +4,8 @@
 package clock
 
 import (
-	"context"
-	"fmt"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -28,7 +24,6 @@ type Clock struct {
 	mu      sync.Mutex
 	samples []sample      // guarded by mu, oldest first
 	offset  time.Duration // guarded by mu: of the best sample
-	last    time.Time     // guarded by mu
 }
 
 // New is a clock that has observed nothing yet.
@@ -43,20 +38,6 @@ func (c *Clock) Now() time.Time {
 
 // Until is how long t is away.
 func (c *Clock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
-
-// Synced reports whether the database was ever asked.
-func (c *Clock) Synced() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !c.last.IsZero()
-}
-
-// LastObserved is when (locally) the database was last asked; zero: never.
-func (c *Clock) LastObserved() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.last
-}
 
 // Observe takes in that the database said db between two local instants. A
 // step of either clock is followed at once; jitter is not.
@@ -78,7 +59,7 @@ func (c *Clock) Observe(sent, received, db time.Time) {
 		}
 	}
 	c.samples = append(c.samples, now)
-	c.offset, c.last = c.best().offset, received
+	c.offset = c.best().offset
 }
 
 func (c *Clock) best() sample {
@@ -89,17 +70,4 @@ func (c *Clock) best() sample {
 		}
 	}
 	return b
-}
-
-// Sample asks the database once.
-func (c *Clock) Sample(ctx context.Context, db interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}) error {
-	sent := time.Now()
-	var at time.Time
-	if err := db.QueryRow(ctx, "select clock_timestamp()").Scan(&at); err != nil {
-		return fmt.Errorf("reading the database's clock: %w", err)
-	}
-	c.Observe(sent, time.Now(), at)
-	return nil
 }

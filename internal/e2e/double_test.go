@@ -19,6 +19,7 @@ import (
 	"github.com/vektah/gqlparser/v2/parser"
 
 	"github.com/nself-org/nchat-realtime/internal/hasura"
+	"github.com/nself-org/nchat-realtime/internal/hasura/rolesdl"
 )
 
 // double behaves as Hasura does where this server meets it: it is no Hasura.
@@ -176,7 +177,7 @@ func (d *double) inconsistent(meta hasura.Tree) (wrong []any) {
 		d.remote = s
 		for _, p := range objects(rs["permissions"]) {
 			sdl, _ := at(p, "definition", "schema").(string)
-			for _, line := range hasura.Subset(sdl, s) {
+			for _, line := range rolesdl.Wrong(sdl, s) {
 				say("remote_schema_permission", p["role"], line)
 			}
 			if doc, err := parser.ParseSchema(&ast.Source{Input: sdl}); err == nil {

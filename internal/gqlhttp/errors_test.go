@@ -156,7 +156,7 @@ func TestFail(t *testing.T) {
 func TestStatusOfRefusals(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[fault.Code]int{
-		fault.Invalid: 400, fault.Unsupported: 400, fault.Constraint: 400, fault.Conflict: 400, persistedNotFound: 400, "": 400,
+		fault.Invalid: 400, fault.Unsupported: 400, fault.Conflict: 400, persistedNotFound: 400, "": 400,
 		fault.Denied: 403, fault.RateLimited: 429, fault.Unexpected: 500,
 		fault.InvalidJWT: 401, fault.InvalidHeaders: 401, fault.MissingRoleClaims: 401, fault.InvalidClaims: 401,
 	} {

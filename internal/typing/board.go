@@ -14,53 +14,6 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/hub"
 )
 
-// Expiry is how long an accepted signal shows.
-const Expiry = 5 * time.Second
-
-// roomKey is a room of a tenant.
-type roomKey struct {
-	Tenant  string
-	Channel uuid.UUID
-	Thread  uuid.UUID
-}
-
-// signal is one session's word that it types, or no longer does.
-type signal struct {
-	roomKey
-	user    uuid.UUID
-	session uuid.UUID // uuid.Nil: over HTTP
-	at      time.Time
-	stop    bool
-}
-
-// device is one device of a typist. It keeps the time of its last word also
-// after a stop, so that words that overtake each other on the way are told apart.
-type device struct {
-	at     time.Time
-	typing bool
-}
-
-func (d device) ends() time.Time { return d.at.Add(Expiry) }
-
-// types reports whether the word still holds.
-func (d device) types(now time.Time) bool { return d.typing && d.ends().After(now) }
-
-type typist struct {
-	started time.Time
-	devices map[uuid.UUID]device
-}
-
-// until is when the typist stops by itself; zero: it does not type.
-func (t *typist) until(now time.Time) time.Time {
-	var last time.Time
-	for _, d := range t.devices {
-		if d.types(now) && d.ends().After(last) {
-			last = d.ends()
-		}
-	}
-	return last
-}
-
 // typistKey is a user in a room.
 type typistKey struct {
 	roomKey

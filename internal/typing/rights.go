@@ -13,6 +13,10 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
+// rightsKept is how long a right is believed, and no longer than until the
+// channel's members change.
+const rightsKept = 10 * time.Second
+
 // rights remembers who may write where: no longer than rightsKept, and not
 // past a change of the channel's members, even one that was told while the
 // right was being read.

@@ -5,8 +5,6 @@
 package typing
 
 import (
-	"strings"
-
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
@@ -57,34 +55,6 @@ func (r Room) DmID() *uuid.UUID {
 }
 
 func (r Room) place() roster.Place { return roster.Place{Channel: r.Channel, Thread: r.Thread} }
-
-// ParseRoom reads a name as Name writes it, and nothing else.
-func ParseRoom(name string) (Room, error) {
-	bad := fault.New(fault.Invalid, "no room's name")
-	part := strings.Split(name, ":")
-	id := func(s string) uuid.UUID {
-		u, err := uuid.Parse(s)
-		if err != nil || u.String() != s {
-			return uuid.Nil
-		}
-		return u
-	}
-	var r Room
-	switch {
-	case len(part) == 2 && part[0] == "channel":
-		r = Room{Channel: id(part[1])}
-	case len(part) == 2 && part[0] == "dm":
-		r = Room{Channel: id(part[1]), Direct: true}
-	case len(part) == 4 && part[0] == "channel" && part[2] == "thread":
-		if r = (Room{Channel: id(part[1]), Thread: id(part[3])}); r.Thread == uuid.Nil {
-			return Room{}, bad
-		}
-	}
-	if r.Channel == uuid.Nil {
-		return Room{}, bad
-	}
-	return r, nil
-}
 
 // RoomOf is the room an input names: a channel, a channel and a thread, or a
 // direct conversation; anything else names none.

@@ -1,4 +1,7 @@
-package hasura
+// Package rolesdl makes the part of a schema that a Hasura role sees, and holds
+// such a part to Hasura's own rules. The server does not use it: go test ./hasura
+// -update writes the project with it, and tests check by it.
+package rolesdl
 
 import (
 	"bytes"
@@ -19,8 +22,8 @@ var admins = []string{"revokeSessions"}
 // asks the server itself.
 var presets = map[string]string{"sync.waitMs": "0"}
 
-// RoleSDL is what a user role sees of a schema, in the form Hasura takes.
-func RoleSDL(s *ast.Schema) string {
+// For is what a user role sees of a schema, in the form Hasura takes.
+func For(s *ast.Schema) string {
 	doc := &ast.SchemaDocument{Schema: ast.SchemaDefinitionList{{OperationTypes: ast.OperationTypeDefinitionList{
 		{Operation: ast.Query, Type: s.Query.Name}, {Operation: ast.Mutation, Type: s.Mutation.Name}}}}}
 	var names []string
@@ -33,7 +36,9 @@ func RoleSDL(s *ast.Schema) string {
 	for _, name := range names {
 		doc.Definitions = append(doc.Definitions, forRole(s, s.Types[name]))
 	}
-	return format(doc)
+	var b bytes.Buffer
+	formatter.NewFormatter(&b, formatter.WithIndent("  "), formatter.WithoutDescription()).FormatSchemaDocument(doc)
+	return b.String()
 }
 
 func forRole(s *ast.Schema, d *ast.Definition) *ast.Definition {
@@ -61,25 +66,9 @@ func forRole(s *ast.Schema, d *ast.Definition) *ast.Definition {
 	return &out
 }
 
-func format(doc *ast.SchemaDocument) string {
-	var b bytes.Buffer
-	formatter.NewFormatter(&b, formatter.WithIndent("  "), formatter.WithoutDescription()).FormatSchemaDocument(doc)
-	return b.String()
-}
-
-// canonical is an SDL in one form; what is none is left as it is.
-func canonical(sdl string) string {
-	doc, err := parser.ParseSchema(&ast.Source{Input: sdl})
-	if err != nil {
-		return sdl
-	}
-	slices.SortFunc(doc.Definitions, func(a, b *ast.Definition) int { return strings.Compare(a.Name, b.Name) })
-	return format(doc)
-}
-
-// Subset holds a role's SDL to Hasura's rules against the schema it is of: all
+// Wrong holds a role's SDL to Hasura's rules against the schema it is of: all
 // that is wrong with it.
-func Subset(sdl string, of *ast.Schema) (wrong []string) {
+func Wrong(sdl string, of *ast.Schema) (wrong []string) {
 	doc, err := parser.ParseSchema(&ast.Source{Input: sdl})
 	if err != nil {
 		return []string{err.Error()}
@@ -117,12 +106,13 @@ func Subset(sdl string, of *ast.Schema) (wrong []string) {
 		if up.Kind != d.Kind || d.Kind == ast.Interface {
 			say("%s is a %s", d.Name, d.Kind)
 		}
-		subset(d, up, declared, say)
+		definition(d, up, declared, say)
 	}
 	return wrong
 }
 
-func subset(d, up *ast.Definition, declared map[string]bool, say func(string, ...any)) {
+// definition holds one type to the same type of the schema.
+func definition(d, up *ast.Definition, declared map[string]bool, say func(string, ...any)) {
 	builtin := []string{"Int", "Float", "String", "Boolean", "ID"}
 	known := func(t *ast.Type, where string) {
 		if !declared[t.Name()] && !slices.Contains(builtin, t.Name()) {

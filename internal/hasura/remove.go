@@ -1,0 +1,45 @@
+package hasura
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Remove takes everything of ours out of theirs. Tables stay tracked.
+func Remove(theirs Tree) (merged Tree, changes []string, err error) {
+	merged, err = clone(theirs)
+	if err != nil {
+		return nil, nil, err
+	}
+	drop := func(in Tree, key, what string, isOurs func(Tree) bool) {
+		have, _ := in[key].([]any)
+		var left []any
+		for _, x := range have {
+			if t, ok := x.(Tree); ok && isOurs(t) {
+				changes = append(changes, fmt.Sprintf("- %s %s", what, t["name"]))
+				continue
+			}
+			left = append(left, x)
+		}
+		if len(left) < len(have) {
+			if in[key] = left; len(left) == 0 {
+				delete(in, key)
+			}
+		}
+	}
+	named := func(x Tree) bool { return strings.HasPrefix(text(x, "name"), Name) }
+	for _, s := range list(merged, "sources") {
+		for _, t := range list(s, "tables") {
+			drop(t, "event_triggers", "event trigger", named)
+			drop(t, "remote_relationships", "relationship", joinsUs)
+		}
+	}
+	types := typesOf(theirs)
+	drop(merged, "actions", "action", isOurAction)
+	if t, ok := merged["custom_types"].(Tree); ok {
+		drop(t, "objects", "type", func(x Tree) bool { return types[text(x, "name")] })
+	}
+	drop(merged, "cron_triggers", "cron trigger", named)
+	drop(merged, "remote_schemas", "remote schema", func(x Tree) bool { return text(x, "name") == Name })
+	return merged, changes, nil
+}

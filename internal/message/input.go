@@ -1,0 +1,149 @@
+package message
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+// Input is a message to be sent. ClientMessageID is the sender's own key for it.
+type Input struct {
+	ClientMessageID string
+	Channel         uuid.UUID
+	Thread, Parent  *uuid.UUID
+	Content         *string
+	Type            *Type // default text
+	Metadata        json.RawMessage
+	Mentions        []uuid.UUID
+}
+
+// canon is what the digest of a message is taken over: these keys in this
+// order, values absent as null, metadata with its keys sorted.
+type canon struct {
+	ClientMessageID string          `json:"clientMessageId"`
+	ChannelID       uuid.UUID       `json:"channelId"`
+	ThreadID        *uuid.UUID      `json:"threadId"`
+	ParentMessageID *uuid.UUID      `json:"parentMessageId"`
+	Content         *string         `json:"content"`
+	Type            Type            `json:"type"`
+	Metadata        json.RawMessage `json:"metadata"`
+	Mentions        []uuid.UUID     `json:"mentions"`
+}
+
+func (in Input) kind() Type {
+	if in.Type == nil {
+		return TypeText
+	}
+	return *in.Type
+}
+
+// meta is the metadata with its keys sorted; nil: none.
+func (in Input) meta() json.RawMessage {
+	if len(in.Metadata) == 0 || string(in.Metadata) == "null" {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(in.Metadata))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return in.Metadata
+	}
+	return encode(v)
+}
+
+func (in Input) canonical() canon {
+	c := canon{in.ClientMessageID, in.Channel, in.Thread, in.Parent, in.Content, in.kind(), in.meta(), in.Mentions}
+	if c.Metadata == nil {
+		c.Metadata = json.RawMessage("null")
+	}
+	if c.Mentions == nil {
+		c.Mentions = []uuid.UUID{}
+	}
+	return c
+}
+
+// encode is JSON without escapes for HTML, as other languages write it.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(v) != nil {
+		return nil // nothing in a canon can fail
+	}
+	return bytes.TrimRight(b.Bytes(), "\n")
+}
+
+// digest is over everything but the key: the same key with another is a conflict.
+func (in Input) digest() []byte {
+	c := in.canonical()
+	c.ClientMessageID = ""
+	sum := sha256.Sum256(encode(c))
+	return sum[:]
+}
+
+// Digest is the hexadecimal SHA-256 of a batch: of the JSON array of its
+// messages, each an object of clientMessageId, channelId, threadId,
+// parentMessageId, content, type, metadata and mentions in this order, without
+// spaces, what is absent as null (type as "text", mentions as []), the keys of
+// metadata sorted, and nothing escaped but what JSON demands.
+func Digest(in []Input) string {
+	list := make([]canon, len(in))
+	for i, x := range in {
+		list[i] = x.canonical()
+	}
+	sum := sha256.Sum256(encode(list))
+	return hex.EncodeToString(sum[:])
+}
+
+// check refuses what nobody may send anywhere.
+func (s *Service) check(in Input) *fault.Error {
+	if n := utf8.RuneCountInString(in.ClientMessageID); n < 1 || n > MaxKey || !printable(in.ClientMessageID) {
+		return fault.Field("clientMessageId", "clientMessageId must be 1 to %d printable characters", MaxKey)
+	}
+	switch in.kind() {
+	case TypeText:
+		if in.Content == nil || strings.TrimSpace(*in.Content) == "" {
+			return fault.Field("content", "content must not be empty")
+		}
+	case TypeFile, TypeVoice, TypeVideo, TypeEmbed:
+		if (in.Content == nil || strings.TrimSpace(*in.Content) == "") && in.meta() == nil {
+			return fault.Field("content", "content must not be empty where there is no metadata")
+		}
+	default:
+		return fault.Field("type", "type must be text, file, voice, video or embed")
+	}
+	if in.Content != nil {
+		if f := s.checkContent(*in.Content); f != nil {
+			return f
+		}
+	}
+	if len(in.Mentions) > MaxMentions {
+		return fault.Field("mentions", "mentions has more than %d users", MaxMentions)
+	}
+	if meta := in.meta(); meta != nil && (len(meta) > MaxMetadata || meta[0] != '{' || bytes.Contains(meta, []byte(`\u0000`))) {
+		return fault.Field("metadata", "metadata must be an object of at most %d bytes, without NUL", MaxMetadata)
+	}
+	return nil
+}
+
+func (s *Service) checkContent(text string) *fault.Error {
+	switch {
+	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
+		return fault.Field("content", "content must be UTF-8 without NUL")
+	case utf8.RuneCountInString(text) > s.o.Content:
+		return fault.Field("content", "content has more than %d characters", s.o.Content)
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
