@@ -74,32 +74,41 @@ func TestASlowReaderHoldsUpNobody(t *testing.T) {
 // A message that takes longer than the write deadline is no reason to give up
 // a reader that takes it, bit by bit.
 func TestASlowLinkIsNotADeadOne(t *testing.T) {
-	t.Parallel()
-	const bit, kb = 8 << 10, 192
-	r := newRig(t, wsock.Options{Limits: wsock.Limits{WriteTimeout: time.Second}})
-	p := r.modern(t)
-	p.subscribe("1", "{ big(kb: 192) }")
-	_ = p.ws.SetReadDeadline(time.Now().Add(patience))
-	_, message, err := p.ws.NextReader()
-	if err != nil {
-		t.Fatal(err)
-	}
-	began, size := time.Now(), int64(0)
-	pace := time.NewTicker(60 * time.Millisecond)
-	defer pace.Stop()
-	for err == nil {
-		<-pace.C
-		var n int64
-		n, err = io.CopyN(io.Discard, message, bit)
-		size += n
-	}
-	if size < kb<<10 {
-		t.Fatalf("%d bytes: %v", size, err)
-	}
-	if d := time.Since(began); d < time.Second {
-		t.Fatalf("read in %v: this proves nothing", d)
-	}
-	p.wantOf("1", "complete")
+	const bit, kb, limit = 8 << 10, 192, time.Second
+	inBubble(t, wsock.Options{Limits: wsock.Limits{WriteTimeout: limit}}, func(b *bubble) {
+		c, _ := b.dial(wsock.TransportWS)
+		next := func() (m said) {
+			if err := c.ws.ReadJSON(&m); err != nil {
+				b.t.Fatal(err)
+			}
+			return m
+		}
+		c.send(`{"type":"connection_init"}`)
+		if m := next(); m.Type != "connection_ack" {
+			b.t.Fatalf("%+v", m)
+		}
+		c.subscribe("1", "{ big(kb: 192) }")
+		_, message, err := c.ws.NextReader()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		began, size := time.Now(), int64(0)
+		for err == nil {
+			pause(60 * time.Millisecond)
+			var n int64
+			n, err = io.CopyN(io.Discard, message, bit)
+			size += n
+		}
+		if size < kb<<10 {
+			b.t.Fatalf("%d bytes: %v", size, err)
+		}
+		if d := time.Since(began); d < limit {
+			b.t.Fatalf("read in %v: this proves nothing", d)
+		}
+		if m := next(); m.Type != "complete" {
+			b.t.Fatalf("%+v", m)
+		}
+	})
 }
 
 func TestAPeerThatAsksAndDoesNotReadIsGivenUp(t *testing.T) {
