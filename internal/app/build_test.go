@@ -2,6 +2,7 @@ package app
 
 import (
 	"io/fs"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -9,8 +10,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// TestEveryDoorbellIsHeard: whatever SQL rings for, some part listens to, and
-// no part listens twice.
+// TestEveryDoorbellIsHeard: whatever SQL rings for, some part listens to, no
+// part listens twice, and docs/architecture.md tells of each.
 func TestEveryDoorbellIsHeard(t *testing.T) {
 	t.Parallel()
 	heard := doorbells(built(t, nil))
@@ -41,8 +42,15 @@ func TestEveryDoorbellIsHeard(t *testing.T) {
 	if len(topics) < 5 {
 		t.Errorf("only %v are rung for: is it still written realtime.ring('…')?", topics)
 	}
+	doc, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	twice := map[doorbell]bool{}
 	for _, d := range heard {
+		if !strings.Contains(string(doc), "\n| `"+d.prefix) {
+			t.Errorf("docs/architecture.md does not tell of %s", d.prefix)
+		}
 		if twice[d] {
 			t.Errorf("%s is heard twice by one", d.prefix)
 		}
