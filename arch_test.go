@@ -37,7 +37,7 @@ var allowed = map[string]string{
 
 	"internal/events": "internal/fault internal/feed internal/message internal/postgres internal/presence internal/receipt internal/typing internal/viewer internal/wait",
 
-	"internal/presence": "internal/clock internal/fault internal/hub internal/lease internal/postgres internal/viewer",
+	"internal/presence": "internal/clock internal/fault internal/hub internal/lease internal/postgres internal/viewer internal/wait",
 	"internal/feed":     "internal/fault internal/hub internal/postgres internal/viewer internal/wait",
 	"internal/message":  "internal/fault internal/postgres internal/viewer",
 	"internal/push":     "internal/postgres internal/wait",

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -131,4 +132,67 @@ func TestSQLFunctionsAreShort(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestEveryGoroutineHasAnOwner: docs/architecture.md lists every function that
+// begins a goroutine or a timer, with what ends it, and no other.
+func TestEveryGoroutineHasAnOwner(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(doc), "## Goroutines and timers\n")
+	if !found {
+		t.Fatal("docs/architecture.md has no such table")
+	}
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([\\w.]+)` \\|").FindAllStringSubmatch(table, -1) {
+		listed[m[1]] = true
+	}
+	began := map[string]bool{}
+	files(t, func(path string, text []byte) {
+		if filepath.Ext(path) != ".go" || !shipped(path) || generated.Match(text) {
+			return
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, text, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && begins(fn) {
+				name := f.Name.Name + "."
+				if fn.Recv != nil {
+					name += receiver(fn.Recv.List[0].Type) + "."
+				}
+				began[name+fn.Name.Name] = true
+			}
+		}
+	})
+	for name := range began {
+		if !listed[name] {
+			t.Errorf("%s begins a goroutine or a timer: say in docs/architecture.md what ends it", name)
+		}
+	}
+	for name := range listed {
+		if !began[name] {
+			t.Errorf("docs/architecture.md: %s begins none", name)
+		}
+	}
+}
+
+// begins reports whether a function begins a goroutine or a timer of its own.
+func begins(fn *ast.FuncDecl) (yes bool) {
+	ast.Inspect(fn, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			yes = true
+		case *ast.CallExpr:
+			if s, ok := n.Fun.(*ast.SelectorExpr); ok && (s.Sel.Name == "Go" || s.Sel.Name == "AfterFunc") {
+				yes = true
+			}
+		}
+		return true
+	})
+	return yes
 }

@@ -83,6 +83,6 @@ func (a access) Revoke(ctx context.Context, user uuid.UUID, token *string) (int,
 		return 0, err
 	}
 	a.revoked.enforce(ctx)
-	a.bell.Ring("revoked")
+	a.bell.Ring(revokedTopic)
 	return n, nil
 }

@@ -86,22 +86,31 @@ func build(ctx context.Context, o Options) (*parts, error) {
 	buildChat(p)
 	buildHasura(p)
 	p.sockets = newSockets(p)
-	answerDoorbells(p)
+	for _, d := range doorbells(p) {
+		p.bus.Handle(d.prefix, d.hears)
+	}
 	return p, nil
 }
 
-// answerDoorbells says who hears of which topics.
-func answerDoorbells(p *parts) {
+// doorbell is a prefix of topics and who hears of them.
+type doorbell struct {
+	prefix string
+	hears  bus.Handler
+}
+
+// doorbells are all that this server hears of.
+func doorbells(p *parts) (all []doorbell) {
 	hear := func(h bus.Handler, prefixes ...string) {
 		for _, prefix := range prefixes {
-			p.bus.Handle(prefix, h)
+			all = append(all, doorbell{prefix, h})
 		}
 	}
 	hear(p.presence.Watch, presence.Topics...)
 	hear(p.typing, typing.Topics...)
 	hear(p.feed, feed.Topics...)
 	hear(sessionBell{p.presence}, sessionTopic)
-	hear(p.revoked, "revoked")
+	hear(p.revoked, revokedTopic)
+	return all
 }
 
 const sessionTopic = "session/"

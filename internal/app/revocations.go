@@ -9,7 +9,10 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
-const revocationLimit = 3 * time.Second
+const (
+	revokedTopic    = "revoked"
+	revocationLimit = 3 * time.Second
+)
 
 // revocations keeps what this node refuses in step with the database.
 type revocations struct {

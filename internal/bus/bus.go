@@ -3,7 +3,8 @@
 // A topic says what to look at and never what changed: losing one costs
 // latency, not data. Rings are coalesced: while one NOTIFY is under way
 // everything rung meanwhile goes into the next. The package knows no domain,
-// only prefixes of topics. lib/pq listens and is imported here alone; pgx does
+// only prefixes of topics; which there are, who rings and who hears is in
+// docs/architecture.md. lib/pq listens and is imported here alone; pgx does
 // everything else.
 package bus
 

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // writer keeps the database's copy of this node's sessions: one transaction at a
@@ -25,7 +26,7 @@ type writer struct {
 
 // run writes until ctx ends, and then once more.
 func (wr *writer) run(ctx context.Context) error {
-	wait := retryFirst
+	again := retryFirst
 	for {
 		select {
 		case <-ctx.Done():
@@ -35,15 +36,15 @@ func (wr *writer) run(ctx context.Context) error {
 		case <-wr.sessions.wake:
 		}
 		if err := wr.flush(ctx); err != nil && ctx.Err() == nil {
-			wr.w.log.WarnContext(ctx, "sessions not written, trying again", "error", err, "after", wait)
-			if !pause(ctx, wait) {
+			wr.w.log.WarnContext(ctx, "sessions not written, trying again", "error", err, "after", again)
+			if !wait.For(ctx, again) {
 				continue
 			}
-			wait = min(2*wait, retryMost)
-			poke(wr.sessions.wake)
+			again = min(2*again, retryMost)
+			wr.sessions.wake.Raise()
 			continue
 		}
-		wait = retryFirst
+		again = retryFirst
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // mirror holds the records that streams of this node watch, each read by one
@@ -20,7 +21,7 @@ type mirror struct {
 	hub   *hub.Hub[subject]
 	rooms *rooms
 	alarm *clock.Alarm[Key]
-	wake  chan struct{} // something is dirty
+	wake  wait.Flag // something is dirty
 
 	mu      sync.Mutex
 	entries map[Key]*entry   // guarded by mu
@@ -38,7 +39,7 @@ type entry struct {
 
 func newMirror(w *world) *mirror {
 	h := hub.New[subject]()
-	m := &mirror{w: w, hub: h, rooms: &rooms{hub: h, windows: map[uuid.UUID]int{}}, wake: make(chan struct{}, 1),
+	m := &mirror{w: w, hub: h, rooms: &rooms{hub: h, windows: map[uuid.UUID]int{}}, wake: wait.NewFlag(),
 		entries: map[Key]*entry{}, dirty: map[Key]struct{}{}, tenants: map[string]int{}}
 	m.alarm = clock.NewAlarm(w.clock, func(keys []Key) { m.mark(keys...) })
 	return m
@@ -57,7 +58,7 @@ func (m *mirror) markLocked(k Key) {
 	if e, ok := m.entries[k]; ok {
 		e.marks++
 		m.dirty[k] = struct{}{}
-		poke(m.wake)
+		m.wake.Raise()
 	}
 }
 

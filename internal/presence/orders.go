@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // ordersEvery is how often orders are read, should a doorbell be lost.
@@ -16,12 +18,12 @@ type orders struct {
 	w        *world
 	sessions *Sessions
 	node     Node
-	rung     chan struct{}
+	rung     wait.Flag
 }
 
 func (o *orders) ring(id uuid.UUID) {
 	if o.sessions.holds(id) {
-		poke(o.rung)
+		o.rung.Raise()
 	}
 }
 

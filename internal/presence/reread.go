@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"sync"
 	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
@@ -22,7 +24,7 @@ func (m *mirror) run(ctx context.Context) {
 	wg.Go(func() { m.alarm.Run(ctx) })
 	poll := time.NewTimer(pollLeast)
 	defer poll.Stop()
-	wait, polls := retryFirst, 0
+	again, polls := retryFirst, 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -39,11 +41,11 @@ func (m *mirror) run(ctx context.Context) {
 		}
 		if err := m.read(ctx, m.takeDirty(), true); err != nil {
 			m.w.log.WarnContext(ctx, "watched presence not read, trying again", "error", err)
-			pause(ctx, wait)
-			wait = min(2*wait, retryMost)
+			wait.For(ctx, again)
+			again = min(2*again, retryMost)
 			continue
 		}
-		wait = retryFirst
+		again = retryFirst
 	}
 }
 
@@ -53,7 +55,7 @@ func (m *mirror) takeDirty() []Key {
 	keys := make([]Key, 0, min(len(m.dirty), readMost))
 	for k := range m.dirty {
 		if len(keys) == readMost {
-			poke(m.wake)
+			m.wake.Raise()
 			break
 		}
 		keys = append(keys, k)

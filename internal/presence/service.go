@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Service is presence as the rest of the server sees it.
@@ -33,7 +35,7 @@ func New(o Options) *Service {
 	}
 	return &Service{Read: r, Edit: e, Lists: &Lists{w}, Sessions: s, Watch: &Watcher{w: w, mirror: m, sessions: s},
 		w: w, writer: &writer{w: w, sessions: s, node: o.Node},
-		orders: &orders{w: w, sessions: s, node: o.Node, rung: make(chan struct{}, 1)}}
+		orders: &orders{w: w, sessions: s, node: o.Node, rung: wait.NewFlag()}}
 }
 
 // Run keeps timers, writes what sessions change and reads what is watched,

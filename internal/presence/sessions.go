@@ -9,6 +9,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // writeTimeout bounds one transaction of sessions, and the wait for it.
@@ -19,7 +20,7 @@ const writeTimeout = 5 * time.Second
 type Sessions struct {
 	w     *world
 	alarm *clock.Alarm[uuid.UUID]
-	wake  chan struct{} // something is dirty
+	wake  wait.Flag // something is dirty
 
 	mu      sync.Mutex
 	all     map[uuid.UUID]*own     // guarded by mu
@@ -28,7 +29,7 @@ type Sessions struct {
 }
 
 func newSessions(w *world) *Sessions {
-	s := &Sessions{w: w, wake: make(chan struct{}, 1), all: map[uuid.UUID]*own{}, dirty: map[uuid.UUID]struct{}{}}
+	s := &Sessions{w: w, wake: wait.NewFlag(), all: map[uuid.UUID]*own{}, dirty: map[uuid.UUID]struct{}{}}
 	s.alarm = clock.NewAlarm(w.clock, s.due)
 	return s
 }
@@ -90,7 +91,7 @@ func (s *Sessions) changeLocked(o *own) {
 	o.want++
 	s.dirty[o.ID] = struct{}{}
 	s.setAlarmLocked(o)
-	poke(s.wake)
+	s.wake.Raise()
 }
 
 func (s *Sessions) setAlarmLocked(o *own) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/hub"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // tracker is one stream's side: whom it watches, what the viewer is to them,
@@ -191,5 +192,5 @@ func (t *tracker) pause(ctx context.Context, err error) bool {
 		return false
 	}
 	t.mirror.w.log.WarnContext(ctx, "watched relations not read, trying again", "error", err)
-	return pause(ctx, 5*retryFirst)
+	return wait.For(ctx, 5*retryFirst)
 }

@@ -96,23 +96,3 @@ const (
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 2 * time.Second
 )
-
-// pause waits; false: not to the end.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
-// poke wakes whoever waits for c, which holds one.
-func poke(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}

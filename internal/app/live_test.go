@@ -1,0 +1,164 @@
+package app
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/wsock"
+)
+
+func identity(user uuid.UUID, issued time.Time) auth.Identity {
+	return auth.Identity{Tenant: "primary", UserID: user, Role: "user", Via: auth.ViaJWT, IssuedAt: issued}
+}
+
+// TestEventStreamsAreCounted by their owner, and each place is free again when
+// its stream has ended.
+func TestEventStreamsAreCounted(t *testing.T) {
+	t.Parallel()
+	l, none := newLive(), auth.NewRevocations()
+	id := identity(demo.Alice, time.Now())
+	open := func(owner string) (context.Context, func(), error) { return l.stream(t.Context(), owner, 2, id, none) }
+	one, end, err := open("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := open("a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := open("a"); fault.From(err).Code != fault.RateLimited || !fault.From(err).Retryable {
+		t.Errorf("a third: %v", err)
+	}
+	if _, _, err := open("b"); err != nil {
+		t.Errorf("one pays for another: %v", err)
+	}
+	end()
+	if one.Err() == nil {
+		t.Error("an ended stream runs on")
+	}
+	if _, _, err := open("a"); err != nil {
+		t.Errorf("its place is not free: %v", err)
+	}
+}
+
+// TestAnEventStreamEndsWithItsToken; a token without an end holds it an hour, a
+// secret for good.
+func TestAnEventStreamEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, none := newLive(), auth.NewRevocations()
+		began := time.Now()
+		short := identity(demo.Alice, began)
+		short.ExpiresAt = began.Add(time.Minute)
+		for what, c := range map[string]struct {
+			id    auth.Identity
+			lasts time.Duration // 0: for good
+		}{
+			"a token":              {short, time.Minute},
+			"one without an end":   {identity(demo.Bob, began), auth.MaxSocketAge},
+			"by the shared secret": {auth.Identity{Via: auth.ViaHasura}, 0},
+		} {
+			ctx, end, err := l.stream(t.Context(), what, 1, c.id, none)
+			if err != nil {
+				t.Fatal(err)
+			}
+			until, ends := ctx.Deadline()
+			if ends != (c.lasts > 0) || ends && until.Sub(began) != c.lasts {
+				t.Errorf("%s ends: %v after %v", what, ends, until.Sub(began))
+			}
+			end()
+		}
+		if len(l.streams) != 0 || len(l.counts) != 0 {
+			t.Errorf("%d streams and %d counts are kept", len(l.streams), len(l.counts))
+		}
+	})
+}
+
+// TestRevocationsEndStreams: those of tokens issued before, whoever they are,
+// also one that opens in the moment of it.
+func TestRevocationsEndStreams(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	l := newLive()
+	r := newRevocations(auth.Store{DB: pool}, l)
+	old := time.Now().Add(-time.Hour)
+	open := func(id auth.Identity) context.Context {
+		ctx, end, err := l.stream(t.Context(), id.UserID.String(), 10, id, r.known)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(end)
+		return ctx
+	}
+	alice, bob := open(identity(demo.Alice, old)), open(identity(demo.Bob, old))
+	if err := r.store.Revoke(t.Context(), "primary", demo.Alice, nil); err != nil {
+		t.Fatal(err)
+	}
+	if alice.Err() != nil {
+		t.Fatal("ended before it was heard of")
+	}
+	if !r.enforce(t.Context()) || alice.Err() == nil || bob.Err() != nil {
+		t.Errorf("alice's: %v, bob's: %v", alice.Err(), bob.Err())
+	}
+	if late := open(identity(demo.Alice, old)); late.Err() == nil {
+		t.Error("a revoked token opens a stream")
+	}
+	if fresh := open(identity(demo.Alice, time.Now().Add(time.Hour))); fresh.Err() != nil {
+		t.Error("a newer token does not")
+	}
+}
+
+// TestRevocationsAreHeardOf by their doorbell, long before the next look; and
+// while they cannot be read, what was refused is.
+func TestRevocationsAreHeardOf(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	r := newRevocations(auth.Store{DB: pool}, newLive())
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); r.run(ctx) }()
+	id := identity(demo.Carol, time.Now().Add(-time.Hour))
+	if err := r.store.Revoke(t.Context(), "primary", demo.Carol, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.Notify(revokedTopic)
+	end := time.Now().Add(20 * time.Second)
+	for tick := time.NewTicker(5 * time.Millisecond); !r.known.Refused(id); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("never heard of")
+		}
+	}
+	cancel()
+	<-done
+	pool.Close()
+	if r.enforce(t.Context()) || !r.known.Refused(id) {
+		t.Error("what cannot be read is forgotten")
+	}
+}
+
+// TestASocketTakesANewToken: the identity behind it is what counts from then.
+func TestASocketTakesANewToken(t *testing.T) {
+	t.Parallel()
+	l, c := newLive(), &wsock.Conn{}
+	l.add(c, identity(demo.Alice, time.Unix(1, 0)))
+	b, ok := l.get(c.ID())
+	if !ok || b.id.Load().UserID != demo.Alice {
+		t.Fatal("not there")
+	}
+	fresh := identity(demo.Alice, time.Unix(2, 0))
+	b.id.Store(&fresh)
+	if again, _ := l.get(c.ID()); !again.id.Load().IssuedAt.Equal(time.Unix(2, 0)) {
+		t.Error("the old one stays")
+	}
+	l.remove(c.ID())
+	if _, ok := l.get(c.ID()); ok {
+		t.Error("an ended socket is there")
+	}
+}

@@ -1,0 +1,123 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
+)
+
+// TestTheAdminPort: dev moves on from a port that is taken, serve does not, and
+// what it opened before is closed again; off opens none.
+func TestTheAdminPort(t *testing.T) {
+	t.Parallel()
+	var lc net.ListenConfig
+	taken, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	o, _ := options(t, "postgres:///x", map[string]string{"ADMIN_ADDR": taken.Addr().String()})
+	if public, _, err := listen(t.Context(), o); err == nil || public != nil || !strings.Contains(err.Error(), "ADMIN_ADDR") {
+		t.Errorf("serve on a port that is taken: %v", err)
+	}
+	o.Dev = true
+	public, admin, err := listen(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := addresses(public, admin)
+	if host, port, err := net.SplitHostPort(a.Admin); err != nil || host != "127.0.0.1" || port == "0" || a.Admin == taken.Addr().String() || a.Public == a.Admin {
+		t.Errorf("dev is at %+v: %v", a, err)
+	}
+	_, _ = public.Close(), admin.Close()
+	o, _ = options(t, "postgres:///x", nil)
+	public, admin, err = listen(t.Context(), o)
+	if err != nil || admin != nil || addresses(public, admin).Admin != "" {
+		t.Fatalf("off: %v %v", admin, err)
+	}
+	_ = public.Close()
+}
+
+// TestADatabaseThatIsNotMigrated is no outage: waiting would not mend it.
+func TestADatabaseThatIsNotMigrated(t *testing.T) {
+	t.Parallel()
+	o, _ := options(t, pgtest.Empty(t), nil)
+	p, err := build(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.pool.Close()
+	err = enter(t.Context(), p)
+	if _, ok := errors.AsType[*unmigratedError](err); !ok || !strings.Contains(err.Error(), "nchat-realtime migrate") {
+		t.Errorf("%v", err)
+	}
+	if _, _, leased := p.lease.Identity(); leased {
+		t.Error("it has a lease")
+	}
+}
+
+// TestAnOutageAtTheStartIsWaitedFor, until whoever started it gives up.
+func TestAnOutageAtTheStartIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	o, log := options(t, "postgres://127.0.0.1:1/none", nil)
+	p, err := build(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.pool.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- enter(ctx, p) }()
+	end := time.Now().Add(20 * time.Second)
+	for tick := time.NewTicker(5 * time.Millisecond); !strings.Contains(log.String(), "waiting for Postgres"); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("nothing is said of it")
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestAServerComesAndGoes: it serves with a lease and knowing what is revoked,
+// and gives the lease back when everything is written.
+func TestAServerComesAndGoes(t *testing.T) {
+	t.Parallel()
+	p := built(t, nil)
+	public, _, err := listen(t.Context(), Options{Config: p.config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := enter(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, leased := p.lease.Identity(); !leased || !p.revoked.loaded.Load() {
+		t.Fatalf("entered without a lease, or without what is revoked")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ready := make(chan Addresses, 1)
+	p.ready = func(a Addresses) { ready <- a }
+	done := make(chan error)
+	go func() { done <- serve(ctx, p, public, nil) }()
+	if a := <-ready; a.Public != public.Addr().String() {
+		t.Errorf("%+v", a)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("it ends with %v", err)
+	}
+	if !p.draining.Load() || p.sockets.Len() != 0 {
+		t.Error("it left without taking leave")
+	}
+	var alive int
+	const q = `select count(*) from realtime.nodes where lease_until > clock_timestamp() + $1::interval`
+	if err := p.pool.QueryRow(t.Context(), q, p.config.OfflineGrace).Scan(&alive); err != nil || alive != 0 {
+		t.Errorf("%d nodes hold on longer than the grace (%v)", alive, err)
+	}
+}
