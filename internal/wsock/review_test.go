@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -65,27 +66,33 @@ func TestAnImpossibleLengthIsTold(t *testing.T) {
 // A socket closed while a large message is on its way out: what the peer makes
 // of the pieces must not be a message.
 func TestNothingComesWithinAMessage(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, wsock.Options{Limits: wsock.Limits{WriteTimeout: patience}})
-	for range 5 {
-		p := r.modern(t)
-		c := r.only(t)
-		p.subscribe("1", "{ big(kb: 256) }")
-		_ = p.ws.SetReadDeadline(time.Now().Add(patience))
-		_, message, err := p.ws.NextReader() // it has begun
-		if err != nil {
-			t.Fatal(err)
-		}
+	inBubble(t, wsock.Options{}, func(b *bubble) {
 		for range 5 {
-			p.send(`{"type":"ping"}`)
+			c, _ := b.dial(wsock.TransportWS)
+			c.send(`{"type":"connection_init"}`)
+			var ack said
+			if err := c.ws.ReadJSON(&ack); err != nil || ack.Type != "connection_ack" {
+				b.t.Fatal(ack, err)
+			}
+			c.subscribe("1", "{ big(kb: 256) }")
+			_, message, err := c.ws.NextReader() // it has begun
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			for range 5 {
+				c.send(`{"type":"ping"}`)
+			}
+			b.only(b.t).Close(4403, "Signed out")
+			if _, err := io.Copy(io.Discard, message); !websocket.IsCloseError(err, 4403) {
+				b.t.Errorf("the message ended with %v", err)
+			}
+			_ = c.ws.Close()
+			synctest.Wait()
+			if n := b.Len(); n != 0 {
+				b.t.Fatalf("%d sockets are left", n)
+			}
 		}
-		c.Close(4403, "Signed out")
-		if _, err := io.Copy(io.Discard, message); !websocket.IsCloseError(err, 4403) {
-			t.Errorf("the message ended with %v", err)
-		}
-		_ = p.ws.Close()
-		eventually(t, "the socket is gone", func() bool { return r.Len() == 0 })
-	}
+	})
 }
 
 func TestWhatIsSentIsUTF8(t *testing.T) {
