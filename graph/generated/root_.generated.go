@@ -2810,7 +2810,7 @@ extend type Subscription {
   messageChanged("The channel." channelId: uuid!): MessageEvent!
   "How far the caller's messages have come, whenever that changes. Errors: access-denied and stream-reset, as messageChanged."
   deliveryChanged("Only of this channel." channelId: uuid): MessageDelivery!
-  "How far the caller is, whenever one of its devices says so, or a message comes. Errors: stream-reset, as messageChanged."
+  "How far the caller is and how much it has to read, whenever that changes: what one of its devices reads at once, what others do (a message comes or goes, a mention, a membership) at once and then at most once a second for each channel. Errors: stream-reset, as messageChanged."
   readStateChanged: ReadState!
 }
 `, BuiltIn: false},
@@ -3486,7 +3486,7 @@ type DeliveryChanged {
   delivery: MessageDelivery!
 }
 
-"The caller came further, or has more to read."
+"The caller came further, or has more or less to read, as of readStateChanged."
 type ReadStateChanged {
   "How far."
   readState: ReadState!

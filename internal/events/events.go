@@ -10,6 +10,7 @@ package events
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -41,10 +42,13 @@ type Options struct {
 type Service struct {
 	o        Options
 	patience *patience
+	every    time.Duration // unreadEvery
 }
 
 // New builds the service.
-func New(o Options) *Service { return &Service{o: o, patience: &patience{log: o.Log}} }
+func New(o Options) *Service {
+	return &Service{o: o, patience: &patience{log: o.Log}, every: unreadEvery}
+}
 
 // Query asks for events.
 type Query struct {
@@ -66,6 +70,11 @@ func (s *Service) Events(ctx context.Context, v viewer.Viewer, q Query, fail fun
 		return nil, err
 	}
 	st := &story{teller: t, q: q, out: make(chan Event), here: t.st.Here()}
+	if st.wants(KindReadStates) {
+		t.unread = newUnread(s.every, t.readStates, func(ctx context.Context, x receipt.State) error {
+			return st.state(ctx, ReadStateChanged{ReadState: x})
+		})
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	beside, err := st.beside(ctx)
 	if err != nil {
@@ -91,7 +100,7 @@ func (s *Service) Messages(ctx context.Context, v viewer.Viewer, channel uuid.UU
 	if err != nil {
 		return nil, err
 	}
-	return stream(ctx, t, t.messages), nil
+	return stream(ctx, t, make(chan MessageEvent), t.messages), nil
 }
 
 // Deliveries streams how far the viewer's messages come, of one channel or of
@@ -105,15 +114,19 @@ func (s *Service) Deliveries(ctx context.Context, v viewer.Viewer, channel *uuid
 	if err != nil {
 		return nil, err
 	}
-	return stream(ctx, t, t.delivered), nil
+	return stream(ctx, t, make(chan receipt.Delivery), t.delivered), nil
 }
 
-// ReadStates streams how far the viewer is, whichever of its devices says so.
-// fail gets the error that ends it: stream-reset.
+// ReadStates streams how far the viewer is and how much it has to read:
+// whichever of its devices reads, at once; whatever others do, at once and while
+// it goes on at most once a second for each channel. Of a channel it has left
+// nothing is unread. fail gets the error that ends it: stream-reset.
 func (s *Service) ReadStates(ctx context.Context, v viewer.Viewer, fail func(error)) (<-chan receipt.State, error) {
 	t, err := s.open(ctx, v, "", nil, false, fail)
 	if err != nil {
 		return nil, err
 	}
-	return stream(ctx, t, t.reading), nil
+	out := make(chan receipt.State)
+	t.unread = newUnread(s.every, t.readStates, func(ctx context.Context, x receipt.State) error { return push(ctx, out, x) })
+	return stream(ctx, t, out, t.reading), nil
 }

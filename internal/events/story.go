@@ -134,6 +134,9 @@ func (s *story) tell(ctx context.Context, b feed.Batch) error {
 		return s.marks(ctx, list, until)
 	}
 	for _, it := range b.Items {
+		if s.unread != nil && affects(it, s.v.User) {
+			s.unread.changed(it.Channel)
+		}
 		if it.Kind == feed.Mark && it.User != s.v.User {
 			moves, until = append(moves, it.Ref), it.Pos
 			continue
@@ -270,11 +273,5 @@ func (s *story) mark(ctx context.Context, cursor string, channel uuid.UUID) erro
 	if !s.wants(KindReadStates) {
 		return nil
 	}
-	list, err := s.readState(ctx, channel)
-	for _, x := range list {
-		if err := s.entry(ctx, cursor, ReadStateChanged{ReadState: x}); err != nil {
-			return err
-		}
-	}
-	return err
+	return s.unread.atOnce(ctx, channel, func(x receipt.State) error { return s.entry(ctx, cursor, ReadStateChanged{ReadState: x}) })
 }

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -24,6 +25,7 @@ type teller struct {
 	fail     func(error)
 	// deliver counts what was handed over; nil: the client says so itself.
 	deliver *deliverer
+	unread  *unread // nil: nobody asks
 }
 
 // open begins a stream of the log. deliver: what is handed over counts as delivered.
@@ -46,12 +48,19 @@ func (s *Service) open(ctx context.Context, v viewer.Viewer, cursor string, chan
 // the error that ends it.
 func (t *teller) each(ctx context.Context, tell func(context.Context, feed.Batch) error) {
 	defer t.st.Close()
-	within, cancel := context.WithCancel(ctx)
+	within, cancel := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer cancel()
+	defer cancel(nil)
 	if t.deliver != nil {
 		wg.Go(func() { t.deliver.run(within) })
+	}
+	if t.unread != nil {
+		wg.Go(func() {
+			if err := t.unread.run(within); err != nil {
+				cancel(err)
+			}
+		})
 	}
 	for {
 		b, err := t.st.Next(within)
@@ -60,7 +69,7 @@ func (t *teller) each(ctx context.Context, tell func(context.Context, feed.Batch
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				t.fail(err)
+				t.fail(cmp.Or(context.Cause(within), err))
 			}
 			return
 		}
@@ -69,8 +78,7 @@ func (t *teller) each(ctx context.Context, tell func(context.Context, feed.Batch
 
 // stream is the channel of what tell makes of each batch. It ends where the log
 // begins anew.
-func stream[T any](ctx context.Context, t *teller, tell func(context.Context, chan<- T, feed.Batch) error) <-chan T {
-	out := make(chan T)
+func stream[T any](ctx context.Context, t *teller, out chan T, tell func(context.Context, chan<- T, feed.Batch) error) <-chan T {
 	go func() {
 		defer close(out)
 		t.each(ctx, func(ctx context.Context, b feed.Batch) error {
@@ -119,23 +127,21 @@ func (t *teller) delivered(ctx context.Context, out chan<- receipt.Delivery, b f
 	return t.deliveries(ctx, moves, func(d receipt.Delivery) error { return push(ctx, out, d) })
 }
 
-// reading tells how far the viewer is.
+// reading tells how far the viewer is: what it read itself at once, what others
+// did to it by way of unread.
 func (t *teller) reading(ctx context.Context, out chan<- receipt.State, b feed.Batch) error {
 	var moved []uuid.UUID
 	for _, it := range b.Items {
+		if affects(it, t.v.User) {
+			t.unread.changed(it.Channel)
+		}
 		if it.Kind == feed.Mark && it.User == t.v.User && !slices.Contains(moved, it.Channel) {
 			moved = append(moved, it.Channel)
 		}
 	}
 	for _, channel := range moved {
-		list, err := t.readState(ctx, channel)
-		if err != nil {
+		if err := t.unread.atOnce(ctx, channel, func(s receipt.State) error { return push(ctx, out, s) }); err != nil {
 			return err
-		}
-		for _, s := range list {
-			if err := push(ctx, out, s); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -196,8 +202,8 @@ func (t *teller) deliveries(ctx context.Context, moves []int64, tell func(receip
 	return nil
 }
 
-func (t *teller) readState(ctx context.Context, channel uuid.UUID) ([]receipt.State, error) {
+func (t *teller) readStates(ctx context.Context, channels []uuid.UUID) ([]receipt.State, error) {
 	return patiently(ctx, t.patience, func(ctx context.Context) ([]receipt.State, error) {
-		return t.o.Receipts.States(ctx, t.v, []uuid.UUID{channel})
+		return t.o.Receipts.States(ctx, t.v, channels)
 	})
 }

@@ -23,6 +23,13 @@ type State struct {
 	MentionCount           int
 }
 
+// Same reports whether two states tell the same.
+func (s State) Same(o State) bool {
+	id := func(a, b *uuid.UUID) bool { return a == b || a != nil && b != nil && *a == *b }
+	return s.ChannelID == o.ChannelID && s.UnreadCount == o.UnreadCount && s.MentionCount == o.MentionCount &&
+		id(s.LastReadMessageID, o.LastReadMessageID) && id(s.LastDeliveredMessageID, o.LastDeliveredMessageID)
+}
+
 // ID is the cache key: the channel's id.
 func (s State) ID() string { return s.ChannelID.String() }
 

@@ -124,7 +124,7 @@ func TestAnOversizeFrameIsTold(t *testing.T) {
 	r := newRig(t, wsock.Options{Limits: wsock.Limits{FrameBytes: 4096}})
 	for range 5 {
 		p := r.modern(t)
-		p.send(`{"type":"ping","payload":{"x":"` + strings.Repeat("x", 512<<10) + `"}}`)
+		p.send(`{"type":"ping","payload":{"x":"` + strings.Repeat("x", 256<<10) + `"}}`)
 		p.wantClose(websocket.CloseMessageTooBig, "")
 	}
 	if got := r.ending(t); got.Code != websocket.CloseMessageTooBig || got.ByPeer {

@@ -1,0 +1,159 @@
+package events
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/wait"
+)
+
+// unreadEvery is how often a viewer is told of a channel's count at most: at
+// once, and while it goes on changing once in this time.
+const unreadEvery = time.Second
+
+// unread tells a viewer how far it is in the channels where that may have
+// changed without it: somebody wrote, deleted, mentioned; a membership began or
+// ended. What it did itself the log tells in its place. It costs one statement
+// for all channels of a round, and at most one round a channel and unreadEvery.
+type unread struct {
+	every time.Duration
+	read  func(context.Context, []uuid.UUID) ([]receipt.State, error)
+	tell  func(context.Context, receipt.State) error
+	wake  wait.Flag
+
+	turn sync.Mutex // held from a reading until it is told: what was read last is told last
+
+	mu   sync.Mutex
+	due  map[uuid.UUID]struct{}      // guarded by mu: may have changed since it was read
+	last map[uuid.UUID]time.Time     // guarded by mu: when it was read; only of those read within every
+	told map[uuid.UUID]receipt.State // guarded by mu: of those it was told of
+}
+
+func newUnread(every time.Duration, read func(context.Context, []uuid.UUID) ([]receipt.State, error), tell func(context.Context, receipt.State) error) *unread {
+	return &unread{every: every, read: read, tell: tell, wake: wait.NewFlag(),
+		due: map[uuid.UUID]struct{}{}, last: map[uuid.UUID]time.Time{}, told: map[uuid.UUID]receipt.State{}}
+}
+
+// affects reports whether an entry may change how much a user has to read, and
+// is not that user's own reading. Its own messages never are unread.
+func affects(it feed.Item, user uuid.UUID) bool {
+	switch it.Kind { //nolint:exhaustive // the rest changes no count
+	case feed.Created:
+		return it.User != user && it.Thread == uuid.Nil
+	case feed.Updated, feed.Deleted:
+		return it.User != user
+	case feed.Joined, feed.Left:
+		return it.User == user
+	}
+	return false
+}
+
+// changed notes a channel.
+func (u *unread) changed(channel uuid.UUID) {
+	u.mu.Lock()
+	u.due[channel] = struct{}{}
+	u.mu.Unlock()
+	u.wake.Raise()
+}
+
+// atOnce reads a channel and tells of it in whichever way it is to be told.
+func (u *unread) atOnce(ctx context.Context, channel uuid.UUID, tell func(receipt.State) error) error {
+	u.turn.Lock()
+	defer u.turn.Unlock()
+	list, err := u.read(ctx, []uuid.UUID{channel})
+	for _, s := range list {
+		u.differs(s)
+		if err := tell(s); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// differs notes what is told, and reports whether it is anything new.
+func (u *unread) differs(s receipt.State) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	was, known := u.told[s.ChannelID]
+	u.told[s.ChannelID] = s
+	return !known || !was.Same(s)
+}
+
+// run tells of what changes until ctx ends or reading is given up.
+func (u *unread) run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-u.wake:
+		case <-timer.C:
+		}
+		now, later := u.ripe(time.Now())
+		if later > 0 {
+			timer.Reset(later)
+		}
+		if len(now) == 0 {
+			continue
+		}
+		if err := u.round(ctx, now); err != nil {
+			return err
+		}
+	}
+}
+
+// ripe takes the channels that may be told of at an instant, and says how long
+// the first of the others has to wait; 0: there is none.
+func (u *unread) ripe(at time.Time) (now []uuid.UUID, later time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for channel, read := range u.last {
+		if at.Sub(read) >= u.every {
+			delete(u.last, channel)
+		}
+	}
+	for channel := range u.due {
+		if read, soon := u.last[channel]; soon {
+			if left := u.every - at.Sub(read); later == 0 || left < later {
+				later = left
+			}
+			continue
+		}
+		delete(u.due, channel)
+		u.last[channel] = at
+		now = append(now, channel)
+	}
+	return now, later
+}
+
+// round reads channels and tells of those that are not as was told last. In one
+// the viewer has left there is nothing to read any more.
+func (u *unread) round(ctx context.Context, channels []uuid.UUID) error {
+	u.turn.Lock()
+	defer u.turn.Unlock()
+	list, err := u.read(ctx, channels)
+	if err != nil {
+		return err
+	}
+	for _, channel := range channels {
+		if !slices.ContainsFunc(list, func(s receipt.State) bool { return s.ChannelID == channel }) {
+			list = append(list, receipt.State{ChannelID: channel})
+		}
+	}
+	for _, s := range list {
+		if !u.differs(s) {
+			continue
+		}
+		if err := u.tell(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
+)
+
+// until reads states of the team's channel until one is as wanted.
+func until(t *testing.T, in <-chan receipt.State, what string, unread, mentions int) {
+	t.Helper()
+	for {
+		s, open := next(t, in)
+		if !open {
+			t.Fatal(what, ": the subscription has ended")
+		}
+		if s.ChannelID == demo.Team && s.UnreadCount == unread && s.MentionCount == mentions {
+			return
+		}
+	}
+}
+
+// unreadRig is a node that tells of unread messages at a pace, where bob has read everything.
+func unreadRig(t *testing.T, every time.Duration) *rig {
+	t.Helper()
+	r := newRig(t)
+	r.every = every
+	if _, err := r.run().o.Receipts.AcknowledgeAll(t.Context(), bob, demo.Team); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.o.Feed.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestUnreadIsLive: whatever changes how much there is to read is told, whoever
+// did it and by whichever way.
+func TestUnreadIsLive(t *testing.T) {
+	t.Parallel()
+	r := unreadRig(t, time.Millisecond)
+	states, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.State, error) {
+		return r.ReadStates(ctx, bob, fail)
+	})
+	all := r.events(bob, Query{Kinds: []Kind{KindReadStates}})
+	want[StreamReset](t, all)
+	one := r.says(demo.Alice, demo.Team, "one")
+	until(t, states, "a message", 1, 0)
+	two := r.says(demo.Alice, demo.Team, "two")
+	until(t, states, "another", 2, 0)
+	r.exec(`update public.nchat_messages set mentions = array[$2::uuid] where id = $1`, one, demo.Bob)
+	until(t, states, "a mention edited in", 2, 1)
+	r.exec(`update public.nchat_messages set is_deleted = true, deleted_at = now() where id = $1`, two)
+	until(t, states, "a deletion", 1, 1)
+	r.exec(`delete from public.nchat_messages where id = $1`, one)
+	until(t, states, "a deletion for good", 0, 0)
+	r.says(demo.Alice, demo.Team, "three")
+	until(t, states, "one more", 1, 0)
+	r.exec(`delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob)
+	until(t, states, "the end of a membership", 0, 0)
+	r.exec(`insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2)`, demo.Team, demo.Bob)
+	for range 3 {
+		r.says(demo.Alice, demo.Team, "four")
+	}
+	until(t, states, "after coming back", 3, 0)
+	for {
+		e, open := next(t, all) // what was passed over meanwhile is not told; that there is a gap is
+		if !open {
+			t.Fatal("events have ended")
+		}
+		if p, is := e.Payload.(ReadStateChanged); is && p.ReadState.ChannelID == demo.Team && p.ReadState.UnreadCount == 3 {
+			break
+		}
+	}
+}
+
+// TestABusyChannelIsToldOfOnce: further changes within the pause are told
+// together, and what the viewer reads itself at once all the same.
+func TestABusyChannelIsToldOfOnce(t *testing.T) {
+	t.Parallel()
+	r := unreadRig(t, time.Hour)
+	states, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.State, error) {
+		return r.ReadStates(ctx, bob, fail)
+	})
+	r.says(demo.Alice, demo.Team, "one")
+	if s, _ := next(t, states); s.UnreadCount != 1 {
+		t.Fatalf("%+v", s)
+	}
+	var last uuid.UUID
+	for range 5 {
+		last = r.says(demo.Alice, demo.Team, "more")
+		if err := r.o.Feed.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.o.Receipts.Acknowledge(t.Context(), bob, []receipt.Mark{{Channel: demo.Team, Message: last}}, true); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := next(t, states); s.UnreadCount != 0 || s.LastReadMessageID == nil || *s.LastReadMessageID != last {
+		t.Errorf("%+v comes, want what was read, and nothing before it", s)
+	}
+}
+
+// TestUnreadsPace: at once, once a pause while it goes on, the last change
+// always; what is as was told is not told again; by one reading for all channels.
+func TestUnreadsPace(t *testing.T) {
+	t.Parallel()
+	a, b := uuid.New(), uuid.New()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		counts, reads := map[uuid.UUID]int{}, 0
+		type told struct {
+			channel uuid.UUID
+			n       int
+			at      time.Duration
+		}
+		var got []told
+		u := newUnread(time.Second, func(_ context.Context, channels []uuid.UUID) (list []receipt.State, _ error) {
+			reads++
+			for _, c := range channels {
+				list = append(list, receipt.State{ChannelID: c, UnreadCount: counts[c]})
+			}
+			return list, nil
+		}, func(_ context.Context, s receipt.State) error {
+			got = append(got, told{s.ChannelID, s.UnreadCount, time.Since(began)})
+			return nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- u.run(ctx) }()
+		synctest.Wait()
+		for range 50 { // five seconds of ten messages each
+			counts[a]++
+			u.changed(a)
+			<-time.After(100 * time.Millisecond)
+			synctest.Wait()
+		}
+		<-time.After(2 * time.Second)
+		synctest.Wait()
+		if len(got) != 6 || got[0].n != 1 || got[5].n != 50 {
+			t.Errorf("told %v", got)
+		}
+		for i := 1; i < len(got); i++ {
+			if d := got[i].at - got[i-1].at; d < time.Second {
+				t.Errorf("told %v after the one before", d)
+			}
+		}
+		got, reads = nil, 0
+		u.changed(a) // nothing is new
+		<-time.After(2 * time.Second)
+		synctest.Wait()
+		counts[a], counts[b] = 0, 7
+		u.mu.Lock()
+		u.due[a], u.due[b] = struct{}{}, struct{}{}
+		u.mu.Unlock()
+		u.wake.Raise()
+		synctest.Wait()
+		if len(got) != 2 || reads != 2 {
+			t.Errorf("told %v by %d readings", got, reads)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestUnreadGivesUp: what reading fails with for good ends the stream.
+func TestUnreadGivesUp(t *testing.T) {
+	t.Parallel()
+	no := errors.New("no")
+	u := newUnread(time.Second, func(context.Context, []uuid.UUID) ([]receipt.State, error) { return nil, no }, nil)
+	u.changed(uuid.New())
+	if err := u.run(t.Context()); !errors.Is(err, no) {
+		t.Error(err)
+	}
+}
+
+func TestWhatAffectsUnread(t *testing.T) {
+	t.Parallel()
+	me, other, thread := uuid.New(), uuid.New(), uuid.New()
+	for name, c := range map[string]struct {
+		e    feed.Entry
+		want bool
+	}{
+		"another's message":       {feed.Entry{Kind: feed.Created, User: other}, true},
+		"nobody's":                {feed.Entry{Kind: feed.Created}, true},
+		"one's own":               {feed.Entry{Kind: feed.Created, User: me}, false},
+		"in a thread":             {feed.Entry{Kind: feed.Created, User: other, Thread: thread}, false},
+		"a change":                {feed.Entry{Kind: feed.Updated, User: other}, true},
+		"a deletion":              {feed.Entry{Kind: feed.Deleted, User: other}, true},
+		"one's own joining":       {feed.Entry{Kind: feed.Joined, User: me}, true},
+		"one's own leaving":       {feed.Entry{Kind: feed.Left, User: me}, true},
+		"another's joining":       {feed.Entry{Kind: feed.Joined, User: other}, false},
+		"one's own reading":       {feed.Entry{Kind: feed.Mark, User: me}, false},
+		"a channel's new name":    {feed.Entry{Kind: feed.Channel}, false},
+		"rights of one's own":     {feed.Entry{Kind: feed.Member, User: me}, false},
+		"the end of a channel":    {feed.Entry{Kind: feed.Gone}, false},
+		"that it became a public": {feed.Entry{Kind: feed.Opened}, false},
+	} {
+		if got := affects(feed.Item{Entry: c.e}, me); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
