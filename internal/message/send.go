@@ -152,10 +152,7 @@ func (s *Service) check(in Input) *fault.Error {
 	if len(in.Mentions) > MaxMentions {
 		return fault.Field("mentions", "mentions has more than %d users", MaxMentions)
 	}
-	if meta := in.meta(); meta != nil && (len(meta) > MaxMetadata || meta[0] != '{' || bytes.Contains(meta, []byte(`\u0000`))) {
-		return fault.Field("metadata", "metadata must be an object of at most %d bytes, without NUL", MaxMetadata)
-	}
-	return nil
+	return checkMetadata(in.meta())
 }
 
 func (s *Service) checkContent(text string) *fault.Error {
@@ -221,7 +218,7 @@ func (s *Service) read(ctx context.Context, v viewer.Viewer, ids []*uuid.UUID, o
 	err := s.o.Settle(ctx)
 	var list map[uuid.UUID]Message
 	if err == nil {
-		list, err = Load(ctx, s.o.Pool, v.Tenant, sent)
+		list, err = s.o.reader().Load(ctx, s.o.Pool, v.Tenant, sent)
 	}
 	for i, id := range ids {
 		if id == nil {
