@@ -57,6 +57,7 @@ type server struct {
 	o          Options
 	log        *slog.Logger
 	pool       *pgxpool.Pool
+	odd        *oddities
 	clock      *clock.Clock
 	bus        *bus.Bus
 	lease      *lease.Lease
@@ -100,7 +101,9 @@ func Run(ctx context.Context, o Options) error {
 
 func build(ctx context.Context, o Options) (*server, error) {
 	c := o.Config
-	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{})
+	counts := newMetrics()
+	odd := newOddities(o.Log, counts.registry)
+	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{OddTime: odd.time})
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +112,7 @@ func build(ctx context.Context, o Options) (*server, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reading LISTEN_DATABASE_URL: %w", err)
 	}
-	s := &server{o: o, log: o.Log, pool: pool, clock: clock.New(), revoked: auth.NewRevocations(), live: newLive(), metrics: newMetrics(),
+	s := &server{o: o, log: o.Log, pool: pool, clock: clock.New(), revoked: auth.NewRevocations(), live: newLive(), metrics: counts, odd: odd,
 		operations: limit.New(c.Limits.OperationsPerMinute)}
 	s.store = auth.Store{DB: pool}
 	s.authn = auth.New(auth.Options{JWT: &o.JWT, AdminSecret: c.AdminSecret, WebhookSecret: c.WebhookSecret,

@@ -26,7 +26,7 @@ func (s *server) buildLog() {
 	c := s.o.Config
 	s.feed = feed.New(feed.Options{Pool: s.pool, Bell: s.bus, Log: s.log, Retention: c.Retention,
 		Load: func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]feed.Body, error) {
-			list, err := message.Load(ctx, db, tenant, ids)
+			list, err := message.Reader{Content: c.Limits.ContentLength, Odd: s.odd.message}.Load(ctx, db, tenant, ids)
 			out := make(map[uuid.UUID]feed.Body, len(list))
 			for id, m := range list {
 				out[id] = m
@@ -39,7 +39,7 @@ func (s *server) buildLog() {
 		s.bus.Handle(prefix, s.feed)
 	}
 	s.messages = message.New(message.Options{Pool: s.pool, Committed: s.feed.Committed, Settle: s.feed.Settle, Content: c.Limits.ContentLength,
-		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Log: s.log})
+		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Log: s.log, Odd: s.odd.message})
 	s.receipts = receipt.New(receipt.Options{Pool: s.pool, Privacy: s.presence.Read, Committed: s.feed.Committed, Settle: s.feed.CatchUp,
 		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: s.log})
 	s.events = events.New(events.Options{Feed: s.feed, Receipts: s.receipts, Presence: s.presence.Watch, Typing: s.typing, Log: s.log})
