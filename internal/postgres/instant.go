@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -80,4 +82,37 @@ func readInstants(c *pgx.Conn, odd func()) {
 	one := &pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &instants{odd: odd}}
 	c.TypeMap().RegisterType(one)
 	c.TypeMap().RegisterType(&pgtype.Type{Name: "_timestamptz", OID: pgtype.TimestamptzArrayOID, Codec: &pgtype.ArrayCodec{ElementType: one}})
+}
+
+// Instant is a timestamptz within a jsonb, read as others are.
+type Instant struct{ time.Time }
+
+// UnmarshalJSON takes what Postgres writes.
+func (i *Instant) UnmarshalJSON(b []byte) error {
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return fmt.Errorf("reading a time: %w", err)
+	}
+	switch {
+	case text == "-infinity", strings.HasSuffix(text, " BC"):
+		i.Time = Earliest
+		return nil
+	case text == "infinity", strings.IndexByte(text, '-') > len("9999"):
+		i.Time = Latest
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return fmt.Errorf("reading a time: %w", err)
+	}
+	i.Time, _ = Clamp(t)
+	return nil
+}
+
+// Ptr is the time, nil where there is none.
+func (i *Instant) Ptr() *time.Time {
+	if i == nil {
+		return nil
+	}
+	return &i.Time
 }
