@@ -12,7 +12,7 @@ import (
 
 const (
 	kept     = 8192     // newest entries every stream reads from memory, at least; at most twice as many
-	held     = 16 << 20 // bytes of messages among them, at least; at most twice as many and what one read brings
+	held     = 16 << 20 // bytes of messages among them, at least; at most twice as many and what one read brings, as many at most
 	tailRead = 1000
 	pollTail = time.Second // should no doorbell come
 )
@@ -80,7 +80,7 @@ func (s *Service) readOn(ctx context.Context) (more bool, err error) {
 	if err != nil || len(list) == 0 {
 		return false, err
 	}
-	items, err := s.fill(ctx, s.o.Pool, list, func(e Entry) bool { return s.tail.hub.Watched(e.Channel) })
+	items, err := s.fill(ctx, s.o.Pool, list, held, func(e Entry) bool { return s.tail.hub.Watched(e.Channel) })
 	if err != nil {
 		return false, err
 	}
