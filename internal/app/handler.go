@@ -119,6 +119,7 @@ func (s *server) executor(schema graphql.ExecutableSchema, resolver *graph.Resol
 	srv.SetRecoverFunc(rescue)
 	srv.SetDisableSuggestion(true)
 	srv.Use(extension.Introspection{})
+	srv.Use(&limit.Values{})
 	srv.Use(limit.Operations{Limiter: s.operations, Key: rateKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(s.metrics.operation)

@@ -36,7 +36,9 @@ func TestOddRowsStopNobody(t *testing.T) {
 	foreign := r.events(viewer.Of("other", stranger), Query{Kinds: []Kind{KindMessages}})
 	all := r.events(bob, Query{Kinds: []Kind{KindMessages}})
 	_, cursor := want[StreamReset](t, all)
-	one, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan MessageEvent, error) { return r.Messages(ctx, bob, demo.Team, false, fail) })
+	one, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan MessageEvent, error) {
+		return r.Messages(ctx, bob, demo.Team, false, fail)
+	})
 
 	came := func(in <-chan Event, message uuid.UUID) {
 		t.Helper()

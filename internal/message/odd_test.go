@@ -191,3 +191,31 @@ func TestMetadataThatNoReaderCouldTake(t *testing.T) {
 		}
 	}
 }
+
+// What an app's own trigger or constraint does not let in is refused for good:
+// whoever has it in a queue must not send it for ever.
+func TestWhatTheDatabaseRefuses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(`alter table public.nchat_messages add constraint own check (content <> 'check')`)
+	r.exec(`create function own() returns trigger language plpgsql as $$ begin
+		if new.content = 'raise' then raise exception 'not on Sundays'; end if;
+		if new.content = 'cast' then perform (new.metadata ->> 'n')::integer; end if;
+		return new; end $$`)
+	r.exec(`create trigger own before insert on public.nchat_messages for each row execute function own()`)
+	for text, want := range map[string]fault.Code{"check": fault.Constraint, "raise": fault.Constraint, "cast": fault.Invalid, "fine": ""} {
+		in := []Input{{ClientMessageID: uuid.NewString(), Channel: demo.General, Content: &text, Metadata: json.RawMessage(`{"n": "seven"}`)}}
+		next := "next"
+		in = append(in, Input{ClientMessageID: uuid.NewString(), Channel: demo.General, Content: &next})
+		out, _, err := r.one.SendAll(t.Context(), as(demo.Alice), in, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := out[0].Err; (f == nil) != (want == "") || f != nil && (f.Code != want || f.Retryable) {
+			t.Errorf("%s: %+v", text, f)
+		}
+		if out[1].Err != nil {
+			t.Errorf("%s: what follows it: %+v", text, out[1].Err)
+		}
+	}
+}

@@ -264,6 +264,11 @@ func (s *Service) failed(ctx context.Context, err error) *fault.Error {
 		return fault.Later(fault.Unexpected, tryAgain, "not answered in time; sending it again is safe")
 	}
 	s.o.Log.ErrorContext(ctx, "sending a message", "error", err)
+	if constraint, refused := postgres.Refused(err); constraint {
+		return fault.New(fault.Constraint, "the database refuses this message")
+	} else if refused {
+		return fault.New(fault.Invalid, "this message has a value that the database does not take")
+	}
 	return fault.From(err)
 }
 

@@ -35,6 +35,10 @@ const (
 	tooComplex           = "54001" // nested deeper than the server's stack
 	tooLarge             = "54000"
 	raised               = "P0001" // by a function's own raise
+	notNull              = "23502"
+	check                = "23514"
+	exclusion            = "23P01"
+	withCheck            = "44000"
 )
 
 // txAttempts bounds how often a transaction is tried.
@@ -123,11 +127,12 @@ func Broken(err error) bool {
 
 // Refused reports that the database took a value for wrong: class 22, or what
 // a constraint or an app's own trigger does not let in. constraint: the latter.
+// Keys are not among them: a race can break those, and passes.
 func Refused(err error) (constraint, refused bool) {
 	switch code := state(err); {
 	case strings.HasPrefix(code, "22"), code == tooComplex, code == tooLarge:
 		return false, true
-	case strings.HasPrefix(code, "23"), code == raised, strings.HasPrefix(code, "44"):
+	case code == notNull, code == check, code == exclusion, code == withCheck, code == raised:
 		return true, true
 	}
 	return false, false
