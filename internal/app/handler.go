@@ -39,6 +39,7 @@ const (
 	documents      = 1000
 	persistedMost  = 1000
 	keepAliveEvery = 25 * time.Second
+	answerBytes    = 16 << 20
 )
 
 // handler is the public port.
@@ -120,6 +121,7 @@ func (s *server) executor(schema graphql.ExecutableSchema, resolver *graph.Resol
 	srv.SetDisableSuggestion(true)
 	srv.Use(extension.Introspection{})
 	srv.Use(&limit.Values{})
+	srv.Use(limit.Answer{Bytes: answerBytes})
 	srv.Use(limit.Operations{Limiter: s.operations, Key: rateKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(s.metrics.operation)
@@ -181,7 +183,8 @@ func (s *server) config(context.Context) model.RealtimeConfig {
 		Retry:                  model.RetryPolicy{BaseMs: 1000, MaxMs: 30000, MaxAttempts: 5, JitterPercent: 10},
 		MaxOperationsPerSocket: l.OperationsPerSocket, MaxSocketsPerUser: l.SocketsPerUser, MaxFrameBytes: l.FrameBytes, MaxBodyBytes: l.BodyBytes,
 		MaxIds: l.IDs, MaxRooms: l.Rooms, MaxBatch: l.Batch, MaxContentLength: l.ContentLength, MaxStatusLength: l.StatusLength,
-		OperationsPerMinute: l.OperationsPerMinute, MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes}
+		OperationsPerMinute: l.OperationsPerMinute, MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes,
+		MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes}
 }
 
 // readyz says whether this node should get requests: Postgres answers,
