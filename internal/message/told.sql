@@ -21,7 +21,3 @@ begin
   said := m::text;
   return case when octet_length(said) <= most then said end;
 end $$;
-
--- told_mentions is a list of mentions flat, without nulls, and not too long.
-create or replace function realtime.told_mentions(named uuid[], most integer) returns uuid[]
-language sql immutable as 'select array(select u.id from unnest(named) with ordinality u (id, ord) where u.id is not null order by u.ord limit most)';

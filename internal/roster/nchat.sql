@@ -61,6 +61,10 @@ language sql stable as $$
     from public.nchat_messages r
 $$;
 
+-- told_mentions is a list of mentions flat, without nulls, and not too long.
+create or replace function realtime.told_mentions(named uuid[], most integer) returns uuid[]
+language sql immutable as 'select array(select u.id from unnest(named) with ordinality u (id, ord) where u.id is not null order by u.ord limit most)';
+
 -- Whoever wrote in a direct channel has its other member as a contact.
 create or replace function realtime.nchat_dm_contacts()
 returns table (user_id uuid, contact_user_id uuid) language sql stable as $$
