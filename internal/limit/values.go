@@ -14,10 +14,13 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
+const mostName = 200 // characters in an alias
+
 // Values is a gqlgen extension: what the libraries below let through and then
 // take for something else, or fall over, is refused before anything runs. They
 // are the values of enums in variables, which gqlparser compares without regard
-// to case and gqlgen then reads as none of them; what @skip and @include stand
+// to case and gqlgen then reads as none of them; numbers in the text that are out
+// of range; what @skip and @include stand
 // on; and a subscription that these leave without its one field. Refusals are
 // validation-failed faults that name field and value.
 type Values struct{ schema *ast.Schema }
@@ -48,8 +51,8 @@ func (v *Values) MutateOperationContext(_ context.Context, oc *graphql.Operation
 		sets = append(sets, f.SelectionSet)
 	}
 	for _, set := range sets {
-		if name := unset(set, oc.Variables); name != "" {
-			return refusal(fault.Field(name, "%s must not be null: @skip and @include stand on it", name))
+		if f := walk(set, oc.Variables); f != nil {
+			return refusal(f)
 		}
 	}
 	if oc.Operation.Operation != ast.Subscription {
@@ -102,14 +105,22 @@ func (v *Values) check(t *ast.Type, value any, path string) *fault.Error {
 	return nil
 }
 
-// unset is a variable that a directive stands on and that is null; "": none.
-func unset(set ast.SelectionSet, variables map[string]any) string {
+// walk looks for variables that a directive stands on and that are null, for
+// values in the text that are none, and for names that would be written again
+// and again at great length.
+func walk(set ast.SelectionSet, variables map[string]any) *fault.Error {
 	for _, sel := range set {
 		var directives ast.DirectiveList
 		var within ast.SelectionSet
 		switch x := sel.(type) {
 		case *ast.Field:
 			directives, within = x.Directives, x.SelectionSet
+			if len(x.Alias) > mostName {
+				return fault.New(fault.Invalid, "an alias has more than %d characters", mostName)
+			}
+			if f := literals(x.Arguments, variables); f != nil {
+				return f
+			}
 		case *ast.InlineFragment:
 			directives, within = x.Directives, x.SelectionSet
 		case *ast.FragmentSpread:
@@ -117,14 +128,24 @@ func unset(set ast.SelectionSet, variables map[string]any) string {
 		}
 		for _, d := range directives {
 			for _, a := range d.Arguments {
-				if a.Value.Kind == ast.Variable && variables[a.Value.Raw] == nil {
-					return a.Value.Raw
+				if name := a.Value.Raw; a.Value.Kind == ast.Variable && variables[name] == nil {
+					return fault.Field(name, "%s must not be null: @skip and @include stand on it", name)
 				}
 			}
 		}
-		if name := unset(within, variables); name != "" {
-			return name
+		if f := walk(within, variables); f != nil {
+			return f
 		}
 	}
-	return ""
+	return nil
+}
+
+// literals looks for one that has no value in Go: gqlgen panics over it.
+func literals(args ast.ArgumentList, variables map[string]any) *fault.Error {
+	for _, a := range args {
+		if _, err := a.Value.Value(variables); err != nil {
+			return fault.Field(a.Name, "%s has a value out of range: %.100s", a.Name, a.Value.String())
+		}
+	}
+	return nil
 }

@@ -19,8 +19,9 @@ func TestValuesTheLibrariesLetThrough(t *testing.T) {
 	t.Parallel()
 	e := executor.New(schema{gqlparser.MustLoadSchema(&ast.Source{Input: `
 		enum Colour { red green }
-		input Paint { colour: Colour more: [Paint!] colours: [[Colour!]!] n: Int }
-		type Query { a(c: Colour, l: [Colour!], p: Paint): String b: Query }
+		scalar any
+		input Paint { x: any f: Float colour: Colour more: [Paint!] colours: [[Colour!]!] n: Int }
+		type Query { a(x: any, c: Colour, l: [Colour!], p: Paint): String b: Query }
 		type Subscription { s: String t: String }`})})
 	e.Use(&Values{})
 	const colour, list, paint = `query($c: Colour) { a(c: $c) }`, `query($c: [Colour!]) { a(l: $c) }`, `query($c: Paint) { a(p: $c) }`
@@ -32,6 +33,9 @@ func TestValuesTheLibrariesLetThrough(t *testing.T) {
 		{paint, `{"c": {"colour": "red", "more": [{"colour": "green", "colours": [["red"]]}]}}`, ""},
 		{paint, `{"c": {"colour": "Red"}}`, "c.colour"}, {paint, `{"c": {"more": [{}, {"colour": "GREEN"}]}}`, "c.more[1].colour"},
 		{paint, `{"c": {"colours": [["red"], ["red", "GREEN"]]}}`, "c.colours[1][1]"}, {`query($c: Colour) { a(p: {colour: $c}) }`, `{"c": "RED"}`, "c"},
+		{`{ a(p: {f: 1e400}) }`, `{}`, "-"}, {`{ a(p: {x: {n: [-1e400]}}) }`, `{}`, "-"}, {`{ b { a(x: 1e400) } }`, `{}`, "x"}, {`{ a(p: {n: 9223372036854775808}) }`, `{}`, "-"},
+		{`{ ...f } fragment f on Query { a(x: -1e999) }`, `{}`, "x"}, {`{ a(p: {f: 1e308, x: 5e-324}) }`, `{}`, ""},
+		{`query($f: Float = 1e400) { a(p: {f: $f}) }`, `{}`, "-"}, {`query($f: any = {n: 1e400}) { a(p: {x: $f}) }`, `{}`, "-"}, {`query($f: Float) { a(p: {f: $f}) }`, `{"f": 1e400}`, "-"},
 		{`subscription { s }`, `{}`, ""}, {`subscription($x: Boolean!) { s @include(if: $x) }`, `{"x": true}`, ""},
 		{`subscription($x: Boolean!) { s @include(if: $x) t @skip(if: $x) }`, `{"x": true}`, "-"}, // gqlparser lets a subscription have one field only
 		{`subscription($x: Boolean!) { s @include(if: $x) }`, `{"x": false}`, "-"}, {`subscription { s @skip(if: true) }`, `{}`, "-"},
