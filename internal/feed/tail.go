@@ -2,12 +2,14 @@ package feed
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
 const (
@@ -45,11 +47,18 @@ func (t *tail) poke() {
 func (s *Service) follow(ctx context.Context) {
 	tick := time.NewTicker(pollTail)
 	defer tick.Stop()
+	said := false // that it cannot be read, which no outage explains
 	for {
 		for {
 			more, err := s.readOn(ctx)
+			level := slog.LevelDebug
+			if broken := postgres.Broken(err); broken != said {
+				if said = broken; broken {
+					level = slog.LevelError
+				}
+			}
 			if err != nil && ctx.Err() == nil {
-				s.o.Log.DebugContext(ctx, "reading the log", "error", err)
+				s.o.Log.Log(ctx, level, "reading the log", "error", err)
 			}
 			if !more || err != nil {
 				break

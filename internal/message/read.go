@@ -128,7 +128,7 @@ func (r Reader) read(ctx context.Context, db postgres.DB, q string, args []any, 
 			if meta != nil {
 				one.Metadata = readMetadata(*meta)
 			}
-			r.odds(ctx, one, long, described && one.Metadata == nil, unclean)
+			r.odds(ctx, one, long, described && one.Metadata == nil && (meta == nil || *meta != "null"), unclean)
 			out[one.ID] = one.tellable()
 			return nil
 		})

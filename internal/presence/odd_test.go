@@ -66,3 +66,32 @@ func TestOddTimesStopNobody(t *testing.T) {
 		}
 	}
 }
+
+// A picture that stands in the row itself would come with each name.
+func TestAnEndlessPictureIsNotTold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	for _, c := range []struct {
+		bytes int
+		told  bool
+	}{{100, true}, {8192, true}, {8193, false}, {20000000, false}} {
+		r.exec(`update public.nchat_users set avatar_url = repeat('x', $2) where id = $1`, demo.Bob, c.bytes)
+		list, _, _, err := n.Lists.Contacts(t.Context(), as(demo.Alice), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, x := range list {
+			if x.UserID == demo.Bob {
+				found = true
+				if (x.AvatarURL != nil) != c.told {
+					t.Errorf("%d bytes: told: %v", c.bytes, x.AvatarURL != nil)
+				}
+			}
+		}
+		if !found {
+			t.Fatal("Bob is no contact of Alice's")
+		}
+	}
+}
