@@ -69,7 +69,8 @@ func refused(ctx context.Context, err error) *fault.Error {
 	switch code := pg.SQLState(); {
 	case strings.HasPrefix(code, "22"):
 		return fault.New(fault.Invalid, "%s has a value that the database does not take", field)
-	case code == "23502", code == "23514", code == "23P01", code == "44000", code == "P0001": // a race can have the others of class 23; the last is a function's own raise
+	case code == "23502", code == "23514", code == "23P01", code == "44000", code == "P0001":
+		// A race can have the others of class 23; the last is a function's own raise.
 		return fault.New(fault.Constraint, "the database refuses %s", field)
 	}
 	return fault.From(err)

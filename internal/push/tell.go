@@ -158,7 +158,8 @@ select m.channel_id, m.seq, n.sender, realtime.told_mentions(n.mentions, 1000), 
  where m.message_id = $1 and not m.gone`
 	var seq int64
 	p := Payload{ID: j.id, Type: "message", Tenant: j.tenant, MessageID: j.message}
-	err := s.o.Pool.QueryRow(ctx, q, j.message, j.tenant, previewLen+1).Scan(&p.ChannelID, &seq, &p.SenderID, &p.Mentioned, &p.Channel, &p.Sender, &p.Preview, &p.CreatedAt)
+	err := s.o.Pool.QueryRow(ctx, q, j.message, j.tenant, previewLen+1).Scan(
+		&p.ChannelID, &seq, &p.SenderID, &p.Mentioned, &p.Channel, &p.Sender, &p.Preview, &p.CreatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, false, nil
 	} else if err != nil {
