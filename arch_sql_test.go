@@ -55,6 +55,7 @@ var shows = map[string]map[string]string{
 		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/message",
 		"nchat_blocks()": "internal/presence internal/push", "nchat_channels()": "internal/feed internal/push", "nchat_contacts()": "internal/presence",
 		"nchat_dm_contacts()": "internal/presence", "nchat_members()": "internal/feed", "nchat_messages()": "internal/feed internal/message internal/push internal/receipt",
+		"told_mentions()":  "internal/message internal/push",
 		"nchat_switches()": "internal/presence", "nchat_users()": "internal/presence internal/push",
 		"public.nchat_channels": "internal/feed internal/presence", "public.nchat_users": "internal/feed internal/presence",
 	},

@@ -325,12 +325,14 @@ type ComplexityRoot struct {
 		HiddenAfterMs          func(childComplexity int) int
 		IdleAfterMs            func(childComplexity int) int
 		InitTimeoutMs          func(childComplexity int) int
+		MaxAnswerBytes         func(childComplexity int) int
 		MaxBatch               func(childComplexity int) int
 		MaxBodyBytes           func(childComplexity int) int
 		MaxContentLength       func(childComplexity int) int
 		MaxFrameBytes          func(childComplexity int) int
 		MaxIds                 func(childComplexity int) int
 		MaxOperationsPerSocket func(childComplexity int) int
+		MaxPageBytes           func(childComplexity int) int
 		MaxQueuedBytes         func(childComplexity int) int
 		MaxQueuedFrames        func(childComplexity int) int
 		MaxRooms               func(childComplexity int) int
@@ -1797,6 +1799,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.InitTimeoutMs(childComplexity), true
+	case "RealtimeConfig.maxAnswerBytes":
+		if e.ComplexityRoot.RealtimeConfig.MaxAnswerBytes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxAnswerBytes(childComplexity), true
 	case "RealtimeConfig.maxBatch":
 		if e.ComplexityRoot.RealtimeConfig.MaxBatch == nil {
 			break
@@ -1833,6 +1841,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxOperationsPerSocket(childComplexity), true
+	case "RealtimeConfig.maxPageBytes":
+		if e.ComplexityRoot.RealtimeConfig.MaxPageBytes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxPageBytes(childComplexity), true
 	case "RealtimeConfig.maxQueuedBytes":
 		if e.ComplexityRoot.RealtimeConfig.MaxQueuedBytes == nil {
 			break
@@ -2591,11 +2605,11 @@ type Message {
   parentMessageId: uuid
   "Who sent it; null where that user is no more."
   senderId: uuid
-  "The text; null once deleted. At most maxContentLength characters."
+  "The text; null once deleted. At most maxContentLength characters; null too where the app wrote a text of more bytes than so many can have, and than 64 KiB."
   content: String
   "What it is."
   type: MessageType!
-  "The app's own data; null once deleted."
+  "The app's own data; null once deleted, and where the app wrote more than sendMessage takes."
   metadata: jsonb
   "Users it mentions."
   mentions: [uuid!]!
@@ -2765,7 +2779,10 @@ input SendMessageInput {
   content: String
   "What it is; default text. Users cannot send system and bot."
   type: MessageType
-  "The app's own data, an object of at most 16 KiB."
+  """
+  The app's own data: an object of at most 16 KiB, with its numbers written out without exponents, nested at most 64 deep. Numbers that
+  a double cannot hold, and NUL characters, are refused.
+  """
   metadata: jsonb
   "Users it mentions, at most 100."
   mentions: [uuid!]
@@ -3322,6 +3339,10 @@ type RealtimeConfig {
   maxQueuedFrames: Int!
   "Bytes that may wait for one socket. Default 1 MiB."
   maxQueuedBytes: Int!
+  "Bytes of messages in one page of sync, but for a single one that is larger: then hasMore, however few there are. 2 MiB."
+  maxPageBytes: Int!
+  "Bytes in one answer, and in one event of a subscription: an operation that asks for more is validation-failed. 16 MiB."
+  maxAnswerBytes: Int!
 }
 
 "Wait min(baseMs x 2^attempt, maxMs), give or take jitter, at most maxAttempts times; retryAfterMs on an error overrides."
@@ -4112,6 +4133,10 @@ func (ec *executionContext) childFields_RealtimeConfig(ctx context.Context, fiel
 		return ec.fieldContext_RealtimeConfig_maxQueuedFrames(ctx, field)
 	case "maxQueuedBytes":
 		return ec.fieldContext_RealtimeConfig_maxQueuedBytes(ctx, field)
+	case "maxPageBytes":
+		return ec.fieldContext_RealtimeConfig_maxPageBytes(ctx, field)
+	case "maxAnswerBytes":
+		return ec.fieldContext_RealtimeConfig_maxAnswerBytes(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type RealtimeConfig", field.Name)
 }

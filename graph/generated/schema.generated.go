@@ -3111,6 +3111,52 @@ func (ec *executionContext) fieldContext_RealtimeConfig_maxQueuedBytes(_ context
 	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
 }
 
+func (ec *executionContext) _RealtimeConfig_maxPageBytes(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxPageBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxPageBytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxPageBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxAnswerBytes(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxAnswerBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxAnswerBytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxAnswerBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
 func (ec *executionContext) _RetryPolicy_baseMs(ctx context.Context, field graphql.CollectedField, obj *model.RetryPolicy) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4195,6 +4241,16 @@ func (ec *executionContext) _RealtimeConfig(ctx context.Context, sel ast.Selecti
 			}
 		case "maxQueuedBytes":
 			out.Values[i] = ec._RealtimeConfig_maxQueuedBytes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxPageBytes":
+			out.Values[i] = ec._RealtimeConfig_maxPageBytes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxAnswerBytes":
+			out.Values[i] = ec._RealtimeConfig_maxAnswerBytes(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

@@ -180,6 +180,10 @@ type RealtimeConfig struct {
 	MaxQueuedFrames int `json:"maxQueuedFrames"`
 	// Bytes that may wait for one socket. Default 1 MiB.
 	MaxQueuedBytes int `json:"maxQueuedBytes"`
+	// Bytes of messages in one page of sync, but for a single one that is larger: then hasMore, however few there are. 2 MiB.
+	MaxPageBytes int `json:"maxPageBytes"`
+	// Bytes in one answer, and in one event of a subscription: an operation that asks for more is validation-failed. 16 MiB.
+	MaxAnswerBytes int `json:"maxAnswerBytes"`
 }
 
 // A page of receipts.
@@ -258,7 +262,8 @@ type SendMessageInput struct {
 	Content graphql.Omittable[*string] `json:"content,omitempty"`
 	// What it is; default text. Users cannot send system and bot.
 	Type graphql.Omittable[*message.Type] `json:"type,omitempty"`
-	// The app's own data, an object of at most 16 KiB.
+	// The app's own data: an object of at most 16 KiB, with its numbers written out without exponents, nested at most 64 deep. Numbers that
+	// a double cannot hold, and NUL characters, are refused.
 	Metadata graphql.Omittable[json.RawMessage] `json:"metadata,omitempty"`
 	// Users it mentions, at most 100.
 	Mentions graphql.Omittable[[]uuid.UUID] `json:"mentions,omitempty"`

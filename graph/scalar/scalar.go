@@ -36,8 +36,14 @@ const (
 	lastYear  = 9999
 )
 
-// MarshalTime writes RFC 3339 in UTC, to the microsecond as Postgres keeps it.
+// MarshalTime writes RFC 3339 in UTC, to the microsecond as Postgres keeps it;
+// a time that it has no words for as the nearest it has.
 func MarshalTime(t time.Time) graphql.Marshaler {
+	if y := t.UTC().Year(); y < firstYear {
+		t = time.Date(firstYear, 1, 1, 0, 0, 0, 0, time.UTC)
+	} else if y > lastYear {
+		t = time.Date(lastYear+1, 1, 1, 0, 0, 0, -1, time.UTC)
+	}
 	return graphql.WriterFunc(func(w io.Writer) {
 		_, _ = io.WriteString(w, strconv.Quote(t.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano)))
 	})

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -74,6 +75,9 @@ func (a access) Revoke(ctx context.Context, user uuid.UUID, token *string) (int,
 	id := auth.From(ctx)
 	if !id.Admin {
 		return 0, fault.Access()
+	}
+	if token != nil && strings.ContainsRune(*token, 0) {
+		return 0, fault.Field("tokenId", "tokenId must be without NUL")
 	}
 	n, err := a.presence.Read.CountLive(ctx, viewer.Key{Tenant: id.Tenant, User: user}, token)
 	if err != nil {

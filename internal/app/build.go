@@ -43,6 +43,7 @@ type parts struct {
 	pool       *pgxpool.Pool
 	clock      *clock.Clock
 	metrics    *metrics
+	odd        *oddities
 	bus        *bus.Bus
 	lease      *lease.Lease
 	authn      *auth.Authenticator
@@ -66,7 +67,9 @@ type parts struct {
 // Nothing runs yet.
 func build(ctx context.Context, o Options) (*parts, error) {
 	c := o.Config
-	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{})
+	counts := newMetrics()
+	odd := newOddities(o.Log, counts.registry)
+	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{OddTime: odd.time})
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +78,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reading LISTEN_DATABASE_URL: %w", err)
 	}
-	p := &parts{dev: o.Dev, ready: o.Ready, config: c, log: o.Log, pool: pool, clock: clock.New(), metrics: newMetrics(), live: newLive(),
+	p := &parts{dev: o.Dev, ready: o.Ready, config: c, log: o.Log, pool: pool, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
 		operations: limit.New(c.Limits.OperationsPerMinute)}
 	p.bus = bus.New(bus.Options{Pool: pool, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
 	p.revoked = newRevocations(auth.Store{DB: pool}, p.live)

@@ -28,7 +28,7 @@ func buildChat(p *parts) {
 	c := p.config
 	p.feed = feed.New(feed.Options{Pool: p.pool, Bell: p.bus, Log: p.log, Retention: c.Retention,
 		Load: func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]feed.Body, error) {
-			list, err := message.Load(ctx, db, tenant, ids)
+			list, err := message.Reader{Content: c.Limits.ContentLength, Odd: p.odd.message}.Load(ctx, db, tenant, ids)
 			out := make(map[uuid.UUID]feed.Body, len(list))
 			for id, m := range list {
 				out[id] = m
@@ -38,7 +38,7 @@ func buildChat(p *parts) {
 		Created: func(e feed.Entry) { p.typing.Spoke(e.Tenant, e.Channel, e.Thread, e.User, e.At) },
 		Senders: receipt.Senders})
 	p.messages = message.New(message.Options{Pool: p.pool, Committed: p.feed.Committed, Settle: p.feed.Settle, Content: c.Limits.ContentLength,
-		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Log: p.log})
+		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Log: p.log, Odd: p.odd.message})
 	p.receipts = receipt.New(receipt.Options{Pool: p.pool, Privacy: p.presence.Read, Committed: p.feed.Committed, Settle: p.feed.CatchUp,
 		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: p.log})
 	p.events = events.New(events.Options{Feed: p.feed, Receipts: p.receipts, Presence: p.presence.Watch, Typing: p.typing, Log: p.log})

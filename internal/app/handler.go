@@ -21,6 +21,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/config"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/origin"
@@ -36,6 +37,7 @@ const (
 	documents      = 1000
 	persistedMost  = 1000
 	keepAliveEvery = 25 * time.Second
+	answerBytes    = 16 << 20
 )
 
 // publicHandler is the public port.
@@ -119,6 +121,8 @@ func executor(p *parts, schema graphql.ExecutableSchema, resolver *graph.Resolve
 	srv.SetRecoverFunc(rescue)
 	srv.SetDisableSuggestion(true)
 	srv.Use(extension.Introspection{})
+	srv.Use(&limit.Values{})
+	srv.Use(limit.Answer{Bytes: answerBytes})
 	srv.Use(limit.Operations{Limiter: p.operations, Key: rateKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
@@ -177,7 +181,8 @@ func realtimeConfig(clock *clock.Clock, c config.Config) func(context.Context) m
 		Retry:                  model.RetryPolicy{BaseMs: 1000, MaxMs: 30000, MaxAttempts: 5, JitterPercent: 10},
 		MaxOperationsPerSocket: l.OperationsPerSocket, MaxSocketsPerUser: l.SocketsPerUser, MaxFrameBytes: l.FrameBytes, MaxBodyBytes: l.BodyBytes,
 		MaxIds: l.IDs, MaxRooms: l.Rooms, MaxBatch: l.Batch, MaxContentLength: l.ContentLength, MaxStatusLength: l.StatusLength,
-		OperationsPerMinute: l.OperationsPerMinute, MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes}
+		OperationsPerMinute: l.OperationsPerMinute, MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes,
+		MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes}
 	return func(context.Context) model.RealtimeConfig {
 		now := is
 		now.ServerTime = clock.Now()

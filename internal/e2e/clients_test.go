@@ -19,7 +19,7 @@ import (
 
 // library is one JavaScript client, in a Node process of its own.
 type library struct {
-	t    *testing.T
+	t    testing.TB
 	name string
 	in   io.WriteCloser
 	ids  int

@@ -87,7 +87,7 @@ func leftover() string {
 }
 
 // database is one with the demo world, for whole servers.
-func database(t *testing.T) string {
+func database(t testing.TB) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts whole servers")
@@ -102,7 +102,7 @@ func database(t *testing.T) string {
 // node is a whole server, a process of its own.
 type node struct {
 	url   string
-	t     *testing.T
+	t     testing.TB
 	cmd   *exec.Cmd
 	base  string
 	aside string // ADMIN_ADDR
@@ -191,7 +191,7 @@ func (n *node) said() string {
 	return n.log.String()
 }
 
-func token(t *testing.T, user uuid.UUID, change ...func(*auth.Claims)) string {
+func token(t testing.TB, user uuid.UUID, change ...func(*auth.Claims)) string {
 	t.Helper()
 	c, err := auth.ParseJWTConfig(secret)
 	if err != nil {
@@ -248,7 +248,7 @@ func bearer(token string) http.Header { return http.Header{"Authorization": {"Be
 
 // sock is a graphql-transport-ws client of a few lines.
 type sock struct {
-	t      *testing.T
+	t      testing.TB
 	ws     *websocket.Conn
 	ack    map[string]any
 	mu     sync.Mutex
@@ -359,7 +359,7 @@ func (s *sock) end() *websocket.CloseError {
 	panic("unreachable")
 }
 
-func next(t *testing.T, c <-chan result) result {
+func next(t testing.TB, c <-chan result) result {
 	t.Helper()
 	select {
 	case r := <-c:
@@ -371,7 +371,7 @@ func next(t *testing.T, c <-chan result) result {
 }
 
 // until reads on until a response contains text.
-func until(t *testing.T, c <-chan result, text string) result {
+func until(t testing.TB, c <-chan result, text string) result {
 	t.Helper()
 	for {
 		if r := next(t, c); strings.Contains(r.String(), text) {
@@ -380,7 +380,7 @@ func until(t *testing.T, c <-chan result, text string) result {
 	}
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -15,7 +15,7 @@ import (
 )
 
 // field is a value within an operation's data, by the names on the way to it.
-func field[T any](t *testing.T, r result, path ...string) (out T) {
+func field[T any](t testing.TB, r result, path ...string) (out T) {
 	t.Helper()
 	raw := r.Data
 	for _, name := range path {

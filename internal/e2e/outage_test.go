@@ -17,7 +17,13 @@ import (
 
 // inside is a whole server in this very process, so that its goroutines can be
 // counted (by TestMain, when all is over).
-func inside(t *testing.T, url string, env map[string]string) *node {
+func inside(t testing.TB, url string, env map[string]string) *node {
+	t.Helper()
+	return insideLogged(t, url, env, slog.DiscardHandler)
+}
+
+// insideLogged is inside with somewhere to log to.
+func insideLogged(t testing.TB, url string, env map[string]string, log slog.Handler) *node {
 	t.Helper()
 	given := map[string]string{"DATABASE_URL": url, "HASURA_GRAPHQL_JWT_SECRET": secret, "HASURA_GRAPHQL_ADMIN_SECRET": admin, "HOST": "127.0.0.1",
 		"PORT": "0", "ADMIN_ADDR": "off", "DRAIN_TIMEOUT": "100ms", "MAX_SOCKETS_PER_USER": "1000", "MAX_SOCKETS_PER_IP": "1000"}
@@ -38,7 +44,7 @@ func inside(t *testing.T, url string, env map[string]string) *node {
 	n.stop = cancel
 	go func() {
 		defer close(n.done)
-		if err := app.Run(ctx, app.Options{Config: c, JWT: j, Log: slog.New(slog.DiscardHandler), Ready: func(a app.Addresses) { ready <- a }}); err != nil {
+		if err := app.Run(ctx, app.Options{Config: c, JWT: j, Log: slog.New(log), Ready: func(a app.Addresses) { ready <- a }}); err != nil {
 			t.Errorf("the server ended: %v", err)
 		}
 	}()

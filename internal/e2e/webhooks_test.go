@@ -317,7 +317,8 @@ func TestEventsMendMemberships(t *testing.T) {
 		t.Error("a deleted user is still a member")
 	}
 	for what, body := range map[string]string{"no JSON": `{`, "another trigger": strings.Replace(eventBody(3, "nchat_users", "INSERT", "null", `{"id":"x"}`), `"name":"t"`, `"name":"u"`, 1),
-		"no id": `{"trigger":{"name":"t"}}`, "a bad row": eventBody(4, "nchat_users", "INSERT", "null", `{"id":7}`), "another table": eventBody(5, "other", "INSERT", "null", `{"id":null}`)} {
+		"an id with NUL": strings.Replace(eventBody(6, "nchat_users", "INSERT", "null", fmt.Sprintf(`{"id":%q}`, demo.Carol)), `"id":"`, `"id":"\u0000`, 1),
+		"no id":          `{"trigger":{"name":"t"}}`, "a bad row": eventBody(4, "nchat_users", "INSERT", "null", `{"id":7}`), "another table": eventBody(5, "other", "INSERT", "null", `{"id":null}`)} {
 		if status, out := n.hook("events/t", body); status != 200 || out["ignored"] == nil {
 			t.Errorf("%s: %d %v", what, status, out)
 		}

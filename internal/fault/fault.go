@@ -18,13 +18,14 @@ type Code string
 
 // The codes of the contract. The last group is auth's, with Hasura's own names.
 const (
-	Denied      Code = "access-denied"     // not allowed, or does not exist: the two are never told apart
-	Invalid     Code = "validation-failed" // the input is wrong; the message names the field or the limit
-	Conflict    Code = "conflict"          // the key was used before with other content
-	Reset       Code = "stream-reset"      // a stream cannot go on from where it was: fetch anew, and subscribe again
-	RateLimited Code = "rate-limited"      // too many; RetryAfter says when
-	Unexpected  Code = "unexpected"        // ours, not the caller's
-	Unsupported Code = "not-supported"     // understood, and not offered here
+	Denied      Code = "access-denied"        // not allowed, or does not exist: the two are never told apart
+	Invalid     Code = "validation-failed"    // the input is wrong; the message names the field or the limit
+	Constraint  Code = "constraint-violation" // the database refused the value
+	Conflict    Code = "conflict"             // the key was used before with other content
+	Reset       Code = "stream-reset"         // a stream cannot go on from where it was: fetch anew, and subscribe again
+	RateLimited Code = "rate-limited"         // too many; RetryAfter says when
+	Unexpected  Code = "unexpected"           // ours, not the caller's
+	Unsupported Code = "not-supported"        // understood, and not offered here
 
 	InvalidJWT        Code = "invalid-jwt"
 	InvalidHeaders    Code = "invalid-headers"

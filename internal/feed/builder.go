@@ -28,6 +28,7 @@ type builder struct {
 	dead   map[uuid.UUID]struct{}
 	read   map[uuid.UUID]struct{}
 	shown  map[uuid.UUID]struct{} // channels whose state is wanted
+	fits   int                    // how many messages a page of PageBytes has; 0: all of these
 }
 
 func (b *builder) build(ctx context.Context) (Page, error) {
@@ -112,8 +113,8 @@ func (b *builder) add(id uuid.UUID) {
 
 // finish loads what the page speaks of, and seals where it ends.
 func (b *builder) finish(ctx context.Context) error {
-	bodies, err := b.s.o.Load(ctx, b.db, b.v.Tenant, b.ids)
-	if err != nil {
+	bodies, err := b.bodies(ctx)
+	if err != nil || b.fits > 0 {
 		return err
 	}
 	for _, id := range b.ids {
@@ -144,6 +145,35 @@ func (b *builder) finish(ctx context.Context) error {
 		b.page.Total += rest
 	}
 	return nil
+}
+
+// bodies reads the page's messages, in parts; fits is set where they are too many bytes.
+func (b *builder) bodies(ctx context.Context) (map[uuid.UUID]Body, error) {
+	all := make(map[uuid.UUID]Body, len(b.ids))
+	bytes, n := 0, DefaultFirst
+	for rest := b.ids; len(rest) > 0; n *= 2 {
+		part := rest[:min(n, len(rest))]
+		rest = rest[len(part):]
+		found, err := b.s.o.Load(ctx, b.db, b.v.Tenant, part)
+		if err != nil {
+			return nil, err
+		}
+		for i, id := range part {
+			body, ok := found[id]
+			if !ok {
+				continue
+			}
+			if bytes += body.Size(); bytes > PageBytes {
+				// One message goes, whatever its size: a page without any would come again and again.
+				if b.fits = max(len(b.ids)-len(rest)-len(part)+i, 1); b.fits < len(b.ids) {
+					return nil, nil
+				}
+				b.fits = 0
+			}
+			all[id] = body
+		}
+	}
+	return all, nil
 }
 
 func keys(set map[uuid.UUID]struct{}) []uuid.UUID {

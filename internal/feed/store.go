@@ -90,41 +90,19 @@ select ` + entryColumns + `
 }
 
 // fill reads what entries speak of: each message once, each move once. Messages
-// that nobody waits for are left for whoever comes.
-func (s *Service) fill(ctx context.Context, db postgres.DB, list []Entry, wanted func(Entry) bool) ([]Item, error) {
-	byTenant, moves := map[string][]uuid.UUID{}, []int64{}
-	seen := map[uuid.UUID]struct{}{}
-	for _, e := range list {
-		switch {
-		case e.Kind.ofMessage() && wanted(e):
-			if _, ok := seen[e.Message]; !ok {
-				seen[e.Message] = struct{}{}
-				byTenant[e.Tenant] = append(byTenant[e.Tenant], e.Message)
-			}
-		case e.Kind == Mark:
-			moves = append(moves, e.Ref)
-		}
+// that nobody waits for are left for whoever comes, and so are those past some bytes.
+func (s *Service) fill(ctx context.Context, db postgres.DB, list []Entry, most int, wanted func(Entry) bool) ([]Item, error) {
+	bodies, reached, err := s.bodies(ctx, db, list, most, wanted)
+	if err != nil {
+		return nil, err
 	}
-	bodies := make(map[uuid.UUID]Body, len(seen))
-	for tenant, ids := range byTenant {
-		part, err := s.o.Load(ctx, db, tenant, ids)
-		if err != nil {
-			return nil, err
-		}
-		for id, m := range part {
-			bodies[id] = m
-		}
-	}
-	var senders map[int64][]uuid.UUID
-	if len(moves) > 0 {
-		var err error
-		if senders, err = s.o.Senders(ctx, db, moves); err != nil {
-			return nil, err
-		}
+	senders, err := s.senders(ctx, db, list)
+	if err != nil {
+		return nil, err
 	}
 	items := make([]Item, len(list))
 	for i, e := range list {
-		items[i] = Item{Entry: e, loaded: !e.Kind.ofMessage() || wanted(e)}
+		items[i] = Item{Entry: e, loaded: !e.Kind.ofMessage() || i < reached && wanted(e)}
 		if body, ok := bodies[e.Message]; ok && e.Kind.ofMessage() {
 			if at, _ := body.Place(); at == e.Channel {
 				items[i].Body, items[i].size = body, body.Size()
@@ -140,10 +118,61 @@ func (s *Service) fill(ctx context.Context, db postgres.DB, list []Entry, wanted
 	return items, nil
 }
 
+// bodiesFirst is how many messages a stream reads at first: each time after that
+// twice as many, while they take few bytes. The tail, of which there is one, reads more.
+const bodiesFirst = 50
+
+// bodies reads the messages of entries, in parts, until they take too many bytes;
+// those of entries before reached are read.
+func (s *Service) bodies(ctx context.Context, db postgres.DB, list []Entry, most int, wanted func(Entry) bool) (
+	bodies map[uuid.UUID]Body, reached int, err error) {
+	bodies = map[uuid.UUID]Body{}
+	seen := map[uuid.UUID]struct{}{}
+	for n, bytes := max(bodiesFirst, most>>16), 0; reached < len(list) && bytes < most; n *= 2 {
+		byTenant := map[string][]uuid.UUID{}
+		part := 0
+		for ; reached < len(list) && part < n; reached++ {
+			e := list[reached]
+			if _, ok := seen[e.Message]; ok || !e.Kind.ofMessage() || !wanted(e) {
+				continue
+			}
+			seen[e.Message] = struct{}{}
+			byTenant[e.Tenant] = append(byTenant[e.Tenant], e.Message)
+			part++
+		}
+		for tenant, ids := range byTenant {
+			found, err := s.o.Load(ctx, db, tenant, ids)
+			if err != nil {
+				return nil, 0, err
+			}
+			for id, m := range found {
+				bodies[id] = m
+				bytes += m.Size()
+			}
+		}
+	}
+	return bodies, reached, nil
+}
+
+// senders is who may learn of the marks among entries.
+func (s *Service) senders(ctx context.Context, db postgres.DB, list []Entry) (map[int64][]uuid.UUID, error) {
+	var moves []int64
+	for _, e := range list {
+		if e.Kind == Mark {
+			moves = append(moves, e.Ref)
+		}
+	}
+	if len(moves) == 0 {
+		return nil, nil
+	}
+	return s.o.Senders(ctx, db, moves)
+}
+
 func all(Entry) bool { return true }
 
-// load reads what the tail left out of some items.
-func (s *Service) load(ctx context.Context, items []Item) error {
+// load reads what the tail left out of some items, of which there is at least
+// one, up to some bytes: the items before n have what they speak of.
+func (s *Service) load(ctx context.Context, items []Item, most int) (n int, err error) {
 	var list []Entry
 	var at []int
 	for i, it := range items {
@@ -152,14 +181,17 @@ func (s *Service) load(ctx context.Context, items []Item) error {
 		}
 	}
 	if len(list) == 0 {
-		return nil
+		return len(items), nil
 	}
-	filled, err := s.fill(ctx, s.o.Pool, list, all)
+	filled, err := s.fill(ctx, s.o.Pool, list, most, all)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for i, it := range filled {
+		if !it.loaded {
+			return at[i], nil
+		}
 		items[at[i]] = it
 	}
-	return nil
+	return len(items), nil
 }

@@ -35,6 +35,10 @@ const askAgain = 30 * time.Second
 // streamRead is how many entries one batch of a stream holds at most.
 const streamRead = 500
 
+// streamBytes is how many bytes of messages a stream reads for itself at once;
+// the last of them may go past it.
+const streamBytes = 2 << 20
+
 // Batch is what a stream has to tell: a reset or entries, in order, each once.
 type Batch struct {
 	Reset Reason // "" but where the stream begins anew
@@ -163,11 +167,16 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 			b.Items[i].Body, b.Items[i].loaded = nil, false
 		}
 	}
-	if err := x.s.load(ctx, b.Items); err != nil {
+	n, err := x.s.load(ctx, b.Items, streamBytes)
+	if err != nil {
 		return Batch{}, err
 	}
 	if len(items) > 0 {
 		x.pos = items[len(items)-1].Pos
+	}
+	if n < len(b.Items) {
+		b.Items = b.Items[:n]
+		x.pos, x.fresh = b.Items[n-1].Pos, true
 	}
 	if !x.live && !x.fresh {
 		x.live, b.Live = true, true
@@ -231,7 +240,7 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 	if why := judge(place{epoch: x.epoch, pos: x.pos}, now); why != "" {
 		return Batch{}, x.begin(now, why)
 	}
-	items, err := x.s.fill(ctx, x.s.o.Pool, list, all)
+	items, err := x.s.fill(ctx, x.s.o.Pool, list, streamBytes, all)
 	if err != nil {
 		return Batch{}, err
 	}
@@ -239,6 +248,9 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 	x.pos = st.pos
 	if len(list) == streamRead {
 		x.pos = list[len(list)-1].Pos
+	}
+	if n := slices.IndexFunc(items, func(it Item) bool { return !it.loaded }); n > 0 {
+		items, x.pos = items[:n], items[n-1].Pos
 	}
 	return x.visible(items), nil
 }

@@ -18,6 +18,7 @@ const (
 	MaxFirst     = 1000
 	Newest       = 50
 	MaxWait      = 25 * time.Second
+	PageBytes    = 2 << 20 // of a page's messages, but for a single one that is larger
 
 	pageEntries = 2000 // entries one page covers at most, however few messages they are of
 )
@@ -126,7 +127,11 @@ func (s *Service) page(ctx context.Context, v viewer.Viewer, q Query) (p Page, e
 	opts := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, s.o.Pool, opts, func(tx pgx.Tx) error {
 		b := &builder{s: s, db: tx, v: v, q: q, places: map[uuid.UUID]int{}}
-		p, err = b.build(ctx)
+		if p, err = b.build(ctx); err == nil && b.fits > 0 { // in the same snapshot the same messages come in the same order
+			q.First = b.fits
+			b = &builder{s: s, db: tx, v: v, q: q, places: map[uuid.UUID]int{}}
+			p, err = b.build(ctx)
+		}
 		return err
 	})
 	if err != nil {

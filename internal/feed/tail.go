@@ -2,18 +2,20 @@ package feed
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
 	kept     = 8192     // newest entries every stream reads from memory, at least; at most twice as many
-	held     = 16 << 20 // bytes of messages among them, at least; at most twice as many and what one read brings
+	held     = 16 << 20 // bytes of messages among them, at least; at most twice as many and what one read brings, as many at most
 	tailRead = 1000
 	pollTail = time.Second // should no doorbell come
 )
@@ -39,11 +41,18 @@ func newTail() *tail {
 func (s *Service) follow(ctx context.Context) {
 	tick := time.NewTicker(pollTail)
 	defer tick.Stop()
+	said := false // that it cannot be read, which no outage explains
 	for {
 		for {
 			more, err := s.readOn(ctx)
+			level := slog.LevelDebug
+			if broken := postgres.Broken(err); broken != said {
+				if said = broken; broken {
+					level = slog.LevelError
+				}
+			}
 			if err != nil && ctx.Err() == nil {
-				s.o.Log.DebugContext(ctx, "reading the log", "error", err)
+				s.o.Log.Log(ctx, level, "reading the log", "error", err)
 			}
 			if !more || err != nil {
 				break
@@ -74,7 +83,7 @@ func (s *Service) readOn(ctx context.Context) (more bool, err error) {
 	if err != nil || len(list) == 0 {
 		return false, err
 	}
-	items, err := s.fill(ctx, s.o.Pool, list, func(e Entry) bool { return s.tail.hub.Watched(e.Channel) })
+	items, err := s.fill(ctx, s.o.Pool, list, held, func(e Entry) bool { return s.tail.hub.Watched(e.Channel) })
 	if err != nil {
 		return false, err
 	}

@@ -42,7 +42,7 @@ func Presenter(log *slog.Logger) graphql.ErrorPresenterFunc {
 		}
 		f := explain(ctx, err, g)
 		if f == nil {
-			f = fault.From(err)
+			f = refused(ctx, err)
 			if !isFault(err) && !gone(ctx, err) {
 				log.ErrorContext(ctx, "operation failed", "field", fieldOf(ctx), "error", withoutValues(err))
 			}
@@ -50,6 +50,30 @@ func Presenter(log *slog.Logger) graphql.ErrorPresenterFunc {
 		out.Message, out.Extensions = f.Message, f.Extensions()
 		return out
 	}
+}
+
+// refused is the fault in an error that is no fault: the caller's where the
+// database took a value for wrong or an app's constraint did, else ours.
+func refused(ctx context.Context, err error) *fault.Error {
+	pg, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err)
+	if isFault(err) || !ok {
+		return fault.From(err)
+	}
+	field := "this operation"
+	if fc := graphql.GetFieldContext(ctx); fc != nil && fc.Field.Field != nil {
+		field = fc.Field.Name
+	}
+	switch code := pg.SQLState(); {
+	case strings.HasPrefix(code, "22"):
+		return fault.New(fault.Invalid, "%s has a value that the database does not take", field)
+	case code == "23502", code == "23514", code == "23P01", code == "44000", code == "P0001":
+		// A race can have the others of class 23; the last is a function's own raise.
+		return fault.New(fault.Constraint, "the database refuses %s", field)
+	}
+	return fault.From(err)
 }
 
 // explain is the fault in what the caller sent, nil if it was not the caller's.

@@ -128,10 +128,7 @@ func (s *Service) check(in Input) *fault.Error {
 	if len(in.Mentions) > MaxMentions {
 		return fault.Field("mentions", "mentions has more than %d users", MaxMentions)
 	}
-	if meta := in.meta(); meta != nil && (len(meta) > MaxMetadata || meta[0] != '{' || bytes.Contains(meta, []byte(`\u0000`))) {
-		return fault.Field("metadata", "metadata must be an object of at most %d bytes, without NUL", MaxMetadata)
-	}
-	return nil
+	return checkMetadata(in.meta())
 }
 
 func (s *Service) checkContent(text string) *fault.Error {

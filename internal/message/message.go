@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
@@ -97,7 +96,10 @@ type Options struct {
 	Batch   int  // messages in a batch
 	Merge   bool // edits that do not overlap are merged
 	Log     *slog.Logger
+	Odd     func(ctx context.Context, message uuid.UUID, what Oddity) // as of Reader
 }
+
+func (o Options) reader() Reader { return Reader{Content: o.Content, Odd: o.Odd} }
 
 // Service is messages as the rest of the server sees them.
 type Service struct{ o Options }
@@ -105,49 +107,8 @@ type Service struct{ o Options }
 // New builds the service.
 func New(o Options) *Service { return &Service{o} }
 
-// Load reads messages by id, in one statement, as they are now: what was taken
-// back is gone, though the log may not say so yet. Those of other tenants, and
-// those that have no number yet, are left out. Whether anybody may see them is
-// not asked here.
-func Load(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]Message, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	const q = `
-select k.message_id, k.channel_id, k.seq, coalesce(r.version, 1), o.id is null, x.client_message_id,
-       o.sender, o.content, coalesce(o.type, 'text'), coalesce(o.created_at, 'epoch'), o.thread_id, o.parent_message_id, o.metadata, o.mentions, o.edited_at, o.deleted_at
-  from realtime.messages k
-  join realtime.channels c on c.channel_id = k.channel_id and c.tenant = $1
-  left join realtime.nchat_messages() n on n.id = k.message_id and n.channel_id = k.channel_id and n.published and not k.gone
-  left join realtime.message_rows() o on o.id = n.id
-  left join realtime.revisions r on r.message_id = k.message_id
-  left join realtime.client_keys x on x.message_id = k.message_id and x.tenant = $1
- where k.message_id = any ($2)`
-	rows, err := db.Query(ctx, q, tenant, ids)
-	if err != nil {
-		return nil, fmt.Errorf("reading messages: %w", err)
-	}
-	out := make(map[uuid.UUID]Message, len(ids))
-	var m Message
-	into := []any{&m.ID, &m.ChannelID, &m.Number, &m.Version, &m.Gone, &m.ClientMessageID, &m.SenderID, &m.Content, &m.Type, &m.CreatedAt,
-		&m.ThreadID, &m.ParentMessageID, &m.Metadata, &m.Mentions, &m.EditedAt, &m.DeletedAt}
-	_, err = pgx.ForEachRow(rows, into, func() error {
-		one := m
-		if one.Gone {
-			one = Message{ID: m.ID, ChannelID: m.ChannelID, Number: m.Number, Version: m.Version, Type: m.Type, Gone: true}
-		}
-		out[one.ID] = one
-		m = Message{}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading messages: %w", err)
-	}
-	return out, nil
-}
-
 func (s *Service) load(ctx context.Context, db postgres.DB, tenant string, id uuid.UUID) (Message, bool, error) {
-	list, err := Load(ctx, db, tenant, []uuid.UUID{id})
+	list, err := s.o.reader().Load(ctx, db, tenant, []uuid.UUID{id})
 	m, ok := list[id]
 	return m, ok, err
 }

@@ -81,7 +81,7 @@ func (s *Service) read(ctx context.Context, v viewer.Viewer, ids []*uuid.UUID, o
 	err := s.o.Settle(ctx)
 	var list map[uuid.UUID]Message
 	if err == nil {
-		list, err = Load(ctx, s.o.Pool, v.Tenant, sent)
+		list, err = s.o.reader().Load(ctx, s.o.Pool, v.Tenant, sent)
 	}
 	for i, id := range ids {
 		if id == nil {
@@ -127,6 +127,11 @@ func (s *Service) failed(ctx context.Context, err error) *fault.Error {
 		return fault.Later(fault.Unexpected, tryAgain, "not answered in time; sending it again is safe")
 	}
 	s.o.Log.ErrorContext(ctx, "sending a message", "error", err)
+	if constraint, refused := postgres.Refused(err); constraint {
+		return fault.New(fault.Constraint, "the database refuses this message")
+	} else if refused {
+		return fault.New(fault.Invalid, "this message has a value that the database does not take")
+	}
 	return fault.From(err)
 }
 

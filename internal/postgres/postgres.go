@@ -43,6 +43,7 @@ type DB interface {
 type Options struct {
 	ApplicationName string // in pg_stat_activity; default "nchat-realtime"
 	MaxConns        int32  // default: pool_max_conns of the URL, else four for each CPU, from 8 to 24
+	OddTime         func() // told of each time read that RFC 3339 cannot write; without blocking
 }
 
 // Open returns a pool for url. It fails on an unusable url only: connections
@@ -69,6 +70,7 @@ func Open(ctx context.Context, url string, opts Options) (*pgxpool.Pool, error) 
 	cfg.MaxConnIdleTime = 5 * time.Minute
 	cfg.PingTimeout = 2 * time.Second
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		readInstants(c, opts.OddTime)
 		return configure(ctx, c, StatementTimeout, LockTimeout, IdleInTxTimeout)
 	}
 	prepare(cfg.ConnConfig, opts.ApplicationName)

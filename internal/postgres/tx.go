@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,6 +32,13 @@ const (
 	uniqueViolation      = "23505"
 	duplicateSchema      = "42P06"
 	insufficientRights   = "42501"
+	tooComplex           = "54001" // nested deeper than the server's stack
+	tooLarge             = "54000"
+	raised               = "P0001" // by a function's own raise
+	notNull              = "23502"
+	check                = "23514"
+	exclusion            = "23P01"
+	withCheck            = "44000"
 )
 
 // txAttempts bounds how often a transaction is tried.
@@ -109,6 +117,50 @@ func Retryable(err error) bool {
 		}
 	}
 	return false
+}
+
+// Broken tells an error of the statement or of what it read, which it will have
+// each time, from one that passes.
+func Broken(err error) bool {
+	return err != nil && !Retryable(err) && !errors.Is(err, context.Canceled)
+}
+
+// Refused reports that the database took a value for wrong: class 22, or what
+// a constraint or an app's own trigger does not let in. constraint: the latter.
+// Keys are not among them: a race can break those, and passes.
+func Refused(err error) (constraint, refused bool) {
+	switch code := state(err); {
+	case strings.HasPrefix(code, "22"), code == tooComplex, code == tooLarge:
+		return false, true
+	case code == notNull, code == check, code == exclusion, code == withCheck, code == raised:
+		return true, true
+	}
+	return false, false
+}
+
+// Guarded hands read the rows of a query. In a transaction a failure takes back
+// the query alone, in the same round trip.
+func Guarded(ctx context.Context, db DB, q string, args []any, read func(pgx.Rows) error) error {
+	tx, within := db.(pgx.Tx)
+	if !within {
+		rows, err := db.Query(ctx, q, args...)
+		if err != nil {
+			return fmt.Errorf("asking: %w", err)
+		}
+		return read(rows)
+	}
+	var b pgx.Batch
+	b.Queue(`savepoint guarded`)
+	b.Queue(q, args...).Query(read)
+	b.Queue(`release savepoint guarded`)
+	err := tx.SendBatch(ctx, &b).Close()
+	if state(err) == "" {
+		return err
+	}
+	if _, back := tx.Exec(ctx, `rollback to savepoint guarded`); back != nil {
+		return errors.Join(err, back)
+	}
+	return err
 }
 
 // state is the SQLSTATE in err's chain, or "".

@@ -210,6 +210,8 @@ func TestBadInputIsRefusedByField(t *testing.T) {
 		"input.expiresAt":         second(n.Edit.SetCustom(ctx, alice, Custom{Text: ptr("x"), ExpiresAt: &past})),
 		"input.expiresAt ":        second(n.Edit.SetCustom(ctx, alice, Custom{Text: ptr("x"), ExpiresAt: &far})),
 		"expiresAt":               second(n.Edit.SetStatus(ctx, alice, Busy, &past)),
+		"status":                  second(n.Edit.SetStatus(ctx, alice, "BUSY", nil)),
+		"status ":                 second(n.Edit.SetStatus(ctx, alice, "", nil)),
 		"expiresAt ":              second(n.Edit.SetStatus(ctx, alice, Online, ptr(time.Now().Add(time.Hour)))),
 		"input":                   second(n.Edit.UpdateSettings(ctx, alice, Change{}, nil)),
 		"input.deviceId":          second(n.Edit.Heartbeat(ctx, alice, nil, Activity{DeviceID: &long})),

@@ -29,6 +29,11 @@ func (e *Editor) SetStatus(ctx context.Context, v viewer.Viewer, status Status, 
 	if err := v.Denied(); err != nil {
 		return View{}, err
 	}
+	switch status {
+	case Online, Away, Busy, Offline:
+	default:
+		return View{}, fault.Field("status", "status must be online, away, busy or offline")
+	}
 	if expires != nil && byHand(status) == "" {
 		return View{}, fault.Field("expiresAt", "expiresAt is given with away and busy only")
 	}

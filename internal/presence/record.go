@@ -1,9 +1,13 @@
 package presence
 
 import (
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
 // record is everything there is to know about one user. It never leaves the
@@ -59,6 +63,26 @@ type session struct {
 	LatencyMs    *int       `json:"latency_ms"`
 	IdleAt       *time.Time `json:"idle_at"`
 	LapsesAt     *time.Time `json:"lapses_at"`
+}
+
+// UnmarshalJSON reads a row of realtime.sessions, whatever its times are.
+func (s *session) UnmarshalJSON(b []byte) error {
+	type columns session
+	x := struct {
+		*columns
+		ConnectedAt  postgres.Instant  `json:"connected_at"`
+		LastActiveAt postgres.Instant  `json:"last_active_at"`
+		ParkedAt     *postgres.Instant `json:"parked_at"`
+		EndedAt      *postgres.Instant `json:"ended_at"`
+		IdleAt       *postgres.Instant `json:"idle_at"`
+		LapsesAt     *postgres.Instant `json:"lapses_at"`
+	}{columns: (*columns)(s)}
+	if err := json.Unmarshal(b, &x); err != nil {
+		return fmt.Errorf("reading a session: %w", err)
+	}
+	s.ConnectedAt, s.LastActiveAt = x.ConnectedAt.Time, x.LastActiveAt.Time
+	s.ParkedAt, s.EndedAt, s.IdleAt, s.LapsesAt = x.ParkedAt.Ptr(), x.EndedAt.Ptr(), x.IdleAt.Ptr(), x.LapsesAt.Ptr()
+	return nil
 }
 
 // parked: set offline by hand, and without activity since.

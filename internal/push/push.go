@@ -140,7 +140,7 @@ func (s *Service) scanOnce(ctx context.Context, tx pgx.Tx) (int, error) {
 func news(ctx context.Context, tx pgx.Tx, after int64) (list []candidate, last int64, n int, err error) {
 	const q = `
 select l.pos, l.tenant, coalesce(l.kind = 'created' and l.at > clock_timestamp() - $3::interval and o.since > clock_timestamp() - $3::interval, false),
-       coalesce(m.message_id, l.channel_id), l.channel_id, coalesce(m.seq, 0), m.sender, m.mentions
+       coalesce(m.message_id, l.channel_id), l.channel_id, coalesce(m.seq, 0), m.sender, realtime.told_mentions(m.mentions, 1000)
   from (select * from realtime.log x where x.pos > $1 order by x.pos limit $2) l
   left join realtime.messages m on m.message_id = l.message_id and not m.gone and not m.deleted
   left join lateral (select coalesce((to_jsonb(r) ->> 'published_at')::timestamptz, r.created_at) as since

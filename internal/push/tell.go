@@ -100,11 +100,14 @@ returning j.id, j.tenant, j.message_id, j.users, j.attempts, j.created_at`
 
 // one makes a job's call, unless nobody is left to tell.
 func (s *Service) one(ctx context.Context, j job) error {
+	if time.Since(j.created) > givenUp {
+		return s.done(ctx, j)
+	}
 	p, ok, err := s.payload(ctx, j)
 	if err != nil {
 		return err
 	}
-	if !ok || time.Since(j.created) > givenUp {
+	if !ok {
 		return s.done(ctx, j)
 	}
 	wait, err := s.call(ctx, p)
@@ -145,7 +148,8 @@ func (s *Service) done(ctx context.Context, j job) error {
 // or everybody has come back.
 func (s *Service) payload(ctx context.Context, j job) (Payload, bool, error) {
 	const q = `
-select m.channel_id, m.seq, n.sender, n.mentions, c.name, u.display_name, coalesce(o.content, ''), o.created_at
+select m.channel_id, m.seq, n.sender, realtime.told_mentions(n.mentions, 1000), coalesce(c.name, ''), u.display_name,
+       coalesce(left(o.content, $3), ''), o.created_at
   from realtime.messages m
   join realtime.nchat_messages() n on n.id = m.message_id and n.channel_id = m.channel_id and n.published and not n.deleted
   join realtime.message_rows() o on o.id = m.message_id
@@ -154,7 +158,8 @@ select m.channel_id, m.seq, n.sender, n.mentions, c.name, u.display_name, coales
  where m.message_id = $1 and not m.gone`
 	var seq int64
 	p := Payload{ID: j.id, Type: "message", Tenant: j.tenant, MessageID: j.message}
-	err := s.o.Pool.QueryRow(ctx, q, j.message, j.tenant).Scan(&p.ChannelID, &seq, &p.SenderID, &p.Mentioned, &p.Channel, &p.Sender, &p.Preview, &p.CreatedAt)
+	err := s.o.Pool.QueryRow(ctx, q, j.message, j.tenant, previewLen+1).Scan(
+		&p.ChannelID, &seq, &p.SenderID, &p.Mentioned, &p.Channel, &p.Sender, &p.Preview, &p.CreatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, false, nil
 	} else if err != nil {

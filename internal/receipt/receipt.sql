@@ -4,7 +4,7 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
 {{- if and (has "nchat_channel_members" "last_read_message_id") (has "nchat_channel_members" "last_read_at")}}
   insert into realtime.marks (channel_id, user_id, read_seq, read_at, delivered_seq, delivered_at)
-  select m.channel_id, m.user_id, s.seq, m.last_read_at, s.seq, m.last_read_at
+  select m.channel_id, m.user_id, s.seq, least(m.last_read_at, clock_timestamp()), s.seq, least(m.last_read_at, clock_timestamp())
     from public.nchat_channel_members m
    cross join lateral (
      select coalesce((select k.seq from realtime.messages k where k.message_id = m.last_read_message_id and k.channel_id = m.channel_id),

@@ -452,13 +452,15 @@ func TestOldMarksAreTakenOver(t *testing.T) {
 	r := newRig(t, false)
 	r.exec(`update public.nchat_channel_members set last_read_message_id = $1, last_read_at = now() where channel_id = $2 and user_id = $3`,
 		uuid.MustParse("00000000-0000-4000-b000-000000000005"), demo.Team, demo.Carol)
-	r.exec(`update public.nchat_channel_members set last_read_at = now() where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob)
+	r.exec(`update public.nchat_channel_members set last_read_at = 'infinity' where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob)
 	r.exec(`select realtime.sequence(1000, false)`)
 	r.exec(`select realtime.adopt_marks($1)`, demo.Team)
 	for user, want := range map[uuid.UUID]int{demo.Carol: 0, demo.Bob: 0, demo.Alice: 1} { // 5 is alice's own, 6 carol's
 		list, err := r.s.States(t.Context(), as(user), []uuid.UUID{demo.Team})
 		if err != nil || len(list) != 1 || list[0].UnreadCount != want {
 			t.Errorf("%s: %+v %v, want %d", user, list, err, want)
+		} else if at := list[0].LastReadAt; at != nil && at.After(time.Now().Add(time.Hour)) {
+			t.Errorf("%s has read at %v", user, at)
 		}
 	}
 }

@@ -7,15 +7,17 @@
   {{if has . "source_account_id"}}source_account_id::text{{else}}'primary'{{end}}
 {{- end}}
 
+-- A picture that stands in the row itself is nothing to tell with each name.
 create or replace function realtime.nchat_users()
 returns table (id uuid, tenant text, display_name text, avatar_url text) language sql stable as $$
-  select id, {{template "tenant" "nchat_users"}}, display_name::text, {{if has "nchat_users" "avatar_url"}}avatar_url::text{{else}}null::text{{end}}
+  select id, {{template "tenant" "nchat_users"}}, left(display_name::text, 255),
+         {{if has "nchat_users" "avatar_url"}}case when octet_length(avatar_url::text) <= 8192 then avatar_url::text end{{else}}null::text{{end}}
     from public.nchat_users {{if has "nchat_users" "deleted_at"}}where deleted_at is null{{end}}
 $$;
 
 create or replace function realtime.nchat_channels()
 returns table (id uuid, tenant text, type text, name text, archived boolean, readonly boolean) language sql stable as $$
-  select id, {{template "tenant" "nchat_channels"}}, type::text, name::text,
+  select id, {{template "tenant" "nchat_channels"}}, type::text, left(name::text, 255),
          {{if has "nchat_channels" "is_archived"}}coalesce(is_archived, false){{else}}false{{end}}
          {{- if has "nchat_channels" "archived_at"}} or archived_at is not null{{end}},
          {{if has "nchat_channels" "is_readonly"}}coalesce(is_readonly, false){{else}}false{{end}}
@@ -60,6 +62,10 @@ language sql stable as $$
          {{template "deleted" "r"}}, {{template "mentions" "r"}}, {{template "published" "r"}}
     from public.nchat_messages r
 $$;
+
+-- told_mentions is a list of mentions flat, without nulls, and not too long.
+create or replace function realtime.told_mentions(named uuid[], most integer) returns uuid[]
+language sql immutable as 'select array(select u.id from unnest(named) with ordinality u (id, ord) where u.id is not null order by u.ord limit most)';
 
 -- Whoever wrote in a direct channel has its other member as a contact.
 create or replace function realtime.nchat_dm_contacts()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -66,7 +67,7 @@ func (h *Handler) event(w http.ResponseWriter, r *http.Request, body []byte) {
 	if err == nil {
 		rows, err = d.rows()
 	}
-	if err != nil || d.ID == "" || len(d.ID) > maxEventID || d.Trigger.Name != r.PathValue("trigger") || len(rows) == 0 {
+	if err != nil || d.ID == "" || len(d.ID) > maxEventID || strings.ContainsRune(d.ID, 0) || d.Trigger.Name != r.PathValue("trigger") || len(rows) == 0 {
 		h.o.Log.WarnContext(r.Context(), "an event that cannot be understood", "trigger", r.PathValue("trigger"))
 		answer(w, http.StatusOK, map[string]string{"ignored": "not an event of this trigger"})
 		return

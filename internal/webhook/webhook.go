@@ -152,5 +152,12 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	h.o.Log.ErrorContext(r.Context(), "webhook", "path", r.URL.Path, "error", err)
+	if constraint, refused := postgres.Refused(err); constraint {
+		refuse(w, http.StatusBadRequest, fault.New(fault.Constraint, "the database refuses this"))
+		return
+	} else if refused {
+		refuse(w, http.StatusBadRequest, fault.New(fault.Invalid, "a value that the database does not take"))
+		return
+	}
 	refuse(w, http.StatusInternalServerError, fault.From(err))
 }

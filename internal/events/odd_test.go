@@ -1,0 +1,99 @@
+package events
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+)
+
+// oddSets are what an app may write into a message.
+var oddSets = []string{
+	`edited_at = 'infinity'`, `edited_at = '-infinity'`, `edited_at = '10000-01-01'`, `edited_at = '0001-01-01 BC'`,
+	`created_at = 'infinity'`, `created_at = '-infinity'`, `created_at = '294276-12-31'`, `created_at = '4713-01-01 BC'`,
+	`deleted_at = 'infinity'`, `deleted_at = '-infinity'`, `is_deleted = true, updated_at = 'infinity'`, `is_deleted = true, updated_at = '-infinity'`,
+	`scheduled_at = 'infinity', published_at = 'infinity'`, `scheduled_at = '-infinity', published_at = '0044-03-15 BC'`,
+	`mentions = array[null]::uuid[]`, `mentions = array[[user_id, null]]`, `mentions = array_fill(user_id, array[5000])`,
+	`type = null, is_system = null, is_deleted = null, is_edited = null`, `user_id = null`, `parent_message_id = id, thread_id = id`,
+	`content = null`, `content = repeat('x', 5000000)`, `content = ''`, `metadata = null`, `metadata = 'null'`, `metadata = '7'`,
+	`metadata = '{"n": 1e131071}'`, `metadata = (select jsonb_agg('1e131071'::jsonb) from generate_series(1, 9000))`,
+	`metadata = (repeat('[', 3000) || repeat(']', 3000))::jsonb`, `metadata = jsonb_build_object('s', repeat('x', 5000000))`,
+}
+
+// TestOddRowsStopNobody: whatever an app writes into a message, every road goes
+// on, for the members of its channel and for tenants that share nothing with it.
+func TestOddRowsStopNobody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t).run()
+	stranger, theirs := uuid.New(), uuid.New()
+	r.exec(`insert into public.nchat_users (id, source_account_id, email, display_name) values ($1, 'other', 'x@example.com', 'x')`, stranger)
+	r.exec(`insert into public.nchat_channels (id, source_account_id, name, slug, type) values ($1, 'other', 'theirs', 'theirs', 'private')`, theirs)
+	r.exec(`insert into public.nchat_channel_members (channel_id, user_id, source_account_id) values ($1, $2, 'other')`, theirs, stranger)
+	foreign := r.events(viewer.Of("other", stranger), Query{Kinds: []Kind{KindMessages}})
+	all := r.events(bob, Query{Kinds: []Kind{KindMessages}})
+	_, cursor := want[StreamReset](t, all)
+	one, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan MessageEvent, error) {
+		return r.Messages(ctx, bob, demo.Team, false, fail)
+	})
+
+	came := func(in <-chan Event, message uuid.UUID) {
+		t.Helper()
+		for {
+			e, open := next(t, in)
+			if p, ok := e.Payload.(MessageCreated); !open || ok && p.Message.ID == message {
+				if !open {
+					t.Fatal("the stream ended")
+				}
+				return
+			}
+		}
+	}
+	odd := map[uuid.UUID]string{}
+	for _, set := range oddSets {
+		at := r.says(demo.Alice, demo.Team, "odd")
+		odd[at] = set
+		r.exec(`update public.nchat_messages set `+set+` where id = $1`, at)
+		came(foreign, r.says(stranger, theirs, "after"))
+		after := r.says(demo.Alice, demo.Team, "after")
+		came(all, after)
+		for {
+			if e, open := next(t, one); !open {
+				t.Fatal(set, "ended the stream of its channel")
+			} else if e.Message.ID == after {
+				break
+			}
+		}
+		p, err := r.o.Feed.Sync(t.Context(), bob, feed.Query{Cursor: cursor, First: 1000})
+		if err != nil || p.More {
+			t.Fatalf("%s: %v, more %v", set, err, p.More)
+		}
+		if fresh, err := r.o.Feed.Sync(t.Context(), bob, feed.Query{}); err != nil || len(fresh.Messages) == 0 {
+			t.Fatalf("%s: %v", set, err)
+		}
+		if _, err := r.o.Receipts.Current(t.Context(), bob, nil); err != nil {
+			t.Fatalf("%s: %v", set, err)
+		}
+		came(r.events(bob, Query{Cursor: cursor, Kinds: []Kind{KindMessages}}), after) // by the table
+	}
+	told := map[uuid.UUID]bool{}
+	p, err := r.o.Feed.Sync(t.Context(), bob, feed.Query{Cursor: cursor, First: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range p.Messages {
+		m, _ := MessageOf(body)
+		told[m.ID] = true
+	}
+	for _, id := range p.Deleted {
+		told[id] = true
+	}
+	for id, set := range odd {
+		if !told[id] {
+			t.Error(set, "is not told at all")
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package limit
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+// fieldBytes is what a field takes in an answer besides its name and its text.
+const fieldBytes = 24
+
+// Answer is a gqlgen extension: an answer, or one of a subscription's events, of
+// more than some bytes is refused as a whole, and not built: a small document can
+// ask for every text of a page under many names. Bytes are counted before what JSON
+// escapes in texts.
+type Answer struct{ Bytes int64 }
+
+var (
+	_ graphql.HandlerExtension        = Answer{}
+	_ graphql.OperationContextMutator = Answer{}
+	_ graphql.FieldInterceptor        = Answer{}
+	_ graphql.ResponseInterceptor     = Answer{}
+)
+
+// ExtensionName is gqlgen's.
+func (Answer) ExtensionName() string { return "AnswerSize" }
+
+// Validate is gqlgen's.
+func (Answer) Validate(graphql.ExecutableSchema) error { return nil }
+
+// MutateOperationContext begins to count. The count is the operation's: the
+// fields of a subscription's event do not have its response's context.
+func (a Answer) MutateOperationContext(_ context.Context, oc *graphql.OperationContext) *gqlerror.Error {
+	oc.Stats.SetExtension(a.ExtensionName(), new(atomic.Int64))
+	return nil
+}
+
+func (a Answer) count(ctx context.Context) *atomic.Int64 {
+	if !graphql.HasOperationContext(ctx) {
+		return nil
+	}
+	n, _ := graphql.GetOperationContext(ctx).Stats.GetExtension(a.ExtensionName()).(*atomic.Int64)
+	return n
+}
+
+// InterceptField counts one, and leaves out what is too much.
+func (a Answer) InterceptField(ctx context.Context, next graphql.Resolver) (any, error) {
+	res, err := next(ctx)
+	n, fc := a.count(ctx), graphql.GetFieldContext(ctx)
+	if n == nil || fc == nil {
+		return res, err
+	}
+	if n.Add(int64(fieldBytes+len(fc.Field.Alias)+textBytes(res))) > a.Bytes {
+		return cut(res), err
+	}
+	return res, err
+}
+
+func textBytes(v any) int {
+	switch x := v.(type) {
+	case string:
+		return len(x)
+	case *string:
+		if x != nil {
+			return len(*x)
+		}
+	case json.RawMessage:
+		return len(x)
+	}
+	return 0
+}
+
+// cut is a value of the same type with nothing in it, where it may have much.
+func cut(v any) any {
+	switch v.(type) {
+	case string:
+		return ""
+	case *string:
+		return new(string)
+	case nil:
+		return nil
+	}
+	if t := reflect.TypeOf(v); t.Kind() == reflect.Slice {
+		return reflect.MakeSlice(t, 0, 0).Interface()
+	}
+	return v
+}
+
+// InterceptResponse refuses what was too much.
+func (a Answer) InterceptResponse(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
+	n := a.count(ctx)
+	if n == nil {
+		return next(ctx)
+	}
+	n.Store(0)
+	r := next(ctx)
+	if r == nil || n.Load() <= a.Bytes {
+		return r
+	}
+	what := "ask for less at once"
+	if oc := graphql.GetOperationContext(ctx); oc.Operation != nil && oc.Operation.Operation == ast.Mutation {
+		what = "it was carried out all the same"
+	}
+	return &graphql.Response{Errors: gqlerror.List{refusal(fault.New(fault.Invalid, "the answer has more than %d bytes: %s", a.Bytes, what))}}
+}
