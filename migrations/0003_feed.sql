@@ -118,7 +118,10 @@ create table realtime.log (
   user_id    uuid,
   seq        bigint not null,
   ref        bigint,
-  thread     uuid
+  thread     uuid,
+  -- Drawn for each batch. A database set back gives the same positions again, to other
+  -- entries: whoever stands at one knows by its mark whether it still is the same.
+  mark       bigint not null
 );
 create index log_channel_idx on realtime.log (channel_id, pos);
 create index log_user_idx on realtime.log (user_id, pos) where kind in ('joined', 'left', 'member');
@@ -138,6 +141,7 @@ create index log_user_idx on realtime.log (user_id, pos) where kind in ('joined'
 create table realtime.head (
   only_row boolean primary key default true check (only_row),
   floor    bigint not null default 0,
+  mark     bigint not null default uuid_hash_extended(gen_random_uuid(), 0), -- of the entry at floor
   clear    bigint not null default 0,
   asked    bigint not null default 0,
   xid      xid8 not null default '0',

@@ -47,6 +47,7 @@ create table realtime.legacy (
 create index legacy_due_idx on realtime.legacy (at) where due;
 create table realtime.legacy_head (
   only_row boolean primary key default true check (only_row),
-  pos      bigint not null default 0
+  pos      bigint not null default 0,
+  mark     bigint                               -- of the entry there
 );
 insert into realtime.legacy_head default values;

@@ -15,9 +15,9 @@ func (s *Service) Sweep(ctx context.Context) error {
 	}
 	const q = `
 with old as (select l.pos from realtime.log l where l.pos > (select floor from realtime.head) and l.at < clock_timestamp() - $1::interval order by l.pos limit $2),
-     gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos),
-     top as (select count(*) as n, max(pos) as pos from gone),
-     head as (update realtime.head h set floor = greatest(h.floor, top.pos) from top where top.n > 0 returning 1)
+     gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos, l.mark),
+     top as (select count(*) as n, max(pos) as pos, (array_agg(mark order by pos desc))[1] as mark from gone),
+     head as (update realtime.head h set floor = top.pos, mark = top.mark from top where top.pos > h.floor returning 1)
 select n from top`
 	for {
 		var n int
