@@ -73,6 +73,14 @@ func (m Message) For(user uuid.UUID) Message {
 	return m
 }
 
+// taken is a message that may be taken back since, at about an instant.
+func (m Message) taken(at time.Time) Message {
+	if m.Gone {
+		m.Type, m.CreatedAt, m.DeletedAt = TypeText, at, &at
+	}
+	return m
+}
+
 // Place is the channel it is in, and whether it is deleted.
 func (m Message) Place() (channel uuid.UUID, deleted bool) {
 	return m.ChannelID, m.Gone || m.DeletedAt != nil
@@ -118,7 +126,7 @@ select k.message_id, k.channel_id, k.seq, coalesce(r.version, 1), o.id is null, 
        o.sender, o.content, coalesce(o.type, 'text'), coalesce(o.created_at, 'epoch'), o.thread_id, o.parent_message_id, o.metadata, o.mentions, o.edited_at, o.deleted_at
   from realtime.messages k
   join realtime.channels c on c.channel_id = k.channel_id and c.tenant = $1
-  left join realtime.nchat_messages() n on n.id = k.message_id and n.channel_id = k.channel_id and n.published and not k.gone
+  left join realtime.nchat_messages() n on n.id = k.message_id and n.channel_id = k.channel_id and n.published and not k.gone and k.seq > c.void
   left join realtime.message_rows() o on o.id = n.id
   left join realtime.revisions r on r.message_id = k.message_id
   left join realtime.client_keys x on x.message_id = k.message_id and x.tenant = $1
