@@ -35,6 +35,7 @@ create table realtime.moves (
   held             boolean not null default false -- made while invisible: shown, and stamped, when that ends
 );
 create index moves_channel_idx on realtime.moves (channel_id, to_seq);
+create index moves_private_idx on realtime.moves (id) where not held and not read_public and not delivered_public; -- for the sweep
 create index moves_held_idx on realtime.moves (user_id) where held;
 
 -- Channels whose members' old columns may be behind (due), and up to which

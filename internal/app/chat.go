@@ -84,7 +84,7 @@ func (s *server) retain(ctx context.Context) {
 
 func (s *server) forget(ctx context.Context) error {
 	var all error
-	for _, sweep := range []func(context.Context) error{s.feed.Sweep, s.messages.Sweep, s.hooks.Sweep} {
+	for _, sweep := range []func(context.Context) error{s.feed.Sweep, s.receipts.Sweep, s.messages.Sweep, s.hooks.Sweep} {
 		all = errors.Join(all, sweep(ctx))
 	}
 	return all

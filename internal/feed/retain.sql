@@ -1,3 +1,12 @@
+-- forgotten are channels that are no more and that the log does not speak of.
+create or replace function realtime.forgotten() returns table (channel_id uuid) language sql stable as $$
+  select c.channel_id from realtime.channels c
+   where c.void > -9223372036854775808
+     and not exists (select from public.nchat_channels o where o.id = c.channel_id)
+     and not exists (select from realtime.log l where l.channel_id = c.channel_id)
+     and not exists (select from realtime.inbox i where i.channel_id = c.channel_id)
+$$;
+
 -- sweep_void does a part, of up to most messages, of what emptying channels left to
 -- do, and forgets messages, stints and revisions of channels that are no more and
 -- that the log does not speak of any more. It answers how many messages it did;
@@ -18,11 +27,7 @@ begin
       where c.void > -9223372036854775808 limit most));
   get diagnostics n = row_count;
   with forgotten as materialized (
-    select c.channel_id from realtime.channels c
-     where c.void > -9223372036854775808
-       and not exists (select from public.nchat_channels o where o.id = c.channel_id)
-       and not exists (select from realtime.log l where l.channel_id = c.channel_id)
-       and not exists (select from realtime.inbox i where i.channel_id = c.channel_id)),
+    select f.channel_id from realtime.forgotten() f),
   messages as (
     delete from realtime.messages m where m.ctid = any (array(
       select x.ctid from forgotten f join realtime.messages x on x.channel_id = f.channel_id limit most)) returning m.message_id),
