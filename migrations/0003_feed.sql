@@ -21,7 +21,7 @@ create table realtime.channels (
   seq        bigint not null default 0,
   members    integer not null default 0,
   direct     boolean not null default false,
-  void       bigint not null default -9223372036854775808 -- of numbers up to it nothing is left: the channel itself was gone
+  void       bigint not null default -9223372036854775808 -- of numbers up to it nothing is left: the channel was gone, emptied or another tenant's
 ) with (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 1);
 
@@ -84,7 +84,8 @@ create index stints_user_idx on realtime.stints (user_id, channel_id);
 -- (it is no more, is not published any more, or moved to another channel) ·
 -- joined, left (user_id may read as a member now, or may not; ref 1: nor may it
 -- read a public channel), member (its rights) · channel (its settings) · opened
--- (it became public or ceased to be) · gone (the channel itself) · mark
+-- (it became public or ceased to be) · emptied (all its messages are no more at
+-- once; readers are told that it is opened) · gone (the channel itself) · mark
 -- (user_id has read or received up to seq; ref: realtime.moves). countable,
 -- deleted and mentions are the message's after the change; of a channel
 -- countable is whether it is a direct one now.
@@ -99,7 +100,8 @@ create table realtime.inbox (
   thread     uuid,
   countable  boolean,
   deleted    boolean,
-  mentions   uuid[]
+  mentions   uuid[],
+  new_tenant text                              -- a channel's from here on; null: as before
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
         autovacuum_vacuum_insert_scale_factor = 1);
 
@@ -118,7 +120,10 @@ create table realtime.log (
   user_id    uuid,
   seq        bigint not null,
   ref        bigint,
-  thread     uuid
+  thread     uuid,
+  -- Drawn for each batch. A database set back gives the same positions again, to other
+  -- entries: whoever stands at one knows by its mark whether it still is the same.
+  mark       bigint not null
 );
 create index log_channel_idx on realtime.log (channel_id, pos);
 create index log_user_idx on realtime.log (user_id, pos) where kind in ('joined', 'left', 'member');
@@ -138,6 +143,7 @@ create index log_user_idx on realtime.log (user_id, pos) where kind in ('joined'
 create table realtime.head (
   only_row boolean primary key default true check (only_row),
   floor    bigint not null default 0,
+  mark     bigint not null default uuid_hash_extended(gen_random_uuid(), 0), -- of the entry at floor
   clear    bigint not null default 0,
   asked    bigint not null default 0,
   xid      xid8 not null default '0',

@@ -35,6 +35,7 @@ create table realtime.moves (
   held             boolean not null default false -- made while invisible: shown, and stamped, when that ends
 );
 create index moves_channel_idx on realtime.moves (channel_id, to_seq);
+create index moves_private_idx on realtime.moves (id) where not held and not read_public and not delivered_public; -- for the sweep
 create index moves_held_idx on realtime.moves (user_id) where held;
 
 -- Channels whose members' old columns may be behind (due), and up to which
@@ -47,6 +48,7 @@ create table realtime.legacy (
 create index legacy_due_idx on realtime.legacy (at) where due;
 create table realtime.legacy_head (
   only_row boolean primary key default true check (only_row),
-  pos      bigint not null default 0
+  pos      bigint not null default 0,
+  mark     bigint                               -- of the entry there
 );
 insert into realtime.legacy_head default values;

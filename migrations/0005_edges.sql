@@ -27,7 +27,8 @@ create index hasura_events_at_idx on realtime.hasura_events (at);
 -- pos: the last entry of the log that was looked at; no row: never was.
 create table realtime.push_state (
   only_row boolean primary key default true check (only_row),
-  pos      bigint not null
+  pos      bigint not null,
+  mark     bigint not null                      -- of that entry
 );
 
 create table realtime.push_jobs (

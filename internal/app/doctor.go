@@ -77,6 +77,9 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 			done, all, err := feed.Backfill(ctx, pool)
 			return fmt.Sprintf("%d of %d channels that had messages before", done, all), err
 		}, "run nchat-realtime migrate; numbering goes on by itself while the server runs"},
+		{"noted", func(ctx context.Context) (string, error) {
+			return "the log has heard of every message and member", feed.Noted(ctx, pool)
+		}, "run nchat-realtime migrate, which makes triggers anew that were disabled or dropped; then `select realtime.reconcile()` until it answers 0"},
 		{"listen", func(ctx context.Context) (string, error) {
 			cfg, err := pgx.ParseConfig(c.ListenDatabaseURL)
 			if err != nil {

@@ -68,11 +68,59 @@ func Load(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
 			return err
 		}
 		loaded = true
-		_, err := tx.Exec(ctx, world)
-		return err
+		if _, err := tx.Exec(ctx, world); err != nil {
+			return err
+		}
+		for _, s := range steps {
+			if err := s.copy(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return false, fmt.Errorf("loading the demo world: %w", err)
 	}
 	return loaded, nil
+}
+
+// step copies rows of a table of the world into nchat's of that name.
+type step struct{ table, where string }
+
+// steps are in the order that foreign keys ask for.
+var steps = []step{{"nchat_users", "true"}, {"nchat_channels", "true"}, {"nchat_channel_members", "true"},
+	{"nchat_messages", "s.thread_id is null"}, {"nchat_threads", "true"}, {"nchat_thread_members", "true"}, {"nchat_messages", "s.thread_id is not null"},
+	{"nchat_contacts", "true"}, {"nchat_blocked_users", "true"}}
+
+// copyColumns are the columns there are that the world knows, and those that must
+// have a value and have none by themselves: these get one of their type's.
+const copyColumns = `
+select format('insert into public.%1$I (%2$s) select %3$s from pg_temp.%1$I s where ', $1::text,
+              string_agg(format('%I', x.name), ', ' order by x.num), string_agg(x.value, ', ' order by x.num))
+  from (select a.attname as name, a.attnum as num,
+               case when w.attname is not null then format('s.%I::%s', a.attname, format_type(a.atttypid, a.atttypmod))
+                    when not a.attnotnull or a.atthasdef or a.attidentity <> '' then null
+                    when y.typcategory = 'B' then 'false'
+                    when y.typcategory = 'N' then '0'
+                    when y.typcategory = 'S' then format('left(md5(s::text), %s)', coalesce(nullif(a.atttypmod, -1) - 4, 32))
+                    when y.typcategory = 'D' then 'now()'
+                    when y.typcategory = 'E' then format('(enum_range(null::%s))[1]', format_type(a.atttypid, null))
+                    when y.typname = 'uuid' then 'gen_random_uuid()'
+                    when y.typcategory = 'T' then $$interval '0'$$
+                    else $$'{}'$$ end as value
+          from pg_attribute a
+          join pg_type y on y.oid = a.atttypid
+          left join pg_attribute w on w.attrelid = format('pg_temp.%I', $1::text)::regclass and w.attname = a.attname and w.attnum > 0
+         where a.attrelid = format('public.%I', $1::text)::regclass and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') x
+ where x.value is not null`
+
+func (s step) copy(ctx context.Context, tx pgx.Tx) error {
+	var insert string
+	if err := tx.QueryRow(ctx, copyColumns, s.table).Scan(&insert); err != nil {
+		return fmt.Errorf("reading the columns of %s: %w", s.table, err)
+	}
+	if _, err := tx.Exec(ctx, insert+s.where); err != nil {
+		return fmt.Errorf("filling %s: %w", s.table, err)
+	}
+	return nil
 }

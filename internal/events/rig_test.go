@@ -69,7 +69,12 @@ func (atHand) Settings(context.Context, viewer.Viewer) (<-chan presence.Settings
 // newRig is a node that does not run: what is committed waits in the inbox.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, pool: pgtest.New(t)}
+	return rigOn(t, pgtest.New(t))
+}
+
+func rigOn(t *testing.T, pool *pgxpool.Pool) *rig {
+	t.Helper()
+	r := &rig{t: t, pool: pool}
 	if _, err := demo.Load(t.Context(), r.pool); err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (s *story) tell(ctx context.Context, b feed.Batch) error {
 		return s.entry(ctx, here, StreamReset{Reason: b.Reset, Cursor: here})
 	}
 	var moves []int64
-	var until int64
+	var until feed.Entry
 	flush := func() error {
 		if len(moves) == 0 {
 			return nil
@@ -138,7 +138,7 @@ func (s *story) tell(ctx context.Context, b feed.Batch) error {
 			s.unread.changed(it.Channel)
 		}
 		if it.Kind == feed.Mark && it.User != s.v.User {
-			moves, until = append(moves, it.Ref), it.Pos
+			moves, until = append(moves, it.Ref), it.Entry
 			continue
 		}
 		if err := flush(); err != nil {
@@ -167,7 +167,7 @@ func (s *story) moveOn() {
 
 // marks sends how far the viewer's messages have come; all but the last with
 // the cursor before them, so that none is lost.
-func (s *story) marks(ctx context.Context, moves []int64, until int64) error {
+func (s *story) marks(ctx context.Context, moves []int64, until feed.Entry) error {
 	if !s.wants(KindDeliveries) {
 		return nil
 	}
@@ -189,7 +189,7 @@ func (s *story) marks(ctx context.Context, moves []int64, until int64) error {
 
 // one sends what one entry tells.
 func (s *story) one(ctx context.Context, it feed.Item) error {
-	cursor := s.st.Cursor(it.Pos)
+	cursor := s.st.Cursor(it.Entry)
 	change := feed.MemberChange{ChannelID: it.Channel, UserID: it.User, Kind: it.Kind}
 	switch it.Kind {
 	case feed.Created, feed.Updated, feed.Deleted:

@@ -108,7 +108,7 @@ func (t *teller) messages(ctx context.Context, out chan<- MessageEvent, b feed.B
 			continue
 		}
 		m := t.body(it)
-		if err := push(ctx, out, MessageEvent{Kind: it.Kind, Message: m, Cursor: t.st.Cursor(it.Pos)}); err != nil {
+		if err := push(ctx, out, MessageEvent{Kind: it.Kind, Message: m, Cursor: t.st.Cursor(it.Entry)}); err != nil {
 			return err
 		}
 		t.written(it, m)

@@ -33,7 +33,13 @@ type builder struct {
 
 func (b *builder) build(ctx context.Context) (Page, error) {
 	var err error
-	if b.st, err = loadState(ctx, b.db); err != nil {
+	var from place
+	if b.q.Cursor == "" {
+		b.st, err = loadState(ctx, b.db, nowhere)
+	} else {
+		b.st, from, err = b.s.standing(ctx, b.db, b.v, b.q.Channels, b.q.Cursor)
+	}
+	if err != nil {
 		return b.page, err
 	}
 	if b.keys, err = b.s.sealerOf(b.st).keyring(b.v, b.q.Channels); err != nil {
@@ -43,7 +49,7 @@ func (b *builder) build(ctx context.Context) (Page, error) {
 		return b.page, err
 	}
 	b.dead, b.read, b.shown = map[uuid.UUID]struct{}{}, map[uuid.UUID]struct{}{}, map[uuid.UUID]struct{}{}
-	if err := b.start(ctx); err != nil {
+	if err := b.start(ctx, from); err != nil {
 		return b.page, err
 	}
 	if b.at.mode == inFresh {
@@ -57,39 +63,36 @@ func (b *builder) build(ctx context.Context) (Page, error) {
 	return b.page, b.finish(ctx)
 }
 
-// start finds where to go on, or that it is to begin anew.
-func (b *builder) start(ctx context.Context) error {
-	b.at = place{epoch: b.st.epoch, pos: b.st.pos, mode: inFresh}
+// start finds where to go on, after from where there was a cursor, or that it is
+// to begin anew.
+func (b *builder) start(ctx context.Context, from place) error {
+	b.at = place{epoch: b.st.epoch, pos: b.st.pos, mark: b.st.mark, mode: inFresh}
 	switch {
 	case b.q.Cursor != "":
-		p, err := b.keys.open(b.q.Cursor)
-		if err != nil {
-			return err
-		}
-		if b.page.Reset = judge(p, b.st); b.page.Reset == "" {
-			b.at = p
+		if b.page.Reset = judge(from, b.st); b.page.Reset == "" {
+			b.at = from
 		}
 	case b.q.Since != nil:
-		pos, ok, err := b.posAt(ctx, *b.q.Since)
+		pos, mark, ok, err := b.posAt(ctx, *b.q.Since)
 		if err != nil {
 			return err
 		}
 		if b.page.Reset = Expired; ok {
-			b.page.Reset, b.at.pos, b.at.mode = "", pos, atEntry
+			b.page.Reset, b.at.pos, b.at.mark, b.at.mode = "", pos, mark, atEntry
 		}
 	}
 	return nil
 }
 
-// posAt is the last position given by an instant, found by halving: instants
-// rise with positions. false: that is forgotten.
-func (b *builder) posAt(ctx context.Context, at time.Time) (int64, bool, error) {
+// posAt is the last position given by an instant, and its mark, found by
+// halving: instants rise with positions. false: that is forgotten.
+func (b *builder) posAt(ctx context.Context, at time.Time) (pos, mark int64, ok bool, err error) {
 	low, high := b.st.floor, b.st.pos // the answer is in [low, high]
 	for low < high {
 		mid := low + (high-low+1)/2
 		var then time.Time
 		if err := b.db.QueryRow(ctx, `select at from realtime.log where pos = $1`, mid).Scan(&then); err != nil {
-			return 0, false, fmt.Errorf("looking for an instant: %w", err)
+			return 0, 0, false, fmt.Errorf("looking for an instant: %w", err)
 		}
 		if then.After(at) {
 			high = mid - 1
@@ -98,7 +101,10 @@ func (b *builder) posAt(ctx context.Context, at time.Time) (int64, bool, error) 
 		}
 	}
 	// At the floor everything that is left is newer, and so may be some that is forgotten.
-	return low, low > b.st.floor || b.st.floor == 0, nil
+	if err := b.db.QueryRow(ctx, `select realtime.mark_at($1)`, low).Scan(&mark); err != nil {
+		return 0, 0, false, fmt.Errorf("looking for an instant: %w", err)
+	}
+	return low, mark, low > b.st.floor || b.st.floor == 0, nil
 }
 
 func (b *builder) room() int { return b.q.First - len(b.ids) }

@@ -30,6 +30,7 @@ const (
 type place struct {
 	epoch   [8]byte
 	pos     int64
+	mark    int64 // of the entry at pos
 	mode    mode
 	channel uuid.UUID
 	seq     int64
@@ -37,8 +38,8 @@ type place struct {
 }
 
 const (
-	placeBytes    = 8 + 8 + 1 + 16 + 8 + 1
-	cursorVersion = 1
+	placeBytes    = 8 + 8 + 8 + 1 + 16 + 8 + 1
+	cursorVersion = 2
 	nonceBytes    = 12
 	cursorBytes   = 1 + nonceBytes + placeBytes + 16
 )
@@ -46,7 +47,8 @@ const (
 func (p place) bytes() []byte {
 	b := make([]byte, 0, placeBytes)
 	b = append(b, p.epoch[:]...)
-	b = binary.BigEndian.AppendUint64(b, uint64(p.pos)) //nolint:gosec // bits, not a number
+	b = binary.BigEndian.AppendUint64(b, uint64(p.pos))  //nolint:gosec // bits, not a number
+	b = binary.BigEndian.AppendUint64(b, uint64(p.mark)) //nolint:gosec // bits, not a number
 	b = append(b, byte(p.mode))
 	b = append(b, p.channel[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(p.seq)) //nolint:gosec // bits, not a number
@@ -55,11 +57,12 @@ func (p place) bytes() []byte {
 
 func readPlace(b []byte) (p place) {
 	copy(p.epoch[:], b)
-	p.pos = int64(binary.BigEndian.Uint64(b[8:])) //nolint:gosec // bits, not a number
-	p.mode = mode(b[16])
-	copy(p.channel[:], b[17:])
-	p.seq = int64(binary.BigEndian.Uint64(b[33:])) //nolint:gosec // bits, not a number
-	p.left = b[41]
+	p.pos = int64(binary.BigEndian.Uint64(b[8:]))   //nolint:gosec // bits, not a number
+	p.mark = int64(binary.BigEndian.Uint64(b[16:])) //nolint:gosec // bits, not a number
+	p.mode = mode(b[24])
+	copy(p.channel[:], b[25:])
+	p.seq = int64(binary.BigEndian.Uint64(b[41:])) //nolint:gosec // bits, not a number
+	p.left = b[49]
 	return p
 }
 

@@ -31,7 +31,7 @@ func TestACursorHoldsGoodForItsReader(t *testing.T) {
 		}
 		return k
 	}
-	p := place{epoch: epochOf("e"), pos: 12, mode: inJoined, channel: uuid.New(), seq: -3, left: 7}
+	p := place{epoch: epochOf("e"), pos: 12, mark: -99, mode: inJoined, channel: uuid.New(), seq: -3, left: 7}
 	cursor := ring(v, filter).seal(p)
 	if got, err := ring(v, []uuid.UUID{filter[1], filter[0]}).open(cursor); err != nil || got != p {
 		t.Errorf("opened %v, %v", got, err)
@@ -140,7 +140,7 @@ func TestCursorsThatCannotBeGoneOnFrom(t *testing.T) {
 		t.Errorf("after %s: %+v", first, p.Messages)
 	}
 
-	st, err := loadState(t.Context(), pool)
+	st, err := loadState(t.Context(), pool, nowhere)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,9 +148,10 @@ func TestCursorsThatCannotBeGoneOnFrom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check("from the future", ring.seal(place{epoch: st.epoch, pos: st.pos + 1}), Changed)
-	check("of another history", ring.seal(place{epoch: epochOf("a copy"), pos: st.pos}), Changed)
-	within := ring.seal(place{epoch: st.epoch, pos: st.pos, mode: inFresh})
+	check("from the future", ring.seal(place{epoch: st.epoch, pos: st.pos + 1, mark: st.mark}), Changed)
+	check("of another history", ring.seal(place{epoch: epochOf("a copy"), pos: st.pos, mark: st.mark}), Changed)
+	check("of another entry that has its position", ring.seal(place{epoch: st.epoch, pos: st.pos, mark: st.mark + 1}), Changed)
+	within := ring.seal(place{epoch: st.epoch, pos: st.pos, mark: st.mark, mode: inFresh})
 	if _, err := s.Open(t.Context(), v, within, nil); err == nil {
 		t.Error("a stream goes on within a sync that is not finished")
 	}
@@ -160,7 +161,7 @@ func TestCursorsThatCannotBeGoneOnFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("older than the retention", old, Expired)
-	st, err = loadState(t.Context(), pool)
+	st, err = loadState(t.Context(), pool, nowhere)
 	if err != nil || st.pos != st.floor {
 		t.Fatal(st, err)
 	}

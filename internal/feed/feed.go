@@ -61,6 +61,7 @@ type Entry struct {
 	Seq     int64     // the message's number in its channel, else the channel's last one then
 	Ref     int64     // a mark's move
 	Thread  uuid.UUID // a created message's; uuid.Nil: none
+	Mark    int64     // tells it from another that had the same position in another history
 }
 
 // Item is an entry with what it speaks of as that is now.

@@ -261,7 +261,7 @@ func (w *written) stream(t *testing.T, nodes []*Service, v viewer.Viewer, seed u
 			}
 			for _, it := range b.Items[:stop] {
 				s.note(it.Entry)
-				cursor = x.Cursor(it.Pos)
+				cursor = x.Cursor(it.Entry)
 			}
 			if stop < len(b.Items) {
 				break

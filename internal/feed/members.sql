@@ -44,6 +44,32 @@ begin
   return null;
 end $$;
 
+-- note_channel notes what a channel is now, and whose.
+create or replace function realtime.note_channel(channel uuid) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_current_xact_id();
+  insert into realtime.inbox (channel_id, kind, countable, new_tenant)
+  select n.id, 'channel', n.type = 'direct', n.tenant from realtime.nchat_channels() n where n.id = channel;
+  perform realtime.ring_inbox();
+end $$;
+
+-- retenant notes that a channel is another tenant's now. Nothing crosses: whoever
+-- may not read it any more leaves within the former tenant, what was written there
+-- is nobody's to read here, and the new one's members join after it.
+create or replace function realtime.retenant(channel uuid) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  now_reading uuid[] := array(select r.user_id from realtime.readers() r where r.channel_id = channel);
+begin
+  perform realtime.restint(channel, array(
+    select s.user_id from realtime.stints s where s.channel_id = channel and s.to_seq is null and s.user_id <> all (now_reading)
+    union select m.user_id from realtime.nchat_members() m where m.channel_id = channel and m.user_id <> all (now_reading)));
+  perform realtime.note(channel, 'emptied');
+  perform realtime.note_channel(channel);
+  perform realtime.restint(channel, now_reading);
+end $$;
+
 create or replace function realtime.feed_channel() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -53,13 +79,19 @@ begin
     insert into realtime.channels (channel_id, tenant, direct)
     select n.id, n.tenant, n.type = 'direct' from realtime.nchat_channels() n where n.id = new.id
     on conflict do nothing;
-    if not found then -- there was one of this id before
-      perform realtime.note(new.id, 'channel', countable => new.type::text = 'direct');
+    if not found then -- there was one of this id before, maybe another tenant's
+      perform realtime.note_channel(new.id);
     end if;
     return null;
   end if;
   if tg_op = 'DELETE' then id := old.id; else id := new.id; end if;
   perform realtime.hold(id);
+  {{- if has "nchat_channels" "source_account_id"}}
+  if tg_op = 'UPDATE' and old.source_account_id is distinct from new.source_account_id then
+    perform realtime.retenant(id);
+    return null;
+  end if;
+  {{- end}}
   perform realtime.note(id, case when tg_op = 'DELETE' then 'gone' when (old.type::text = 'public') <> (new.type::text = 'public') then 'opened' else 'channel' end,
                         countable => tg_op <> 'DELETE' and new.type::text = 'direct');
   return null;
@@ -73,7 +105,7 @@ create trigger realtime_feed_update after update of {{cols "nchat_channel_member
   for each row execute function realtime.feed_member();
 create trigger realtime_feed_new after insert or delete on public.nchat_channels
   for each row execute function realtime.feed_channel();
-{{$watched := cols "nchat_channels" "name" "type" "is_archived" "is_readonly" "archived_at" -}}
+{{$watched := cols "nchat_channels" "name" "type" "is_archived" "is_readonly" "archived_at" "source_account_id" -}}
 create trigger realtime_feed_update after update of {{$watched}} on public.nchat_channels
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_channel();
 {{if has "nchat_users" "deleted_at" -}}

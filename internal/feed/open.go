@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -35,11 +36,11 @@ func (s *Service) Open(ctx context.Context, v viewer.Viewer, cursor string, chan
 func (x *Stream) start(ctx context.Context, cursor string) error {
 	why := Started
 	if cursor != "" {
-		st, err := loadState(ctx, x.s.o.Pool)
+		st, p, err := x.s.standing(ctx, x.s.o.Pool, x.v, nil, cursor)
 		if err != nil {
 			return err
 		}
-		if why, err = x.resume(st, cursor); err != nil || why == "" {
+		if why, err = x.resume(st, p); err != nil || why == "" {
 			return err
 		}
 	}
@@ -47,7 +48,7 @@ func (x *Stream) start(ctx context.Context, cursor string) error {
 	if err := x.s.CatchUp(ctx); err != nil {
 		return err
 	}
-	st, err := loadState(ctx, x.s.o.Pool)
+	st, err := loadState(ctx, x.s.o.Pool, nowhere)
 	if err != nil {
 		return err
 	}
@@ -55,28 +56,55 @@ func (x *Stream) start(ctx context.Context, cursor string) error {
 }
 
 // resume goes to where a cursor says; a reason: it leads nowhere any more.
-func (x *Stream) resume(st state, cursor string) (Reason, error) {
+func (x *Stream) resume(st state, p place) (Reason, error) {
 	if err := x.begin(st, ""); err != nil {
-		return "", err
-	}
-	p, err := x.keys.open(cursor)
-	if err != nil {
 		return "", err
 	}
 	if p.mode != atEntry {
 		return "", fault.Field("cursor", "cursor stands within a sync that is not finished: ask for its remaining pages first")
 	}
-	x.pos = p.pos
+	x.pos, x.mark = p.pos, p.mark
 	return judge(p, st), nil
 }
 
-// judge tells whether a place is still part of the log.
+// standing opens a cursor and reads the state for whoever stands there. Whom a
+// cursor is sealed for is known before, as a rule: that saves a round trip.
+func (s *Service) standing(ctx context.Context, db postgres.DB, v viewer.Viewer, channels []uuid.UUID, cursor string) (state, place, error) {
+	at := int64(nowhere)
+	if guess := s.lastSealer(); guess != nil {
+		if keys, err := guess.keyring(v, channels); err == nil {
+			if p, err := keys.open(cursor); err == nil {
+				at = p.pos
+			}
+		}
+	}
+	for {
+		st, err := loadState(ctx, db, at)
+		if err != nil {
+			return st, place{}, err
+		}
+		keys, err := s.sealerOf(st).keyring(v, channels)
+		if err != nil {
+			return st, place{}, err
+		}
+		p, err := keys.open(cursor)
+		if err != nil || p.pos == at {
+			return st, p, err
+		}
+		at = p.pos
+	}
+}
+
+// judge tells whether a place is still part of the log, by the state as it was
+// read for it.
 func judge(p place, st state) Reason {
 	switch {
 	case p.epoch != st.epoch || p.pos > st.pos:
 		return Changed
 	case p.pos < st.floor:
 		return Expired
+	case p.mark != st.standing: // its position is another entry's
+		return Changed
 	}
 	return ""
 }

@@ -50,7 +50,7 @@ func TestNowIsAfterWhatIsCommitted(t *testing.T) {
 			if err := s.Settle(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			mustExec(t, pool, `update realtime.head set floor = realtime.last_pos()`)
+			mustExec(t, pool, `update realtime.head set floor = realtime.last_pos(), mark = realtime.mark_at(realtime.last_pos())`)
 		}
 		var only []uuid.UUID
 		if c.one {

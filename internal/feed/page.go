@@ -27,7 +27,7 @@ func (b *builder) delta(ctx context.Context) error {
 	}
 	for _, e := range list {
 		if !b.gs.sees(b.v, e, senders[e.Ref]) || b.q.Channels != nil && !slices.Contains(b.q.Channels, e.Channel) {
-			b.at.pos = e.Pos
+			b.at.pos, b.at.mark = e.Pos, e.Mark
 			continue
 		}
 		full, err := b.entry(ctx, e)
@@ -38,13 +38,13 @@ func (b *builder) delta(ctx context.Context) error {
 			b.page.More = true
 			return nil
 		}
-		b.at.pos = e.Pos
+		b.at.pos, b.at.mark = e.Pos, e.Mark
 	}
 	if len(list) == pageEntries {
 		b.page.More = b.at.pos < b.st.pos
 		return nil
 	}
-	b.at.pos = b.st.pos
+	b.at.pos, b.at.mark = b.st.pos, b.st.mark
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (b *builder) membership(ctx context.Context, e Entry, own bool) (full bool,
 	case b.room() == 0:
 		return true, nil
 	}
-	b.at.pos = e.Pos
+	b.at.pos, b.at.mark = e.Pos, e.Mark
 	return b.joined(ctx, e.Channel, math.MaxInt64, Newest)
 }
 
@@ -141,7 +141,7 @@ func (b *builder) opened(ctx context.Context, e Entry) (full bool, err error) {
 	if !slices.Contains(b.page.Left, e.Channel) {
 		b.page.Left = append(b.page.Left, e.Channel)
 	}
-	b.at.pos = e.Pos
+	b.at.pos, b.at.mark = e.Pos, e.Mark
 	return b.joined(ctx, e.Channel, math.MaxInt64, Newest)
 }
 

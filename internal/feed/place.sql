@@ -5,7 +5,7 @@ language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off 
 set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
   steps realtime.step[];
-  ends boolean := exists (select from unnest(notes) u where u.kind = 'gone');
+  ends boolean := exists (select from unnest(notes) u where u.kind in ('gone', 'emptied'));
 begin
   if exists (select from unnest(notes) u where not exists (select from realtime.channels c where c.channel_id = u.channel_id)) then
     insert into realtime.channels (channel_id, tenant, direct)
@@ -26,6 +26,7 @@ begin
              over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) as senders,
            max(case u.kind when 'created' then 2 * u.id + 1 when 'removed' then 2 * u.id end)
              over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) as turn,
+           array_agg(u.new_tenant) filter (where u.new_tenant is not null) over (partition by u.channel_id order by u.id) as tenants,
            array_agg(u.channel_id) filter (where u.kind = 'created')
              over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) as places,
            m.channel_id as place, coalesce(not m.gone and m.seq > m.void, false) as was_alive,
@@ -38,11 +39,11 @@ begin
   judged as ( -- alive: the message is in the log and was not taken out of it
     select k.*, coalesce(k.turn % 2 = 1, k.was_alive)
                 and not (ends and exists (select from unnest(notes) g
-                                           where g.kind = 'gone' and g.channel_id = coalesce(k.places[cardinality(k.places)], k.place)
+                                           where g.kind in ('gone', 'emptied') and g.channel_id = coalesce(k.places[cardinality(k.places)], k.place)
                                              and g.id > coalesce(k.turn / 2, 0) and g.id < k.id)) as alive
       from known k),
   news as (
-    select k.*, c.tenant,
+    select k.*, coalesce(k.tenants[cardinality(k.tenants)], c.tenant) as whose,
            c.seq + count(*) filter (where k.kind = 'created') over of_channel as upto,
            (c.members + coalesce(sum(case when k.kind = 'joined' then 1 when k.kind = 'left' and k.member then -1 end) over of_channel, 0))::integer as members
       from judged k
@@ -56,7 +57,7 @@ begin
                      then coalesce(max(w.upto) filter (where w.kind = 'created') over (partition by w.message_id, w.channel_id order by w.id), w.had, w.upto)
                      else w.upto end as number
       from news w)
-  select coalesce(array_agg((p.tenant, p.channel_id, p.kind, p.message_id, coalesce(p.user_id, p.senders[cardinality(p.senders)], p.sender), p.number, p.ref, p.thread,
+  select coalesce(array_agg((p.whose, p.channel_id, p.kind, p.message_id, coalesce(p.user_id, p.senders[cardinality(p.senders)], p.sender), p.number, p.ref, p.thread,
                              p.upto, p.members, p.countable, p.deleted, p.mentions)::realtime.step order by p.id), '{}')
     into steps from placed p;
 
@@ -77,13 +78,18 @@ begin
   on conflict (message_id) do update -- it was taken back, or was elsewhere
      set channel_id = excluded.channel_id, seq = excluded.seq, sender = excluded.sender, thread = excluded.thread, members = excluded.members,
          countable = excluded.countable, deleted = excluded.deleted, mentions = excluded.mentions, gone = false;
-  update realtime.channels c set seq = s.upto, members = s.members
-    from (select distinct on (x.channel_id) x.channel_id, x.upto, x.members
+  update realtime.channels c set seq = s.upto, members = s.members, tenant = s.tenant
+    from (select distinct on (x.channel_id) x.channel_id, x.upto, x.members, x.tenant
             from unnest(steps) with ordinality x order by x.channel_id, x.ordinality desc) s
-   where c.channel_id = s.channel_id and (c.seq, c.members) is distinct from (s.upto, s.members);
+   where c.channel_id = s.channel_id and (c.seq, c.members, c.tenant) is distinct from (s.upto, s.members, s.tenant);
   update realtime.channels c set void = s.upto
-    from (select x.channel_id, max(x.upto) as upto from unnest(steps) x where x.kind = 'gone' group by x.channel_id) s
+    from (select x.channel_id, max(x.upto) as upto from unnest(steps) x where x.kind in ('gone', 'emptied') group by x.channel_id) s
    where c.channel_id = s.channel_id;
+  update realtime.messages m set gone = true, countable = false, deleted = false -- the newest at once, the rest by the sweep
+   where m.message_id in (select y.message_id from unnest(steps) x
+                           cross join lateral (select z.message_id from realtime.messages z where z.channel_id = x.channel_id and z.seq <= x.upto and not z.gone
+                                                order by z.seq desc limit 1000) y
+                           where x.kind = 'emptied');
   update realtime.messages m
      set countable = s.countable and s.kind <> 'removed', deleted = s.deleted and s.kind <> 'removed', gone = s.kind = 'removed',
          sender = s.user_id, thread = case when s.kind = 'removed' then m.thread else s.thread end,

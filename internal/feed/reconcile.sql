@@ -72,3 +72,47 @@ begin
     perform realtime.restint(channel, array[who]);
   end if;
 end $$;
+
+-- unnoted is what was written past our triggers (session_replication_role, a
+-- restored dump, triggers disabled): lacking, a message that has no number; left,
+-- one that is no more and was never said to be; member, somebody whose right to
+-- read a channel is another than the log knows. It looks at everything there is.
+create or replace function realtime.unnoted() returns table (what text, channel_id uuid, id uuid) language sql stable as $$
+  select 'lacking', n.channel_id, n.id
+    from realtime.nchat_messages() n
+   where n.published and not exists (select from realtime.messages k where k.message_id = n.id)
+     and not exists (select from realtime.backfill b where b.channel_id = n.channel_id and not b.done)
+     and not exists (select from realtime.inbox i where i.message_id = n.id)
+  union all
+  select 'left', k.channel_id, k.message_id
+    from realtime.messages k
+    join realtime.channels c on c.channel_id = k.channel_id and k.seq > c.void
+   where not k.gone and exists (select from public.nchat_channels o where o.id = k.channel_id)
+     and not exists (select from public.nchat_messages n where n.id = k.message_id)
+     and not exists (select from realtime.inbox i where i.message_id = k.message_id)
+  union all
+  select 'member', coalesce(r.channel_id, s.channel_id), coalesce(r.user_id, s.user_id)
+    from realtime.readers() r
+    full join (select * from realtime.stints x where x.to_seq is null) s on s.channel_id = r.channel_id and s.user_id = r.user_id
+   where (r.user_id is null) <> (s.user_id is null)
+     and not exists (select from realtime.inbox i where i.channel_id = coalesce(r.channel_id, s.channel_id) and i.user_id = coalesce(r.user_id, s.user_id))
+$$;
+
+-- reconcile notes up to most of what is unnoted, and answers how much that was:
+-- to be called until that is 0.
+create or replace function realtime.reconcile(most integer default 10000) returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  u record;
+  n integer := 0;
+begin
+  for u in select x.* from realtime.unnoted() x left join public.nchat_messages o on o.id = x.id order by o.created_at, x.channel_id, x.id limit most loop
+    n := n + 1;
+    if u.what = 'member' then
+      perform realtime.restint(u.channel_id, array[u.id]);
+    else
+      perform realtime.reconcile_message(u.id);
+    end if;
+  end loop;
+  return n;
+end $$;

@@ -13,11 +13,14 @@ func (s *Service) Sweep(ctx context.Context) error {
 	if err := s.sweepVersions(ctx); err != nil {
 		return err
 	}
+	if err := s.sweepVoid(ctx); err != nil {
+		return err
+	}
 	const q = `
 with old as (select l.pos from realtime.log l where l.pos > (select floor from realtime.head) and l.at < clock_timestamp() - $1::interval order by l.pos limit $2),
-     gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos),
-     top as (select count(*) as n, max(pos) as pos from gone),
-     head as (update realtime.head h set floor = greatest(h.floor, top.pos) from top where top.n > 0 returning 1)
+     gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos, l.mark),
+     top as (select count(*) as n, max(pos) as pos, (array_agg(mark order by pos desc))[1] as mark from gone),
+     head as (update realtime.head h set floor = top.pos, mark = top.mark from top where top.pos > h.floor returning 1)
 select n from top`
 	for {
 		var n int
@@ -40,6 +43,20 @@ delete from realtime.message_versions v
 			return fmt.Errorf("forgetting old versions: %w", err)
 		}
 		if tag.RowsAffected() < sweepBatch {
+			return nil
+		}
+	}
+}
+
+// sweepVoid ends what an emptied channel leaves, and forgets what one leaves
+// that is no more, once the log has forgotten it too: nothing refers to it then.
+func (s *Service) sweepVoid(ctx context.Context) error {
+	for {
+		var n int
+		if err := s.o.Pool.QueryRow(ctx, `select realtime.sweep_void($1)`, sweepBatch).Scan(&n); err != nil {
+			return fmt.Errorf("forgetting what channels left: %w", err)
+		}
+		if n < sweepBatch {
 			return nil
 		}
 	}

@@ -11,6 +11,7 @@ declare
   n integer;
   notes realtime.inbox[];
   words realtime.step[];
+  drawn bigint := uuid_hash_extended(gen_random_uuid(), 0);
 begin
   if waits then
     perform pg_advisory_xact_lock(7249331607002);
@@ -48,8 +49,8 @@ begin
         from (select p.channel_id, max(p.upto) as upto from placed p where not (select w.mixed from whole w) group by p.channel_id) k
        where c.channel_id = k.channel_id and c.seq <> k.upto),
     log as (
-      insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread)
-      select p.pos, since, p.tenant, p.channel_id, p.kind, p.message_id, p.user_id, coalesce(p.seq, p.upto), p.ref, p.thread
+      insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread, mark)
+      select p.pos, since, p.tenant, p.channel_id, p.kind, p.message_id, p.user_id, coalesce(p.seq, p.upto), p.ref, p.thread, drawn
         from placed p where not (select w.mixed from whole w))
     select w.n, (select array_agg(b order by b.id) from batch b where w.mixed),
            (select array_agg((p.tenant, p.channel_id, p.kind, p.message_id, p.user_id, p.upto, p.ref, p.thread, p.upto, p.members,
@@ -65,9 +66,9 @@ begin
     perform realtime.first_words(words);
   end if;
   if notes is not null then
-    insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread)
-    select last + s.ordinality, since, s.tenant, s.channel_id, case s.kind when 'removed' then 'deleted' else s.kind end, s.message_id, s.user_id, s.seq,
-           case s.kind when 'mark' then s.ref end, case s.kind when 'created' then s.thread end
+    insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread, mark)
+    select last + s.ordinality, since, s.tenant, s.channel_id, case s.kind when 'removed' then 'deleted' when 'emptied' then 'opened' else s.kind end, s.message_id, s.user_id, s.seq,
+           case s.kind when 'mark' then s.ref end, case s.kind when 'created' then s.thread end, drawn
       from unnest(realtime.place(notes)) with ordinality s;
   end if;
   return n;
@@ -108,6 +109,12 @@ end $$;
 create or replace function realtime.last_pos() returns bigint
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select greatest(h.floor, (select l.pos from realtime.log l order by l.pos desc limit 1)) from realtime.head h
+$$;
+
+-- mark_at is the mark of the entry at a position; null: there is none, or it is forgotten.
+create or replace function realtime.mark_at(at bigint) returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce((select l.mark from realtime.log l where l.pos = mark_at.at), (select h.mark from realtime.head h where h.floor = mark_at.at))
 $$;
 
 -- log_floor: entries up to it have been forgotten.

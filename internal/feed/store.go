@@ -15,22 +15,30 @@ import (
 // and of which history of which database that is true.
 type state struct {
 	pos, floor int64
+	mark       int64 // of the entry at pos
+	standing   int64 // of the entry where the reader stands that asked; 0: there is none
 	epoch      [8]byte
 	secret     []byte
 }
 
-// A database restored, promoted or copied goes on counting from where it was,
-// and gives other entries the same positions. Its epoch differs.
+// A database promoted or copied goes on counting from where it was, and gives
+// other entries the same positions: its epoch differs. One that was set back (a
+// snapshot of its disk put in its place, a crash with synchronous_commit off)
+// says of itself that it is the same: there the marks of its entries differ.
 const readState = `
-select realtime.last_pos(), h.floor, f.secret,
+select p.pos, h.floor, f.secret, realtime.mark_at(p.pos), coalesce(realtime.mark_at($1), 0),
        concat_ws('/', f.generation, c.system_identifier, d.oid, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))
-  from realtime.head h, realtime.feed f, pg_control_system() c, pg_database d
+  from (select realtime.last_pos() as pos offset 0) p, realtime.head h, realtime.feed f, pg_control_system() c, pg_database d
  where d.datname = current_database()`
 
-func loadState(ctx context.Context, db postgres.DB) (state, error) {
+// nowhere is where a reader stands that has no place yet.
+const nowhere = -1
+
+// loadState reads the state for a reader that stands at a position.
+func loadState(ctx context.Context, db postgres.DB, at int64) (state, error) {
 	var st state
 	var epoch string
-	if err := db.QueryRow(ctx, readState).Scan(&st.pos, &st.floor, &st.secret, &epoch); err != nil {
+	if err := db.QueryRow(ctx, readState, at).Scan(&st.pos, &st.floor, &st.secret, &st.mark, &st.standing, &epoch); err != nil {
 		return st, fmt.Errorf("reading the head of the log: %w", err)
 	}
 	st.epoch = epochOf(epoch)
@@ -50,9 +58,19 @@ func (s *Service) sealerOf(st state) *sealer {
 	return x
 }
 
+// lastSealer is the one that was used last; nil: none was.
+func (s *Service) lastSealer() *sealer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.seals {
+		return x
+	}
+	return nil
+}
+
 const entryColumns = `l.pos, l.at, l.tenant, l.channel_id, l.kind, coalesce(l.message_id, '00000000-0000-0000-0000-000000000000'),
        coalesce(l.user_id, '00000000-0000-0000-0000-000000000000'), l.seq, coalesce(l.ref, 0),
-       coalesce(l.thread, '00000000-0000-0000-0000-000000000000')`
+       coalesce(l.thread, '00000000-0000-0000-0000-000000000000'), l.mark`
 
 func entries(rows pgx.Rows, err error) ([]Entry, error) {
 	if err != nil {
@@ -61,17 +79,17 @@ func entries(rows pgx.Rows, err error) ([]Entry, error) {
 	var list []Entry
 	var e Entry
 	id := func(u *uuid.UUID) *[16]byte { return (*[16]byte)(u) } // read as bytes, not by way of text
-	into := []any{&e.Pos, &e.At, &e.Tenant, id(&e.Channel), &e.Kind, id(&e.Message), id(&e.User), &e.Seq, &e.Ref, id(&e.Thread)}
+	into := []any{&e.Pos, &e.At, &e.Tenant, id(&e.Channel), &e.Kind, id(&e.Message), id(&e.User), &e.Seq, &e.Ref, id(&e.Thread), &e.Mark}
 	if _, err := pgx.ForEachRow(rows, into, func() error { list = append(list, e); return nil }); err != nil {
 		return nil, fmt.Errorf("reading the log: %w", err)
 	}
 	return list, nil
 }
 
-// loadTail reads everybody's entries after a position.
-func loadTail(ctx context.Context, db postgres.DB, after int64, most int) ([]Entry, error) {
-	const q = `select ` + entryColumns + ` from realtime.log l where l.pos > $1 order by l.pos limit $2`
-	return entries(db.Query(ctx, q, after, most))
+// loadTail reads everybody's entries after one, and none where that is another now.
+func loadTail(ctx context.Context, db postgres.DB, after, mark int64, most int) ([]Entry, error) {
+	const q = `select ` + entryColumns + ` from realtime.log l where l.pos > $1 and (select realtime.mark_at($1) = $2) order by l.pos limit $3`
+	return entries(db.Query(ctx, q, after, mark, most))
 }
 
 // loadFor reads the entries of channels, and those of the viewer's own

@@ -56,6 +56,7 @@ type Stream struct {
 	gs    grants
 	epoch [8]byte
 	pos   int64
+	mark  int64  // of the entry at pos
 	reset Reason // to be told first
 	live  bool
 	fresh bool // look without being woken
@@ -68,10 +69,14 @@ type Stream struct {
 func (x *Stream) Begins() Reason { return x.reset }
 
 // Cursor is where a reader stands after an entry.
-func (x *Stream) Cursor(pos int64) string { return x.keys.seal(place{epoch: x.epoch, pos: pos}) }
+func (x *Stream) Cursor(e Entry) string {
+	return x.keys.seal(place{epoch: x.epoch, pos: e.Pos, mark: e.Mark})
+}
 
 // Here is a cursor after everything told so far.
-func (x *Stream) Here() string { return x.Cursor(x.pos) }
+func (x *Stream) Here() string { return x.keys.seal(x.place()) }
+
+func (x *Stream) place() place { return place{epoch: x.epoch, pos: x.pos, mark: x.mark} }
 
 // Earlier reports whether a member of a channel may read messages from before
 // it became one: an entry that it joined brings none of them.
@@ -172,7 +177,7 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 		return Batch{}, err
 	}
 	if len(items) > 0 {
-		x.pos = items[len(items)-1].Pos
+		x.pos, x.mark = items[len(items)-1].Pos, items[len(items)-1].Mark
 	}
 	if n < len(b.Items) {
 		b.Items = b.Items[:n]
@@ -203,7 +208,7 @@ func (x *Stream) begin(st state, why Reason) error {
 	if err != nil {
 		return err
 	}
-	x.keys, x.epoch, x.pos, x.reset, x.live, x.fresh = keys, st.epoch, st.pos, why, false, true
+	x.keys, x.epoch, x.pos, x.mark, x.reset, x.live, x.fresh = keys, st.epoch, st.pos, st.mark, why, false, true
 	return nil
 }
 
@@ -219,11 +224,11 @@ func (x *Stream) visible(items []Item) (b Batch) {
 // readTable catches up by the table, with rights read after the entries: what
 // may not be read any more is not told.
 func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
-	now, err := loadState(ctx, x.s.o.Pool)
+	now, err := loadState(ctx, x.s.o.Pool, x.pos)
 	if err != nil {
 		return Batch{}, err
 	}
-	if why := judge(place{epoch: x.epoch, pos: x.pos}, now); why != "" {
+	if why := judge(x.place(), now); why != "" {
 		return Batch{}, x.begin(now, why)
 	}
 	if err := x.regrant(ctx); err != nil {
@@ -234,10 +239,10 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 		return Batch{}, err
 	}
 	// Read again after the entries: one forgotten meanwhile would be a silent gap.
-	if now, err = loadState(ctx, x.s.o.Pool); err != nil {
+	if now, err = loadState(ctx, x.s.o.Pool, x.pos); err != nil {
 		return Batch{}, err
 	}
-	if why := judge(place{epoch: x.epoch, pos: x.pos}, now); why != "" {
+	if why := judge(x.place(), now); why != "" {
 		return Batch{}, x.begin(now, why)
 	}
 	items, err := x.s.fill(ctx, x.s.o.Pool, list, streamBytes, all)
@@ -245,9 +250,9 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 		return Batch{}, err
 	}
 	x.fresh = true
-	x.pos = st.pos
+	x.pos, x.mark = st.pos, st.mark
 	if len(list) == streamRead {
-		x.pos = list[len(list)-1].Pos
+		x.pos, x.mark = list[len(list)-1].Pos, list[len(list)-1].Mark
 	}
 	if n := slices.IndexFunc(items, func(it Item) bool { return !it.loaded }); n > 0 {
 		items, x.pos = items[:n], items[n-1].Pos

@@ -27,7 +27,7 @@ type tail struct {
 
 	mu    sync.Mutex
 	ready chan struct{} // guarded by mu: closed once state is known
-	state state         // guarded by mu: its pos is the last entry here
+	state state         // guarded by mu: its pos and mark are those of the last entry here
 	items []Item        // guarded by mu: dense, up to state.pos
 	bytes int           // guarded by mu: of the messages in items
 	turn  int           // guarded by mu: how often the tail began anew
@@ -71,15 +71,15 @@ func (s *Service) follow(ctx context.Context) {
 func (s *Service) readOn(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
-	now, err := loadState(ctx, s.o.Pool)
+	last, mark := s.tail.end()
+	now, err := loadState(ctx, s.o.Pool, last)
 	if err != nil {
 		return false, err
 	}
-	last, known := s.tail.enter(now)
-	if !known || now.pos == last {
+	if known := s.tail.enter(now); !known || now.pos == last {
 		return false, nil
 	}
-	list, err := loadTail(ctx, s.o.Pool, last, tailRead)
+	list, err := loadTail(ctx, s.o.Pool, last, mark, tailRead)
 	if err != nil || len(list) == 0 {
 		return false, err
 	}
@@ -98,9 +98,17 @@ func (s *Service) readOn(ctx context.Context) (more bool, err error) {
 	return len(list) == tailRead, nil
 }
 
-// enter compares the database's state with ours. A history that is another
-// one, or has lost what we have, starts the tail anew.
-func (t *tail) enter(now state) (last int64, known bool) {
+// end is the last entry here, and its mark.
+func (t *tail) end() (pos, mark int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state.pos, t.state.mark
+}
+
+// enter compares the database's state with ours, as it is read for where the
+// tail ends. A history that is another one, or has lost what we have, starts
+// the tail anew.
+func (t *tail) enter(now state) (known bool) {
 	t.mu.Lock()
 	first := false
 	select {
@@ -109,13 +117,13 @@ func (t *tail) enter(now state) (last int64, known bool) {
 		first = true
 		close(t.ready)
 	}
-	same := !first && now.epoch == t.state.epoch && now.pos >= t.state.pos
+	same := !first && now.epoch == t.state.epoch && now.pos >= t.state.pos && now.standing == t.state.mark
+	forgotten := !first && now.epoch == t.state.epoch && now.floor > t.state.pos // streams find that out by the table
 	if same {
 		t.state.floor, t.state.secret = now.floor, now.secret
-		last = t.state.pos
 	} else {
 		t.state, t.items, t.bytes = now, nil, 0
-		if !first {
+		if !first && !forgotten {
 			t.turn++
 		}
 	}
@@ -123,14 +131,11 @@ func (t *tail) enter(now state) (last int64, known bool) {
 	if !same && !first {
 		t.hub.MarkAll()
 	}
-	return last, same
+	return same
 }
 
 func (t *tail) push(items []Item) {
 	t.mu.Lock()
-	if items[0].Pos != t.state.pos+1 {
-		t.items, t.bytes = nil, 0 // forgotten in between: streams that were there read the table
-	}
 	if len(t.items)+len(items) > 2*kept || t.bytes > 2*held {
 		t.shrinkLocked()
 	}
@@ -138,7 +143,7 @@ func (t *tail) push(items []Item) {
 	for _, it := range items {
 		t.bytes += it.size
 	}
-	t.state.pos = items[len(items)-1].Pos
+	t.state.pos, t.state.mark = items[len(items)-1].Pos, items[len(items)-1].Mark
 	t.mu.Unlock()
 	marked := map[uuid.UUID]struct{}{}
 	mark := func(id uuid.UUID) {

@@ -31,7 +31,7 @@ func TestNothingStopsTheLog(t *testing.T) {
 		do   []string
 		want string // of message 0
 	}{
-		"written, truncated and written again": {[]string{write, `truncate public.nchat_messages`, write}, "created 1"},
+		"written, truncated and written again": {[]string{write, `truncate public.nchat_messages`, write}, "created 1, created 2"},
 		"written, lost and written again": {[]string{write,
 			`do $$ begin perform set_config('session_replication_role', 'replica', true); delete from public.nchat_messages; end $$`, write}, "created 1"},
 		"without a type": {[]string{write, `update public.nchat_messages set type = null, is_system = null, is_deleted = null`}, "created 1, updated 1"},

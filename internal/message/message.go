@@ -72,6 +72,14 @@ func (m Message) For(user uuid.UUID) Message {
 	return m
 }
 
+// taken is a message that may be taken back since, at about an instant.
+func (m Message) taken(at time.Time) Message {
+	if m.Gone {
+		m.Type, m.CreatedAt, m.DeletedAt = TypeText, at, &at
+	}
+	return m
+}
+
 // Place is the channel it is in, and whether it is deleted.
 func (m Message) Place() (channel uuid.UUID, deleted bool) {
 	return m.ChannelID, m.Gone || m.DeletedAt != nil

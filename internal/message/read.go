@@ -93,7 +93,7 @@ select k.message_id, k.channel_id, k.seq, coalesce(r.version, 1), o.id is null, 
        coalesce(octet_length(o.content) > $3, false), o.metadata is not null, not m.clean
   from realtime.messages k
   join realtime.channels c on c.channel_id = k.channel_id and c.tenant = $1
-  left join realtime.nchat_messages() n on n.id = k.message_id and n.channel_id = k.channel_id and n.published and not k.gone
+  left join realtime.nchat_messages() n on n.id = k.message_id and n.channel_id = k.channel_id and n.published and not k.gone and k.seq > c.void
   left join realtime.message_rows() o on o.id = n.id
   left join realtime.revisions r on r.message_id = k.message_id
   left join realtime.client_keys x on x.message_id = k.message_id and x.tenant = $1

@@ -89,8 +89,10 @@ func (s *Service) read(ctx context.Context, v viewer.Viewer, ids []*uuid.UUID, o
 		}
 		if err != nil {
 			out[i].Err = s.failed(ctx, err)
-		} else if m, ok := list[*id]; ok && !m.Gone {
-			out[i].Message = &m
+		} else if m, ok := list[*id]; ok {
+			out[i].Message = new(m.taken(time.Now()))
+		} else { // its channel is another tenant's meanwhile, or comes to be this one's
+			out[i].Err = fault.Later(fault.Unexpected, tryAgain, "not answered in time; sending it again is safe")
 		}
 	}
 }

@@ -3,6 +3,9 @@ package pgtest
 import (
 	"context"
 	"log/slog"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/nself-org/nchat-realtime/internal/devpg"
@@ -77,5 +80,31 @@ func (o *Own) do(step func(context.Context) error) {
 	defer cancel()
 	if err := step(ctx); err != nil {
 		o.t.Fatal(err)
+	}
+}
+
+// Snapshot copies the data directory of the server, which is stopped for it and
+// started again. The function it returns ends the server as a crash would, puts
+// the copy in its place and starts it: the same database, set back.
+func (o *Own) Snapshot() (restore func()) {
+	o.t.Helper()
+	data, copied := filepath.Join(o.c.Dir(), "data"), filepath.Join(o.c.Dir(), "snapshot")
+	put := func(from, to string) {
+		o.t.Helper()
+		if out, err := osexec.Command("cp", "-a", from, to).CombinedOutput(); err != nil { //nolint:noctx // seconds, of the test's own
+			o.t.Fatalf("copying the data directory: %v: %s", err, out)
+		}
+	}
+	o.Stop()
+	put(data, copied)
+	o.Start()
+	return func() {
+		o.t.Helper()
+		o.Kill()
+		if err := os.RemoveAll(data); err != nil {
+			o.t.Fatal(err)
+		}
+		put(copied, data)
+		o.Start()
 	}
 }

@@ -50,7 +50,8 @@ func (d dues) make(ctx context.Context, tx *sql.Tx) error {
 
 // Ours are those that run a function of ours.
 const readTriggers = `
-select format('%I.%I', n.nspname, c.relname), t.tgname, coalesce(obj_description(t.oid, 'pg_trigger'), ''),
+select format('%I.%I', n.nspname, c.relname), t.tgname,
+       case when t.tgenabled in ('O', 'A') then coalesce(obj_description(t.oid, 'pg_trigger'), '') else 'disabled' end,
        format('drop trigger %I on %I.%I', t.tgname, n.nspname, c.relname)
   from pg_trigger t
   join pg_class c on c.oid = t.tgrelid

@@ -117,3 +117,20 @@ create trigger realtime_presence after delete or update of {{cols "nchat_message
   for each row execute function realtime.message_changed();
 create trigger realtime_presence after insert or delete or update of {{or (cols "nchat_users" "deleted_at" "source_account_id") "id"}} on public.nchat_users
   for each row execute function realtime.user_changed();
+
+-- TRUNCATE takes relations of anybody.
+create or replace function realtime.relations_truncated() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform realtime.touch(p.user_id) from realtime.presence p;
+  return null;
+end $$;
+
+create trigger realtime_presence_truncate after truncate on public.nchat_contacts
+  for each statement execute function realtime.relations_truncated();
+create trigger realtime_presence_truncate after truncate on public.nchat_blocked_users
+  for each statement execute function realtime.relations_truncated();
+create trigger realtime_presence_truncate after truncate on public.nchat_channel_members
+  for each statement execute function realtime.relations_truncated();
+create trigger realtime_presence_truncate after truncate on public.nchat_messages
+  for each statement execute function realtime.relations_truncated();

@@ -108,17 +108,26 @@ type candidate struct {
 }
 
 func (s *Service) scanOnce(ctx context.Context, tx pgx.Tx) (int, error) {
-	const begin = `insert into realtime.push_state (pos) select realtime.last_pos() on conflict do nothing`
+	const begin = `insert into realtime.push_state (pos, mark) select l.pos, realtime.mark_at(l.pos) from (select realtime.last_pos() as pos) l on conflict do nothing`
 	if _, err := tx.Exec(ctx, begin); err != nil {
 		return 0, fmt.Errorf("beginning: %w", err)
 	}
 	var pos int64
-	err := tx.QueryRow(ctx, `select pos from realtime.push_state for update skip locked`).Scan(&pos)
+	var same bool
+	err := tx.QueryRow(ctx, `select pos, realtime.mark_at(pos) is not distinct from mark or pos < realtime.log_floor() from realtime.push_state for update skip locked`).Scan(&pos, &same)
 	if err != nil {
 		if errors.Is(err, pgx.ErrNoRows) { // another node is at it
 			return 0, nil
 		}
 		return 0, fmt.Errorf("reading where push is: %w", err)
+	}
+	if !same { // another history: what came before now is nobody's news
+		s.o.Log.WarnContext(ctx, "push begins anew: the log goes on from elsewhere")
+		const anew = `update realtime.push_state set (pos, mark) = (select l.pos, realtime.mark_at(l.pos) from (select realtime.last_pos() as pos) l)`
+		if _, err := tx.Exec(ctx, anew); err != nil {
+			return 0, fmt.Errorf("beginning anew: %w", err)
+		}
+		return 0, nil
 	}
 	list, last, n, err := news(ctx, tx, pos)
 	if err != nil || n == 0 {
@@ -129,7 +138,7 @@ func (s *Service) scanOnce(ctx context.Context, tx pgx.Tx) (int, error) {
 			return 0, err
 		}
 	}
-	if _, err := tx.Exec(ctx, `update realtime.push_state set pos = $1`, last); err != nil {
+	if _, err := tx.Exec(ctx, `update realtime.push_state set pos = $1, mark = realtime.mark_at($1)`, last); err != nil {
 		return 0, fmt.Errorf("writing where push is: %w", err)
 	}
 	return n, nil

@@ -214,6 +214,23 @@ func TestNobodyIsToldOfThePast(t *testing.T) {
 	}
 }
 
+// TestPushBeginsAnewInAnotherHistory: where it stands is another entry now, or
+// ahead of the log; it neither tells of what came before nor stands still.
+func TestPushBeginsAnewInAnotherHistory(t *testing.T) {
+	t.Parallel()
+	for _, set := range []string{`mark = mark + 1`, `pos = pos + 1000`} {
+		r := newRig(t)
+		r.told()
+		r.exec(`update realtime.push_state set ` + set)
+		r.say(demo.AliceBob, demo.Alice, "before it looks")
+		r.told()
+		r.say(demo.AliceBob, demo.Alice, "after")
+		if got := users(r.told()); !slices.Equal(got, []uuid.UUID{demo.Bob}) {
+			t.Errorf("%s: told %v", set, got)
+		}
+	}
+}
+
 // TestTheAnswerDecides: a failure is tried again, later and later; a refusal is
 // final; what nobody needs any more is not told.
 func TestTheAnswerDecides(t *testing.T) {

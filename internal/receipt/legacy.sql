@@ -3,12 +3,15 @@ create or replace function realtime.legacy_look() returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   last bigint := realtime.last_pos();
-  had bigint := (select h.pos from realtime.legacy_head h);
+  now_at bigint := realtime.mark_at(last);
+  had bigint;
+  was_at bigint;
 begin
-  if had = last then
+  select h.pos, h.mark into had, was_at from realtime.legacy_head h;
+  if had = last and was_at = now_at then
     return;
   end if;
-  if had > last or had < realtime.log_floor() then -- another history, or one that is forgotten
+  if realtime.mark_at(had) is distinct from was_at then -- another history, or one that is forgotten
     insert into realtime.legacy as l (channel_id) select c.channel_id from realtime.channels c on conflict (channel_id) do update set due = true;
   else
     insert into realtime.legacy as l (channel_id)
@@ -16,7 +19,7 @@ begin
      where x.pos > had and x.pos <= last and x.kind in ('created', 'updated', 'deleted', 'joined', 'mark')
     on conflict (channel_id) do update set due = true where not l.due;
   end if;
-  update realtime.legacy_head set pos = last;
+  update realtime.legacy_head set pos = last, mark = now_at;
 end $$;
 
 -- legacy_count brings the old columns of everybody in a channel up to date.

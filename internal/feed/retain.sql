@@ -1,0 +1,40 @@
+-- forgotten are channels that are no more and that the log does not speak of.
+create or replace function realtime.forgotten() returns table (channel_id uuid) language sql stable as $$
+  select c.channel_id from realtime.channels c
+   where c.void > -9223372036854775808
+     and not exists (select from public.nchat_channels o where o.id = c.channel_id)
+     and not exists (select from realtime.log l where l.channel_id = c.channel_id)
+     and not exists (select from realtime.inbox i where i.channel_id = c.channel_id)
+$$;
+
+-- sweep_void does a part, of up to most messages, of what emptying channels left to
+-- do, and forgets messages, stints and revisions of channels that are no more and
+-- that the log does not speak of any more. It answers how many messages it did;
+-- 0 also where somebody else is at the log.
+create or replace function realtime.sweep_void(most integer) returns integer
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
+declare
+  n integer;
+  gone integer;
+begin
+  if not pg_try_advisory_xact_lock(7249331607002) then
+    return 0;
+  end if;
+  update realtime.messages m set gone = true, countable = false, deleted = false
+   where m.ctid = any (array(
+     select x.ctid from realtime.channels c
+       join realtime.messages x on x.channel_id = c.channel_id and x.seq <= c.void and not x.gone
+      where c.void > -9223372036854775808 limit most));
+  get diagnostics n = row_count;
+  with forgotten as materialized (
+    select f.channel_id from realtime.forgotten() f),
+  messages as (
+    delete from realtime.messages m where m.ctid = any (array(
+      select x.ctid from forgotten f join realtime.messages x on x.channel_id = f.channel_id limit most)) returning m.message_id),
+  revisions as (delete from realtime.revisions r using messages m where r.message_id = m.message_id),
+  stints as (delete from realtime.stints s using forgotten f where s.channel_id = f.channel_id and s.to_seq is not null),
+  gates as (delete from realtime.gates g using forgotten f where g.channel_id = f.channel_id),
+  backfill as (delete from realtime.backfill b using forgotten f where b.channel_id = f.channel_id)
+  select count(*) into gone from messages;
+  return greatest(n, gone);
+end $$;
