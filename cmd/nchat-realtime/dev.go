@@ -89,7 +89,7 @@ func startPostgres(ctx context.Context, dir string, log *slog.Logger, out io.Wri
 }
 
 func prepare(ctx context.Context, c config.Config, log *slog.Logger) error {
-	if err := postgres.Migrate(ctx, c.DatabaseURL, log, app.Code()); err != nil {
+	if err := postgres.Migrate(ctx, c.DatabaseURL, log, app.Code(), postgres.TakeBack); err != nil {
 		return err
 	}
 	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: 1})

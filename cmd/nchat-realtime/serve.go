@@ -41,7 +41,8 @@ func serveCommand() *cobra.Command {
 }
 
 func migrateCommand() *cobra.Command {
-	return &cobra.Command{
+	var back bool
+	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database up to date and join nchat's tables",
 		Args:  cobra.NoArgs,
@@ -53,11 +54,17 @@ func migrateCommand() *cobra.Command {
 			if c.DatabaseURL == "" {
 				return errors.New("DATABASE_URL must be set")
 			}
-			if err := postgres.Migrate(cmd.Context(), c.DatabaseURL, newLog(c), app.Code()); err != nil {
+			var how []postgres.How
+			if back {
+				how = append(how, postgres.TakeBack)
+			}
+			if err := postgres.Migrate(cmd.Context(), c.DatabaseURL, newLog(c), app.Code(), how...); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), "the database is up to date")
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&back, "take-back", false, "install this version's functions though a later version's are there: a roll-back")
+	return cmd
 }

@@ -1,6 +1,6 @@
 -- restint notes of members of a channel whether they may read it now.
 create or replace function realtime.restint(channel uuid, who uuid[]) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan as $$
 begin
   perform realtime.hold(channel);
   insert into realtime.inbox (channel_id, kind, user_id, ref)

@@ -96,9 +96,11 @@ func uncommented(text string) string {
 
 // install brings the functions and triggers of code to where they are to be,
 // in tx, which has the migrations' lock. It does nothing where sources and
-// columns are what they were and every trigger is there. Functions that code
-// does not name any more are left, for nodes of the version before.
-func install(ctx context.Context, tx *sql.Tx, code Code) (changed bool, err error) {
+// columns are what they were and every trigger is there; nor, unless back,
+// where others were installed after code: an older node that starts again must
+// not take a newer rule back. Functions that code does not name any more are
+// left, for nodes of the version before.
+func install(ctx context.Context, tx *sql.Tx, code Code, back bool) (changed bool, err error) {
 	files, err := code.source()
 	if err != nil || len(files) == 0 {
 		return false, err
@@ -116,10 +118,22 @@ func install(ctx context.Context, tx *sql.Tx, code Code) (changed bool, err erro
 		return false, err
 	}
 	source, sum := sumOf(files), sumOf(fitted)
-	var same bool
-	const q = `select coalesce((select (c.source, c.fitted) = ($1, $2) from realtime.code c order by c.installed_at desc limit 1), false)`
-	if err := tx.QueryRowContext(ctx, q, source, sum).Scan(&same); err != nil {
+	var same, passed bool
+	const q = `
+select coalesce((select (c.source, c.fitted) = ($1, $2) from realtime.code c order by c.installed_at desc limit 1), false),
+       exists (select from realtime.code c where c.source = $1)
+         and (select c.source <> $1 from realtime.code c order by c.installed_at desc limit 1)`
+	if err := tx.QueryRowContext(ctx, q, source, sum).Scan(&same, &passed); err != nil {
 		return false, fmt.Errorf("reading which functions there are: %w", err)
+	}
+	if passed && !back {
+		return false, nil
+	}
+	if passed { // the later ones were never here: they may come again
+		const forget = `delete from realtime.code c where c.installed_at > (select o.installed_at from realtime.code o where o.source = $1)`
+		if _, err := tx.ExecContext(ctx, forget, source); err != nil {
+			return false, fmt.Errorf("going back: %w", err)
+		}
 	}
 	due, err := dueTriggers(ctx, tx, p.triggers)
 	if err != nil || same && due.none() {
@@ -165,40 +179,63 @@ func createFunctions(ctx context.Context, tx *sql.Tx, list []statement) error {
 var functionName = regexp.MustCompile(`^create or replace function realtime\.(\w+)`)
 
 // createFunction replaces a function in its place, so that whoever is calling
-// it goes on; one whose shape is another it drops first.
+// it goes on. One of the same name that takes or gives something else is
+// dropped: with defaults, calls could mean either.
 func createFunction(ctx context.Context, tx *sql.Tx, s statement) error {
+	name := functionName.FindStringSubmatch(s.text)[1]
+	before, err := signatures(ctx, tx, name)
+	if err != nil {
+		return err
+	}
 	if _, err := tx.ExecContext(ctx, "savepoint one_function"); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, s.text)
+	_, err = tx.ExecContext(ctx, s.text)
 	if state(err) == invalidFunction {
-		const drop = `
-select format('drop function %s', p.oid::regprocedure) from pg_proc p where p.pronamespace = 'realtime'::regnamespace and p.proname = $1`
 		if _, err := tx.ExecContext(ctx, "rollback to one_function"); err != nil {
 			return err
 		}
-		var drops []string
-		name := functionName.FindStringSubmatch(s.text)[1]
-		if err := each(ctx, tx, drop, func(scan func(...any) error) error {
-			var one string
-			err := scan(&one)
-			drops = append(drops, one)
-			return err
-		}, name); err != nil {
+		if err := dropFunctions(ctx, tx, before); err != nil {
 			return err
 		}
-		for _, q := range append(drops, s.text) {
-			if _, err := tx.ExecContext(ctx, q); err != nil {
-				return err
-			}
-		}
-		err = nil
+		before = nil
+		_, err = tx.ExecContext(ctx, s.text)
 	}
 	if err != nil {
 		return err
 	}
+	after, err := signatures(ctx, tx, name)
+	if err != nil {
+		return err
+	}
+	if len(after) > len(before) { // it is another than those that were there
+		if err := dropFunctions(ctx, tx, before); err != nil {
+			return err
+		}
+	}
 	_, err = tx.ExecContext(ctx, "release one_function")
 	return err
+}
+
+// signatures are the functions of ours of a name, as drop takes them.
+func signatures(ctx context.Context, tx *sql.Tx, name string) (list []string, err error) {
+	const q = `select p.oid::regprocedure::text from pg_proc p where p.pronamespace = 'realtime'::regnamespace and p.proname = $1`
+	err = each(ctx, tx, q, func(scan func(...any) error) error {
+		var one string
+		err := scan(&one)
+		list = append(list, one)
+		return err
+	}, name)
+	return list, err
+}
+
+func dropFunctions(ctx context.Context, tx *sql.Tx, list []string) error {
+	for _, one := range list {
+		if _, err := tx.ExecContext(ctx, "drop function "+one); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // each calls fn for every row of q.

@@ -127,8 +127,13 @@ select realtime.own_call();
 	if err := migrate(t, pool, code); err != nil || one[uint32](t, pool, trigger) == was {
 		t.Errorf("a trigger that was dropped is back: %v", err)
 	}
-	// A version without the trigger takes it away.
-	if err := migrate(t, pool, pgtest.Code()); err != nil || one[int](t, pool, `select count(*) from pg_trigger where tgname = 'own'`) != 0 {
+	// A version without the trigger takes it away, and leaves alone what somebody else made.
+	exec(`create trigger theirs after insert on public.nchat_own for each row execute function realtime.own_changed()`)
+	err := migrate(t, pool, with("create or replace function realtime.own() returns text language sql as $$ select 'later' $$;"))
+	if n := one[int](t, pool, `select count(*) from pg_trigger where tgname = 'theirs'`); n != 1 {
+		t.Error("another's trigger is gone")
+	}
+	if err != nil || one[int](t, pool, `select count(*) from pg_trigger where tgname = 'own'`) != 0 {
 		t.Errorf("a trigger nobody names any more is still there: %v", err)
 	}
 }
@@ -182,5 +187,65 @@ func TestALaterDatabaseIsLeft(t *testing.T) {
 	}
 	if one[bool](t, pool, `select to_regprocedure('realtime.own()') is not null`) {
 		t.Error("functions of a version before are installed over those of a later one")
+	}
+}
+
+// A function that takes one thing more takes the place of the one before: with
+// defaults a call could mean either, and the app's own writes would fail.
+func TestAFunctionHasOneSignature(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	const caller = "create or replace function realtime.own() returns integer language plpgsql as $$ begin return realtime.own_part(1); end $$;\n"
+	for _, part := range []string{
+		"create or replace function realtime.own_part(a integer, b integer default 1) returns integer language sql as $$ select a + b $$;",
+		"create or replace function realtime.own_part(a integer, b integer default 1, c integer default 2) returns integer language sql as $$ select a + b + c $$;",
+	} {
+		if err := migrate(t, pool, with(caller+part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := one[int](t, pool, `select realtime.own()`); got != 4 {
+		t.Errorf("own() = %d, want 4", got)
+	}
+	if n := one[int](t, pool, `select count(*) from pg_proc where proname = 'own_part'`); n != 1 {
+		t.Errorf("own_part has %d signatures", n)
+	}
+}
+
+// An older node that starts again leaves a later version's rules in force; to go
+// back is to say so.
+func TestAnOlderVersionTakesNothingBack(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	of := func(n string) postgres.Code {
+		return with("create or replace function realtime.own() returns text language sql as $$ select '" + n + "' $$;")
+	}
+	for _, step := range []struct {
+		code postgres.Code
+		how  []postgres.How
+		want string
+	}{{of("older"), nil, "older"}, {of("later"), nil, "later"}, {of("older"), nil, "later"}, {of("older"), []postgres.How{postgres.TakeBack}, "older"}, {of("later"), nil, "later"}} {
+		if err := postgres.Migrate(t.Context(), pool.Config().ConnString(), quiet(), step.code, step.how...); err != nil {
+			t.Fatal(err)
+		}
+		if got := one[string](t, pool, `select realtime.own()`); got != step.want {
+			t.Errorf("in force: %s, want %s", got, step.want)
+		}
+	}
+}
+
+// What the app shows us as a view is read like a table.
+func TestAViewIsRead(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	if _, err := pool.Exec(t.Context(), `
+create table public.their_settings (user_id uuid primary key, show_online_status boolean);
+insert into public.their_settings values (gen_random_uuid(), false);
+create view public.nchat_user_settings as select * from public.their_settings`); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Migrate(t, pool)
+	if n := one[int](t, pool, `select count(*) from realtime.nchat_switches() where not show_online_status`); n != 1 {
+		t.Errorf("%d switches are seen", n)
 	}
 }

@@ -72,7 +72,7 @@ const readColumns = `
 select c.relname, a.attname
   from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
- where c.relnamespace = 'public'::regnamespace and c.relname like 'nchat\_%' and c.relkind in ('r', 'p', 'f')`
+ where c.relnamespace = 'public'::regnamespace and c.relname like 'nchat\_%' and c.relkind in ('r', 'p', 'f', 'v', 'm')`
 
 func loadColumns(ctx context.Context, tx *sql.Tx) (columns, error) {
 	out := columns{}

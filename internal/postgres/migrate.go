@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,13 +29,21 @@ const (
 	migrateAttempts = 20
 )
 
+// How a migration differs from the usual one.
+type How int
+
+// TakeBack installs this binary's functions though those of another version
+// were installed after them: a roll-back, or a change of branch.
+const TakeBack How = 1
+
 // Migrate brings the database at url to the newest version this binary has, and
 // installs code, fitted to the nchat tables it finds. It may run any number of
 // times and from several nodes at once: one works, the others wait. A database
-// that is ahead of this binary is left as it is. Statements have no time limit;
+// that is ahead of this binary is left as it is, and so are functions that were
+// installed after its own, but with TakeBack. Statements have no time limit;
 // a lock that another transaction holds is waited for in turns of 3 s, for a
 // minute in all.
-func Migrate(ctx context.Context, url string, log *slog.Logger, code Code) error {
+func Migrate(ctx context.Context, url string, log *slog.Logger, code Code, how ...How) error {
 	db, err := migrationDB(url)
 	if err != nil {
 		return err
@@ -42,7 +51,7 @@ func Migrate(ctx context.Context, url string, log *slog.Logger, code Code) error
 	defer db.Close()
 
 	for attempt := 1; ; attempt++ {
-		err = migrate(ctx, db, log, code)
+		err = migrate(ctx, db, log, code, slices.Contains(how, TakeBack))
 		if err == nil || attempt == migrateAttempts || state(err) != lockNotAvailable && !Collided(err) {
 			return err
 		}
@@ -66,7 +75,7 @@ func migrationDB(url string) (*sql.DB, error) {
 	})), nil
 }
 
-func migrate(ctx context.Context, db *sql.DB, log *slog.Logger, code Code) error {
+func migrate(ctx context.Context, db *sql.DB, log *slog.Logger, code Code, back bool) error {
 	if err := createSchema(ctx, db); err != nil {
 		return explain(ctx, db, fmt.Errorf("creating the schema realtime: %w", err))
 	}
@@ -91,7 +100,7 @@ func migrate(ctx context.Context, db *sql.DB, log *slog.Logger, code Code) error
 	if err != nil {
 		return explain(ctx, db, fmt.Errorf("applying migrations: %w", err))
 	}
-	changed, err := installed(ctx, db, code)
+	changed, err := installed(ctx, db, code, back)
 	if err != nil {
 		return explain(ctx, db, fmt.Errorf("installing functions: %w", err))
 	}
@@ -102,7 +111,7 @@ func migrate(ctx context.Context, db *sql.DB, log *slog.Logger, code Code) error
 }
 
 // installed installs code in one transaction, under the migrations' lock.
-func installed(ctx context.Context, db *sql.DB, code Code) (changed bool, err error) {
+func installed(ctx context.Context, db *sql.DB, code Code, back bool) (changed bool, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err
@@ -114,7 +123,7 @@ func installed(ctx context.Context, db *sql.DB, code Code) (changed bool, err er
 	if ahead, err := aheadOfUs(ctx, tx); err != nil || ahead {
 		return false, err
 	}
-	if changed, err = install(ctx, tx, code); err != nil || !changed {
+	if changed, err = install(ctx, tx, code, back); err != nil || !changed {
 		return false, err
 	}
 	return true, tx.Commit()

@@ -59,9 +59,9 @@ func collectRelations(rows pgx.Rows, v Key) ([]relation, error) {
 
 const readMembers = `
 select r.channel_id, m.user_id
-  from realtime.readable($1, $3) r
+  from unnest($2::uuid[]) k (id)
+ cross join lateral (select x.channel_id from realtime.readable($1, $3) x where x.channel_id = k.id offset 0) r
   left join realtime.readers() m on m.channel_id = r.channel_id
- where r.channel_id = any ($2)
  order by m.user_id`
 
 // loadMembers lists those who can read each channel, if the viewer may see it.
