@@ -56,6 +56,8 @@ func (s *Service) send(ctx context.Context, v viewer.Viewer, in Input, out *Resu
 		out.Err = s.failed(ctx, err)
 	case outcome == "denied":
 		out.Err = fault.New(fault.Denied, "%s", fault.Access().Message)
+	case outcome == "unanswerable":
+		out.Err = fault.Field("parentMessageId", "parentMessageId is no message of this channel")
 	case outcome == "conflict":
 		out.Err = fault.New(fault.Conflict, "clientMessageId was used for another message")
 	default:
