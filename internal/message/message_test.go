@@ -353,18 +353,6 @@ func TestABatchKeepsItsOrder(t *testing.T) {
 	}
 }
 
-// TestDigest holds the canon: whoever writes it in another language must get this.
-func TestDigest(t *testing.T) {
-	t.Parallel()
-	in := []Input{{ClientMessageID: "k", Channel: demo.Team, Content: func() *string { s := `a <b> "c" é`; return &s }(), Metadata: json.RawMessage(`{"b": 1.50, "a": {"d": null, "c": []}}`)}}
-	const canon = `[{"clientMessageId":"k","channelId":"00000000-0000-4000-9000-000000000002","threadId":null,"parentMessageId":null,` +
-		`"content":"a <b> \"c\" é","type":"text","metadata":{"a":{"c":[],"d":null},"b":1.50},"mentions":[]}]`
-	list := []any{in[0].canonical()}
-	if got := string(encode(list)); got != canon {
-		t.Errorf("%s\nwant %s", got, canon)
-	}
-}
-
 // TestEdits: who may, what a stale one leads to, and that a deletion beats it.
 func TestEdits(t *testing.T) {
 	t.Parallel()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -142,8 +141,11 @@ func (s *Service) SendAll(ctx context.Context, v viewer.Viewer, in []Input, dige
 		return nil, "", fault.Field("input", "input must be 1 to %d messages", s.o.Batch)
 	}
 	sum := Digest(in)
-	if digest != "" && !strings.EqualFold(digest, sum) {
-		return nil, "", fault.Field("digest", "digest is not that of these messages")
+	if digest != "" {
+		var ok bool
+		if sum, ok = agree(in, digest); !ok {
+			return nil, "", fault.Field("digest", "digest is not that of these messages")
+		}
 	}
 	out, ids := make([]Result, len(in)), make([]*uuid.UUID, len(in))
 	var stopped []uuid.UUID
