@@ -2799,7 +2799,7 @@ extend type Mutation {
   editMessage("The message." messageId: uuid!, "The new text." content: String!, "The version the edit was made from." baseVersion: Int!): EditResult!
   "Deletes a message; once more changes nothing. Errors: access-denied for a message one may not delete."
   deleteMessage("The message." messageId: uuid!): Message!
-  "Says up to where channels have been received. Never moves backwards. Errors: access-denied unless all are messages of the caller's channels."
+  "Says up to where channels have been received. Never moves backwards. Errors: access-denied for each mark that is no message of the caller's channels, with its place as extensions.index; the others count, and their channels are answered beside."
   acknowledgeDelivered("At most maxIds." input: [MarkInput!]!): [ReadState!]!
   "Says up to where channels have been read, and received. Never moves backwards. Who learns of it, the caller's settings say. Errors: as acknowledgeDelivered."
   acknowledgeRead("At most maxIds." input: [MarkInput!]!): [ReadState!]!
