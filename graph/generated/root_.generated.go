@@ -3073,7 +3073,7 @@ type ContactEdge {
 
 "A custom status. At least one of text and emoji; both absent or blank clears it."
 input CustomStatusInput {
-  "At most 255 characters, no control characters."
+  "At most 255 characters in one line; line breaks become spaces. No control characters, no directional overrides."
   text: String
   "One emoji."
   emoji: String
