@@ -27,6 +27,15 @@ func (e *Editor) SetCustom(ctx context.Context, v viewer.Viewer, c Custom) (View
 	if err != nil {
 		return View{}, err
 	}
+	err = postgres.QuietBatch(ctx, e.w.pool, func(b *pgx.Batch) { queueCustom(b, v.Key, c) })
+	if err != nil {
+		return View{}, fmt.Errorf("writing a custom status: %w", err)
+	}
+	e.w.ring(v.Key)
+	return e.read.Presence(ctx, v, v.User)
+}
+
+func queueCustom(b *pgx.Batch, k Key, c Custom) {
 	const q = `
 insert into realtime.presence as p (tenant, user_id, custom_text, custom_emoji, custom_expires_at) values ($1, $2, $3, $4, $5)
 on conflict (tenant, user_id) do update
@@ -34,12 +43,7 @@ on conflict (tenant, user_id) do update
        custom_expires_at = excluded.custom_expires_at, updated_at = clock_timestamp()
  where (p.custom_text, p.custom_emoji, p.custom_expires_at)
        is distinct from (excluded.custom_text, excluded.custom_emoji, excluded.custom_expires_at)`
-	err = postgres.QuietBatch(ctx, e.w.pool, func(b *pgx.Batch) { b.Queue(q, v.Tenant, v.User, c.Text, c.Emoji, c.ExpiresAt) })
-	if err != nil {
-		return View{}, fmt.Errorf("writing a custom status: %w", err)
-	}
-	e.w.ring(v.Key)
-	return e.read.Presence(ctx, v, v.User)
+	b.Queue(q, k.Tenant, k.User, c.Text, c.Emoji, c.ExpiresAt)
 }
 
 func (e *Editor) checkCustom(c Custom) (Custom, error) {
