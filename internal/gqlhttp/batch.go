@@ -24,8 +24,8 @@ func (a answer) batch(raw []byte) ([]map[string]json.RawMessage, bool) {
 	switch err := json.Unmarshal(raw, &list); {
 	case err != nil:
 		wrong = "the body must be one JSON object, or an array of them"
-	case len(list) > maxBatch:
-		wrong = fmt.Sprintf("a batch has at most %d operations", maxBatch)
+	case len(list) == 0 || len(list) > maxBatch:
+		wrong = fmt.Sprintf("a batch has 1 to %d operations", maxBatch)
 	case a.media == mediaSSE:
 		wrong = "a batch is not answered as an event stream"
 	}

@@ -11,7 +11,6 @@ func TestABatch(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	for body, want := range map[string]string{
-		`[]`:                      `[]`,
 		`[{"query":"{ hello }"}]`: `[{"data":{"hello":"hello "}}]`,
 		` [{"query":"query($n: String) { hello(name: $n) }","variables":{"n":"a"}}, {"query":"query A { hello } query B { hello(name: \"b\") }","operationName":"B"}]`: `[{"data":{"hello":"hello a"}},{"data":{"hello":"hello b"}}]`,
 		`[{"query":"{ nothing }"},{"query":"{ denied }"},{"query":"{ silent }"},{"query":"{ marshals }"},{"query":"{ hello }"}]`:                                       "",
