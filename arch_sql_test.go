@@ -39,7 +39,7 @@ var shows = map[string]map[string]string{
 		"realtime.channels": "internal/message internal/receipt", "realtime.log": "internal/push internal/receipt",
 		"realtime.messages": "internal/message internal/push internal/receipt", "realtime.stints": "internal/push internal/receipt",
 		"realtime.revisions": "internal/message", "realtime.message_versions": "internal/message",
-		"actor()": "internal/message", "share()": "internal/message",
+		"actor()": "internal/message", "share()": "internal/message", "sign_edit()": "internal/message",
 		"last_pos()": "internal/push internal/receipt", "log_floor()": "internal/push", "mark_at()": "internal/push internal/receipt", "forgotten()": "internal/receipt", "numbered()": "internal/receipt", "note_marks()": "internal/receipt",
 		"reconcile()": "internal/app", "reconcile_member()": "internal/webhook", "reconcile_message()": "internal/webhook", "reconcile_user()": "internal/webhook",
 	},

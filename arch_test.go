@@ -37,13 +37,13 @@ var allowed = map[string]string{
 
 	"internal/events": "internal/fault internal/feed internal/message internal/postgres internal/presence internal/receipt internal/typing internal/viewer internal/wait",
 
-	"internal/presence": "internal/clock internal/fault internal/hub internal/lease internal/postgres internal/viewer internal/wait",
+	"internal/presence": "internal/clock internal/fault internal/hub internal/lease internal/postgres internal/text internal/viewer internal/wait",
 	"internal/feed":     "internal/fault internal/hub internal/postgres internal/viewer internal/wait",
 	"internal/message":  "internal/fault internal/postgres internal/viewer",
 	"internal/push":     "internal/postgres internal/wait",
 	"internal/receipt":  "internal/fault internal/postgres internal/viewer",
 	"internal/roster":   "internal/postgres",
-	"internal/typing":   "internal/clock internal/fault internal/hub internal/postgres internal/roster internal/viewer internal/wait",
+	"internal/typing":   "internal/clock internal/fault internal/hub internal/postgres internal/roster internal/text internal/viewer internal/wait",
 
 	"internal/auth":           "internal/fault internal/postgres internal/wait",
 	"internal/bus":            "internal/wait",
@@ -59,6 +59,7 @@ var allowed = map[string]string{
 	"internal/limit":          "internal/fault",
 	"internal/origin":         "",
 	"internal/postgres":       "migrations",
+	"internal/text":           "",
 	"internal/viewer":         "internal/fault",
 	"internal/wait":           "",
 	"internal/webhook":        "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt internal/viewer",

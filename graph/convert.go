@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -180,7 +181,8 @@ func toQuery(cursor *string, since *time.Time, channels []uuid.UUID, first, wait
 	return q
 }
 
-// acknowledge moves the caller's marks.
+// acknowledge moves the caller's marks. Those that are refused are errors beside
+// the answer; if all are, there is none.
 func (r *Resolver) acknowledge(ctx context.Context, input []model.MarkInput, read bool) ([]receipt.State, error) {
 	if err := atMost("input", len(input), r.deps.MaxIDs); err != nil {
 		return nil, err
@@ -190,6 +192,15 @@ func (r *Resolver) acknowledge(ctx context.Context, input []model.MarkInput, rea
 		marks[i] = receipt.Mark{Channel: m.ChannelID, Message: m.MessageID}
 	}
 	list, err := r.deps.Receipts.Acknowledge(ctx, r.viewer(ctx), marks, read)
+	refused, partly := errors.AsType[receipt.Refusals](err)
+	for i, f := range refused {
+		if err = f; i < len(refused)-1 || len(list) > 0 {
+			graphql.AddError(ctx, f)
+		}
+	}
+	if partly && len(list) > 0 {
+		err = nil
+	}
 	return some(list), err
 }
 

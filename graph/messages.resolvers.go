@@ -54,6 +54,7 @@ func (r *mutationResolver) SendMessages(ctx context.Context, input []model.SendM
 	for i, in := range input {
 		list[i] = toInput(in)
 	}
+	spell(ctx, list)
 	asked := ""
 	if digest != nil {
 		asked = *digest

@@ -56,11 +56,16 @@ create table realtime.revisions (
 ) with (fillfactor = 90);
 
 -- What a message said before it was changed; for those who edit a version that
--- is not the last one. Kept as long as the log.
+-- is not the last one. Kept as long as the log. editor and what follows are of
+-- the edit that replaced it, if that came through us: so it is known again.
 create table realtime.message_versions (
   message_id uuid not null,
   version    integer not null,
   content    text,
+  editor     uuid,
+  base       integer,                          -- the version it was made from
+  digest     bytea,                            -- SHA-256 of what was asked for
+  resolution text,                             -- null: there was no conflict
   at         timestamptz not null default clock_timestamp(),
   primary key (message_id, version)
 );

@@ -30,6 +30,9 @@ func serveCommand() *cobra.Command {
 				return errors.New("HASURA_GRAPHQL_JWT_SECRET is the published development key, with which anybody can be anybody: set your own")
 			}
 			log := newLog(c)
+			if more := j.Ignored(); len(more) > 0 {
+				log.Warn("HASURA_GRAPHQL_JWT_SECRET has keys that mean nothing here", "keys", more)
+			}
 			for _, s := range j.StricterThanHasura() {
 				log.Info("stricter than Hasura", "rule", s)
 			}

@@ -2812,11 +2812,11 @@ extend type Mutation {
   sendMessage("The message." input: SendMessageInput!): SendResult!
   "Sends messages in order. A channel stops at its first failure that a retry may mend; the rest of it fails alike. Errors: validation-failed over maxBatch or for a digest that differs."
   sendMessages("The messages." input: [SendMessageInput!]!, "The batch is refused unless it has this digest; see SendBatch." digest: String): SendBatch!
-  "Changes a message's content. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
+  "Changes a message's content. The same edit once more changes nothing, and is answered alike. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
   editMessage("The message." messageId: uuid!, "The new text." content: String!, "The version the edit was made from." baseVersion: Int!): EditResult!
   "Deletes a message; once more changes nothing. Errors: access-denied for a message one may not delete."
   deleteMessage("The message." messageId: uuid!): Message!
-  "Says up to where channels have been received. Never moves backwards. Errors: access-denied unless all are messages of the caller's channels."
+  "Says up to where channels have been received. Never moves backwards. Errors: access-denied for each mark that is no message of the caller's channels, with its place as extensions.index; the others count, and their channels are answered beside."
   acknowledgeDelivered("At most maxIds." input: [MarkInput!]!): [ReadState!]!
   "Says up to where channels have been read, and received. Never moves backwards. Who learns of it, the caller's settings say. Errors: as acknowledgeDelivered."
   acknowledgeRead("At most maxIds." input: [MarkInput!]!): [ReadState!]!
@@ -3090,7 +3090,7 @@ type ContactEdge {
 
 "A custom status. At least one of text and emoji; both absent or blank clears it."
 input CustomStatusInput {
-  "At most 255 characters, no control characters."
+  "At most 255 characters in one line; line breaks become spaces. No control characters, no directional overrides."
   text: String
   "One emoji."
   emoji: String

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -93,6 +94,9 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 				err = errors.New("the published development key is configured")
 			}
 			found := "as Hasura's"
+			if more := j.Ignored(); len(more) > 0 {
+				found += "; reads past " + strings.Join(more, ", ")
+			}
 			for _, s := range j.StricterThanHasura() {
 				found += "; stricter: " + s
 			}

@@ -98,8 +98,8 @@ func graphqlHandler(p *parts) http.Handler {
 			return
 		}
 		id, err := p.authn.Authenticate(r.Context(), r.Header)
-		if err == nil && id.FromCookie && !pages.RequireListed(r) {
-			err = fault.New(fault.Denied, "a token in a cookie needs a listed Origin and a POST of JSON")
+		if err == nil && id.FromCookie && !pages.MayUseCookie(r) {
+			err = fault.New(fault.Denied, "a token in a cookie needs a POST of JSON, from a listed Origin if from a page")
 		}
 		if err != nil {
 			http1.Fail(w, r, statusOf(err), err) //nolint:contextcheck // r carries it

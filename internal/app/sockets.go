@@ -51,12 +51,11 @@ func newSockets(p *parts) *wsock.Transport {
 	})
 }
 
-type listedKey struct{}
+type cookieKey struct{}
 
-// noteOrigin remembers for a socket's init whether the page behind it is one
-// the operator listed.
+// noteOrigin remembers for a socket's init whether it may run on a cookie.
 func noteOrigin(pages origin.Policy, r *http.Request) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), listedKey{}, pages.Listed(r)))
+	return r.WithContext(context.WithValue(r.Context(), cookieKey{}, pages.MayUseCookie(r)))
 }
 
 // admission is what a socket goes through at its connection_init.
@@ -79,8 +78,8 @@ func (in *admission) init(ctx context.Context, r wsock.Request) (wsock.Accepted,
 	if err != nil {
 		return wsock.Accepted{}, err
 	}
-	if listed, _ := ctx.Value(listedKey{}).(bool); id.FromCookie && !listed {
-		return wsock.Accepted{}, fault.New(fault.Denied, "a token in a cookie needs a listed Origin")
+	if may, _ := ctx.Value(cookieKey{}).(bool); id.FromCookie && !may {
+		return wsock.Accepted{}, fault.New(fault.Denied, "a token in a cookie needs a listed Origin if from a page")
 	}
 	opening, err := openingOf(r, id)
 	if err != nil {

@@ -20,6 +20,7 @@ type JWTConfig struct {
 	issuer    string
 	skew      time.Duration
 	header    headerKind
+	ignored   []string
 }
 
 type headerKind struct{ kind, name string }
@@ -45,6 +46,9 @@ func (c JWTConfig) GoString() string { return c.String() }
 
 // LogValue is for slog what String is for fmt.
 func (c JWTConfig) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// Ignored names the keys that mean nothing here, nor to Hasura.
+func (c JWTConfig) Ignored() []string { return c.ignored }
 
 // StricterThanHasura names what this server demands and Hasura does not; empty: nothing.
 func (c JWTConfig) StricterThanHasura() []string {

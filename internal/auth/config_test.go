@@ -32,18 +32,33 @@ func configRules() []rule {
 	k := testKeys()
 	private8 := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(k.rsa))}))
 	return []rule{
-		{"config", "is one JSON object of known keys, none twice", badConfig(map[string]string{
+		{"config", "is one JSON object, no key twice and none nearly known", badConfig(map[string]string{
 			``: "JSON object", `[]`: "JSON object", `null`: "JSON object", `"x"`: "JSON object",
 			"{" + hs256 + "}{}":                              "JSON object",
 			jwtWith(`"audiance":"a"`):                        `unknown key "audiance"`,
 			jwtWith(`"Audience":"a"`):                        `unknown key "Audience"`,
 			jwtWith(`"issuer":"a","issuer":"b"`):             "stands there twice",
-			jwtWith(`"header":{"type":"Cookie","nome":"x"}`): `unknown key "nome"`,
+			jwtWith(`"issuers":"a"`):                         `unknown key "issuers": is issuer meant?`,
+			jwtWith(`"jwks_url":"https://keys.example"`):     `unknown key "jwks_url"`,
+			jwtWith(`"claim_map":{}`):                        `unknown key "claim_map"`,
+			jwtWith(`"header":{"type":"Cookie","nome":"x"}`): `name is missing`,
 			jwtWith(`"issuer":5`):                            "issuer must not be of type number",
 			jwtWith(`"allowed_skew":"5"`):                    "allowed_skew must not be of type string",
 			"{" + hs256 + strings.Repeat(`,"x":{"a":`, 40):   "JSON object",
 			jwtWith(`"claims_map":` + nested(40)):            "nested too deeply",
 		})},
+		{"config", "is read past what Hasura reads past", func(t *testing.T) {
+			for options, want := range map[string]string{
+				`"kid":"k1"`: "kid",
+				`"signing_key":"-----BEGIN PRIVATE KEY-----"`:  "signing_key",
+				`"kid":"k1","signing_key":"x","comment":[{}]`:  "comment kid signing_key",
+				`"header":{"type":"Authorization","more":"x"}`: "",
+			} {
+				if c, err := ParseJWTConfig(jwtWith(options)); err != nil || strings.Join(c.Ignored(), " ") != want || c.key == nil {
+					t.Errorf("%s: %v, ignored %v", options, err, c.Ignored())
+				}
+			}
+		}},
 		{"type", "is one of Hasura's, and required with key", badConfig(map[string]string{
 			`{"key":"` + secret + `"}`:                       "type must be one of",
 			`{"type":"none","key":"` + secret + `"}`:         "type must be one of",

@@ -35,25 +35,29 @@ func knownKeys() []string {
 }
 
 // ParseJWTConfig reads HASURA_GRAPHQL_JWT_SECRET (Hasura's documentation, "JWT
-// authentication"). An error names the key that is wrong and never its value. A
-// key unknown or given twice is an error: a mistyped audience opens no door.
+// authentication"). An error names the key that is wrong and never its value.
+// Keys it does not know it reads past, as Hasura does: hasura-auth keeps its kid
+// and signing_key there. One that is given twice is an error, and so is one that
+// is nearly one of Hasura's: a mistyped audience opens no door.
 func ParseJWTConfig(text string) (JWTConfig, error) {
 	object, err := decodeObject([]byte(text))
 	if err != nil {
 		return JWTConfig{}, fmt.Errorf("JWT secret: %w", err)
 	}
+	c := JWTConfig{namespace: defaultNamespace}
 	for _, name := range slices.Sorted(maps.Keys(object)) {
-		if !slices.Contains(knownKeys(), name) {
-			return JWTConfig{}, fmt.Errorf("JWT secret: unknown key %.40q", name)
+		if slices.Contains(knownKeys(), name) {
+			continue
 		}
+		if meant := slices.IndexFunc(knownKeys(), func(known string) bool { return nearly(name, known) }); meant >= 0 {
+			return JWTConfig{}, fmt.Errorf("JWT secret: unknown key %.40q: is %s meant?", name, knownKeys()[meant])
+		}
+		c.ignored = append(c.ignored, name)
 	}
 	var raw rawConfig
-	d := json.NewDecoder(strings.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&raw); err != nil {
+	if err := json.Unmarshal([]byte(text), &raw); err != nil {
 		return JWTConfig{}, configError(err)
 	}
-	c := JWTConfig{namespace: defaultNamespace}
 	if err := errors.Join(c.setKey(raw), c.setClaims(raw), c.setChecks(raw), c.setHeader(raw)); err != nil {
 		return JWTConfig{}, err
 	}
@@ -65,10 +69,35 @@ func configError(err error) error {
 		kind, _, _ := strings.Cut(t.Value, " ") // "number 12" would tell the value
 		return fmt.Errorf("JWT secret: %s must not be of type %s", t.Field, kind)
 	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Errorf("JWT secret: unknown key %.40s", name)
-	}
 	return errors.New("JWT secret: not a JSON object")
+}
+
+// nearly: one of two names is the other mistyped, by its case, or by two letters
+// where it is long enough to tell.
+func nearly(name, known string) bool {
+	const long, typos = 5, 2
+	return strings.EqualFold(name, known) || min(len(name), len(known)) >= long && len(name) <= len(known)+typos && distance(name, known) <= typos
+}
+
+// distance is how many bytes were added, left out or changed (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
 }
 
 func (c *JWTConfig) setClaims(raw rawConfig) error {

@@ -75,7 +75,7 @@ func (r *reader) secrets(c *Config) {
 }
 
 func (r *reader) edges(c *Config) {
-	c.AllowedOrigins = r.list("ALLOWED_ORIGINS", "", "Browser origins let in: exact, https://*.example.com (*.example.com is the same), or *. Default: the server's own host.")
+	c.AllowedOrigins = r.list("ALLOWED_ORIGINS", "", "Browser origins let in: exact, also a native app's (capacitor://localhost), https://*.example.com (*.example.com is the same), or *. Default: the server's own host.")
 	for _, o := range c.AllowedOrigins {
 		if !isOrigin(o) {
 			r.bad("ALLOWED_ORIGINS", "must list origins such as https://app.example.com, https://*.example.com, or be *")
@@ -104,8 +104,9 @@ func isOrigin(o string) bool {
 	if strings.HasPrefix(o, "*.") {
 		o = "https://" + o
 	}
+	noPages := []string{"", "about", "blob", "data", "file", "ftp", "javascript", "mailto", "ws", "wss"}
 	u, err := url.Parse(o)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+	if err != nil || slices.Contains(noPages, u.Scheme) || u.Hostname() == "" || u.User != nil {
 		return false
 	}
 	host := strings.TrimPrefix(u.Host, "*.")

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -172,6 +173,56 @@ func TestActions(t *testing.T) {
 	for _, name := range []string{"expiry", "retention"} {
 		if status, out := n.hook("cron/"+name, `{"id":"x","name":"x","scheduled_time":"2026-01-01T00:00:00Z","payload":{}}`); status != 200 {
 			t.Errorf("%s: %d %v", name, status, out)
+		}
+	}
+}
+
+// TestSetUserStatusIsAllOrNothing, and the line may run out by itself.
+func TestSetUserStatusIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	n, _ := hooked(t)
+	at := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	before := at.Add(-2 * time.Hour)
+	set := func(input string) (int, map[string]any) {
+		return n.hook("actions/setUserStatus", call("setUserStatus", demo.Alice, "user", input))
+	}
+	shown := func() string {
+		r := n.post(`{ myPresence { manualStatus manualUntil customStatus { text emoji expiresAt } } }`, bearer(token(t, demo.Alice)))
+		return string(r.Data)
+	}
+	clean := shown()
+	for input, field := range map[string]string{
+		`{"status":"away","emoji":"x"}`:                                                  "input.emoji",
+		`{"status":"busy","text":"a\u202eb"}`:                                            "input.text",
+		`{"status":"busy","text":"x","expiresAt":"` + before.Format(time.RFC3339) + `"}`: "input.expiresAt",
+		`{"status":"busy","text":"","expiresAt":"` + before.Format(time.RFC3339) + `"}`:  "expiresAt",
+		`{"status":"online","text":" ","expiresAt":"` + at.Format(time.RFC3339) + `"}`:   "expiresAt",
+		`{"status":"online","expiresAt":"` + at.Format(time.RFC3339) + `"}`:              "expiresAt",
+		`{"status":"busy","expiresAt":"tomorrow"}`:                                       "expiresAt",
+		`{"status":"busy","expiresAt":7}`:                                                "expiresAt",
+		`{"status":"busy","text":7}`:                                                     "text",
+		`{"status":"asleep","text":"x"}`:                                                 "status",
+	} {
+		status, out := set(input)
+		if ext, _ := out["extensions"].(map[string]any); status != 400 || ext["field"] != field || ext["code"] != "validation-failed" {
+			t.Errorf("%s: %d %v, want %s", input, status, out, field)
+		}
+		if now := shown(); now != clean {
+			t.Fatalf("%s: half of it is done: %s", input, now)
+		}
+	}
+	written := at.Format(time.RFC3339)
+	for _, c := range []struct{ input, want string }{
+		{`{"status":"online","text":"Lunch","expiresAt":"` + written + `"}`, `{"manualStatus":null,"manualUntil":null,"customStatus":{"text":"Lunch","emoji":null,"expiresAt":"` + written + `"}}`},
+		{`{"status":"busy","expiresAt":"` + at.Format("2006-01-02 15:04:05+00") + `"}`, `{"manualStatus":"busy","manualUntil":"` + written + `","customStatus":{"text":"Lunch","emoji":null,"expiresAt":"` + written + `"}}`},
+		{`{"status":"away","text":"","expiresAt":"` + written + `"}`, `{"manualStatus":"away","manualUntil":"` + written + `","customStatus":null}`},
+		{`{"status":"offline","emoji":"🎉"}`, `{"manualStatus":"away","manualUntil":"` + written + `","customStatus":{"text":null,"emoji":"🎉","expiresAt":null}}`},
+	} {
+		if status, out := set(c.input); status != 200 {
+			t.Errorf("%s: %d %v", c.input, status, out)
+		}
+		if now := shown(); now != `{"myPresence":`+c.want+`}` {
+			t.Errorf("%s: %s\nwant %s", c.input, now, c.want)
 		}
 	}
 }

@@ -37,7 +37,8 @@ const (
 type Error struct {
 	Code       Code
 	Message    string
-	Field      string        // input path, for Invalid only; empty when the whole request is meant
+	Field      string        // input path; empty when the whole request is meant
+	Index      *int          // which item of a list in Field; nil: no single one
 	Retryable  bool          // the same request may succeed later
 	RetryAfter time.Duration // when, if known; zero means "with back-off"
 }
@@ -79,6 +80,9 @@ func (e *Error) Extensions() map[string]any {
 	}
 	if e.Field != "" {
 		x["field"] = e.Field
+	}
+	if e.Index != nil {
+		x["index"] = *e.Index
 	}
 	return x
 }

@@ -69,3 +69,10 @@ language sql set search_path = pg_catalog, pg_temp as $$
      set version = r.version + 1, edited = case when rewritten then r.version + 1 else r.edited end, editor = excluded.editor, overruled = excluded.overruled
   returning version - 1
 $$;
+
+-- sign_edit keeps with the version that an edit replaced what was asked for.
+create or replace function realtime.sign_edit(message uuid, replaced integer, by_whom uuid, made_from integer, sum bytea, how text) returns void
+language sql set search_path = pg_catalog, pg_temp as $$
+  update realtime.message_versions v set editor = by_whom, base = made_from, digest = sum, resolution = how
+   where v.message_id = message and v.version = replaced
+$$;

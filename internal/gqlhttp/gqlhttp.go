@@ -1,5 +1,6 @@
 // Package gqlhttp serves GraphQL over HTTP as the GraphQL-over-HTTP
-// specification says: GET, POST, and server-sent events in graphql-sse's
+// specification says: GET, POST, arrays of operations as Hasura takes them, and
+// server-sent events in graphql-sse's
 // distinct connections mode for clients without WebSocket. It also holds the
 // one place where errors are made presentable and logged, for every transport.
 //
@@ -108,9 +109,16 @@ func (t Transport) Do(w http.ResponseWriter, r *http.Request, exec graphql.Graph
 			"; subscriptions are served over WebSocket (graphql-transport-ws), or as "+mediaSSE)
 		return
 	}
-	if params, ok := a.params(); ok {
+	list, batch, ok := a.params()
+	for _, params := range list {
 		params.Headers = r.Header
-		a.execute(params, exec)
+	}
+	switch {
+	case !ok: // and answered
+	case batch:
+		a.executeAll(list, exec)
+	default:
+		a.execute(list[0], exec)
 	}
 }
 

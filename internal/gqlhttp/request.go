@@ -16,20 +16,35 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 )
 
-// params reads the request; false: it was refused. No refusal repeats what was sent.
-func (a answer) params() (*graphql.RawParams, bool) {
+// params reads the request: its operation, or those of a batch; false: it was
+// refused. No refusal repeats what was sent.
+func (a answer) params() (list []*graphql.RawParams, batch, ok bool) {
 	start := graphql.Now()
-	var fields map[string]json.RawMessage
-	var ok bool
+	var operations []map[string]json.RawMessage
 	if a.r.Method == http.MethodGet {
-		fields, ok = a.query()
-	} else {
-		fields, ok = a.body()
+		fields, ok := a.query()
+		if !ok {
+			return nil, false, false
+		}
+		operations = append(operations, fields)
+	} else if operations, batch, ok = a.body(); !ok {
+		return nil, false, false
 	}
-	if !ok {
-		return nil, false
+	for _, fields := range operations {
+		p, wrong := paramsOf(fields)
+		if wrong != "" {
+			a.malformed(http.StatusBadRequest, wrong)
+			return nil, false, false
+		}
+		p.ReadTime = graphql.TraceTiming{Start: start, End: graphql.Now()}
+		list = append(list, p)
 	}
-	p := &graphql.RawParams{}
+	return list, batch, true
+}
+
+// paramsOf reads one operation, or says what is wrong with it.
+func paramsOf(fields map[string]json.RawMessage) (p *graphql.RawParams, wrong string) {
+	p = &graphql.RawParams{}
 	for _, f := range []struct {
 		name, want string
 		into       any
@@ -38,16 +53,13 @@ func (a answer) params() (*graphql.RawParams, bool) {
 		{"variables", "an object or null", &p.Variables}, {"extensions", "an object or null", &p.Extensions},
 	} {
 		if !decode(fields[f.name], f.into) {
-			a.malformed(http.StatusBadRequest, f.name+" must be "+f.want)
-			return nil, false
+			return nil, f.name + " must be " + f.want
 		}
 	}
 	if p.Query == "" && p.Extensions["persistedQuery"] == nil {
-		a.malformed(http.StatusBadRequest, "query is missing")
-		return nil, false
+		return nil, "query is missing"
 	}
-	p.ReadTime = graphql.TraceTiming{Start: start, End: graphql.Now()}
-	return p, true
+	return p, ""
 }
 
 // query reads a GET's parameters: query and operationName are text, the others JSON.
@@ -74,36 +86,38 @@ func (a answer) query() (map[string]json.RawMessage, bool) {
 	return fields, true
 }
 
-// body reads a POST's. Forms and anything else that a browser sends without
+// body reads a POST's, one operation or a batch of them. Forms and anything else that a browser sends without
 // asking for leave are no requests: they are refused before they are read.
-func (a answer) body() (map[string]json.RawMessage, bool) {
+func (a answer) body() (operations []map[string]json.RawMessage, batch, ok bool) {
 	media, params, err := mime.ParseMediaType(a.r.Header.Get("Content-Type"))
 	if charset := params["charset"]; err != nil || media != mediaJSON || charset != "" && !strings.EqualFold(charset, "utf-8") {
 		a.w.Header().Set("Accept-Post", mediaJSON)
 		a.malformed(http.StatusUnsupportedMediaType, "send "+mediaJSON+" in UTF-8")
-		return nil, false
+		return nil, false, false
 	}
 	if c := strings.Join(a.r.Header.Values("Content-Encoding"), ","); c != "" && !strings.EqualFold(c, "identity") {
 		a.w.Header().Set("Accept-Encoding", "identity") // RFC 9110 section 12.5.3: what a request may have
 		a.malformed(http.StatusUnsupportedMediaType, "send the body without a content encoding")
-		return nil, false
+		return nil, false, false
 	}
 	raw, ok := a.read()
 	if !ok {
-		return nil, false
+		return nil, false, false
+	}
+	if !utf8.Valid(raw) {
+		a.malformed(http.StatusBadRequest, "the body must be UTF-8")
+		return nil, false, false
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) {
+		operations, ok = a.batch(raw)
+		return operations, true, ok
 	}
 	var fields map[string]json.RawMessage
-	switch err := json.Unmarshal(raw, &fields); {
-	case bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")):
-		a.malformed(http.StatusBadRequest, "batches of operations are not served")
-	case err != nil || fields == nil:
-		a.malformed(http.StatusBadRequest, "the body must be one JSON object")
-	case !utf8.Valid(raw):
-		a.malformed(http.StatusBadRequest, "the body must be UTF-8")
-	default:
-		return fields, true
+	if json.Unmarshal(raw, &fields) != nil || fields == nil {
+		a.malformed(http.StatusBadRequest, "the body must be one JSON object, or an array of them")
+		return nil, false, false
 	}
-	return nil, false
+	return []map[string]json.RawMessage{fields}, false, true
 }
 
 func (a answer) read() ([]byte, bool) {

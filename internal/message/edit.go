@@ -46,8 +46,9 @@ type current struct {
 
 // Edit changes a message's content. base is the version the change was made
 // from. Whatever was committed last wins, unless the last change was somebody
-// else's than the author's; a deletion beats every edit. Errors: access-denied,
-// validation-failed.
+// else's than the author's; a deletion beats every edit. The same edit once more,
+// its answer having been lost, changes nothing and is answered as it was. Errors:
+// access-denied, validation-failed.
 func (s *Service) Edit(ctx context.Context, v viewer.Viewer, id uuid.UUID, content string, base int) (Message, *Conflict, error) {
 	if err := v.Denied(); err != nil {
 		return Message{}, nil, err
@@ -69,14 +70,9 @@ func (s *Service) Edit(ctx context.Context, v viewer.Viewer, id uuid.UUID, conte
 		if base < 1 || base > c.version {
 			return fault.Field("baseVersion", "baseVersion must be 1 to the message's version")
 		}
-		var text *string
-		if text, conflict, err = s.resolve(ctx, tx, id, c, content, base); err != nil {
+		e := edit{message: id, by: v.User, content: content, base: base}
+		if conflict, err = s.apply(ctx, tx, c, e); err != nil {
 			return err
-		}
-		if text != nil {
-			if _, err := tx.Exec(ctx, `select realtime.edit_message($1, $2)`, id, *text); err != nil {
-				return fmt.Errorf("editing: %w", err)
-			}
 		}
 		m, numbered, err = s.load(ctx, tx, v.Tenant, id)
 		numbered = numbered && !m.Gone
@@ -101,45 +97,6 @@ func (s *Service) settled(ctx context.Context, v viewer.Viewer, id uuid.UUID) (M
 		err = fault.Access() // gone since
 	}
 	return m, err
-}
-
-// resolve decides what the content becomes; nil: it stays.
-func (s *Service) resolve(ctx context.Context, tx pgx.Tx, id uuid.UUID, c current, content string, base int) (*string, *Conflict, error) {
-	if c.deleted {
-		return nil, &Conflict{Resolution: ServerWins, Client: &content}, nil
-	}
-	if base >= c.edited {
-		return &content, nil, nil
-	}
-	var was *string
-	const q = `select v.content from realtime.message_versions v where v.message_id = $1 and v.version >= $2 order by v.version limit 1`
-	if err := tx.QueryRow(ctx, q, id, base).Scan(&was); err != nil && !errors.Is(err, pgx.ErrNoRows) { // none: forgotten
-		return nil, nil, fmt.Errorf("reading an earlier version: %w", err)
-	}
-	text, how := decide(c, s.o.Merge, was, content)
-	if text != nil && s.checkContent(*text) != nil { // merged, it is too long
-		text, how = nil, ServerWins
-	}
-	return text, &Conflict{Resolution: how, Base: was, Server: c.content, Client: &content}, nil
-}
-
-// decide is the rule for an edit that comes too late. Pure.
-func decide(c current, merge bool, base *string, client string) (*string, Resolution) {
-	if c.moderator && !c.author {
-		return &client, ClientWins
-	}
-	if c.overruled {
-		return nil, ServerWins
-	}
-	if !merge {
-		return &client, ClientWins
-	}
-	if base != nil && c.content != nil {
-		if text, ok := Merge(*base, *c.content, client); ok {
-			return &text, Merged
-		}
-	}
-	return nil, ServerWins
 }
 
 // Delete takes a message back: its author, or whoever moderates the channel.

@@ -2,8 +2,6 @@ package message
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"unicode"
@@ -23,19 +21,7 @@ type Input struct {
 	Type            *Type // default text
 	Metadata        json.RawMessage
 	Mentions        []uuid.UUID
-}
-
-// canon is what the digest of a message is taken over: these keys in this
-// order, values absent as null, metadata with its keys sorted.
-type canon struct {
-	ClientMessageID string          `json:"clientMessageId"`
-	ChannelID       uuid.UUID       `json:"channelId"`
-	ThreadID        *uuid.UUID      `json:"threadId"`
-	ParentMessageID *uuid.UUID      `json:"parentMessageId"`
-	Content         *string         `json:"content"`
-	Type            Type            `json:"type"`
-	Metadata        json.RawMessage `json:"metadata"`
-	Mentions        []uuid.UUID     `json:"mentions"`
+	Spelling        Spelling // of the ids
 }
 
 func (in Input) kind() Type {
@@ -59,48 +45,15 @@ func (in Input) meta() json.RawMessage {
 	return encode(v)
 }
 
-func (in Input) canonical() canon {
-	c := canon{in.ClientMessageID, in.Channel, in.Thread, in.Parent, in.Content, in.kind(), in.meta(), in.Mentions}
-	if c.Metadata == nil {
-		c.Metadata = json.RawMessage("null")
-	}
-	if c.Mentions == nil {
-		c.Mentions = []uuid.UUID{}
-	}
-	return c
-}
-
 // encode is JSON without escapes for HTML, as other languages write it.
 func encode(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if e.Encode(v) != nil {
-		return nil // nothing in a canon can fail
+		return nil // nothing that was decoded can fail
 	}
 	return bytes.TrimRight(b.Bytes(), "\n")
-}
-
-// digest is over everything but the key: the same key with another is a conflict.
-func (in Input) digest() []byte {
-	c := in.canonical()
-	c.ClientMessageID = ""
-	sum := sha256.Sum256(encode(c))
-	return sum[:]
-}
-
-// Digest is the hexadecimal SHA-256 of a batch: of the JSON array of its
-// messages, each an object of clientMessageId, channelId, threadId,
-// parentMessageId, content, type, metadata and mentions in this order, without
-// spaces, what is absent as null (type as "text", mentions as []), the keys of
-// metadata sorted, and nothing escaped but what JSON demands.
-func Digest(in []Input) string {
-	list := make([]canon, len(in))
-	for i, x := range in {
-		list[i] = x.canonical()
-	}
-	sum := sha256.Sum256(encode(list))
-	return hex.EncodeToString(sum[:])
 }
 
 // check refuses what nobody may send anywhere.

@@ -1,5 +1,7 @@
 -- send_message writes a message once for each key, in one round trip. outcome:
--- sent, duplicate, conflict or denied.
+-- sent, duplicate, conflict, denied, or unanswerable where the parent is not one
+-- of the channel's messages. An answer to what was deleted meanwhile is sent, and
+-- names its parent as long as there is a row to name.
 create or replace function realtime.send_message(ten text, who uuid, key text, sum bytea, channel uuid, thread uuid, parent uuid,
                                       said text, kind text, meta jsonb, named uuid[], out outcome text, out message uuid)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -17,10 +19,19 @@ begin
   if realtime.write_role(ten, who, channel, thread) is not null then -- nobody else waits for a channel, or can tell by it that somebody is at it
     perform realtime.share(channel); -- whoever is removed from now on is removed after this message
   end if;
-  if realtime.write_role(ten, who, channel, thread) is null or parent is not null and not exists (
-       select from realtime.nchat_messages() p where p.id = parent and p.channel_id = channel and p.published and not p.deleted) then
-    delete from realtime.client_keys x where x.tenant = ten and x.user_id = who and x.client_message_id = key;
+  if realtime.write_role(ten, who, channel, thread) is null then
     outcome := 'denied';
+  elsif parent is not null then
+    perform from public.nchat_messages o where o.id = parent for key share; -- it stays until we name it
+    if not exists (select from realtime.nchat_messages() p where p.id = parent and p.channel_id = channel and p.published) then
+      if not exists (select from realtime.messages g where g.message_id = parent and g.channel_id = channel) then
+        outcome := 'unanswerable';
+      end if;
+      parent := null;
+    end if;
+  end if;
+  if outcome is not null then
+    delete from realtime.client_keys x where x.tenant = ten and x.user_id = who and x.client_message_id = key;
     return;
   end if;
   message := realtime.insert_message(ten, channel, who, thread, parent, said, kind, meta, named);

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,6 +55,8 @@ func (s *Service) send(ctx context.Context, v viewer.Viewer, in Input, out *Resu
 		out.Err = s.failed(ctx, err)
 	case outcome == "denied":
 		out.Err = fault.New(fault.Denied, "%s", fault.Access().Message)
+	case outcome == "unanswerable":
+		out.Err = fault.Field("parentMessageId", "parentMessageId is no message of this channel")
 	case outcome == "conflict":
 		out.Err = fault.New(fault.Conflict, "clientMessageId was used for another message")
 	default:
@@ -147,8 +148,11 @@ func (s *Service) SendAll(ctx context.Context, v viewer.Viewer, in []Input, dige
 		return nil, "", fault.Field("input", "input must be 1 to %d messages", s.o.Batch)
 	}
 	sum := Digest(in)
-	if digest != "" && !strings.EqualFold(digest, sum) {
-		return nil, "", fault.Field("digest", "digest is not that of these messages")
+	if digest != "" {
+		var ok bool
+		if sum, ok = agree(in, digest); !ok {
+			return nil, "", fault.Field("digest", "digest is not that of these messages")
+		}
 	}
 	out, ids := make([]Result, len(in)), make([]*uuid.UUID, len(in))
 	var stopped []uuid.UUID

@@ -22,9 +22,9 @@ type Policy struct {
 // suffix lets in what lies below a domain; it begins with a dot.
 type suffix struct{ scheme, domain string }
 
-// New reads a list of origins: exact ones, https://*.example.com for
-// subdomains at any depth but not the domain itself (*.example.com is the
-// same), or *. An empty list allows the server's own host alone.
+// New reads a list of origins: exact ones, also of native apps
+// (capacitor://localhost), https://*.example.com for subdomains at any depth but
+// not the domain itself (*.example.com is the same), or *. An empty list allows the server's own host alone.
 func New(list []string) Policy {
 	var p Policy
 	for _, o := range list {
@@ -70,7 +70,8 @@ func (p Policy) Listed(r *http.Request) bool {
 		return false
 	}
 	host := withoutDefaultPort(u.Scheme, u.Host)
-	if slices.Contains(p.exact, u.Scheme+"://"+host) || host == withoutDefaultPort(u.Scheme, strings.ToLower(r.Host)) {
+	own := (u.Scheme == "http" || u.Scheme == "https") && host == withoutDefaultPort(u.Scheme, strings.ToLower(r.Host))
+	if own || slices.Contains(p.exact, u.Scheme+"://"+host) {
 		return true
 	}
 	return slices.ContainsFunc(p.suffixes, func(s suffix) bool {
@@ -80,16 +81,18 @@ func (p Policy) Listed(r *http.Request) bool {
 
 // Allowed reports whether the request may be served: it comes from no page, or
 // from one that is let in. Where the credential is one that a browser sends by
-// itself, RequireListed is to be asked instead.
+// itself, MayUseCookie is to be asked instead.
 func (p Policy) Allowed(r *http.Request) bool {
 	return len(r.Header.Values("Origin")) == 0 || p.any || p.Listed(r)
 }
 
-// RequireListed reports whether a request may run on a cookie: it comes from a
-// listed page, and is a WebSocket's, whose Origin no page can forge, or carries
-// JSON, which no form can send and a browser asks for leave before it sends.
-func (p Policy) RequireListed(r *http.Request) bool {
-	if !p.Listed(r) {
+// MayUseCookie reports whether a request may run on a cookie: it comes from a
+// listed page, or from a program that was handed the cookie, and is a
+// WebSocket's, whose Origin no page can forge or leave out, or carries JSON,
+// which no form can send and a browser asks for leave before it sends.
+func (p Policy) MayUseCookie(r *http.Request) bool {
+	program := len(r.Header.Values("Origin")) == 0 && len(r.Header.Values("Sec-Fetch-Site")) == 0
+	if !program && !p.Listed(r) {
 		return false
 	}
 	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {

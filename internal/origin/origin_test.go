@@ -20,6 +20,7 @@ func request(method, origin string) *http.Request {
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	some := []string{"https://app.example.com", "https://*.example.org", "*.example.net", "HTTP://Local.Test:80/", "https://*.ports.test:8443"}
+	native := []string{"capacitor://localhost", "app://-", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"}
 	for name, c := range map[string]struct {
 		list            []string
 		origin          string
@@ -56,6 +57,15 @@ func TestPolicy(t *testing.T) {
 		"with a user before a listed":    {some, "https://evil@app.example.com", false, false},
 		"with a user before a subdomain": {some, "https://evil.net@a.example.org", false, false},
 		"a path that ends alike":         {some, "https://evil.net/.example.org", false, false},
+		"a native app":                   {native, "capacitor://localhost", true, true},
+		"a native app's case":            {native, "Capacitor://LOCALHOST", true, true},
+		"another native app":             {native, "ionic://localhost", false, false},
+		"a native app, not listed":       {some, "tauri://localhost", false, false},
+		"a native app by https":          {native, "https://localhost", false, false},
+		"an app named by a dash":         {native, "app://-", true, true},
+		"an extension":                   {native, "chrome-extension://abcdefghijklmnopabcdefghijklmnop", true, true},
+		"another extension":              {native, "chrome-extension://abcdefghijklmnopabcdefghijklmnoo", false, false},
+		"an app's that is our own host":  {nil, "capacitor://api.localhost", false, false},
 		"a query that ends alike":        {some, "https://evil.net?.example.org", false, false},
 	} {
 		p := origin.New(c.list)
@@ -83,7 +93,7 @@ func TestTwoOriginsAreNone(t *testing.T) {
 }
 
 // What a cookie may do, which a browser sends whatever page asks.
-func TestRequireListed(t *testing.T) {
+func TestMayUseCookie(t *testing.T) {
 	t.Parallel()
 	const page = "https://app.example.com"
 	for name, c := range map[string]struct {
@@ -97,21 +107,30 @@ func TestRequireListed(t *testing.T) {
 		"a stranger's JSON":            {[]string{page}, http.MethodPost, "https://evil.net", "application/json", false, false},
 		"a stranger's socket":          {[]string{page}, http.MethodGet, "https://evil.net", "", true, false},
 		"anybody's where all are let":  {[]string{"*"}, http.MethodPost, "https://evil.net", "application/json", false, false},
-		"no page's":                    {[]string{page}, http.MethodPost, "", "application/json", false, false},
-		"no page's socket":             {[]string{page}, http.MethodGet, "", "", true, false},
+		"a server's":                   {[]string{page}, http.MethodPost, "", "application/json", false, true},
+		"a server's, none listed":      {nil, http.MethodPost, "", "application/json", false, true},
+		"a server's socket":            {[]string{page}, http.MethodGet, "", "", true, true},
+		"a server's form":              {[]string{page}, http.MethodPost, "", "text/plain", false, false},
+		"an empty origin's":            {[]string{page}, http.MethodPost, "null", "application/json", false, false},
+		"GET without a page":           {[]string{page}, http.MethodGet, "", "", false, false},
+		"a browser's without Origin":   {[]string{page}, http.MethodPost, "-", "application/json", false, false},
 		"a form":                       {[]string{page}, http.MethodPost, page, "application/x-www-form-urlencoded", false, false},
 		"text, which needs no leave":   {[]string{page}, http.MethodPost, page, "text/plain", false, false},
 		"no content type":              {[]string{page}, http.MethodPost, page, "", false, false},
 		"GET, which anything can send": {[]string{page}, http.MethodGet, page, "application/json", false, false},
 	} {
 		r := request(c.method, c.origin)
+		if c.origin == "-" {
+			r.Header.Del("Origin")
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+		}
 		if c.content != "" {
 			r.Header.Set("Content-Type", c.content)
 		}
 		if c.upgrade {
 			r.Header.Set("Upgrade", "WebSocket")
 		}
-		if got := origin.New(c.list).RequireListed(r); got != c.want {
+		if got := origin.New(c.list).MayUseCookie(r); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -232,8 +232,13 @@ func TestBadInputIsRefusedByField(t *testing.T) {
 	if _, err := n.Edit.SetCustom(ctx, alice, Custom{Text: &exact}); err != nil {
 		t.Error("the limit itself is refused:", err)
 	}
-	if v, err := n.Edit.SetCustom(ctx, alice, Custom{Text: ptr("  "), Emoji: ptr("")}); err != nil || v.CustomStatus != nil {
-		t.Error("blank does not clear:", v, err)
+	if v, err := n.Edit.SetCustom(ctx, alice, Custom{Text: ptr("Lunch\n\u2068back\u2069 at 2")}); err != nil || *v.CustomStatus.Text != "Lunch \u2068back\u2069 at 2" {
+		t.Error("two lines, copied:", v, err)
+	}
+	for _, blank := range []string{"  ", "\u200b\u2068\u2069", "\n"} {
+		if v, err := n.Edit.SetCustom(ctx, alice, Custom{Text: &blank, Emoji: ptr("")}); err != nil || v.CustomStatus != nil {
+			t.Errorf("%q does not clear: %v %v", blank, v, err)
+		}
 	}
 }
 

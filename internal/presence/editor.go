@@ -40,7 +40,30 @@ func (e *Editor) SetStatus(ctx context.Context, v viewer.Viewer, status Status, 
 	if err := checkExpiry("expiresAt", expires, e.w.now()); err != nil {
 		return View{}, err
 	}
-	if err := e.choose(ctx, v, status, expires); err != nil {
+	if err := e.choose(ctx, v, status, expires, nil); err != nil {
+		return View{}, err
+	}
+	return e.read.Presence(ctx, v, v.User)
+}
+
+// SetBoth chooses a status and sets the line, both or neither. Away, busy and
+// the line run out at expires; Online and Offline by themselves do not.
+func (e *Editor) SetBoth(ctx context.Context, v viewer.Viewer, status Status, c Custom) (View, error) {
+	if err := v.Denied(); err != nil {
+		return View{}, err
+	}
+	expires := c.ExpiresAt
+	c, err := e.checkCustom(c)
+	if err != nil {
+		return View{}, err
+	}
+	if expires != nil && byHand(status) == "" && c.ExpiresAt == nil {
+		return View{}, fault.Field("expiresAt", "expiresAt is given with away, busy or a line")
+	}
+	if err := checkExpiry("expiresAt", expires, e.w.now()); err != nil {
+		return View{}, err
+	}
+	if err := e.choose(ctx, v, status, expires, func(b *pgx.Batch) { queueCustom(b, v.Key, c) }); err != nil {
 		return View{}, err
 	}
 	return e.read.Presence(ctx, v, v.User)
@@ -54,12 +77,16 @@ func byHand(s Status) Status {
 	return ""
 }
 
-// choose parks what the choice is of, or counts it again, and writes the choice.
-func (e *Editor) choose(ctx context.Context, v viewer.Viewer, status Status, expires *time.Time) error {
+// choose parks what the choice is of, or counts it again, and writes the choice
+// and what else belongs to it (nil: nothing).
+func (e *Editor) choose(ctx context.Context, v viewer.Viewer, status Status, expires *time.Time, also func(*pgx.Batch)) error {
 	park := status == Offline
 	held, err := e.sessions.park(ctx, v.Session, v.Key, park)
-	if err != nil || held && park {
+	if err != nil || held && park && also == nil {
 		return err
+	}
+	if byHand(status) == "" {
+		expires = nil
 	}
 	var parked []uuid.UUID
 	err = postgres.QuietBatch(ctx, e.w.pool, func(b *pgx.Batch) {
@@ -74,11 +101,14 @@ on conflict (tenant, user_id) do update
  where (p.manual_status, p.manual_until) is distinct from (excluded.manual_status, excluded.manual_until)`
 			b.Queue(q, v.Tenant, v.User, string(byHand(status)), expires)
 		}
+		if also != nil {
+			also(b)
+		}
 	})
 	if err != nil {
 		return fmt.Errorf("choosing a status: %w", err)
 	}
-	if !park || len(parked) > 0 {
+	if !park || len(parked) > 0 || also != nil {
 		e.w.ring(v.Key)
 	}
 	e.w.ringSessions(parked...)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/text"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -31,8 +34,8 @@ func CheckDevice(field string, s *string) error {
 	if utf8.RuneCountInString(*s) > MaxDeviceText {
 		return fault.Field(field, "%s has more than %d characters", field, MaxDeviceText)
 	}
-	if !printable(*s) {
-		return fault.Field(field, "%s holds control characters", field)
+	if _, ok := text.Line(*s); !ok || strings.ContainsFunc(*s, unicode.IsControl) {
+		return fault.Field(field, "%s holds control characters, or changes the direction of what stands around it", field)
 	}
 	return nil
 }

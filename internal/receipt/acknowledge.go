@@ -2,13 +2,12 @@ package receipt
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
@@ -17,8 +16,9 @@ import (
 
 // Acknowledge moves the viewer's marks forward, delivered or read; reading
 // implies delivered. A mark that is further already stays, and nothing is said
-// to anybody. All or nothing: access-denied where one of them is no message of
-// a channel the viewer is a member of.
+// to anybody. Answered are the channels in which a mark was moved or stayed; the
+// error may be Refusals, beside them: access-denied for each mark that is no
+// message of a channel the viewer is a member of.
 func (s *Service) Acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark, read bool) ([]State, error) {
 	if err := v.Denied(); err != nil {
 		return nil, err
@@ -26,20 +26,21 @@ func (s *Service) Acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark
 	if len(marks) == 0 {
 		return nil, fault.Field("input", "input must not be empty")
 	}
-	channels, messages := make([]uuid.UUID, len(marks)), make([]uuid.UUID, len(marks))
-	for i, m := range marks {
-		channels[i], messages[i] = m.Channel, m.Message
-	}
-	list, err := s.acknowledge(ctx, v, channels, messages, read)
-	if _, refused := errors.AsType[*fault.Error](err); refused { // the message, or the membership, may only not be numbered yet
+	list, refused, err := s.acknowledge(ctx, v, marks, read)
+	if err == nil && len(refused) > 0 { // the message, or the membership, may only not be numbered yet
 		if err = s.o.Settle(ctx); err == nil {
-			list, err = s.acknowledge(ctx, v, channels, messages, read)
+			list, refused, err = s.acknowledge(ctx, v, marks, read)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.o.Committed()
+	if len(refused) < len(marks) {
+		s.o.Committed()
+	}
+	if len(refused) > 0 {
+		return list, refused
+	}
 	return list, nil
 }
 
@@ -66,45 +67,75 @@ select coalesce((select m.message_id from realtime.messages m where m.channel_id
 
 // acknowledge moves marks and reads what they are then, by three questions
 // where reading is returned to those who share theirs, else by two.
-func (s *Service) acknowledge(ctx context.Context, v viewer.Viewer, channels, messages []uuid.UUID, read bool) ([]State, error) {
+func (s *Service) acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark, read bool) ([]State, Refusals, error) {
+	channels, messages := make([]uuid.UUID, len(marks)), make([]uuid.UUID, len(marks))
+	for i, m := range marks {
+		channels[i], messages[i] = m.Channel, m.Message
+	}
 	a, err := s.o.Privacy.Audience(ctx, s.o.Pool, v.Key)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	unreturned := []uuid.UUID{}
 	if s.o.Reciprocal && read && a.Read {
 		if unreturned, err = s.unreturned(ctx, v, channels, messages); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	var outcome string
+	var outcomes []string
 	var list []State
 	const q = `select realtime.acknowledge($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 	err = postgres.QuietBatch(ctx, s.o.Pool, func(b *pgx.Batch) {
 		b.Queue(q, v.Tenant, v.User, channels, messages, read, a.Read, a.Delivered, a.ShownTo, some(a.HiddenFrom), some(unreturned), s.o.Legacy).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&outcome) })
+			QueryRow(func(row pgx.Row) error { return row.Scan(&outcomes) })
 		b.Queue(readStates, v.Tenant, v.User, distinct(channels)).Query(func(rows pgx.Rows) (err error) {
 			list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[State])
 			return err
 		})
 	})
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == notAMember {
-		return nil, fault.Access()
-	}
 	if err != nil {
-		return nil, fmt.Errorf("moving marks: %w", err)
+		return nil, nil, fmt.Errorf("moving marks: %w", err)
 	}
-	switch outcome {
-	case "moved":
-		return list, nil
-	case "unnumbered":
-		return nil, fault.Later(fault.Unexpected, 5*time.Second, "messages from before are still being numbered")
-	}
-	return nil, fault.Access()
+	refused, counted := refusals(outcomes, channels)
+	list = slices.DeleteFunc(list, func(s State) bool { return !slices.Contains(counted, s.ChannelID) })
+	return list, refused, nil
 }
 
-// notAMember is the SQLSTATE by which a mark is not moved after all.
-const notAMember = "RT403"
+// Refusals are the marks of a batch that were not counted, each with its place
+// in the batch. A batch of one has no places.
+type Refusals []*fault.Error
+
+func (r Refusals) Error() string { return fmt.Sprintf("%d marks refused, first: %v", len(r), r[0]) }
+
+// Unwrap is what of the marks is wrong, in their order.
+func (r Refusals) Unwrap() []error {
+	list := make([]error, len(r))
+	for i, f := range r {
+		list[i] = f
+	}
+	return list
+}
+
+// refusals tells the marks that were not counted from the channels of the others.
+func refusals(outcomes []string, channels []uuid.UUID) (refused Refusals, counted []uuid.UUID) {
+	for i, outcome := range outcomes {
+		var f *fault.Error
+		switch outcome {
+		case "moved":
+			counted = append(counted, channels[i])
+			continue
+		case "unnumbered":
+			f = fault.Later(fault.Unexpected, 5*time.Second, "messages from before are still being numbered")
+		default:
+			f = fault.Access()
+		}
+		if len(outcomes) > 1 {
+			f.Field, f.Index = "input", &i
+		}
+		refused = append(refused, f)
+	}
+	return refused, counted
+}
 
 func some(ids []uuid.UUID) []uuid.UUID {
 	if ids == nil {

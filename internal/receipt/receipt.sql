@@ -31,53 +31,53 @@ begin
 end $$;
 
 -- acknowledge moves a user's marks up to messages, each channel's once; a mark
--- that is further already stays. All or nothing: moved, or denied where one is
--- no message of its channel or none that the user may mark, or unnumbered where
--- members only wait for messages from before us to be numbered. The caller has
--- checked nothing; who may learn of it (public_read to unreturned) is presence's.
--- A right that ends while it waits for a mark raises RT403.
+-- that is further already stays. Answered is what became of each: moved, or denied
+-- where it is no message of its channel or none that the user may mark, or
+-- unnumbered where a member only waits for messages from before us to be numbered.
+-- A message that is no more has its place still. The caller has checked nothing;
+-- who may learn of it (public_read to unreturned) is presence's.
 create or replace function realtime.acknowledge(ten text, who uuid, in_channels uuid[], in_messages uuid[], reading boolean,
                                      public_read boolean, public_delivered boolean,
-                                     shown uuid[], hidden uuid[], unreturned uuid[], legacy boolean) returns text
+                                     shown uuid[], hidden uuid[], unreturned uuid[], legacy boolean) returns text[]
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
+  outcomes text[];
   k record;
-  missing integer;
-  unnumbered integer;
   is_held boolean;
 begin
-  select count(*) filter (where m.message_id is null), count(*) filter (where m.message_id is null and s.user_id is not null)
-    into missing, unnumbered
-    from unnest(in_channels, in_messages) a (channel, message)
-    left join realtime.messages m on m.message_id = a.message and m.channel_id = a.channel and not m.gone
+  select array_agg(case when m.message_id is not null and realtime.may_mark(ten, who, m.channel_id, m.seq) is not null then 'moved'
+                        when m.message_id is null and s.user_id is not null then 'unnumbered' else 'denied' end order by a.n)
+    into outcomes
+    from unnest(in_channels, in_messages) with ordinality a (channel, message, n)
+    left join realtime.messages m on m.message_id = a.message and m.channel_id = a.channel
     left join realtime.nchat_messages() o on o.id = a.message and o.channel_id = a.channel and o.published
     left join realtime.stints s on s.channel_id = o.channel_id and s.user_id = who and s.to_seq is null;
-  if missing > 0 then
-    return case when missing = unnumbered then 'unnumbered' else 'denied' end;
-  end if;
-  if exists (select from (select m.channel_id, max(m.seq) as seq from unnest(in_messages) a (message)
-                            join realtime.messages m on m.message_id = a.message group by m.channel_id) x
-              where realtime.may_mark(ten, who, x.channel_id, x.seq) is null) then
-    return 'denied';
+  if not 'moved' = any (outcomes) then
+    return outcomes;
   end if;
   is_held := realtime.hold_invisible(ten, who);
-  for k in select m.channel_id, max(m.seq) as seq from unnest(in_messages) a (message) join realtime.messages m on m.message_id = a.message
-            group by m.channel_id order by m.channel_id loop
-    perform realtime.move_mark(ten, who, k.channel_id, k.seq, reading,
-                               public_read, public_delivered, is_held, shown, hidden, unreturned);
-    if legacy and reading then
+  for k in select m.channel_id, max(m.seq) as seq, array_agg(a.n) as places
+             from unnest(in_messages, outcomes) with ordinality a (message, outcome, n) join realtime.messages m on m.message_id = a.message
+            where a.outcome = 'moved' group by m.channel_id order by m.channel_id loop
+    if not realtime.move_mark(ten, who, k.channel_id, k.seq, reading,
+                              public_read, public_delivered, is_held, shown, hidden, unreturned) then
+      select array_agg(case when a.n = any (k.places) then 'denied' else a.outcome end order by a.n) into outcomes
+        from unnest(outcomes) with ordinality a (outcome, n);
+    elsif legacy and reading then
       perform realtime.legacy_read(k.channel_id, who);
     end if;
   end loop;
-  return 'moved';
+  return outcomes;
 end $$;
 
--- move_mark moves one mark, if it is not as far.
+-- move_mark moves one mark, if it is not as far; false: the right to has ended
+-- while it waited for the mark, and nothing is changed.
 create or replace function realtime.move_mark(ten text, who uuid, channel uuid, up_to bigint, reading boolean,
                                      public_read boolean, public_delivered boolean, is_held boolean,
-                                     shown uuid[], hidden uuid[], unreturned uuid[]) returns void
+                                     shown uuid[], hidden uuid[], unreturned uuid[]) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
+  fresh boolean;
   began bigint := coalesce(realtime.may_mark(ten, who, channel, up_to), 0);
   m realtime.marks;
   r bigint;
@@ -86,15 +86,19 @@ declare
   instant timestamptz;
 begin
   insert into realtime.marks (channel_id, user_id, read_seq, delivered_seq) values (channel, who, began, began) on conflict do nothing;
+  fresh := found;
   select x.* into m from realtime.marks x where x.user_id = who and x.channel_id = channel for update;
   began := realtime.may_mark(ten, who, channel, up_to); -- it may have waited
   if began is null then
-    raise exception 'no member any more' using errcode = 'RT403';
+    if fresh then
+      delete from realtime.marks x where x.user_id = who and x.channel_id = channel;
+    end if;
+    return false;
   end if;
   r := greatest(m.read_seq, began);
   d := greatest(m.delivered_seq, began);
   if up_to <= (case when reading then r else d end) then
-    return;
+    return true;
   end if;
   instant := greatest(clock_timestamp(), m.read_at, m.delivered_at);
   insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, delivered_from, at, read_public, delivered_public,
@@ -107,6 +111,7 @@ begin
          delivered_seq = greatest(d, up_to), delivered_at = case when up_to > d then instant else x.delivered_at end
    where x.user_id = who and x.channel_id = channel;
   perform realtime.note_marks(who, array[channel], array[up_to], array[move]);
+  return true;
 end $$;
 
 -- shown: somebody may learn of a move at all. Whom its maker allowed that is

@@ -32,10 +32,22 @@ func typed[In, Out any](do func(context.Context, viewer.Viewer, In) (Out, error)
 		d := json.NewDecoder(bytes.NewReader(input))
 		d.DisallowUnknownFields()
 		if err := d.Decode(&in); err != nil {
-			return nil, fault.Field("input", "input is not as the action declares it")
+			return nil, undeclared(err)
 		}
 		return do(ctx, v, in)
 	}
+}
+
+// undeclared says which argument is not as the action declares it, where that
+// is known.
+func undeclared(err error) error {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f
+	}
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && t.Field != "" {
+		return fault.Field(t.Field, "%s is not as the action declares it", t.Field)
+	}
+	return fault.Field("input", "input is not as the action declares it")
 }
 
 // action answers POST {"action", "input", "session_variables"}. What the user
@@ -81,7 +93,24 @@ type statusInput struct {
 	Status    presence.Status `json:"status"`
 	Text      *string         `json:"text"`
 	Emoji     *string         `json:"emoji"`
-	ExpiresAt *time.Time      `json:"expiresAt"`
+	ExpiresAt *expiry         `json:"expiresAt"`
+}
+
+// expiry is a timestamptz, which Hasura passes on as whoever wrote it did: as
+// RFC 3339, or as Postgres writes it.
+type expiry time.Time
+
+func (e *expiry) UnmarshalJSON(raw []byte) error {
+	var written string
+	if json.Unmarshal(raw, &written) == nil {
+		for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02T15:04:05Z07"} {
+			if at, err := time.Parse(layout, written); err == nil {
+				*e = expiry(at)
+				return nil
+			}
+		}
+	}
+	return fault.Field("expiresAt", "expiresAt must be a timestamptz such as 2026-01-31T12:00:00Z")
 }
 
 type userStatus struct {
@@ -92,17 +121,21 @@ type userStatus struct {
 	ExpiresAt *time.Time      `json:"expiresAt"`
 }
 
-// setUserStatus sets the caller's status and, where one is given, its line. It
-// answers what the caller shows now: offline, while it has no session.
+// setUserStatus sets the caller's status and, where one is given, its line: both
+// or neither. It answers what the caller shows now: offline, while it has no session.
 func (h *Handler) setUserStatus(ctx context.Context, v viewer.Viewer, in statusInput) (userStatus, error) {
 	switch in.Status {
 	case presence.Online, presence.Away, presence.Busy, presence.Offline:
 	default:
 		return userStatus{}, fault.Field("status", "status must be online, away, busy or offline")
 	}
-	view, err := h.o.Presence.Edit.SetStatus(ctx, v, in.Status, in.ExpiresAt)
-	if err == nil && (in.Text != nil || in.Emoji != nil) {
-		view, err = h.o.Presence.Edit.SetCustom(ctx, v, presence.Custom{Text: in.Text, Emoji: in.Emoji, ExpiresAt: in.ExpiresAt})
+	expires := (*time.Time)(in.ExpiresAt)
+	var view presence.View
+	var err error
+	if in.Text != nil || in.Emoji != nil {
+		view, err = h.o.Presence.Edit.SetBoth(ctx, v, in.Status, presence.Custom{Text: in.Text, Emoji: in.Emoji, ExpiresAt: expires})
+	} else {
+		view, err = h.o.Presence.Edit.SetStatus(ctx, v, in.Status, expires)
 	}
 	out := userStatus{UserID: view.UserID, Status: view.Status}
 	if c := view.CustomStatus; c != nil {

@@ -1,0 +1,74 @@
+package gqlhttp
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+// maxBatch is how many operations one request may hold; each of them counts for
+// a caller's limits as one that came alone.
+const maxBatch = 100
+
+// batch reads an array of operations.
+func (a answer) batch(raw []byte) ([]map[string]json.RawMessage, bool) {
+	var list []map[string]json.RawMessage
+	wrong := ""
+	switch err := json.Unmarshal(raw, &list); {
+	case err != nil:
+		wrong = "the body must be one JSON object, or an array of them"
+	case len(list) == 0 || len(list) > maxBatch:
+		wrong = fmt.Sprintf("a batch has 1 to %d operations", maxBatch)
+	case a.media == mediaSSE:
+		wrong = "a batch is not answered as an event stream"
+	}
+	if wrong != "" {
+		a.malformed(http.StatusBadRequest, wrong)
+	}
+	return list, wrong == ""
+}
+
+// executeAll answers a batch as Hasura does: with an array of what each of its
+// operations would be answered alone, carried out one after the other.
+func (a answer) executeAll(list []*graphql.RawParams, exec graphql.GraphExecutor) {
+	body := []byte{'['}
+	for i, params := range list {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		r := a.one(params, exec)
+		if a.r.Context().Err() != nil { // nobody is left to answer
+			return
+		}
+		body = append(body, encode(r)...)
+	}
+	a.write(http.StatusOK, append(body, ']'))
+}
+
+// one carries out an operation of a batch.
+func (a answer) one(params *graphql.RawParams, exec graphql.GraphExecutor) *graphql.Response {
+	ctx := graphql.StartOperationTrace(a.r.Context())
+	oc, errs := a.prepare(ctx, params, exec)
+	if errs == nil && oc.Operation.Operation == ast.Subscription {
+		errs = gqlerror.List{a.t.o.Present(ctx, fault.New(fault.Unsupported, "subscriptions are not served in a batch"))}
+	}
+	if errs != nil {
+		return &graphql.Response{Errors: errs}
+	}
+	responses, ctx := a.dispatch(ctx, oc, exec)
+	r := a.next(ctx, responses)
+	switch {
+	case r == nil:
+		return &graphql.Response{Errors: gqlerror.List{a.t.o.Present(ctx, errors.New("an operation without a response"))}}
+	case len(r.Data) == 0 && len(r.Errors) == 0:
+		r.Errors = gqlerror.List{a.t.o.Present(ctx, errors.New("an operation without a response"))}
+	}
+	return r
+}
