@@ -17,22 +17,18 @@ import (
 // a caller's limits as one that came alone.
 const maxBatch = 100
 
-// batch reads an array of operations.
-func (a answer) batch(raw []byte) ([]map[string]json.RawMessage, bool) {
-	var list []map[string]json.RawMessage
-	wrong := ""
+// batchOf reads an array of operations, to be answered in a type, or says what is
+// wrong with it.
+func batchOf(raw []byte, media string) (list []map[string]json.RawMessage, wrong string) {
 	switch err := json.Unmarshal(raw, &list); {
 	case err != nil:
 		wrong = "the body must be one JSON object, or an array of them"
 	case len(list) == 0 || len(list) > maxBatch:
 		wrong = fmt.Sprintf("a batch has 1 to %d operations", maxBatch)
-	case a.media == mediaSSE:
+	case media == mediaSSE:
 		wrong = "a batch is not answered as an event stream"
 	}
-	if wrong != "" {
-		a.malformed(http.StatusBadRequest, wrong)
-	}
-	return list, wrong == ""
+	return list, wrong
 }
 
 // executeAll answers a batch as Hasura does: with an array of what each of its

@@ -109,8 +109,11 @@ func (a answer) body() (operations []map[string]json.RawMessage, batch, ok bool)
 		return nil, false, false
 	}
 	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) {
-		operations, ok = a.batch(raw)
-		return operations, true, ok
+		operations, wrong := batchOf(raw, a.media)
+		if wrong != "" {
+			a.malformed(http.StatusBadRequest, wrong)
+		}
+		return operations, true, wrong == ""
 	}
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(raw, &fields) != nil || fields == nil {
