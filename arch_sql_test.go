@@ -46,7 +46,7 @@ var shows = map[string]map[string]string{
 	"internal/lease":   {"realtime.boot": "internal/presence"},
 	"internal/message": {"message_rows()": "internal/push", "public.nchat_messages": "internal/feed internal/presence internal/push internal/receipt internal/roster"},
 	"internal/presence": {
-		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "touch()": "internal/feed internal/webhook",
+		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "touch()": "internal/feed internal/webhook",
 		"public.nchat_blocked_users": "internal/roster", "public.nchat_contacts": "internal/roster",
 	},
 	"internal/receipt": {"adopt_marks()": "internal/feed", "public.nchat_channel_members": "internal/feed internal/presence internal/roster"},

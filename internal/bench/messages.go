@@ -306,7 +306,7 @@ func crowded(ctx context.Context, srv *server, conn *pgx.Conn) error {
 	}
 	line("sendMessage to 10,000 members", sends, "the message, and a row for each member", otherSends)
 	if _, err := conn.Exec(ctx, `
-select realtime.acknowledge('primary', m.user_id, array[$1::uuid], array[$2::uuid], true, true, true, null, '{}', '{}', false)
+select realtime.acknowledge('primary', m.user_id, array[$1::uuid], array[$2::uuid], true, true, true, null, '{}', '{}', realtime.audience_version('primary', m.user_id))
   from public.nchat_channel_members m where m.channel_id = $1 and m.user_id <> $3`, channel, last, users[0]); err != nil {
 		return fmt.Errorf("reading: %w", err)
 	}

@@ -9,9 +9,22 @@ create or replace function realtime.hold_invisible(ten text, who uuid) returns b
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform from realtime.presence p where p.tenant = ten and p.user_id = who for share;
+  if not found then -- whoever never connected nor chose anything has nothing to hold on to
+    insert into realtime.presence (tenant, user_id) values (ten, who) on conflict do nothing;
+    perform from realtime.presence p where p.tenant = ten and p.user_id = who for share;
+  end if;
   return exists (select from realtime.presence p where p.tenant = ten and p.user_id = who and p.hidden_since is not null)
       or exists (select from realtime.presence_settings s where s.tenant = ten and s.user_id = who and s.invisible_mode);
 end $$;
+
+-- audience_version is another once the settings, contacts or blocks of a user have
+-- changed, and with them who may learn what it does.
+create or replace function realtime.audience_version(ten text, who uuid) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select concat_ws('/', (select extract(epoch from s.updated_at) from realtime.presence_settings s where s.tenant = ten and s.user_id = who),
+                   count(*), max(x.id), sum(x.id))
+    from realtime.audience x where x.user_id = who
+$$;
 
 create or replace function realtime.ring_presence() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

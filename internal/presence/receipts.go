@@ -24,7 +24,10 @@ select coalesce((select array_agg(distinct c.id) from (
 	const blocks = `select coalesce(array_agg(b.blocked_user_id), '{}') from realtime.nchat_blocks() b where b.blocker_id = $1`
 	var recs []*record
 	var contacts, blocked []uuid.UUID
+	var version string
 	b := &pgx.Batch{}
+	b.Queue(`select realtime.audience_version($1, $2)`, k.Tenant, k.User). // before all that it is to stand for
+										QueryRow(func(row pgx.Row) error { return row.Scan(&version) })
 	queueRecords(b, []Key{k}, &recs)
 	b.Queue(lists, k.User, k.Tenant).QueryRow(func(row pgx.Row) error {
 		if err := row.Scan(&contacts); !errors.Is(err, pgx.ErrNoRows) { // who shows itself to others needs no list
@@ -36,7 +39,9 @@ select coalesce((select array_agg(distinct c.id) from (
 	if err := db.SendBatch(ctx, b).Close(); err != nil {
 		return viewer.Audience{}, fmt.Errorf("reading who may learn of receipts: %w", err)
 	}
-	return audience(recs[0], contacts, blocked), nil
+	a := audience(recs[0], contacts, blocked)
+	a.Version = version
+	return a, nil
 }
 
 // Unshared are those of users who do not share their own reading, or have not

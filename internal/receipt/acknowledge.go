@@ -2,6 +2,7 @@ package receipt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -26,10 +27,10 @@ func (s *Service) Acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark
 	if len(marks) == 0 {
 		return nil, fault.Field("input", "input must not be empty")
 	}
-	list, refused, err := s.acknowledge(ctx, v, marks, read)
-	if err == nil && len(refused) > 0 { // the message, or the membership, may only not be numbered yet
+	list, refused, err := s.acknowledge(ctx, v, marks, read, false)
+	if errors.Is(err, errUnsettled) || err == nil && len(refused) > 0 { // the message, or the membership, may only not be numbered yet
 		if err = s.o.Settle(ctx); err == nil {
-			list, refused, err = s.acknowledge(ctx, v, marks, read)
+			list, refused, err = s.acknowledge(ctx, v, marks, read, true)
 		}
 	}
 	if err != nil {
@@ -65,28 +66,54 @@ select coalesce((select m.message_id from realtime.messages m where m.channel_id
 	return s.Acknowledge(ctx, v, []Mark{{Channel: channel, Message: newest}}, true)
 }
 
+// errUnsettled: what is about to be read has no number yet, and whose it is
+// cannot be told.
+var errUnsettled = errors.New("not numbered yet")
+
+// changedMost is how often settings may change while a receipt is made.
+const changedMost = 5
+
 // acknowledge moves marks and reads what they are then, by three questions
-// where reading is returned to those who share theirs, else by two.
-func (s *Service) acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark, read bool) ([]State, Refusals, error) {
+// where reading is returned to those who share theirs, else by two; again where
+// who may learn of it changed meanwhile.
+func (s *Service) acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark, read, settled bool) ([]State, Refusals, error) {
 	channels, messages := make([]uuid.UUID, len(marks)), make([]uuid.UUID, len(marks))
 	for i, m := range marks {
 		channels[i], messages[i] = m.Channel, m.Message
 	}
+	for range changedMost {
+		outcomes, list, err := s.move(ctx, v, channels, messages, read, settled)
+		if err != nil {
+			return nil, nil, err
+		}
+		if outcomes[0] == "changed" {
+			continue
+		}
+		refused, counted := refusals(outcomes, channels)
+		if s.o.Legacy && read && len(counted) > 0 {
+			s.legacyRead(ctx, v, distinct(counted))
+		}
+		list = slices.DeleteFunc(list, func(s State) bool { return !slices.Contains(counted, s.ChannelID) })
+		return list, refused, nil
+	}
+	return nil, nil, fault.Later(fault.Unexpected, time.Second, "the settings change all the time")
+}
+
+// move is one try: what became of each mark, and what the channels' states are.
+func (s *Service) move(ctx context.Context, v viewer.Viewer, channels, messages []uuid.UUID, read, settled bool) (outcomes []string, list []State, err error) {
 	a, err := s.o.Privacy.Audience(ctx, s.o.Pool, v.Key)
 	if err != nil {
 		return nil, nil, err
 	}
 	unreturned := []uuid.UUID{}
 	if s.o.Reciprocal && read && a.Read {
-		if unreturned, err = s.unreturned(ctx, v, channels, messages); err != nil {
+		if unreturned, err = s.unreturned(ctx, v, channels, messages, settled); err != nil {
 			return nil, nil, err
 		}
 	}
-	var outcomes []string
-	var list []State
 	const q = `select realtime.acknowledge($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 	err = postgres.QuietBatch(ctx, s.o.Pool, func(b *pgx.Batch) {
-		b.Queue(q, v.Tenant, v.User, channels, messages, read, a.Read, a.Delivered, a.ShownTo, some(a.HiddenFrom), some(unreturned), s.o.Legacy).
+		b.Queue(q, v.Tenant, v.User, channels, messages, read, a.Read, a.Delivered, a.ShownTo, some(a.HiddenFrom), some(unreturned), a.Version).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&outcomes) })
 		b.Queue(readStates, v.Tenant, v.User, distinct(channels)).Query(func(rows pgx.Rows) (err error) {
 			list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[State])
@@ -96,9 +123,7 @@ func (s *Service) acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark
 	if err != nil {
 		return nil, nil, fmt.Errorf("moving marks: %w", err)
 	}
-	refused, counted := refusals(outcomes, channels)
-	list = slices.DeleteFunc(list, func(s State) bool { return !slices.Contains(counted, s.ChannelID) })
-	return list, refused, nil
+	return outcomes, list, nil
 }
 
 // Refusals are the marks of a batch that were not counted, each with its place
@@ -145,23 +170,25 @@ func some(ids []uuid.UUID) []uuid.UUID {
 }
 
 // unreturned are the senders of messages about to be read who share no reading
-// of their own.
-func (s *Service) unreturned(ctx context.Context, v viewer.Viewer, channels, messages []uuid.UUID) ([]uuid.UUID, error) {
+// of their own. Unless settled, errUnsettled where one of them has no number.
+func (s *Service) unreturned(ctx context.Context, v viewer.Viewer, channels, messages []uuid.UUID, settled bool) ([]uuid.UUID, error) {
 	const q = `
-select distinct x.sender
-  from unnest($2::uuid[], $3::uuid[]) a (channel, message)
-  join realtime.messages t on t.message_id = a.message and t.channel_id = a.channel
-  join realtime.stints s on s.channel_id = a.channel and s.user_id = $1 and s.to_seq is null
-  left join realtime.marks m on m.channel_id = a.channel and m.user_id = $1
-  join realtime.messages x on x.channel_id = a.channel and x.seq <= t.seq and x.seq > greatest(m.read_seq, s.from_seq)
- where x.sender is not null`
-	rows, err := s.o.Pool.Query(ctx, q, v.User, channels, messages)
-	if err != nil {
+with t as (
+  select a.channel, m.seq
+    from unnest($2::uuid[], $3::uuid[]) a (channel, message)
+    join realtime.messages m on m.message_id = a.message and m.channel_id = a.channel)
+select (select count(*) from t), coalesce(array_agg(distinct x.sender) filter (where x.sender is not null), '{}')
+  from t
+  join realtime.stints s on s.channel_id = t.channel and s.user_id = $1 and s.to_seq is null
+  left join realtime.marks m on m.channel_id = t.channel and m.user_id = $1
+  join realtime.messages x on x.channel_id = t.channel and x.seq <= t.seq and x.seq > greatest(m.read_seq, s.from_seq)`
+	var found int
+	var senders []uuid.UUID
+	if err := s.o.Pool.QueryRow(ctx, q, v.User, channels, messages).Scan(&found, &senders); err != nil {
 		return nil, fmt.Errorf("reading senders: %w", err)
 	}
-	senders, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-	if err != nil {
-		return nil, fmt.Errorf("reading senders: %w", err)
+	if found < len(messages) && !settled {
+		return nil, errUnsettled
 	}
 	return s.o.Privacy.Unshared(ctx, s.o.Pool, v.Tenant, senders)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // The pace of the old columns: a channel at most every few seconds, one of many
@@ -93,4 +94,15 @@ func (s *Service) legacyTx(ctx context.Context, fn func(pgx.Tx) error) (mine boo
 		return fn(tx)
 	})
 	return mine, err
+}
+
+// legacyRead brings a member's old columns in step with its marks. It comes
+// after the receipt, which it must not hold up: the app may hold those rows.
+func (s *Service) legacyRead(ctx context.Context, v viewer.Viewer, channels []uuid.UUID) {
+	err := postgres.QuietBatch(ctx, s.o.Pool, func(b *pgx.Batch) {
+		b.Queue(`select realtime.legacy_read(c, $2) from unnest($1::uuid[]) c order by c`, channels, v.User)
+	})
+	if err != nil {
+		s.o.Log.WarnContext(ctx, "an old read column is behind, until its user reads on", "error", err)
+	}
 }

@@ -34,11 +34,13 @@ end $$;
 -- that is further already stays. Answered is what became of each: moved, or denied
 -- where it is no message of its channel or none that the user may mark, or
 -- unnumbered where a member only waits for messages from before us to be numbered.
--- A message that is no more has its place still. The caller has checked nothing;
--- who may learn of it (public_read to unreturned) is presence's.
+-- A message that is no more has its place still. The caller has checked nothing.
+-- Who may learn of it (public_read to unreturned) is presence's, and decided by
+-- as_of: where that is another by now, for the caller may have waited for a change
+-- of settings, nothing is moved and all is answered as changed.
 create or replace function realtime.acknowledge(ten text, who uuid, in_channels uuid[], in_messages uuid[], reading boolean,
                                      public_read boolean, public_delivered boolean,
-                                     shown uuid[], hidden uuid[], unreturned uuid[], legacy boolean) returns text[]
+                                     shown uuid[], hidden uuid[], unreturned uuid[], as_of text) returns text[]
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   outcomes text[];
@@ -56,6 +58,9 @@ begin
     return outcomes;
   end if;
   is_held := realtime.hold_invisible(ten, who);
+  if as_of is distinct from realtime.audience_version(ten, who) then
+    return array_fill('changed'::text, array[cardinality(outcomes)]);
+  end if;
   for k in select m.channel_id, max(m.seq) as seq, array_agg(a.n) as places
              from unnest(in_messages, outcomes) with ordinality a (message, outcome, n) join realtime.messages m on m.message_id = a.message
             where a.outcome = 'moved' group by m.channel_id order by m.channel_id loop
@@ -63,8 +68,6 @@ begin
                               public_read, public_delivered, is_held, shown, hidden, unreturned) then
       select array_agg(case when a.n = any (k.places) then 'denied' else a.outcome end order by a.n) into outcomes
         from unnest(outcomes) with ordinality a (outcome, n);
-    elsif legacy and reading then
-      perform realtime.legacy_read(k.channel_id, who);
     end if;
   end loop;
   return outcomes;

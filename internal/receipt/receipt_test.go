@@ -47,11 +47,11 @@ func newRig(t *testing.T, reciprocal bool) *rig {
 	if _, err := demo.Load(t.Context(), r.pool); err != nil {
 		t.Fatal(err)
 	}
-	return r.on(r.pool, reciprocal)
+	return r.on(r.pool, reciprocal, true)
 }
 
 // on is the same world by way of another pool.
-func (r *rig) on(pool *pgxpool.Pool, reciprocal bool) *rig {
+func (r *rig) on(pool *pgxpool.Pool, reciprocal, legacy bool) *rig {
 	r = &rig{t: r.t, pool: pool}
 	log := slog.New(slog.DiscardHandler)
 	r.presence = presence.New(presence.Options{Pool: r.pool, Clock: clock.New(), Bell: nobell{}, Node: nonode{}, Log: log,
@@ -59,7 +59,7 @@ func (r *rig) on(pool *pgxpool.Pool, reciprocal bool) *rig {
 		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
 			return r.s.Release(ctx, tx, user)
 		}})
-	r.s = receipt.New(receipt.Options{Pool: r.pool, Privacy: r.presence.Read, Committed: func() {}, Settle: r.settle, Reciprocal: reciprocal, Legacy: true, Log: log})
+	r.s = receipt.New(receipt.Options{Pool: r.pool, Privacy: r.presence.Read, Committed: func() {}, Settle: r.settle, Reciprocal: reciprocal, Legacy: legacy, Log: log})
 	return r
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
 
@@ -23,7 +24,7 @@ func TestRoundTrips(t *testing.T) {
 	}{{false, 2, 2}, {true, 4, 2}} {
 		r := newRig(t, c.reciprocal)
 		pool, trips := pgtest.Counted(t, r.pool.Config().ConnString())
-		counted := r.on(pool, c.reciprocal)
+		counted := r.on(pool, c.reciprocal, false)
 		ack := func(read bool) int {
 			return trips.Fewest(func() {
 				id := r.say(demo.Team, demo.Alice)
@@ -65,6 +66,12 @@ func (r *rig) waitsForLock() {
 // acknowledging reads in another goroutine, while a transaction holds its row.
 func (r *rig) acknowledging(holding func(tx pgx.Tx), user uuid.UUID, m receipt.Mark) error {
 	r.t.Helper()
+	return r.acknowledgingWhile(holding, func() {}, user, m)
+}
+
+// acknowledgingWhile does something more while that waits.
+func (r *rig) acknowledgingWhile(holding func(tx pgx.Tx), meanwhile func(), user uuid.UUID, m receipt.Mark) error {
+	r.t.Helper()
 	tx, err := r.pool.Begin(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
@@ -77,6 +84,7 @@ func (r *rig) acknowledging(holding func(tx pgx.Tx), user uuid.UUID, m receipt.M
 		done <- err
 	}()
 	r.waitsForLock()
+	meanwhile()
 	if err := tx.Commit(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -151,5 +159,84 @@ func TestWhoIsRemovedWhileItWaits(t *testing.T) {
 	if n := r.count(`select count(*) from realtime.marks k join realtime.messages m on m.channel_id = k.channel_id and m.seq = k.read_seq
 	                  where k.user_id = $1 and m.message_id = $2`, demo.Bob, *before.LastReadMessageID); n != 1 {
 		t.Error("a mark moved all the same")
+	}
+}
+
+// TestAReceiptObeysWhatItWaitedFor: settings that change while it waits decide
+// who learns of it, not those it was asked for with; of a user who has never
+// chosen anything as well.
+func TestAReceiptObeysWhatItWaitedFor(t *testing.T) {
+	t.Parallel()
+	const row = `insert into realtime.presence (tenant, user_id) values ('primary', $1) on conflict (tenant, user_id) do update set updated_at = clock_timestamp()`
+	for name, change := range map[string]string{
+		"shows nobody":   `insert into realtime.presence_settings as s (tenant, user_id, visibility) values ('primary', $1, 'nobody') on conflict (tenant, user_id) do update set visibility = 'nobody', updated_at = clock_timestamp()`,
+		"shares no more": `insert into realtime.presence_settings as s (tenant, user_id, allow_read_receipts) values ('primary', $1, false) on conflict (tenant, user_id) do update set allow_read_receipts = false, updated_at = clock_timestamp()`,
+		"blocks":         `insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, '` + demo.Alice.String() + `')`,
+		"hides":          `update realtime.presence set hidden_since = clock_timestamp() where user_id = $1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, false)
+			id := r.say(demo.Team, demo.Alice)
+			if err := r.settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			r.exec(`delete from realtime.presence where user_id = $1`, demo.Bob)
+			err := r.acknowledging(func(tx pgx.Tx) {
+				for _, q := range []string{row, change} {
+					if _, err := tx.Exec(t.Context(), q, demo.Bob); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}, demo.Bob, receipt.Mark{Channel: demo.Team, Message: id})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := r.delivery(demo.Alice, id); d.ReadCount != 0 {
+				t.Errorf("read by %d, though its reader changed its mind before", d.ReadCount)
+			}
+		})
+	}
+}
+
+// TestReadingIsReturnedToWhomItIsOwed: also of what has its number only just.
+func TestReadingIsReturnedToWhomItIsOwed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, true)
+	r.set(demo.Alice, presence.Change{AllowReadReceipts: ptr(false)})
+	id := r.say(demo.Team, demo.Alice)
+	r.ack(demo.Bob, demo.Team, id, true)
+	if n := r.count(`select count(*) from realtime.moves where user_id = $1 and $2 = any (read_hidden_from)`, demo.Bob, demo.Alice); n != 1 {
+		t.Errorf("%d moves are kept from her who shares none", n)
+	}
+}
+
+// TestOldColumnsHoldNobodyUp: the app may hold the row of a member; that one's
+// receipt waits with nothing in its hands that anybody else needs.
+func TestOldColumnsHoldNobodyUp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	id := r.say(demo.Team, demo.Alice)
+	if err := r.settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	free := false
+	err := r.acknowledgingWhile(func(tx pgx.Tx) {
+		if _, err := tx.Exec(t.Context(), `select from public.nchat_channel_members where user_id = $1 for update`, demo.Bob); err != nil {
+			t.Fatal(err)
+		}
+	}, func() {
+		tag, err := r.pool.Exec(t.Context(), `update realtime.presence set updated_at = clock_timestamp() where user_id = $1 and user_id in (
+		  select p.user_id from realtime.presence p where p.user_id = $1 for update nowait)`, demo.Bob)
+		free = err == nil && tag.RowsAffected() == 1
+	}, demo.Bob, receipt.Mark{Channel: demo.Team, Message: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !free {
+		t.Error("its presence was held meanwhile")
+	}
+	if n := r.count(`select count(*) from public.nchat_channel_members where user_id = $1 and channel_id = $2 and last_read_message_id = $3`, demo.Bob, demo.Team, id); n != 1 {
+		t.Error("the old columns are behind")
 	}
 }

@@ -37,4 +37,5 @@ type Audience struct {
 	Read, Delivered bool        // that it read, or received, something: at all
 	ShownTo         []uuid.UUID // only these; nil: everybody but HiddenFrom
 	HiddenFrom      []uuid.UUID
+	Version         string // by what it was decided: another once that has changed
 }
