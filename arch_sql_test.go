@@ -51,7 +51,7 @@ var shows = map[string]map[string]string{
 	},
 	"internal/receipt": {"adopt_marks()": "internal/feed", "public.nchat_channel_members": "internal/feed internal/presence internal/roster"},
 	"internal/roster": {
-		"readable()": "internal/feed internal/presence internal/receipt", "readers()": "internal/feed internal/presence internal/push",
+		"readable()": "internal/feed internal/presence internal/receipt", "readers()": "internal/feed internal/presence internal/push internal/receipt",
 		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/message",
 		"nchat_blocks()": "internal/presence internal/push", "nchat_channels()": "internal/feed internal/push", "nchat_contacts()": "internal/presence",
 		"nchat_dm_contacts()": "internal/presence", "nchat_members()": "internal/feed", "nchat_messages()": "internal/feed internal/message internal/push internal/receipt",

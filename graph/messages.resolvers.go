@@ -115,6 +115,10 @@ func (r *queryResolver) ReadStates(ctx context.Context) ([]receipt.State, error)
 	return some(list), err
 }
 
+func (r *queryResolver) UnreadTotals(ctx context.Context) (receipt.Totals, error) {
+	return r.deps.Receipts.CurrentTotals(ctx, r.viewer(ctx))
+}
+
 func (r *subscriptionResolver) MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan events.MessageEvent, error) {
 	return r.deps.Events.Messages(ctx, r.viewer(ctx), channelID, r.deps.AutoDeliver(ctx), failer(ctx))
 }
@@ -125,6 +129,10 @@ func (r *subscriptionResolver) DeliveryChanged(ctx context.Context, channelID *u
 
 func (r *subscriptionResolver) ReadStateChanged(ctx context.Context) (<-chan receipt.State, error) {
 	return r.deps.Events.ReadStates(ctx, r.viewer(ctx), failer(ctx))
+}
+
+func (r *subscriptionResolver) UnreadTotalsChanged(ctx context.Context) (<-chan receipt.Totals, error) {
+	return r.deps.Events.Totals(ctx, r.viewer(ctx), failer(ctx))
 }
 
 func (r *Resolver) Message() generated.MessageResolver { return &messageResolver{r} }

@@ -1629,6 +1629,75 @@ func (ec *executionContext) fieldContext_SendResult_error(_ context.Context, fie
 	return fc, nil
 }
 
+func (ec *executionContext) _UnreadTotals_channels(ctx context.Context, field graphql.CollectedField, obj *receipt.Totals) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_UnreadTotals_channels(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Channels, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_UnreadTotals_channels(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("UnreadTotals", field, false, false, "Int")
+}
+
+func (ec *executionContext) _UnreadTotals_messages(ctx context.Context, field graphql.CollectedField, obj *receipt.Totals) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_UnreadTotals_messages(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Messages, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_UnreadTotals_messages(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("UnreadTotals", field, false, false, "Int")
+}
+
+func (ec *executionContext) _UnreadTotals_mentions(ctx context.Context, field graphql.CollectedField, obj *receipt.Totals) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_UnreadTotals_mentions(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Mentions, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_UnreadTotals_mentions(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("UnreadTotals", field, false, false, "Int")
+}
+
 // endregion **************************** field.gotpl *****************************
 
 // region    **************************** input.gotpl *****************************
@@ -2434,6 +2503,49 @@ func (ec *executionContext) _SendResult(ctx context.Context, sel ast.SelectionSe
 	return out
 }
 
+var unreadTotalsImplementors = []string{"UnreadTotals"}
+
+func (ec *executionContext) _UnreadTotals(ctx context.Context, sel ast.SelectionSet, obj *receipt.Totals) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, unreadTotalsImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("UnreadTotals")
+		case "channels":
+			out.Values[i] = ec._UnreadTotals_channels(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "messages":
+			out.Values[i] = ec._UnreadTotals_messages(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "mentions":
+			out.Values[i] = ec._UnreadTotals_mentions(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 // endregion **************************** object.gotpl ****************************
 
 // region    ***************************** type.gotpl *****************************
@@ -2732,6 +2844,10 @@ func (ec *executionContext) marshalNSendResult2ᚕgithubᚗcomᚋnselfᚑorgᚋn
 	}
 
 	return ret
+}
+
+func (ec *executionContext) marshalNUnreadTotals2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋreceiptᚐTotals(ctx context.Context, sel ast.SelectionSet, v receipt.Totals) graphql.Marshaler {
+	return ec._UnreadTotals(ctx, sel, &v)
 }
 
 func (ec *executionContext) marshalOEditConflict2ᚖgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋmessageᚐConflict(ctx context.Context, sel ast.SelectionSet, v *message.Conflict) graphql.Marshaler {

@@ -303,6 +303,7 @@ type ComplexityRoot struct {
 		RealtimeConfig        func(childComplexity int) int
 		Sync                  func(childComplexity int, cursor *string, since *time.Time, channelIds []uuid.UUID, presenceOf []uuid.UUID, rooms []model.RoomInput, first *int, waitMs *int) int
 		Typing                func(childComplexity int, room model.RoomInput) int
+		UnreadTotals          func(childComplexity int) int
 	}
 
 	ReadState struct {
@@ -439,6 +440,7 @@ type ComplexityRoot struct {
 		PresenceWindow          func(childComplexity int, channelID uuid.UUID, first *int, after *string) int
 		ReadStateChanged        func(childComplexity int) int
 		TypingChanged           func(childComplexity int, rooms []model.RoomInput) int
+		UnreadTotalsChanged     func(childComplexity int) int
 	}
 
 	SyncPage struct {
@@ -478,6 +480,12 @@ type ComplexityRoot struct {
 		DisplayName func(childComplexity int) int
 		StartedAt   func(childComplexity int) int
 		UserID      func(childComplexity int) int
+	}
+
+	UnreadTotals struct {
+		Channels func(childComplexity int) int
+		Mentions func(childComplexity int) int
+		Messages func(childComplexity int) int
 	}
 }
 
@@ -1718,6 +1726,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Typing(childComplexity, args["room"].(model.RoomInput)), true
+	case "Query.unreadTotals":
+		if e.ComplexityRoot.Query.UnreadTotals == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.UnreadTotals(childComplexity), true
 
 	case "ReadState.channelId":
 		if e.ComplexityRoot.ReadState.ChannelID == nil {
@@ -2280,6 +2294,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Subscription.TypingChanged(childComplexity, args["rooms"].([]model.RoomInput)), true
+	case "Subscription.unreadTotalsChanged":
+		if e.ComplexityRoot.Subscription.UnreadTotalsChanged == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Subscription.UnreadTotalsChanged(childComplexity), true
 
 	case "SyncPage.channels":
 		if e.ComplexityRoot.SyncPage.Channels == nil {
@@ -2429,6 +2449,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.TypingUser.UserID(childComplexity), true
+
+	case "UnreadTotals.channels":
+		if e.ComplexityRoot.UnreadTotals.Channels == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UnreadTotals.Channels(childComplexity), true
+	case "UnreadTotals.mentions":
+		if e.ComplexityRoot.UnreadTotals.Mentions == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UnreadTotals.Mentions(childComplexity), true
+	case "UnreadTotals.messages":
+		if e.ComplexityRoot.UnreadTotals.Messages == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UnreadTotals.Messages(childComplexity), true
 
 	}
 	return 0, false
@@ -2701,6 +2740,16 @@ type ReadState {
   mentionCount: Int!
 }
 
+"How much the caller has to read in all of its channels but those it has muted."
+type UnreadTotals {
+  "Channels with unread messages."
+  channels: Int!
+  "Their unread messages."
+  messages: Int!
+  "Those of them that mention the caller."
+  mentions: Int!
+}
+
 "What became of a message to be sent."
 type SendResult {
   "The key it was sent under."
@@ -2805,6 +2854,8 @@ extend type Query {
   readState("The channel." channelId: uuid!): ReadState
   "How far the caller is in each of its channels."
   readStates: [ReadState!]!
+  "How much the caller has to read; channels it has muted, or wants no notifications of, do not count. Errors: access-denied without a user."
+  unreadTotals: UnreadTotals!
 }
 
 extend type Mutation {
@@ -2829,6 +2880,8 @@ extend type Subscription {
   deliveryChanged("Only of this channel." channelId: uuid): MessageDelivery!
   "How far the caller is and how much it has to read, whenever that changes: what one of its devices reads at once, what others do (a message comes or goes, a mention, a membership) at once and then at most once a second for each channel. Errors: stream-reset, as messageChanged."
   readStateChanged: ReadState!
+  "How much the caller has to read, at once and whenever that changes, at most once a second; what it mutes counts with the next change. Errors: access-denied, and stream-reset, as messageChanged."
+  unreadTotalsChanged: UnreadTotals!
 }
 `, BuiltIn: false},
 	{Name: "../../schema/presence.graphqls", Input: `"What a user shows. Nobody but the user can tell a hidden user's offline from anybody's."
@@ -4347,6 +4400,18 @@ func (ec *executionContext) childFields_TypingUser(ctx context.Context, field gr
 		return ec.fieldContext_TypingUser_startedAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type TypingUser", field.Name)
+}
+
+func (ec *executionContext) childFields_UnreadTotals(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "channels":
+		return ec.fieldContext_UnreadTotals_channels(ctx, field)
+	case "messages":
+		return ec.fieldContext_UnreadTotals_messages(ctx, field)
+	case "mentions":
+		return ec.fieldContext_UnreadTotals_mentions(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type UnreadTotals", field.Name)
 }
 
 func (ec *executionContext) childFields___Directive(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

@@ -56,6 +56,7 @@ type QueryResolver interface {
 	DeliveryStatuses(ctx context.Context, messageIds []uuid.UUID) ([]receipt.Delivery, error)
 	ReadState(ctx context.Context, channelID uuid.UUID) (*receipt.State, error)
 	ReadStates(ctx context.Context) ([]receipt.State, error)
+	UnreadTotals(ctx context.Context) (receipt.Totals, error)
 	Presence(ctx context.Context, userID uuid.UUID) (*presence.View, error)
 	Presences(ctx context.Context, userIds []uuid.UUID) ([]presence.View, error)
 	ChannelPresence(ctx context.Context, channelID uuid.UUID, status []presence.Status, first *int, after *string) (*model.PresenceConnection, error)
@@ -73,6 +74,7 @@ type SubscriptionResolver interface {
 	MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan events.MessageEvent, error)
 	DeliveryChanged(ctx context.Context, channelID *uuid.UUID) (<-chan receipt.Delivery, error)
 	ReadStateChanged(ctx context.Context) (<-chan receipt.State, error)
+	UnreadTotalsChanged(ctx context.Context) (<-chan receipt.Totals, error)
 	PresenceChanged(ctx context.Context, userIds []uuid.UUID) (<-chan presence.View, error)
 	PresenceWindow(ctx context.Context, channelID uuid.UUID, first *int, after *string) (<-chan presence.Batch, error)
 	PresenceSettingsChanged(ctx context.Context) (<-chan presence.Settings, error)
@@ -2028,6 +2030,38 @@ func (ec *executionContext) fieldContext_Query_readStates(_ context.Context, fie
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_unreadTotals(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_unreadTotals(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().UnreadTotals(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v receipt.Totals) graphql.Marshaler {
+			return ec.marshalNUnreadTotals2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋreceiptᚐTotals(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_unreadTotals(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UnreadTotals(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_presence(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -3484,6 +3518,38 @@ func (ec *executionContext) fieldContext_Subscription_readStateChanged(_ context
 	return fc, nil
 }
 
+func (ec *executionContext) _Subscription_unreadTotalsChanged(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
+	return graphql.ResolveFieldStream(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Subscription_unreadTotalsChanged(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Subscription().UnreadTotalsChanged(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v receipt.Totals) graphql.Marshaler {
+			return ec.marshalNUnreadTotals2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋreceiptᚐTotals(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Subscription_unreadTotalsChanged(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Subscription",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UnreadTotals(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Subscription_presenceChanged(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
 	return graphql.ResolveFieldStream(
 		ctx,
@@ -4020,6 +4086,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_readStates(ctx, field)
 				})
+		case "unreadTotals":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_unreadTotals(ctx, field)
+				})
 		case "presence":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
 				true, false,
@@ -4391,6 +4463,8 @@ func (ec *executionContext) _Subscription(ctx context.Context, sel ast.Selection
 		return ec._Subscription_deliveryChanged(ctx, fields[0])
 	case "readStateChanged":
 		return ec._Subscription_readStateChanged(ctx, fields[0])
+	case "unreadTotalsChanged":
+		return ec._Subscription_unreadTotalsChanged(ctx, fields[0])
 	case "presenceChanged":
 		return ec._Subscription_presenceChanged(ctx, fields[0])
 	case "presenceWindow":

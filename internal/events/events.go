@@ -20,6 +20,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Presence is presence, as far as events ask it.
@@ -74,6 +75,7 @@ func (s *Service) Events(ctx context.Context, v viewer.Viewer, q Query, fail fun
 		t.unread = newUnread(s.every, t.readStates, func(ctx context.Context, x receipt.State) error {
 			return st.state(ctx, ReadStateChanged{ReadState: x})
 		})
+		t.aside = t.unread.run
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	beside, err := st.beside(ctx)
@@ -128,5 +130,26 @@ func (s *Service) ReadStates(ctx context.Context, v viewer.Viewer, fail func(err
 	}
 	out := make(chan receipt.State)
 	t.unread = newUnread(s.every, t.readStates, func(ctx context.Context, x receipt.State) error { return push(ctx, out, x) })
+	t.aside = t.unread.run
 	return stream(ctx, t, out, t.reading), nil
+}
+
+// Totals streams how much the viewer has to read in all, at once and whenever it
+// changes, at most once a second. What it mutes counts with the next change. fail
+// gets the error that ends it: stream-reset.
+func (s *Service) Totals(ctx context.Context, v viewer.Viewer, fail func(error)) (<-chan receipt.Totals, error) {
+	t, err := s.open(ctx, v, "", nil, false, fail)
+	if err != nil {
+		return nil, err
+	}
+	out, sums := make(chan receipt.Totals), &totals{every: s.every, wake: wait.NewFlag()}
+	sums.read = func(ctx context.Context) (receipt.Totals, error) {
+		return patiently(ctx, s.patience, func(ctx context.Context) (receipt.Totals, error) { return s.o.Receipts.Totals(ctx, v) })
+	}
+	sums.tell = func(ctx context.Context, x receipt.Totals) error { return push(ctx, out, x) }
+	t.aside = sums.run
+	return stream(ctx, t, out, func(_ context.Context, _ chan<- receipt.Totals, b feed.Batch) error {
+		sums.heard(b.Items, v.User)
+		return nil
+	}), nil
 }

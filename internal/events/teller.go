@@ -25,7 +25,8 @@ type teller struct {
 	fail     func(error)
 	// deliver counts what was handed over; nil: the client says so itself.
 	deliver *deliverer
-	unread  *unread // nil: nobody asks
+	unread  *unread                     // nil: nobody asks
+	aside   func(context.Context) error // runs beside, and ends the stream with its error; nil: nothing does
 }
 
 // open begins a stream of the log. deliver: what is handed over counts as delivered.
@@ -55,9 +56,9 @@ func (t *teller) each(ctx context.Context, tell func(context.Context, feed.Batch
 	if t.deliver != nil {
 		wg.Go(func() { t.deliver.run(within) })
 	}
-	if t.unread != nil {
+	if t.aside != nil {
 		wg.Go(func() {
-			if err := t.unread.run(within); err != nil {
+			if err := t.aside(within); err != nil {
 				cancel(err)
 			}
 		})

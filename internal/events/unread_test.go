@@ -211,3 +211,39 @@ func TestWhatAffectsUnread(t *testing.T) {
 		}
 	}
 }
+
+// TestTotalsAreLive: of all channels together, whatever changes them; what is
+// muted does not count.
+func TestTotalsAreLive(t *testing.T) {
+	t.Parallel()
+	r := unreadRig(t, time.Millisecond)
+	r.exec(`update public.nchat_channel_members set is_muted = true where user_id = $1 and channel_id <> $2`, demo.Bob, demo.Team)
+	in, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.Totals, error) { return r.Totals(ctx, bob, fail) })
+	wait := func(what string, want receipt.Totals) {
+		t.Helper()
+		for {
+			got, open := next(t, in)
+			if !open {
+				t.Fatal(what, ": the subscription has ended")
+			}
+			if got == want {
+				return
+			}
+		}
+	}
+	wait("at once", receipt.Totals{})
+	id := r.says(demo.Alice, demo.Team, "one")
+	wait("a message", receipt.Totals{Channels: 1, Messages: 1})
+	r.exec(`update public.nchat_messages set mentions = array[$2::uuid] where id = $1`, id, demo.Bob)
+	wait("a mention", receipt.Totals{Channels: 1, Messages: 1, Mentions: 1})
+	r.says(demo.Alice, demo.General, "muted")
+	r.says(demo.Alice, demo.Team, "two")
+	wait("one that counts and one that is muted", receipt.Totals{Channels: 1, Messages: 2, Mentions: 1})
+	if got, err := r.o.Receipts.CurrentTotals(t.Context(), bob); err != nil || got != (receipt.Totals{Channels: 1, Messages: 2, Mentions: 1}) {
+		t.Errorf("asked: %+v %v", got, err)
+	}
+	if _, err := r.o.Receipts.AcknowledgeAll(t.Context(), bob, demo.Team); err != nil {
+		t.Fatal(err)
+	}
+	wait("what was read", receipt.Totals{})
+}
