@@ -66,7 +66,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		wrong []string
 		mend  string
 	}{
-		"no migrations":      {pgtest.Empty(t), nil, []string{"migrations", "numbering"}, "nchat-realtime migrate"},
+		"no migrations":      {pgtest.Empty(t), nil, []string{"migrations", "numbering", "noted"}, "nchat-realtime migrate"},
 		"the published key":  {healthy, map[string]string{"HASURA_GRAPHQL_JWT_SECRET": auth.DevSecret}, []string{"jwt"}, "HASURA_GRAPHQL_JWT_SECRET"},
 		"a key that is none": {healthy, map[string]string{"HASURA_GRAPHQL_JWT_SECRET": "{}"}, []string{"jwt"}, "HASURA_GRAPHQL_JWT_SECRET"},
 		"no shared secret":   {healthy, map[string]string{"HASURA_WEBHOOK_SECRET": ""}, []string{"secret"}, "HASURA_WEBHOOK_SECRET"},

@@ -99,14 +99,16 @@ func TestWhoIsNotLetIn(t *testing.T) {
 	}
 }
 
-// TestACookieNeedsAListedPage: any page may have a browser send one.
+// TestACookieNeedsAListedPage: any page may have a browser send one; a server
+// that passes one on names no page.
 func TestACookieNeedsAListedPage(t *testing.T) {
 	t.Parallel()
 	const key = `{"type":"HS256","key":"a-key-of-the-tests-of-app-and-of-nobody-else","header":{"type":"Cookie","name":"session"}}`
 	pages := origin.New([]string{"https://app.example.com"})
 	cookie := token(t, auth.Claims{TTL: time.Hour})
-	for page, good := range map[string]bool{"https://app.example.com": true, "https://evil.example.com": false, "": false} {
-		r := &http.Request{Host: "realtime.example.com", Header: http.Header{"Cookie": {"session=" + cookie}}}
+	for page, good := range map[string]bool{"https://app.example.com": true, "https://evil.example.com": false, "": true} {
+		r := &http.Request{Method: http.MethodGet, Host: "realtime.example.com",
+			Header: http.Header{"Cookie": {"session=" + cookie}, "Connection": {"Upgrade"}, "Upgrade": {"websocket"}}}
 		if page != "" {
 			r.Header.Set("Origin", page)
 		}
