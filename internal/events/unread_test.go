@@ -218,7 +218,9 @@ func TestTotalsAreLive(t *testing.T) {
 	t.Parallel()
 	r := unreadRig(t, time.Millisecond)
 	r.exec(`update public.nchat_channel_members set is_muted = true where user_id = $1 and channel_id <> $2`, demo.Bob, demo.Team)
-	in, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.Totals, error) { return r.Totals(ctx, bob, fail) })
+	in, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.Totals, error) {
+		return r.Totals(ctx, bob, fail)
+	})
 	wait := func(what string, want receipt.Totals) {
 		t.Helper()
 		for {
