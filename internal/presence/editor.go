@@ -119,7 +119,7 @@ on conflict (tenant, user_id) do update
 // their sockets are; ids are those that it changed.
 func queueParking(b *pgx.Batch, k Key, on bool, now time.Time, ids *[]uuid.UUID) {
 	const park = `
-update realtime.sessions set parked_at = greatest(parked_at, $3)
+update realtime.sessions set parked_at = greatest(parked_at, $3, last_active_at) -- by another node's clock, which may be a little ahead
  where tenant = $1 and user_id = $2 and counts and ended_at is null
    and (parked_at is null or parked_at < last_active_at) returning id`
 	const unpark = `

@@ -180,6 +180,9 @@ func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held
 	}
 	now := s.w.now()
 	if on {
+		if now.Before(o.lastActive) { // told by a node whose clock is a little ahead
+			now = o.lastActive
+		}
 		o.parked = &now
 	} else {
 		if o.parked != nil && !now.After(*o.parked) { // parked by a node whose clock is a little ahead
