@@ -82,7 +82,7 @@ func rigOn(t *testing.T, pool *pgxpool.Pool) *rig {
 	p := presence.New(presence.Options{Pool: r.pool, Clock: clock.New(), Bell: r, Node: nonode{}, Log: log})
 	f := feed.New(feed.Options{Pool: r.pool, Bell: r, Log: log, Retention: time.Hour, Senders: receipt.Senders,
 		Load: func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]feed.Body, error) {
-			list, err := message.Load(ctx, db, tenant, ids)
+			list, err := message.Reader{}.Load(ctx, db, tenant, ids)
 			out := make(map[uuid.UUID]feed.Body, len(list))
 			for id, m := range list {
 				out[id] = m

@@ -42,11 +42,6 @@ type Reader struct {
 	Odd func(ctx context.Context, message uuid.UUID, what Oddity)
 }
 
-// Load is Reader's, for messages of the usual length.
-func Load(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]Message, error) {
-	return Reader{}.Load(ctx, db, tenant, ids)
-}
-
 // Load reads messages by id, in one statement, as they are now: what was taken
 // back is gone, though the log may not say so yet. Those of other tenants, and
 // those that have no number yet, are left out. Whether anybody may see them is

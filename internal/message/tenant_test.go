@@ -45,11 +45,11 @@ func TestAChannelOfAnotherTenant(t *testing.T) {
 		if n := r.count(`select count(*) from realtime.stints where channel_id = $1 and to_seq is null`, demo.Team); n != 1 {
 			t.Errorf("%s: %d members", what, n)
 		}
-		list, err := Load(t.Context(), r.pool, "other", []uuid.UUID{before.Message.ID})
+		list, err := Reader{}.Load(t.Context(), r.pool, "other", []uuid.UUID{before.Message.ID})
 		if m := list[before.Message.ID]; err != nil || m.Content != nil {
 			t.Errorf("%s: the other tenant reads %+v, %v", what, m, err)
 		}
-		if list, err = Load(t.Context(), r.pool, "primary", []uuid.UUID{after.Message.ID}); err != nil || len(list) != 0 {
+		if list, err = (Reader{}).Load(t.Context(), r.pool, "primary", []uuid.UUID{after.Message.ID}); err != nil || len(list) != 0 {
 			t.Errorf("%s: the first reads %+v, %v", what, list, err)
 		}
 	}
