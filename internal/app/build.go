@@ -24,6 +24,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/webhook"
@@ -59,7 +60,7 @@ type parts struct {
 	hooks      *webhook.Handler
 	push       *push.Service
 	sockets    *wsock.Transport
-	forget     func(context.Context) error // what is past its time
+	sweeps     *sweep.Keeper
 	draining   atomic.Bool
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
 // check is one thing the doctor looks at.
@@ -81,6 +82,8 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 		{"noted", func(ctx context.Context) (string, error) {
 			return "the log has heard of every message and member", feed.Noted(ctx, pool)
 		}, "run nchat-realtime migrate, which makes triggers anew that were disabled or dropped; then `select realtime.reconcile()` until it answers 0"},
+		{"forgetting", func(ctx context.Context) (string, error) { return sweep.Last(ctx, pool) },
+			"look in the servers' logs for what is past its time; what one node cannot forget the next tries a minute later"},
 		{"listen", func(ctx context.Context) (string, error) {
 			cfg, err := pgx.ParseConfig(c.ListenDatabaseURL)
 			if err != nil {

@@ -18,6 +18,7 @@ import (
 // Revocations are the tokens refused although their signature holds, as this
 // node last read them.
 type Revocations struct {
+	lives   *lifetimes
 	loading sync.Mutex // an older read must not come after a newer one
 
 	mu     sync.RWMutex
@@ -34,7 +35,7 @@ type revokedToken struct{ tenant, id string }
 
 // NewRevocations refuses nothing.
 func NewRevocations() *Revocations {
-	return &Revocations{users: map[revokedUser]time.Time{}, tokens: map[revokedToken]struct{}{}}
+	return &Revocations{lives: newLifetimes(), users: map[revokedUser]time.Time{}, tokens: map[revokedToken]struct{}{}}
 }
 
 // Refused reports whether a caller's token was revoked: by its id, or because

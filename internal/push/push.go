@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
@@ -216,4 +217,11 @@ func (s *Service) enqueue(ctx context.Context, tx pgx.Tx, m candidate) error {
 		}
 	}
 	return nil
+}
+
+// Sweeps forget jobs that nobody takes any more, as where the webhook was taken away.
+func (s *Service) Sweeps() []sweep.Task {
+	const q = `
+delete from realtime.push_jobs j where j.ctid = any (array(select o.ctid from realtime.push_jobs o where o.created_at < clock_timestamp() - $2::interval limit $1))`
+	return []sweep.Task{{Of: "push_jobs", Batch: sweep.Rows(s.o.Pool, q, givenUp+time.Hour)}}
 }
