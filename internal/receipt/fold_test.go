@@ -187,10 +187,13 @@ func TestWhatIsReadInPrivateLeavesNoMoment(t *testing.T) {
 		"shares nothing": {func(r *rig) {
 			r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false), AllowDeliveryReceipts: ptr(false)})
 		}, 0, false},
-		"seen by nobody":   {func(r *rig) { r.set(demo.Bob, presence.Change{Visibility: ptr(presence.Nobody)}) }, 0, false},
-		"received before":  {func(r *rig) { r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)}) }, 0, false},
-		"invisible":        {func(r *rig) { r.invisible(demo.Bob, true) }, 1, false},
-		"invisible and no": {func(r *rig) { r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)}); r.invisible(demo.Bob, true) }, 0, false},
+		"seen by nobody":  {func(r *rig) { r.set(demo.Bob, presence.Change{Visibility: ptr(presence.Nobody)}) }, 0, false},
+		"received before": {func(r *rig) { r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)}) }, 0, false},
+		"invisible":       {func(r *rig) { r.invisible(demo.Bob, true) }, 1, false},
+		"invisible and no": {func(r *rig) {
+			r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)})
+			r.invisible(demo.Bob, true)
+		}, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

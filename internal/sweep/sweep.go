@@ -48,12 +48,13 @@ type Options struct {
 
 // Keeper runs tasks.
 type Keeper struct {
-	o    Options
-	self uuid.UUID
+	o     Options
+	self  uuid.UUID
+	renew time.Duration // how often it says that it is still at it
 }
 
 // New builds a keeper.
-func New(o Options) *Keeper { return &Keeper{o, uuid.New()} }
+func New(o Options) *Keeper { return &Keeper{o, uuid.New(), turn / 6} }
 
 // Run takes a turn every minute, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
@@ -77,7 +78,7 @@ func (k *Keeper) Turn(ctx context.Context) error {
 	for len(left) > 0 && ctx.Err() == nil {
 		var more []Task
 		for _, t := range left {
-			if time.Since(said) > turn/6 {
+			if time.Since(said) >= k.renew {
 				if mine, err := k.take(ctx); err != nil || !mine {
 					return errors.Join(all, err)
 				}
