@@ -15,8 +15,10 @@ begin
   fresh as (
     delete from realtime.moves v where v.ctid = any (array(select p.row from picked p)) and not v.folded and not v.held returning v.*),
   had as (
-    delete from realtime.moves v using (select distinct p.channel_id, p.user_id from picked p) p
-     where v.folded and v.channel_id = p.channel_id and v.user_id = p.user_id returning v.*),
+    delete from realtime.moves v where v.ctid = any (array(
+      select x.row from (select distinct p.channel_id, p.user_id from picked p) p
+       cross join lateral (select o.ctid as row from realtime.moves o where o.folded and o.channel_id = p.channel_id and o.user_id = p.user_id offset 0) x))
+       and v.folded returning v.*),
   old as (select * from fresh union all select * from had),
   parts as materialized (
     select o.channel_id, o.user_id, true as read, o.from_seq, o.to_seq, o.at, o.shown_to, o.hidden_from, o.read_hidden_from
@@ -25,8 +27,11 @@ begin
     select o.channel_id, o.user_id, false, o.delivered_from, o.to_seq, o.at, o.shown_to, o.hidden_from, '{}'
       from old o where o.delivered_public and o.delivered_from is not null),
   alike as (
-    select p.channel_id, p.user_id, p.read, p.from_seq, p.to_seq, p.at, realtime.sorted(p.shown_to) as shown_to, realtime.sorted(p.hidden_from) as hidden_from,
-           realtime.hidden_anyway(p.channel_id, p.from_seq, p.to_seq, p.read_hidden_from, w.senders) as read_hidden_from
+    select p.channel_id, p.user_id, p.read, p.from_seq, p.to_seq, p.at,
+           case when cardinality(p.shown_to) > 1 then realtime.sorted(p.shown_to) else p.shown_to end as shown_to,
+           case when cardinality(p.hidden_from) > 1 then realtime.sorted(p.hidden_from) else p.hidden_from end as hidden_from,
+           case when w.senders is null then p.read_hidden_from
+                else realtime.hidden_anyway(p.channel_id, p.from_seq, p.to_seq, p.read_hidden_from, w.senders) end as read_hidden_from
       from parts p
       left join (select x.channel_id, x.user_id, array_agg(distinct h.id order by h.id) as senders
                    from parts x cross join unnest(x.read_hidden_from) h (id) group by x.channel_id, x.user_id) w
@@ -50,9 +55,9 @@ begin
   return n;
 end $$;
 
--- sorted is an array in order, null if it is.
+-- sorted is an array in order.
 create or replace function realtime.sorted(list uuid[]) returns uuid[] language sql immutable as
-  'select case when list is null then null else array(select distinct x from unnest(list) x order by x) end';
+  'select array(select distinct x from unnest(list) x order by x)';
 
 -- hidden_anyway is from whom what was read may be said to be hidden, without hiding
 -- more: those it is hidden from, and of senders those who have no message there. A long
@@ -60,9 +65,6 @@ create or replace function realtime.sorted(list uuid[]) returns uuid[] language 
 create or replace function realtime.hidden_anyway(channel uuid, above bigint, upto bigint, hidden uuid[], senders uuid[]) returns uuid[]
 language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
-  if senders is null then
-    return hidden;
-  end if;
   return array(
     select s.id from unnest(senders) s (id)
      where s.id = any (hidden)
