@@ -70,7 +70,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 	c := o.Config
 	counts := newMetrics()
 	odd := newOddities(o.Log, counts.registry)
-	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{OddTime: odd.time})
+	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{OddTime: odd.time, Pooled: c.Pooled()})
 	if err != nil {
 		return nil, err
 	}

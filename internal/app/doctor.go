@@ -30,7 +30,7 @@ type check struct {
 // Examine looks at everything a server needs and prints what it finds, with
 // how to mend what is wrong. An error says how much is.
 func Examine(ctx context.Context, out io.Writer, c config.Config) error {
-	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: 2})
+	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: 2, Pooled: c.Pooled()})
 	if err != nil {
 		return err
 	}
