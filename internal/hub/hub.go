@@ -128,7 +128,7 @@ func (s *Sub[K]) remove(k K) {
 // be, whatever dirty says. Errors: ctx's, or ErrClosed.
 func (s *Sub[K]) Next(ctx context.Context) (dirty []K, all bool, err error) {
 	for {
-		if dirty, all = s.take(); len(dirty) > 0 || all {
+		if dirty, all = s.Take(); len(dirty) > 0 || all {
 			return dirty, all, nil
 		}
 		select {
@@ -141,7 +141,8 @@ func (s *Sub[K]) Next(ctx context.Context) (dirty []K, all bool, err error) {
 	}
 }
 
-func (s *Sub[K]) take() ([]K, bool) {
+// Take is Next without waiting: what is dirty now, if anything is.
+func (s *Sub[K]) Take() ([]K, bool) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	all := s.all
