@@ -37,7 +37,7 @@ func main() {
 	flag.IntVar(&s.signals, "signals", 2000, "typing signals a second")
 	flag.IntVar(&s.probes, "probes", 300, "typing signals measured, ten a second")
 	flag.IntVar(&s.seconds, "seconds", 2, "seconds of inserting messages a round; three times as many rounds")
-	only := flag.String("only", "", "one of the scenarios: presence, typing, inserts, messages")
+	only := flag.String("only", "", "one of the scenarios: presence, rooms, typing, inserts, messages")
 	kind := flag.String("serve", "", "be one of the servers (what this program starts itself with)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -75,6 +75,7 @@ func run(ctx context.Context, s sizes, only string) error {
 		run  func() error
 	}{
 		{"presence", func() error { return presences(ctx, db, s) }},
+		{"rooms", func() error { return fromRooms(ctx, db, s) }},
 		{"typing", func() error { return typing(ctx, db, s) }},
 		{"inserts", func() error { return inserts(ctx, url, s) }},
 		{"messages", func() error { return messages(ctx, db, s) }},

@@ -17,6 +17,7 @@ import (
 type Conn struct {
 	t      *Transport
 	ws     *websocket.Conn
+	out    *corked // under ws
 	exec   graphql.GraphExecutor
 	id     uuid.UUID
 	header http.Header
@@ -49,8 +50,8 @@ func FromContext(ctx context.Context) (*Conn, bool) {
 	return c, ok
 }
 
-func newConn(t *Transport, ws *websocket.Conn, r *http.Request, exec graphql.GraphExecutor, ip, bucket string) *Conn {
-	c := &Conn{t: t, ws: ws, exec: exec, id: uuid.New(), header: r.Header.Clone(), ip: ip, bucket: bucket,
+func newConn(t *Transport, ws *websocket.Conn, out *corked, r *http.Request, exec graphql.GraphExecutor, ip, bucket string) *Conn {
+	c := &Conn{t: t, ws: ws, out: out, exec: exec, id: uuid.New(), header: r.Header.Clone(), ip: ip, bucket: bucket,
 		legacy: ws.Subprotocol() == LegacyWS, log: t.o.Log, queue: newQueue(t.o.Limits.QueuedFrames, t.o.Limits.QueuedBytes),
 		pulse: pulse{began: time.Now()}}
 	c.ops = operations{c: c, running: map[string]*operation{}}

@@ -96,12 +96,13 @@ func (t *Transport) Do(w http.ResponseWriter, r *http.Request, exec graphql.Grap
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
-	ws, err := t.upgrader.Upgrade(w, r, nil)
+	under := &corking{ResponseWriter: w}
+	ws, err := t.upgrader.Upgrade(under, r, nil)
 	if err != nil { // answered by the upgrader
 		t.release(bucket, bye != 0)
 		return
 	}
-	c := newConn(t, ws, r, exec, ip, bucket)
+	c := newConn(t, ws, under.conn, r, exec, ip, bucket)
 	if c.turned = bye != 0; !c.turned {
 		bye = t.enlist(c)
 	}

@@ -25,19 +25,13 @@ func (w *writer) run() {
 		if !ok {
 			break
 		}
-		if !f.tick && !f.due() {
-			continue
-		}
-		err := w.put(f, tick.C)
+		err := w.several(f, tick.C)
 		if errors.Is(err, errUnfinished) {
 			break
 		}
 		if err != nil {
 			w.broken(err)
 			return
-		}
-		if !f.tick && f.kind == 0 && w.c.t.o.Observer.Written != nil {
-			w.c.t.o.Observer.Written(len(f.data))
 		}
 	}
 	bye := w.c.queue.last()
@@ -53,6 +47,39 @@ func (w *writer) run() {
 	w.c.mu.Lock()
 	w.c.told = true
 	w.c.mu.Unlock()
+}
+
+// several writes a frame, and with it in one system call what has piled up
+// behind it. A frame that needs more than one deadline goes by itself.
+func (w *writer) several(f frame, tick <-chan time.Time) error {
+	timeout := w.c.t.o.Limits.WriteTimeout
+	w.c.out.turn <- struct{}{}
+	defer func() { <-w.c.out.turn }()
+	for {
+		if f.tick || f.due() {
+			if len(f.data) > chunk {
+				if err := w.c.out.flush(timeout); err != nil {
+					return err
+				}
+			} else {
+				w.c.out.cork()
+			}
+			if err := w.put(f, tick); err != nil {
+				_ = w.c.out.flush(timeout)
+				return err
+			}
+			if !f.tick && f.kind == 0 && w.c.t.o.Observer.Written != nil {
+				w.c.t.o.Observer.Written(len(f.data))
+			}
+		}
+		more := false
+		if w.c.out.waiting() < corkMost {
+			f, more, _ = w.c.queue.pop()
+		}
+		if !more {
+			return w.c.out.flush(timeout)
+		}
+	}
 }
 
 // errUnfinished says that the socket was closed while a message was being
