@@ -25,6 +25,7 @@ func (s *Service) Open(ctx context.Context, v viewer.Viewer, cursor string, chan
 		return nil, err
 	}
 	x.sub = s.tail.hub.Subscribe(topic{id: v.User})
+	x.watch()
 	if err := x.regrant(ctx); err != nil {
 		x.Close()
 		return nil, err

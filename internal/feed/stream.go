@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -48,22 +49,23 @@ type Batch struct {
 
 // Stream reads the log on for one viewer. For one goroutine.
 type Stream struct {
-	s     *Service
-	v     viewer.Viewer
-	only  []uuid.UUID // the channels asked for; nil: all of the viewer's
-	keys  *keyring
-	sub   *hub.Sub[topic]
-	gs    grants
-	epoch [8]byte
-	pos   int64
-	mark  int64  // of the entry at pos
-	reset Reason // to be told first
-	live  bool
-	fresh bool               // look without being woken
-	scan  bool               // at everything since pos, whatever it was told of
-	dirty map[topic]struct{} // told of, and not yet looked at
-	turn  int                // of the tail
-	asked time.Time
+	s      *Service
+	v      viewer.Viewer
+	only   []uuid.UUID // the channels asked for; nil: all of the viewer's
+	keys   *keyring
+	sub    *hub.Sub[topic]
+	gs     grants
+	epoch  [8]byte
+	pos    int64
+	mark   int64  // of the entry at pos
+	reset  Reason // to be told first
+	live   bool
+	fresh  bool               // look without being woken
+	scan   bool               // at everything since pos, whatever it was told of
+	dirty  map[topic]struct{} // told of, and not yet looked at
+	turn   int                // of the tail
+	asked  time.Time
+	anyway *time.Timer // has it look without being woken
 }
 
 // Begins is why the stream does not go on from a cursor, as the first batch of
@@ -88,26 +90,34 @@ func (x *Stream) Earlier(channel uuid.UUID) bool {
 }
 
 // Close ends the stream; a waiting Next returns.
-func (x *Stream) Close() { x.sub.Close() }
+func (x *Stream) Close() {
+	x.sub.Close()
+	x.anyway.Stop()
+}
 
 // wait sleeps until something may concern the viewer, and not so long that a
-// quiet stream is overtaken by the retention.
+// quiet stream is overtaken by the retention: see anyway.
 func (x *Stream) wait(ctx context.Context) error {
-	most := lookAnyway
-	if x.only != nil {
-		most = askAgain
-	}
-	within, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
-	told, all, err := x.sub.Next(within)
+	told, all, err := x.sub.Next(ctx)
 	for _, k := range told {
 		x.dirty[k] = struct{}{}
 	}
 	x.scan = x.scan || all
-	if err != nil && within.Err() != nil && ctx.Err() == nil {
-		return nil
-	}
 	return err
+}
+
+// watch has the stream look from time to time although nothing woke it.
+func (x *Stream) watch() {
+	every := lookAnyway
+	if x.only != nil {
+		every = askAgain
+	}
+	x.anyway = time.AfterFunc(math.MaxInt64, func() {
+		if x.sub.Poke() {
+			x.anyway.Reset(every)
+		}
+	})
+	x.anyway.Reset(every)
 }
 
 // Next waits for something to tell. Errors: ctx's, access-denied once a channel

@@ -4,8 +4,9 @@
 // and goroutine it made until Drain, and knows nothing of users: Init decides
 // who is let in.
 //
-// A socket is one reading and one writing goroutine, and one for each running
-// operation. Nobody waits for a socket but what belongs to it:
+// A socket is one reading goroutine, one for each running operation, and one to
+// write while there is something that no operation writes itself. Nobody waits
+// for a socket but what belongs to it:
 //
 //   - An operation whose frames find the socket's queue full waits before it
 //     takes its next response. A stream of state coalesces meanwhile, and its
