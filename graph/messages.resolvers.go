@@ -9,6 +9,7 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
@@ -121,10 +122,17 @@ func (r *queryResolver) UnreadTotals(ctx context.Context) (receipt.Totals, error
 }
 
 func (r *subscriptionResolver) MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan events.MessageEvent, error) {
-	if told, ok := share.Played[events.MessageEvent](ctx); ok {
-		return told, nil
+	v, deliver := r.viewer(ctx), r.deps.AutoDeliver(ctx)
+	stream := func() (<-chan events.MessageEvent, error) {
+		return r.deps.Events.Messages(ctx, v, channelID, deliver, failer(ctx))
 	}
-	return r.deps.Events.Messages(ctx, r.viewer(ctx), channelID, r.deps.AutoDeliver(ctx), failer(ctx))
+	if deliver {
+		return stream()
+	}
+	return share.Offer(ctx, func() (share.Source[events.MessageEvent], error) {
+		in, err := r.deps.Events.ReadMessages(ctx, v, channelID)
+		return messageSource{in}, err
+	}, stream)
 }
 
 func (r *subscriptionResolver) DeliveryChanged(ctx context.Context, channelID *uuid.UUID) (<-chan receipt.Delivery, error) {

@@ -128,7 +128,7 @@ func executor(p *parts, schema graphql.ExecutableSchema, resolver *graph.Resolve
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
 	answer := limit.Answer{Bytes: answerBytes}
-	srv.Use(share.New(share.Options{Open: resolver.Shared, Alike: graph.Alike, Present: present,
+	srv.Use(share.New(share.Options{Alike: graph.Alike, Present: present,
 		Nobody:  func(context.Context) context.Context { return context.Background() },
 		Prepare: answer.MutateOperationContext}))
 	srv.AroundResponses(resolver.Batch)

@@ -24,14 +24,16 @@ func TestWhatIsSharedIsWhatEachIsTold(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's choices
-	doc := `subscription { messageChanged(channelId: "` + demo.General.String() + `") { kind cursor message { id clientMessageId senderId content metadata mentions seq version editedAt deletedAt delivery { totalRecipients } } } }`
+	const body = `{ id clientMessageId senderId content metadata mentions seq version editedAt deletedAt delivery { totalRecipients } }`
+	doc := `subscription { messageChanged(channelId: "` + demo.General.String() + `") { kind cursor message ` + body + ` } }`
+	all := `subscription { events(kinds: [messages]) { cursor payload { ... on MessageCreated { message ` + body + ` } ... on MessageUpdated { message ` + body + ` } ... on MessageDeleted { messageId } } } }`
 	people := []uuid.UUID{demo.Alice, demo.Bob, demo.Carol}
 	var socks []*sock
-	var shared, alone []<-chan result
+	var shared, alone, everything []<-chan result
 	for _, p := range people {
 		one, other := n.dial(token(t, p)), n.dial(token(t, p), map[string]any{"autoDeliver": true})
 		socks = append(socks, one)
-		shared, alone = append(shared, one.start(doc)), append(alone, other.start(doc))
+		shared, alone, everything = append(shared, one.start(doc)), append(alone, other.start(doc)), append(everything, one.start(all))
 	}
 	probes := 0 // they say nothing when they begin
 	eventually(t, "all subscriptions stand", func() bool {
@@ -89,6 +91,7 @@ func TestWhatIsSharedIsWhatEachIsTold(t *testing.T) {
 		if alike < 10 {
 			t.Errorf("%d events could be compared", alike)
 		}
+		compareEvents(t, everything[i], others, end)
 		for _, x := range told[i] {
 			m := message(x)
 			if own := m["senderId"] == p.String(); !own && (m["clientMessageId"] != nil || m["delivery"] != nil) || own && m["deletedAt"] == nil && m["delivery"] == nil {
@@ -107,6 +110,43 @@ func TestWhatIsSharedIsWhatEachIsTold(t *testing.T) {
 		if len(cursors) < 3*len(told[0]) {
 			break
 		}
+	}
+}
+
+// compareEvents: the one subscription to everything tells of messages as by itself.
+func compareEvents(t *testing.T, c <-chan result, alone []any, end string) {
+	t.Helper()
+	by, alike := map[string]map[string]any{}, 0
+	version := func(m map[string]any) string { return fmt.Sprint(m["id"], "/", m["version"]) }
+	for _, x := range alone {
+		by[version(message(x))] = message(x)
+	}
+	for {
+		var got struct {
+			Events struct {
+				Cursor  string
+				Payload map[string]any
+			}
+		}
+		r := next(t, c)
+		if err := json.Unmarshal(r.Data, &got); err != nil || len(r.Errors) > 0 {
+			t.Fatalf("%s %v", r, err)
+		}
+		if !sealed.MatchString(got.Events.Cursor) {
+			t.Errorf("no cursor: %s", r)
+		}
+		m := message(got.Events.Payload)
+		if m["id"] == end {
+			break
+		}
+		if same := by[version(m)]; same != nil {
+			if alike++; !reflect.DeepEqual(m, same) {
+				t.Errorf("events tells %v, and by itself %v", m, same)
+			}
+		}
+	}
+	if alike < 10 {
+		t.Errorf("%d events could be compared", alike)
 	}
 }
 

@@ -31,8 +31,7 @@ func (r *MessageReader) Close() { r.t.st.Close() }
 
 // Told is what happened to a message, as a viewer is told.
 type Told struct {
-	Event  MessageEvent  // without its cursor
-	Cursor func() string // the viewer's own
+	Event MessageEvent
 	// Class is the same for all viewers who are told the same, but for the
 	// cursor; ok false: this is told the viewer alone.
 	Class MessageClass
@@ -54,7 +53,7 @@ func (r *MessageReader) Next(ctx context.Context) ([]Told, error) {
 			if it.Kind != feed.Created && it.Kind != feed.Updated && it.Kind != feed.Deleted {
 				continue
 			}
-			x := Told{Event: MessageEvent{Kind: it.Kind, Message: r.t.body(it)}, Cursor: func() string { return r.t.st.Cursor(it.Entry) }}
+			x := Told{Event: MessageEvent{Kind: it.Kind, Message: r.t.body(it), Cursor: r.t.st.Cursor(it.Entry)}}
 			x.Class, x.Alike = classOf(x.Event, it.Entry, r.t.v)
 			out = append(out, x)
 		}

@@ -1,12 +1,12 @@
 // Package share has the server encode an event once for all who are told the
 // same of it, whatever their number.
 //
-// A subscription that can be shared is not executed for each viewer. Its Source
-// says what this viewer is told, one Piece after the other; each Piece carries
-// the Class of viewers it is the same for. The first of a class has it executed
-// and encoded, by the schema like everything else, and the others send those
-// bytes. What only one viewer is to see (its cursor) stands in them as a Hole,
-// and is put in for each.
+// A resolver that offers its stream (Offer) is not asked to have it executed for
+// each viewer. The stream's Source says what this viewer is told, one Piece after
+// the other; each Piece carries the Class of viewers it is the same for. The
+// first of a class has it executed and encoded, by the schema like everything
+// else, and the others send those bytes. What only one viewer is to see (its
+// cursor) stands in them as a Hole, and is put in for each.
 //
 // Nobody's data can come into shared bytes by mistake: they are executed for
 // nobody at all, in a context without viewer, and a resolver that is not known
@@ -30,20 +30,19 @@ import (
 // else's: what the viewer alone is told.
 type Class any
 
-// Piece is one thing to tell one viewer.
-type Piece struct {
+// Piece is one thing to tell one viewer: what the subscription's channel would
+// bring.
+type Piece[T any] struct {
 	Class Class
-	Value any           // what the subscription's channel would bring
-	Fill  func() string // what stands in the Hole of Value; without special characters of JSON
+	Value T
+	Fill  string // what stands in the Hole of Value, without special characters of JSON; "": there is none
 }
 
-// Source is one viewer's subscription. For one goroutine.
-type Source interface {
-	// Next waits for more. Its error ends the subscription, and is told unless
-	// it is ctx's.
-	Next(ctx context.Context) ([]Piece, error)
-	// Tape plays values of the type of Piece.Value to the subscription's resolver.
-	Tape() Tape
+// Source is one viewer's stream. For one goroutine.
+type Source[T any] interface {
+	// Next waits for more; nothing and no error: the stream is over. Its error
+	// ends the subscription, and is told unless it is ctx's.
+	Next(ctx context.Context) ([]Piece[T], error)
 	// Close frees what it holds; a waiting Next returns.
 	Close()
 }
@@ -54,9 +53,6 @@ var Hole = newHole()
 
 // Options are what the extension stands on.
 type Options struct {
-	// Open begins a subscription by its root field; nil: it is not one to share,
-	// or there is something to refuse: it is to be executed as usual.
-	Open func(ctx context.Context, field graphql.CollectedField) Source
 	// Nobody is a context for what is executed for a whole class.
 	Nobody func(context.Context) context.Context
 	// Prepare is called with the operation that is executed for a class.
@@ -99,29 +95,24 @@ func (x *Sharing) InterceptOperation(ctx context.Context, next graphql.Operation
 	if !ok {
 		return next(ctx)
 	}
-	fields := graphql.CollectFields(oc, oc.Operation.SelectionSet, []string{"Subscription"})
-	if len(fields) != 1 {
-		return next(ctx)
-	}
-	src := x.o.Open(ctx, fields[0])
-	if src == nil {
-		return next(ctx)
-	}
 	var one sync.Mutex // what gqlgen does next notes its context, and may be asked by whoever comes first of a class
 	run := func(ctx context.Context) graphql.ResponseHandler {
 		one.Lock()
 		defer one.Unlock()
 		return next(ctx)
 	}
-	m := &member{x: x, src: src, shape: x.enter(key),
-		own:    func() *player { return newPlayer(ctx, run, &play{tape: src.Tape()}) },
-		shared: func() *player { return x.forAll(ctx, oc, run, src.Tape()) }}
+	offered := &offer{}
+	own := run(context.WithValue(ctx, offerKey{}, offered))
+	if offered.next == nil {
+		return own
+	}
+	m := &member{x: x, src: offered, own: own, shape: x.enter(key), shared: func() *player { return x.forAll(ctx, oc, run) }}
 	context.AfterFunc(ctx, m.leave)
 	return m.respond
 }
 
 // forAll executes an operation for a class; nil: it cannot be.
-func (x *Sharing) forAll(ctx context.Context, oc *graphql.OperationContext, run graphql.OperationHandler, t Tape) *player {
+func (x *Sharing) forAll(ctx context.Context, oc *graphql.OperationContext, run graphql.OperationHandler) *player {
 	mine := &graphql.OperationContext{RawQuery: oc.RawQuery, Variables: oc.Variables, OperationName: oc.OperationName, Doc: oc.Doc,
 		Operation: oc.Operation, DisableIntrospection: oc.DisableIntrospection, RecoverFunc: oc.RecoverFunc,
 		ResolverMiddleware: oc.ResolverMiddleware, RootResolverMiddleware: oc.RootResolverMiddleware}
@@ -129,13 +120,15 @@ func (x *Sharing) forAll(ctx context.Context, oc *graphql.OperationContext, run 
 	if x.o.Prepare(ctx, mine) != nil {
 		return nil
 	}
-	return newPlayer(ctx, run, &play{tape: t, shared: true})
+	p := &play{}
+	ctx = context.WithValue(ctx, playKey{}, p)
+	return &player{play: p, ctx: ctx, respond: run(ctx)}
 }
 
 // InterceptField notes that a class's execution came by a resolver that may
 // answer each viewer otherwise.
 func (x *Sharing) InterceptField(ctx context.Context, next graphql.Resolver) (any, error) {
-	if p := playing(ctx); p != nil && p.shared {
+	if p := playing(ctx); p != nil {
 		if fc := graphql.GetFieldContext(ctx); fc != nil && fc.IsResolver && fc.Object != "Subscription" && !x.o.Alike(fc.Object, fc.Field.Name) {
 			p.differs.Store(true)
 		}
@@ -184,20 +177,20 @@ func (x *Sharing) exit(s *shape) {
 
 // member is one viewer's subscription.
 type member struct {
-	x           *Sharing
-	src         Source
-	shape       *shape
-	own, shared func() *player // to be called after its operation has begun
-	alone       *player        // executes what is this viewer's alone
-	queue       []Piece
-	over        bool
+	x      *Sharing
+	src    *offer
+	own    graphql.ResponseHandler // executes what is this viewer's alone
+	shape  *shape
+	shared func() *player // to be called after its operation has begun
+	queue  []piece
+	over   bool
 
 	once sync.Once
 }
 
 func (m *member) leave() {
 	m.once.Do(func() {
-		m.src.Close()
+		m.src.close()
 		m.x.exit(m.shape)
 	})
 }
@@ -209,26 +202,24 @@ func (m *member) respond(ctx context.Context) *graphql.Response {
 			return nil
 		}
 		var err error
-		if m.queue, err = m.src.Next(ctx); err == nil {
+		if m.queue, err = m.src.next(ctx); err == nil && len(m.queue) > 0 {
 			continue
 		}
 		m.over = true
-		if ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil {
 			return nil
 		}
 		return &graphql.Response{Errors: gqlerror.List{m.x.o.Present(ctx, err)}}
 	}
 	p := m.queue[0]
 	m.queue = m.queue[1:]
-	if p.Class != nil {
+	if p.class != nil {
 		if data, ok := m.shape.bytes(p, m.shared); ok {
 			return &graphql.Response{Data: fill(data, p)}
 		}
 	}
-	if m.alone == nil {
-		m.alone = m.own()
-	}
-	r := m.alone.play(p.Value)
+	p.put()
+	r := m.own(ctx)
 	if r == nil {
 		m.over = true
 		return nil
@@ -238,9 +229,9 @@ func (m *member) respond(ctx context.Context) *graphql.Response {
 }
 
 // fill puts into the holes what is the viewer's.
-func fill(data []byte, p Piece) []byte {
-	if p.Fill == nil || !bytes.Contains(data, []byte(Hole)) {
+func fill(data []byte, p piece) []byte {
+	if p.fill == "" || !bytes.Contains(data, []byte(Hole)) {
 		return data
 	}
-	return bytes.ReplaceAll(data, []byte(Hole), []byte(p.Fill()))
+	return bytes.ReplaceAll(data, []byte(Hole), []byte(p.fill))
 }

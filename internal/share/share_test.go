@@ -39,10 +39,13 @@ func (root) Subscription() generated.SubscriptionResolver { return subscription{
 func (root) Message() generated.MessageResolver           { return messages{} }
 
 func (subscription) MessageChanged(ctx context.Context, _ uuid.UUID) (<-chan events.MessageEvent, error) {
-	if c, ok := share.Played[events.MessageEvent](ctx); ok {
-		return c, nil
-	}
-	return nil, fmt.Errorf("executed for itself")
+	return share.Offer(ctx, func() (share.Source[events.MessageEvent], error) {
+		s, ok := ctx.Value(sourceKey{}).(*source)
+		if !ok {
+			return nil, fmt.Errorf("refused")
+		}
+		return s, nil
+	}, func() (<-chan events.MessageEvent, error) { return nil, fmt.Errorf("executed for itself") })
 }
 
 func (messages) Delivery(ctx context.Context, _ *message.Message) (*receipt.Delivery, error) {
@@ -55,11 +58,11 @@ func (messages) Delivery(ctx context.Context, _ *message.Message) (*receipt.Deli
 
 // source is one viewer's: what the test says.
 type source struct {
-	pieces chan []share.Piece
+	pieces chan []share.Piece[events.MessageEvent]
 	closed atomic.Bool
 }
 
-func (s *source) Next(ctx context.Context) ([]share.Piece, error) {
+func (s *source) Next(ctx context.Context) ([]share.Piece[events.MessageEvent], error) {
 	select {
 	case p, ok := <-s.pieces:
 		if !ok {
@@ -70,8 +73,7 @@ func (s *source) Next(ctx context.Context) ([]share.Piece, error) {
 		return nil, ctx.Err()
 	}
 }
-func (*source) Tape() share.Tape { return share.NewTape[events.MessageEvent]() }
-func (s *source) Close()         { s.closed.Store(true) }
+func (s *source) Close() { s.closed.Store(true) }
 
 // rig is an executor with sharing, that counts what it executes.
 type rig struct {
@@ -106,10 +108,6 @@ func newRig(t *testing.T, alike func(object, field string) bool) *rig {
 		return next(ctx)
 	})
 	r.exec.Use(share.New(share.Options{
-		Open: func(ctx context.Context, _ graphql.CollectedField) share.Source {
-			s, _ := ctx.Value(sourceKey{}).(*source)
-			return s
-		},
 		Nobody:  func(context.Context) context.Context { return context.Background() },
 		Prepare: func(context.Context, *graphql.OperationContext) *gqlerror.Error { return nil },
 		Alike:   alike,
@@ -123,7 +121,7 @@ type sourceKey struct{}
 // subscribe begins an operation as a viewer; what it is told comes by the handler.
 func (r *rig) subscribe(who, query string) (*source, func() *graphql.Response, context.CancelFunc) {
 	r.t.Helper()
-	s := &source{pieces: make(chan []share.Piece, 100)}
+	s := &source{pieces: make(chan []share.Piece[events.MessageEvent], 100)}
 	ctx, cancel := context.WithCancel(context.WithValue(context.WithValue(r.t.Context(), viewerKey{}, who), sourceKey{}, s))
 	r.t.Cleanup(cancel)
 	ctx = graphql.StartOperationTrace(ctx)
@@ -135,9 +133,9 @@ func (r *rig) subscribe(who, query string) (*source, func() *graphql.Response, c
 	return s, func() *graphql.Response { return next(in) }, cancel
 }
 
-func said(n int, who, text string, alone bool) share.Piece {
-	p := share.Piece{Value: events.MessageEvent{Kind: feed.Created, Message: message.Message{Content: &text, Type: message.TypeText}, Cursor: share.Hole},
-		Fill: func() string { return fmt.Sprint("cursor-", who, "-", n) }}
+func said(n int, who, text string, alone bool) share.Piece[events.MessageEvent] {
+	p := share.Piece[events.MessageEvent]{Value: events.MessageEvent{Kind: feed.Created, Message: message.Message{Content: &text, Type: message.TypeText}, Cursor: share.Hole},
+		Fill: fmt.Sprint("cursor-", who, "-", n)}
 	if !alone {
 		p.Class = n
 	}
@@ -157,7 +155,7 @@ func TestAnEventIsExecutedOnce(t *testing.T) {
 		who := fmt.Sprintf("v%02d", i)
 		s, next, _ := r.subscribe(who, ask)
 		for n := range of {
-			s.pieces <- []share.Piece{said(n, who, fmt.Sprint("text ", n), i == n)}
+			s.pieces <- []share.Piece[events.MessageEvent]{said(n, who, fmt.Sprint("text ", n), i == n)}
 		}
 		wg.Go(func() {
 			for n := range of {
@@ -205,7 +203,7 @@ func TestWhatMayDifferIsNotShared(t *testing.T) {
 	for _, who := range []string{"a", "bcd"} {
 		s, next, _ := r.subscribe(who, ask)
 		for n := range 2 {
-			s.pieces <- []share.Piece{said(n, who, "text", false)}
+			s.pieces <- []share.Piece[events.MessageEvent]{said(n, who, "text", false)}
 			if got := string(next().Data); !strings.Contains(got, fmt.Sprintf(`"totalRecipients":%d`, len(who))) || !strings.Contains(got, "cursor-"+who) {
 				t.Errorf("%s is told %s", who, got)
 			}
@@ -220,7 +218,7 @@ func TestTheEndIsToldOnce(t *testing.T) {
 	r := newRig(t, func(string, string) bool { return true })
 	first, one, leave := r.subscribe("a", ask)
 	second, two, _ := r.subscribe("b", ask)
-	first.pieces <- []share.Piece{said(1, "a", "text", false)}
+	first.pieces <- []share.Piece[events.MessageEvent]{said(1, "a", "text", false)}
 	if one() == nil {
 		t.Fatal("told nothing")
 	}
@@ -228,7 +226,7 @@ func TestTheEndIsToldOnce(t *testing.T) {
 	if one() != nil {
 		t.Error("told after it went")
 	}
-	second.pieces <- []share.Piece{said(1, "b", "text", false), said(2, "b", "text", false)}
+	second.pieces <- []share.Piece[events.MessageEvent]{said(1, "b", "text", false), said(2, "b", "text", false)}
 	for range 2 {
 		if res := two(); res == nil || !strings.Contains(string(res.Data), "cursor-b") {
 			t.Fatalf("%+v", res)

@@ -17,71 +17,120 @@ func newHole() string {
 	return "hole-" + hex.EncodeToString(b[:])
 }
 
-// Tape hands values to a subscription's resolver instead of its stream.
-type Tape interface {
-	put(v any) bool
-	channel() any
-}
+// tape hands values to a subscription's execution instead of its stream.
+type tape[T any] chan T
 
-type tape[T any] struct{ ch chan T }
-
-// NewTape is a tape of a subscription whose channel brings T.
-func NewTape[T any]() Tape { return tape[T]{make(chan T, 1)} }
-
-func (t tape[T]) put(v any) bool {
-	x, ok := v.(T)
-	if !ok {
-		return false
-	}
+func (t tape[T]) put(v T) {
 	select {
-	case <-t.ch: // nobody took the last
+	case <-t: // nobody took the last
 	default:
 	}
-	t.ch <- x
-	return true
+	t <- v
 }
 
-func (t tape[T]) channel() any { return (<-chan T)(t.ch) }
+// piece is a Piece, whatever its type.
+type piece struct {
+	class Class
+	fill  string
+	put   func()              // into the viewer's own execution
+	to    func(tape any) bool // into the one of its class
+}
 
-type playingKey struct{}
+// offer is a stream that a resolver leaves to be shared.
+type offer struct {
+	next  func(context.Context) ([]piece, error)
+	close func()
+}
 
+type (
+	offerKey struct{}
+	playKey  struct{}
+)
+
+// play is an execution for a class.
 type play struct {
-	tape    Tape
-	shared  bool        // for a class, and not for one viewer
+	tape    any         // of its resolver
 	differs atomic.Bool // it asked what may be another viewer's
 }
 
 func playing(ctx context.Context) *play {
-	p, _ := ctx.Value(playingKey{}).(*play)
+	p, _ := ctx.Value(playKey{}).(*play)
 	return p
 }
 
-// Played is the channel a resolver is to return where its values are played to
-// it; false: it is to begin a stream.
-func Played[T any](ctx context.Context) (<-chan T, bool) {
-	p := playing(ctx)
-	if p == nil {
-		return nil, false
+// Offer is a resolver's channel. Where the operation can be shared it is fed
+// with what is to be executed; else it is what stream begins. source begins the
+// same as what is to be shared; its error is the resolver's.
+func Offer[T any](ctx context.Context, source func() (Source[T], error), stream func() (<-chan T, error)) (<-chan T, error) {
+	if p := playing(ctx); p != nil {
+		t := make(tape[T], 1)
+		p.tape = t
+		return t, nil
 	}
-	ch, ok := p.tape.channel().(<-chan T)
-	return ch, ok
+	o, ok := ctx.Value(offerKey{}).(*offer)
+	if !ok || o.next != nil { // nobody shares, or it is not the only field
+		return stream()
+	}
+	src, err := source()
+	if err != nil {
+		return nil, err
+	}
+	own := make(tape[T], 1)
+	o.close = src.Close
+	o.next = func(ctx context.Context) ([]piece, error) {
+		list, err := src.Next(ctx)
+		out := make([]piece, len(list))
+		for i, x := range list {
+			out[i] = piece{class: x.Class, fill: x.Fill, put: func() { own.put(x.Value) }, to: func(of any) bool {
+				t, ok := of.(tape[T])
+				if ok {
+					t.put(x.Value)
+				}
+				return ok
+			}}
+		}
+		return out, err
+	}
+	return own, nil
+}
+
+// Channel is a Source of what a channel brings. as says what each is; cancel
+// ends the stream.
+func Channel[T any](ch <-chan T, as func(T) Piece[T], cancel func()) Source[T] {
+	return channel[T]{ch, as, cancel}
+}
+
+type channel[T any] struct {
+	ch     <-chan T
+	as     func(T) Piece[T]
+	cancel func()
+}
+
+func (c channel[T]) Close() { c.cancel() }
+
+func (c channel[T]) Next(ctx context.Context) ([]Piece[T], error) {
+	select {
+	case x, open := <-c.ch:
+		if !open {
+			return nil, nil
+		}
+		return []Piece[T]{c.as(x)}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err() //nolint:wrapcheck // the caller's own
+	}
 }
 
 // player executes an operation for one value at a time. For one goroutine.
 type player struct {
-	tape    *play
+	*play
+
 	ctx     context.Context //nolint:containedctx // an execution's, that goes on
 	respond graphql.ResponseHandler
 }
 
-func newPlayer(ctx context.Context, next graphql.OperationHandler, p *play) *player {
-	ctx = context.WithValue(ctx, playingKey{}, p)
-	return &player{tape: p, ctx: ctx, respond: next(ctx)}
-}
-
-// play is the response for a value; its bytes are the caller's.
-func (p *player) play(v any) *graphql.Response {
-	if !p.tape.tape.put(v) {
+// show is the response for a piece; nil: it is not one of its class.
+func (p *player) show(x piece) *graphql.Response {
+	if !x.to(p.tape) {
 		return nil
 	}
 	r := p.respond(p.ctx)
@@ -111,13 +160,13 @@ type shape struct {
 
 // bytes is a piece as its class is told it, encoded by whoever comes first;
 // false: it is to be executed for the viewer itself. begin makes the player.
-func (s *shape) bytes(p Piece, begin func() *player) (data []byte, ok bool) {
+func (s *shape) bytes(p piece, begin func() *player) (data []byte, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.alone {
 		return nil, false
 	}
-	if data, ok = s.kept[p.Class]; ok {
+	if data, ok = s.kept[p.class]; ok {
 		return data, true
 	}
 	if s.player == nil {
@@ -126,15 +175,15 @@ func (s *shape) bytes(p Piece, begin func() *player) (data []byte, ok bool) {
 			return nil, false
 		}
 	}
-	r := s.player.play(p.Value)
+	r := s.player.show(p)
 	switch {
-	case r == nil || s.player.tape.differs.Load():
+	case r == nil || s.player.differs.Load():
 		s.alone, s.kept, s.order, s.size, s.player = true, nil, nil, 0, nil
 		return nil, false
 	case len(r.Errors) > 0 || len(r.Extensions) > 0:
 		return nil, false
 	}
-	s.keepLocked(p.Class, r.Data)
+	s.keepLocked(p.class, r.Data)
 	return r.Data, true
 }
 
