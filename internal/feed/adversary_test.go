@@ -56,12 +56,11 @@ func TestACrashTakesBackWhatWasNotOnTheDisk(t *testing.T) {
 	v := viewer.Of("primary", reader)
 	s := newService(pool, &bells{})
 	say(t, pool, channels[0])
-	_, _, start := readAll(t, s, v, "")
 	for _, q := range []string{`alter system set wal_writer_delay = '10s'`, `select pg_reload_conf()`, `checkpoint`, `alter database postgres set synchronous_commit = off`} {
 		mustExec(t, pool, q)
 	}
 	pool.Reset()
-	start = flushed(t, pool, s, v, channels[4])
+	start := flushed(t, pool, s, v, channels[4])
 	lost := []uuid.UUID{say(t, pool, channels[0]), say(t, pool, channels[1])}
 	list, _, at := readAll(t, s, v, start)
 	if !has(list, lost[0]) || at == start {
