@@ -72,7 +72,7 @@ func toConnection(p presence.Page) *model.PresenceConnection {
 		c.Edges[i] = model.PresenceEdge{Cursor: p.Cursors[i], Node: v}
 	}
 	if n := len(p.Cursors); n > 0 {
-		c.PageInfo.EndCursor = &p.Cursors[n-1]
+		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &p.Cursors[0], &p.Cursors[n-1]
 	}
 	return c
 }
@@ -87,8 +87,8 @@ func toContacts(page []presence.Contact, more bool, total int) model.ContactConn
 		c.Edges[i] = model.ContactEdge{Cursor: x.Cursor(), Node: x}
 	}
 	if len(page) > 0 {
-		end := page[len(page)-1].Cursor()
-		c.PageInfo.EndCursor = &end
+		start, end := page[0].Cursor(), page[len(page)-1].Cursor()
+		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &start, &end
 	}
 	return c
 }
@@ -159,8 +159,8 @@ func toReceipts(page []receipt.Receipt, more bool, total int) model.ReceiptConne
 		c.Edges[i] = model.ReceiptEdge{Cursor: x.Cursor(), Node: x}
 	}
 	if len(page) > 0 {
-		end := page[len(page)-1].Cursor()
-		c.PageInfo.EndCursor = &end
+		start, end := page[0].Cursor(), page[len(page)-1].Cursor()
+		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &start, &end
 	}
 	return c
 }
@@ -177,6 +177,25 @@ func toQuery(cursor *string, since *time.Time, channels []uuid.UUID, first, wait
 	}
 	if waitMs != nil {
 		q.Wait = time.Duration(min(max(*waitMs, -1), int(feed.MaxWait.Milliseconds())+1)) * time.Millisecond
+	}
+	return q
+}
+
+func toHistory(channel uuid.UUID, thread *uuid.UUID, before, after *string, first *int) feed.HistoryQuery {
+	q := feed.HistoryQuery{Channel: channel}
+	if thread != nil {
+		q.Thread = *thread
+	}
+	if before != nil {
+		q.Before = *before
+	}
+	if after != nil {
+		q.After = *after
+	}
+	if first != nil {
+		if q.First = *first; q.First == 0 {
+			q.First = -1
+		}
 	}
 	return q
 }

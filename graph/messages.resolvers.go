@@ -93,6 +93,19 @@ func (r *mutationResolver) AcknowledgeRead(ctx context.Context, input []model.Ma
 	return r.acknowledge(ctx, input, true)
 }
 
+func (r *queryResolver) Message(ctx context.Context, id uuid.UUID) (*message.Message, error) {
+	return r.loaders(ctx).messages.get(ctx, id)
+}
+
+func (r *queryResolver) Messages(ctx context.Context, channelID uuid.UUID, threadID *uuid.UUID, before *string, after *string, first *int) (model.MessagePage, error) {
+	v := r.viewer(ctx)
+	h, err := r.deps.Feed.History(ctx, v, toHistory(channelID, threadID, before, after, first))
+	if err != nil {
+		return model.MessagePage{}, err
+	}
+	return r.history(ctx, v, h), nil
+}
+
 func (r *queryResolver) MessageDelivery(ctx context.Context, messageID uuid.UUID) (*receipt.Delivery, error) {
 	return r.loaders(ctx).delivery.get(ctx, messageID)
 }

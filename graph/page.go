@@ -59,6 +59,22 @@ func (r *Resolver) page(ctx context.Context, v viewer.Viewer, p feed.Page) (mode
 	return out, nil
 }
 
+// history turns a page of a channel's messages into the answer of messages.
+func (r *Resolver) history(ctx context.Context, v viewer.Viewer, h feed.History) model.MessagePage {
+	out := model.MessagePage{Messages: make([]message.Message, 0, len(h.Messages)), PageInfo: model.PageInfo{HasNextPage: h.More}}
+	for _, body := range h.Messages {
+		m, _ := events.MessageOf(body)
+		out.Messages = append(out.Messages, m.For(v.User))
+		if m.SenderID != nil && *m.SenderID == v.User {
+			r.loaders(ctx).delivery.expect(m.ID)
+		}
+	}
+	if h.End != "" {
+		out.PageInfo.StartCursor, out.PageInfo.EndCursor = &h.Start, &h.End
+	}
+	return out
+}
+
 // asked is the rest of a page: state, as it is now.
 func (r *Resolver) asked(ctx context.Context, v viewer.Viewer, users []uuid.UUID, rooms []typing.Room, out *model.SyncPage) error {
 	if len(users) > 0 {

@@ -44,6 +44,7 @@ create table realtime.messages (
   mentions   uuid[],
   unique (channel_id, seq)
 ) with (fillfactor = 90);
+create index messages_thread_idx on realtime.messages (thread, channel_id, seq) where thread is not null;
 
 -- One row a message that was changed since it was published; without one its
 -- version is 1.

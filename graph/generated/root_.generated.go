@@ -162,6 +162,11 @@ type ComplexityRoot struct {
 		Message func(childComplexity int) int
 	}
 
+	MessagePage struct {
+		Messages func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
 	MessageUpdated struct {
 		Message func(childComplexity int) int
 	}
@@ -209,6 +214,7 @@ type ComplexityRoot struct {
 	PageInfo struct {
 		EndCursor   func(childComplexity int) int
 		HasNextPage func(childComplexity int) int
+		StartCursor func(childComplexity int) int
 	}
 
 	Presence struct {
@@ -290,7 +296,9 @@ type ComplexityRoot struct {
 		ChannelPresenceCounts func(childComplexity int, channelID uuid.UUID) int
 		Contacts              func(childComplexity int, first *int, after *string) int
 		DeliveryStatuses      func(childComplexity int, messageIds []uuid.UUID) int
+		Message               func(childComplexity int, id uuid.UUID) int
 		MessageDelivery       func(childComplexity int, messageID uuid.UUID) int
+		Messages              func(childComplexity int, channelID uuid.UUID, threadID *uuid.UUID, before *string, after *string, first *int) int
 		MyPresence            func(childComplexity int) int
 		MySessions            func(childComplexity int) int
 		Presence              func(childComplexity int, userID uuid.UUID) int
@@ -334,6 +342,7 @@ type ComplexityRoot struct {
 		MaxIds                 func(childComplexity int) int
 		MaxOperationsPerSocket func(childComplexity int) int
 		MaxPageBytes           func(childComplexity int) int
+		MaxPageMessages        func(childComplexity int) int
 		MaxQueuedBytes         func(childComplexity int) int
 		MaxQueuedFrames        func(childComplexity int) int
 		MaxRooms               func(childComplexity int) int
@@ -946,6 +955,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.MessageEvent.Message(childComplexity), true
 
+	case "MessagePage.messages":
+		if e.ComplexityRoot.MessagePage.Messages == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessagePage.Messages(childComplexity), true
+	case "MessagePage.pageInfo":
+		if e.ComplexityRoot.MessagePage.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessagePage.PageInfo(childComplexity), true
+
 	case "MessageUpdated.message":
 		if e.ComplexityRoot.MessageUpdated.Message == nil {
 			break
@@ -1271,6 +1293,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PageInfo.HasNextPage(childComplexity), true
+	case "PageInfo.startCursor":
+		if e.ComplexityRoot.PageInfo.StartCursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PageInfo.StartCursor(childComplexity), true
 
 	case "Presence.customStatus":
 		if e.ComplexityRoot.Presence.CustomStatus == nil {
@@ -1608,6 +1636,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.DeliveryStatuses(childComplexity, args["messageIds"].([]uuid.UUID)), true
 
+	case "Query.message":
+		if e.ComplexityRoot.Query.Message == nil {
+			break
+		}
+
+		args, err := ec.field_Query_message_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Message(childComplexity, args["id"].(uuid.UUID)), true
 	case "Query.messageDelivery":
 		if e.ComplexityRoot.Query.MessageDelivery == nil {
 			break
@@ -1619,6 +1658,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.MessageDelivery(childComplexity, args["messageId"].(uuid.UUID)), true
+	case "Query.messages":
+		if e.ComplexityRoot.Query.Messages == nil {
+			break
+		}
+
+		args, err := ec.field_Query_messages_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Messages(childComplexity, args["channelId"].(uuid.UUID), args["threadId"].(*uuid.UUID), args["before"].(*string), args["after"].(*string), args["first"].(*int)), true
 	case "Query.myPresence":
 		if e.ComplexityRoot.Query.MyPresence == nil {
 			break
@@ -1861,6 +1911,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxPageBytes(childComplexity), true
+	case "RealtimeConfig.maxPageMessages":
+		if e.ComplexityRoot.RealtimeConfig.MaxPageMessages == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxPageMessages(childComplexity), true
 	case "RealtimeConfig.maxQueuedBytes":
 		if e.ComplexityRoot.RealtimeConfig.MaxQueuedBytes == nil {
 			break
@@ -2845,7 +2901,41 @@ input MarkInput {
   messageId: uuid!
 }
 
+"A page of a channel's messages."
+type MessagePage {
+  """
+  The messages, as messageChanged tells them: of one that is deleted only that it is. One that is no more is left out, so that their numbers have
+  gaps there, and where the caller was no member. Newest first; after a cursor oldest first.
+  """
+  messages: [Message!]!
+  "Where the page stands. endCursor goes on in its direction (as before, or as after), startCursor in the other. hasNextPage: more follow, also where maxPageBytes ended it."
+  pageInfo: PageInfo!
+}
+
 extend type Query {
+  """
+  A message; null where the caller may not read it, or it is no more. One that is deleted says so. Who may read it is decided as for messages.
+  """
+  message("The message." id: uuid!): Message
+  """
+  A channel's messages, the newest first: what was written while the caller was a member, in a public channel everything, and nothing of a channel
+  that may not be read now. Everything committed before the call is covered. Of messages from before this server some may have no number yet:
+  then hasNextPage, though a page may be empty.
+  Errors: access-denied for a channel one may not read; validation-failed over maxPageMessages, for before and after at once, and for a
+  cursor that is not the caller's for this channel and thread.
+  """
+  messages(
+    "The channel."
+    channelId: uuid!
+    "Only this thread's; default: all, those in threads too."
+    threadId: uuid
+    "A page's cursor: only what is older."
+    before: String
+    "A page's cursor: only what is newer, oldest first."
+    after: String
+    "Messages in the page, up to maxPageMessages; default 50."
+    first: Int
+  ): MessagePage!
   "How far one of the caller's messages has come; null for any other."
   messageDelivery("The message." messageId: uuid!): MessageDelivery
   "How far the caller's messages have come; others are left out. Errors: validation-failed over maxIds."
@@ -3330,6 +3420,8 @@ type PageInfo {
   hasNextPage: Boolean!
   "Pass as after for the next page; null on an empty page."
   endCursor: String
+  "The cursor of the page's first entry; null on an empty page."
+  startCursor: String
 }
 
 "What a refreshed socket runs on now."
@@ -3392,7 +3484,9 @@ type RealtimeConfig {
   maxQueuedFrames: Int!
   "Bytes that may wait for one socket. Default 1 MiB."
   maxQueuedBytes: Int!
-  "Bytes of messages in one page of sync, but for a single one that is larger: then hasMore, however few there are. 2 MiB."
+  "Messages in one page of sync and of messages. 1,000."
+  maxPageMessages: Int!
+  "Bytes of messages in one page of sync and of messages, but for a single one that is larger: then more follow, however few there are. 2 MiB."
   maxPageBytes: Int!
   "Bytes in one answer, and in one event of a subscription: an operation that asks for more is validation-failed. 16 MiB."
   maxAnswerBytes: Int!
@@ -3942,6 +4036,16 @@ func (ec *executionContext) childFields_MessageEvent(ctx context.Context, field 
 	return nil, fmt.Errorf("no field named %q was found under type MessageEvent", field.Name)
 }
 
+func (ec *executionContext) childFields_MessagePage(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "messages":
+		return ec.fieldContext_MessagePage_messages(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_MessagePage_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MessagePage", field.Name)
+}
+
 func (ec *executionContext) childFields_MyPresence(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -3976,6 +4080,8 @@ func (ec *executionContext) childFields_PageInfo(ctx context.Context, field grap
 		return ec.fieldContext_PageInfo_hasNextPage(ctx, field)
 	case "endCursor":
 		return ec.fieldContext_PageInfo_endCursor(ctx, field)
+	case "startCursor":
+		return ec.fieldContext_PageInfo_startCursor(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type PageInfo", field.Name)
 }
@@ -4186,6 +4292,8 @@ func (ec *executionContext) childFields_RealtimeConfig(ctx context.Context, fiel
 		return ec.fieldContext_RealtimeConfig_maxQueuedFrames(ctx, field)
 	case "maxQueuedBytes":
 		return ec.fieldContext_RealtimeConfig_maxQueuedBytes(ctx, field)
+	case "maxPageMessages":
+		return ec.fieldContext_RealtimeConfig_maxPageMessages(ctx, field)
 	case "maxPageBytes":
 		return ec.fieldContext_RealtimeConfig_maxPageBytes(ctx, field)
 	case "maxAnswerBytes":

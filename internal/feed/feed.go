@@ -78,6 +78,8 @@ type Item struct {
 type Body interface {
 	// Place is the channel it is in, and whether it is deleted.
 	Place() (channel uuid.UUID, deleted bool)
+	// There reports whether the app has it still, deleted or not.
+	There() bool
 	// Size is about how many bytes it takes.
 	Size() int
 }
