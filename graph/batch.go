@@ -101,6 +101,7 @@ type loaders struct {
 	delivery   *batch[receipt.Delivery]
 	receipts   *batch[*receipt.Ledger]
 	states     *batch[receipt.State]
+	threads    *batch[receipt.ThreadState]
 	messages   *batch[message.Message]
 }
 
@@ -146,6 +147,7 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 		return out, err
 	})
 	if v.Denied() != nil { // has no messages and has read nothing: no error, for Hasura's joins
+		l.threads = nothing[receipt.ThreadState]()
 		l.delivery, l.states, l.receipts = nothing[receipt.Delivery](), nothing[receipt.State](), nothing[*receipt.Ledger]()
 		return l
 	}
@@ -167,6 +169,10 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 	l.states = newBatch("readState", "channelId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]receipt.State, error) {
 		list, err := r.deps.Receipts.Current(ctx, v, ids)
 		return index(list, func(x receipt.State) uuid.UUID { return x.ChannelID }), err
+	})
+	l.threads = newBatch("threadReadState", "threadId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]receipt.ThreadState, error) {
+		list, err := r.deps.Receipts.CurrentThreads(ctx, v, ids)
+		return index(list, func(x receipt.ThreadState) uuid.UUID { return x.ThreadID }), err
 	})
 	return l
 }

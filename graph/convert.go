@@ -209,6 +209,9 @@ func (r *Resolver) acknowledge(ctx context.Context, input []model.MarkInput, rea
 	marks := make([]receipt.Mark, len(input))
 	for i, m := range input {
 		marks[i] = receipt.Mark{Channel: m.ChannelID, Message: m.MessageID}
+		if t := m.ThreadID.Value(); t != nil {
+			marks[i].Thread = *t
+		}
 	}
 	list, err := r.deps.Receipts.Acknowledge(ctx, r.viewer(ctx), marks, read)
 	refused, partly := errors.AsType[receipt.Refusals](err)

@@ -93,6 +93,18 @@ func (r *mutationResolver) AcknowledgeRead(ctx context.Context, input []model.Ma
 	return r.acknowledge(ctx, input, true)
 }
 
+func (r *mutationResolver) MarkUnread(ctx context.Context, messageID uuid.UUID) (receipt.State, error) {
+	return r.deps.Receipts.MarkUnread(ctx, r.viewer(ctx), messageID)
+}
+
+func (r *mutationResolver) FollowThread(ctx context.Context, threadID uuid.UUID) (receipt.ThreadState, error) {
+	return r.deps.Receipts.Follow(ctx, r.viewer(ctx), threadID, true)
+}
+
+func (r *mutationResolver) UnfollowThread(ctx context.Context, threadID uuid.UUID) (receipt.ThreadState, error) {
+	return r.deps.Receipts.Follow(ctx, r.viewer(ctx), threadID, false)
+}
+
 func (r *queryResolver) Message(ctx context.Context, id uuid.UUID) (*message.Message, error) {
 	return r.loaders(ctx).messages.get(ctx, id)
 }
@@ -128,6 +140,10 @@ func (r *queryResolver) ReadStates(ctx context.Context) ([]receipt.State, error)
 	return some(list), err
 }
 
+func (r *queryResolver) ThreadReadState(ctx context.Context, threadID uuid.UUID) (*receipt.ThreadState, error) {
+	return r.loaders(ctx).threads.get(ctx, threadID)
+}
+
 func (r *queryResolver) UnreadTotals(ctx context.Context) (receipt.Totals, error) {
 	return r.deps.Receipts.CurrentTotals(ctx, r.viewer(ctx))
 }
@@ -142,6 +158,10 @@ func (r *subscriptionResolver) DeliveryChanged(ctx context.Context, channelID *u
 
 func (r *subscriptionResolver) ReadStateChanged(ctx context.Context) (<-chan receipt.State, error) {
 	return r.deps.Events.ReadStates(ctx, r.viewer(ctx), failer(ctx))
+}
+
+func (r *subscriptionResolver) ThreadReadStateChanged(ctx context.Context) (<-chan receipt.ThreadState, error) {
+	return r.deps.Events.ThreadStates(ctx, r.viewer(ctx), failer(ctx))
 }
 
 func (r *subscriptionResolver) UnreadTotalsChanged(ctx context.Context) (<-chan receipt.Totals, error) {

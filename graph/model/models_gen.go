@@ -72,11 +72,14 @@ type HeartbeatInput struct {
 	LastActivityAgoMs graphql.Omittable[*int] `json:"lastActivityAgoMs,omitempty"`
 }
 
-// A message up to which, itself included, a channel has been received or read.
+// A message up to which, itself included, a channel has been received or read. What is in a thread is read in that thread, and never moves the
+// channel's mark; it is received with the channel.
 type MarkInput struct {
 	// The channel.
 	ChannelID uuid.UUID `json:"channelId"`
-	// A message of it.
+	// The thread the message is in; the mark is refused where it is in another or in none. Default: whichever it is in.
+	ThreadID graphql.Omittable[*uuid.UUID] `json:"threadId,omitempty"`
+	// A message of the channel.
 	MessageID uuid.UUID `json:"messageId"`
 }
 
@@ -335,6 +338,8 @@ type SyncPage struct {
 	DeletedMessageIds []uuid.UUID `json:"deletedMessageIds"`
 	// How far the caller is where that may have changed.
 	ReadStates []receipt.State `json:"readStates"`
+	// How far the caller is in threads: where it read on, in those that it follows now or follows no more, and those it follows in which others wrote. A fresh start brings none.
+	ThreadReadStates []receipt.ThreadState `json:"threadReadStates"`
 	// How far the caller's messages have come where that may have changed.
 	Deliveries []receipt.Delivery `json:"deliveries"`
 	// Presence of presenceOf, as it is now.

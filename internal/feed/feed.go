@@ -59,8 +59,8 @@ type Entry struct {
 	Message uuid.UUID // of a message's entry
 	User    uuid.UUID // a message's sender, or whose membership or mark it is; uuid.Nil: nobody's
 	Seq     int64     // the message's number in its channel, else the channel's last one then
-	Ref     int64     // a mark's move
-	Thread  uuid.UUID // a created message's; uuid.Nil: none
+	Ref     int64     // a mark's move, 0: its user alone learns of it; of a membership how many members there are after it
+	Thread  uuid.UUID // a message's or a mark's; uuid.Nil: none
 	Mark    int64     // tells it from another that had the same position in another history
 }
 

@@ -89,7 +89,7 @@ func deed(dice *rand.Rand, messages *int) (q string, args []any) {
 	case 18:
 		return `update public.nchat_messages set type = null, is_system = null, user_id = null where id = $1`, []any{message}
 	}
-	return `select realtime.acknowledge('primary', $2, array[$3::uuid], array[$1::uuid], true, true, true, null, '{}', '{}', realtime.audience_version('primary', $2))`, []any{message, user, channel}
+	return `select realtime.acknowledge('primary', $2, array[$3::uuid], array[null::uuid], array[$1::uuid], true, true, true, null, '{}', '{}', realtime.audience_version('primary', $2))`, []any{message, user, channel}
 }
 
 // placed is everything that sequencing decides.

@@ -101,6 +101,7 @@ func (s *Service) legacyTx(ctx context.Context, fn func(pgx.Tx) error) (mine boo
 func (s *Service) legacyRead(ctx context.Context, v viewer.Viewer, channels []uuid.UUID) {
 	err := postgres.QuietBatch(ctx, s.o.Pool, func(b *pgx.Batch) {
 		b.Queue(`select realtime.legacy_read(c, $2) from unnest($1::uuid[]) c order by c`, channels, v.User)
+		b.Queue(`select realtime.legacy_threads($1, $2, c) from unnest($3::uuid[]) c order by c`, v.Tenant, v.User, channels)
 	})
 	if err != nil {
 		s.o.Log.WarnContext(ctx, "an old read column is behind, until its user reads on", "error", err)
