@@ -135,7 +135,7 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 		}),
 	}
 	l.messages = newBatch("message", "id", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]message.Message, error) {
-		found, err := r.deps.Feed.Visible(ctx, v, ids)
+		found, err := r.deps.Feed.Past.Visible(ctx, v, ids)
 		out := make(map[uuid.UUID]message.Message, len(found))
 		for id, body := range found {
 			m, _ := events.MessageOf(body)
@@ -171,7 +171,7 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 		return index(list, func(x receipt.State) uuid.UUID { return x.ChannelID }), err
 	})
 	l.threads = newBatch("threadReadState", "threadId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]receipt.ThreadState, error) {
-		list, err := r.deps.Receipts.CurrentThreads(ctx, v, ids)
+		list, err := r.deps.Receipts.Threads.Current(ctx, v, ids)
 		return index(list, func(x receipt.ThreadState) uuid.UUID { return x.ThreadID }), err
 	})
 	return l

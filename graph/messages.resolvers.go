@@ -98,11 +98,11 @@ func (r *mutationResolver) MarkUnread(ctx context.Context, messageID uuid.UUID) 
 }
 
 func (r *mutationResolver) FollowThread(ctx context.Context, threadID uuid.UUID) (receipt.ThreadState, error) {
-	return r.deps.Receipts.Follow(ctx, r.viewer(ctx), threadID, true)
+	return r.deps.Receipts.Threads.Follow(ctx, r.viewer(ctx), threadID, true)
 }
 
 func (r *mutationResolver) UnfollowThread(ctx context.Context, threadID uuid.UUID) (receipt.ThreadState, error) {
-	return r.deps.Receipts.Follow(ctx, r.viewer(ctx), threadID, false)
+	return r.deps.Receipts.Threads.Follow(ctx, r.viewer(ctx), threadID, false)
 }
 
 func (r *queryResolver) Message(ctx context.Context, id uuid.UUID) (*message.Message, error) {
@@ -111,7 +111,7 @@ func (r *queryResolver) Message(ctx context.Context, id uuid.UUID) (*message.Mes
 
 func (r *queryResolver) Messages(ctx context.Context, channelID uuid.UUID, threadID *uuid.UUID, before *string, after *string, first *int) (model.MessagePage, error) {
 	v := r.viewer(ctx)
-	h, err := r.deps.Feed.History(ctx, v, toHistory(channelID, threadID, before, after, first))
+	h, err := r.deps.Feed.Past.Page(ctx, v, toHistory(channelID, threadID, before, after, first))
 	if err != nil {
 		return model.MessagePage{}, err
 	}

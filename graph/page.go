@@ -44,7 +44,7 @@ func (r *Resolver) page(ctx context.Context, v viewer.Viewer, p feed.Page) (mode
 			return out, err
 		}
 	}
-	if out.ThreadReadStates, err = r.deps.Receipts.Touched(ctx, v, p.Threads, p.OwnThreads); err != nil {
+	if out.ThreadReadStates, err = r.deps.Receipts.Threads.Touched(ctx, v, p.Threads, p.OwnThreads); err != nil {
 		return out, err
 	}
 	if len(ids) > 0 {

@@ -171,10 +171,12 @@ func (t *teller) readingThreads(ctx context.Context, out chan<- receipt.ThreadSt
 func (t *teller) watchThreads(every time.Duration, tell func(context.Context, receipt.ThreadState) error) {
 	t.threads = newThreads(every,
 		func(ctx context.Context, ids []uuid.UUID) ([]receipt.ThreadState, error) {
-			return patiently(ctx, t.patience, func(ctx context.Context) ([]receipt.ThreadState, error) { return t.o.Receipts.Threads(ctx, t.v, ids) })
+			return patiently(ctx, t.patience, func(ctx context.Context) ([]receipt.ThreadState, error) {
+				return t.o.Receipts.Threads.States(ctx, t.v, ids)
+			})
 		},
 		func(ctx context.Context) ([]uuid.UUID, error) {
-			return patiently(ctx, t.patience, func(ctx context.Context) ([]uuid.UUID, error) { return t.o.Receipts.Followed(ctx, t.v) })
+			return patiently(ctx, t.patience, func(ctx context.Context) ([]uuid.UUID, error) { return t.o.Receipts.Threads.Followed(ctx, t.v) })
 		}, tell)
 	t.aside = append(t.aside, t.threads.run)
 }

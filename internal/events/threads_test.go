@@ -34,7 +34,7 @@ func TestThreadsAreLive(t *testing.T) {
 	t.Parallel()
 	r := unreadRig(t, time.Millisecond)
 	followed, other := r.thread(), r.thread()
-	if _, err := r.o.Receipts.Follow(t.Context(), bob, followed, true); err != nil {
+	if _, err := r.o.Receipts.Threads.Follow(t.Context(), bob, followed, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.o.Feed.Settle(t.Context()); err != nil {

@@ -102,6 +102,7 @@ type Options struct {
 // Service is the log as the rest of the server sees it.
 type Service struct {
 	*sequencer
+	Past *Past
 	o    Options
 	tail *tail
 
@@ -112,6 +113,7 @@ type Service struct {
 // New builds the service. Nothing runs before Run.
 func New(o Options) *Service {
 	s := &Service{o: o, tail: newTail(), seals: map[string]*sealer{}}
+	s.Past = &Past{s}
 	s.sequencer = &sequencer{o: o, wake: wait.NewFlag(), told: func() {
 		s.tail.wake.Raise()
 		o.Bell.Ring("log")

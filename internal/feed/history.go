@@ -32,29 +32,32 @@ type History struct {
 	More       bool   // beyond End
 }
 
-// History reads a page with everything in it that was committed before the call:
+// Past reads what is in channels already.
+type Past struct{ s *Service }
+
+// Page reads a page with everything in it that was committed before the call:
 // of what Sync and a stream of the channel tell the viewer, which is what was
 // written while it was a member, and in a public channel everything. Two
 // statements, beside the look into the inbox. Errors: access-denied for a channel
 // it may not read, whether there is one or not; validation-failed for a limit, and
 // for a cursor that is not its own for this channel and thread.
-func (s *Service) History(ctx context.Context, v viewer.Viewer, q HistoryQuery) (History, error) {
+func (h *Past) Page(ctx context.Context, v viewer.Viewer, q HistoryQuery) (History, error) {
 	if err := q.check(v); err != nil {
 		return History{}, err
 	}
-	if err := s.CatchUp(ctx); err != nil {
+	if err := h.s.CatchUp(ctx); err != nil {
 		return History{}, err
 	}
-	at, seal, err := s.spot(ctx, v, q)
+	at, seal, err := h.spot(ctx, v, q)
 	if err != nil {
 		return History{}, err
 	}
-	list, more, err := s.spots(ctx, v, q, at)
+	list, more, err := h.spots(ctx, v, q, at)
 	if err != nil {
 		return History{}, err
 	}
 	p := History{More: more}
-	if p.Messages, list, err = s.fit(ctx, v, q, list, &p.More); err != nil || len(list) == 0 {
+	if p.Messages, list, err = h.fit(ctx, v, q, list, &p.More); err != nil || len(list) == 0 {
 		return p, err
 	}
 	if p.Start, err = seal.spot(v, q, list[0].seq); err != nil {
@@ -82,17 +85,17 @@ func (q *HistoryQuery) check(v viewer.Viewer) error {
 
 // spot is where the page begins, and what seals its cursors. The secret is known
 // before, as a rule: that saves a round trip.
-func (s *Service) spot(ctx context.Context, v viewer.Viewer, q HistoryQuery) (int64, *sealer, error) {
-	if seal := s.lastSealer(); seal != nil {
+func (h *Past) spot(ctx context.Context, v viewer.Viewer, q HistoryQuery) (int64, *sealer, error) {
+	if seal := h.s.lastSealer(); seal != nil {
 		if at, err := seal.openSpot(v, q); err == nil {
 			return at, seal, nil
 		}
 	}
-	st, err := loadState(ctx, s.o.Pool, nowhere)
+	st, err := loadState(ctx, h.s.o.Pool, nowhere)
 	if err != nil {
 		return 0, nil, err
 	}
-	seal := s.sealerOf(st)
+	seal := h.s.sealerOf(st)
 	at, err := seal.openSpot(v, q)
 	return at, seal, err
 }
@@ -118,7 +121,7 @@ var (
 )
 
 // spots reads which messages the page has, in its order.
-func (s *Service) spots(ctx context.Context, v viewer.Viewer, q HistoryQuery, at int64) (list []newest, more bool, err error) {
+func (h *Past) spots(ctx context.Context, v viewer.Viewer, q HistoryQuery, at int64) (list []newest, more bool, err error) {
 	text, thread := olderIn, &q.Thread
 	switch {
 	case q.Thread == uuid.Nil && q.After != "":
@@ -133,7 +136,7 @@ func (s *Service) spots(ctx context.Context, v viewer.Viewer, q HistoryQuery, at
 	var readable, unnumbered bool
 	var ids []uuid.UUID
 	var seqs []int64
-	err = s.o.Pool.QueryRow(ctx, text, v.Tenant, v.User, q.Channel, at, q.First+1, q.After != "", thread).Scan(&readable, &ids, &seqs, &unnumbered)
+	err = h.s.o.Pool.QueryRow(ctx, text, v.Tenant, v.User, q.Channel, at, q.First+1, q.After != "", thread).Scan(&readable, &ids, &seqs, &unnumbered)
 	if err != nil {
 		return nil, false, fmt.Errorf("reading a channel's messages: %w", err)
 	}
@@ -148,7 +151,7 @@ func (s *Service) spots(ctx context.Context, v viewer.Viewer, q HistoryQuery, at
 
 // fit reads a page's messages, in parts, as far as they are not too many bytes;
 // one goes whatever its size. What is no more by now is left out.
-func (s *Service) fit(ctx context.Context, v viewer.Viewer, q HistoryQuery, list []newest, more *bool) ([]Body, []newest, error) {
+func (h *Past) fit(ctx context.Context, v viewer.Viewer, q HistoryQuery, list []newest, more *bool) ([]Body, []newest, error) {
 	var out []Body
 	bytes, n := 0, DefaultFirst
 	for from := 0; from < len(list); n *= 2 {
@@ -157,7 +160,7 @@ func (s *Service) fit(ctx context.Context, v viewer.Viewer, q HistoryQuery, list
 		for i, m := range part {
 			ids[i] = m.message
 		}
-		found, err := s.o.Load(ctx, s.o.Pool, v.Tenant, ids)
+		found, err := h.s.o.Load(ctx, h.s.o.Pool, v.Tenant, ids)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -186,11 +189,11 @@ func stands(b Body, channel uuid.UUID) bool {
 // Visible are those of messages that the viewer may read, everything committed
 // before the call considered; what is no more is left out, and who is nobody may
 // read none.
-func (s *Service) Visible(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) (map[uuid.UUID]Body, error) {
+func (h *Past) Visible(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) (map[uuid.UUID]Body, error) {
 	if v.Denied() != nil {
 		return nil, nil
 	}
-	if err := s.CatchUp(ctx); err != nil {
+	if err := h.s.CatchUp(ctx); err != nil {
 		return nil, err
 	}
 	const q = `
@@ -198,7 +201,7 @@ select k.message_id, k.channel_id
   from unnest($3::uuid[]) a (id)
   join realtime.messages k on k.message_id = a.id and not k.gone
  where exists (select from realtime.spans($1, $2, k.channel_id) s where s.low < k.seq and k.seq <= s.high)`
-	rows, err := s.o.Pool.Query(ctx, q, v.Tenant, v.User, ids)
+	rows, err := h.s.o.Pool.Query(ctx, q, v.Tenant, v.User, ids)
 	if err != nil {
 		return nil, fmt.Errorf("reading messages: %w", err)
 	}
@@ -211,7 +214,7 @@ select k.message_id, k.channel_id
 	}); err != nil {
 		return nil, fmt.Errorf("reading messages: %w", err)
 	}
-	found, err := s.o.Load(ctx, s.o.Pool, v.Tenant, may)
+	found, err := h.s.o.Load(ctx, h.s.o.Pool, v.Tenant, may)
 	if err != nil {
 		return nil, err
 	}

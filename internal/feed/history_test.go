@@ -22,7 +22,7 @@ func whole(t *testing.T, s *Service, v viewer.Viewer, r *rand.Rand, q HistoryQue
 	t.Helper()
 	for {
 		q.First = 1 + r.IntN(9)
-		p, err := s.History(t.Context(), v, q)
+		p, err := s.Past.Page(t.Context(), v, q)
 		if err != nil {
 			return nil, err
 		}
@@ -143,7 +143,7 @@ func (l *lawCase) compareHistory(channel uuid.UUID, c *client) int {
 			l.t.Fatalf("a fresh sync has %v, a page %v", fresh, live)
 		}
 	}
-	may, err := l.node.Visible(l.t.Context(), l.v, append(everyMessage(l.t, l), uuid.New()))
+	may, err := l.node.Past.Visible(l.t.Context(), l.v, append(everyMessage(l.t, l), uuid.New()))
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestHistoryRefuses(t *testing.T) {
 	}
 	page := func(q HistoryQuery) History {
 		t.Helper()
-		p, err := s.History(t.Context(), v, q)
+		p, err := s.Past.Page(t.Context(), v, q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +232,7 @@ func TestHistoryRefuses(t *testing.T) {
 		"a thread of it":        {HistoryQuery{Channel: fixed('c', 78), Thread: uuid.New()}, fault.Denied},
 		"a channel none at all": {HistoryQuery{}, fault.Denied},
 	} {
-		p, err := s.History(t.Context(), v, c.q)
+		p, err := s.Past.Page(t.Context(), v, c.q)
 		f, typed := errors.AsType[*fault.Error](err)
 		if !typed || f.Code != c.code || f.Retryable || len(p.Messages) > 0 {
 			t.Errorf("%s: %+v, %v", name, p, err)
@@ -244,15 +244,15 @@ func TestHistoryRefuses(t *testing.T) {
 	if _, err := s.Sync(t.Context(), v, Query{Cursor: here.End}); fault.From(err).Code != fault.Invalid {
 		t.Errorf("a page's cursor for sync: %v", err)
 	}
-	if _, err := s.History(t.Context(), viewer.Viewer{}, HistoryQuery{Channel: channels[0]}); fault.From(err).Code != fault.Denied {
+	if _, err := s.Past.Page(t.Context(), viewer.Viewer{}, HistoryQuery{Channel: channels[0]}); fault.From(err).Code != fault.Denied {
 		t.Errorf("nobody: %v", err)
 	}
-	if got, err := s.Visible(t.Context(), viewer.Viewer{}, ids(texts(here.Messages))); err != nil || len(got) != 0 {
+	if got, err := s.Past.Visible(t.Context(), viewer.Viewer{}, ids(texts(here.Messages))); err != nil || len(got) != 0 {
 		t.Errorf("nobody: %v, %v", got, err)
 	}
 	// Where nothing was sealed yet, a cursor costs one question more and holds good.
 	again := newService(pool, &bells{})
-	if p, err := again.History(t.Context(), v, HistoryQuery{Channel: channels[0], Before: here.End}); err != nil || len(p.Messages) != 2 {
+	if p, err := again.Past.Page(t.Context(), v, HistoryQuery{Channel: channels[0], Before: here.End}); err != nil || len(p.Messages) != 2 {
 		t.Errorf("on another node: %+v, %v", p, err)
 	}
 }
@@ -274,7 +274,7 @@ func TestBytesOfAPageOfHistory(t *testing.T) {
 	for _, first := range []int{MaxFirst, DefaultHistory, 2} {
 		q, at := HistoryQuery{Channel: fixed('c', 0), First: first}, len(sizes)
 		for more := true; more; {
-			p, err := s.History(t.Context(), v, q)
+			p, err := s.Past.Page(t.Context(), v, q)
 			if err != nil {
 				t.Fatal(err)
 			}

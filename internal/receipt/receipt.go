@@ -59,10 +59,17 @@ type Options struct {
 }
 
 // Service is receipts as the rest of the server sees them.
-type Service struct{ o Options }
+type Service struct {
+	Threads *Threads
+	o       Options
+}
 
 // New builds the service.
-func New(o Options) *Service { return &Service{o} }
+func New(o Options) *Service {
+	s := &Service{o: o}
+	s.Threads = &Threads{s}
+	return s
+}
 
 func distinct(ids []uuid.UUID) []uuid.UUID {
 	seen := make(map[uuid.UUID]struct{}, len(ids))

@@ -37,36 +37,39 @@ func (s ThreadState) Same(o ThreadState) bool {
 		s.Followed == o.Followed && sameID(s.LastReadMessageID, o.LastReadMessageID)
 }
 
-// CurrentThreads is Threads with everything that was committed before the call.
-func (s *Service) CurrentThreads(ctx context.Context, v viewer.Viewer, threads []uuid.UUID) ([]ThreadState, error) {
+// Threads is how far viewers are in threads, and which they follow.
+type Threads struct{ s *Service }
+
+// Current is States with everything that was committed before the call.
+func (t *Threads) Current(ctx context.Context, v viewer.Viewer, threads []uuid.UUID) ([]ThreadState, error) {
 	if err := v.Denied(); err != nil {
 		return nil, err
 	}
-	if err := s.o.Settle(ctx); err != nil {
+	if err := t.s.o.Settle(ctx); err != nil {
 		return nil, err
 	}
-	return s.Threads(ctx, v, threads)
+	return t.States(ctx, v, threads)
 }
 
-// Threads is how far the viewer is in threads, by what is in the log, in one
+// States is how far the viewer is in threads, by what is in the log, in one
 // statement. Those of channels it is no member of are left out.
-func (s *Service) Threads(ctx context.Context, v viewer.Viewer, threads []uuid.UUID) ([]ThreadState, error) {
+func (t *Threads) States(ctx context.Context, v viewer.Viewer, threads []uuid.UUID) ([]ThreadState, error) {
 	if err := v.Denied(); err != nil {
 		return nil, err
 	}
 	const q = `select x.* from realtime.thread_states($1, $2, $3) x`
-	return threadStates(s.o.Pool.Query(ctx, q, v.Tenant, v.User, distinct(threads)))
+	return threadStates(t.s.o.Pool.Query(ctx, q, v.Tenant, v.User, distinct(threads)))
 }
 
-// Touched is Threads of own, and of those of others that the viewer follows.
-func (s *Service) Touched(ctx context.Context, v viewer.Viewer, others, own []uuid.UUID) ([]ThreadState, error) {
+// Touched is States of own, and of those of others that the viewer follows.
+func (t *Threads) Touched(ctx context.Context, v viewer.Viewer, others, own []uuid.UUID) ([]ThreadState, error) {
 	if len(others)+len(own) == 0 {
 		return nil, nil
 	}
 	const q = `
 select x.* from realtime.thread_states($1, $2, array(
   select unnest($4::uuid[]) union select f.thread_id from realtime.nchat_thread_members() f where f.thread_id = any ($3) and f.user_id = $2 and f.followed)) x`
-	return threadStates(s.o.Pool.Query(ctx, q, v.Tenant, v.User, some(others), some(own)))
+	return threadStates(t.s.o.Pool.Query(ctx, q, v.Tenant, v.User, some(others), some(own)))
 }
 
 func threadStates(rows pgx.Rows, err error) ([]ThreadState, error) {
@@ -81,8 +84,8 @@ func threadStates(rows pgx.Rows, err error) ([]ThreadState, error) {
 }
 
 // Followed are the threads that the viewer follows in channels it is a member of.
-func (s *Service) Followed(ctx context.Context, v viewer.Viewer) ([]uuid.UUID, error) {
-	rows, err := s.o.Pool.Query(ctx, `select f.thread_id from realtime.followed_threads($1, $2) f`, v.Tenant, v.User)
+func (t *Threads) Followed(ctx context.Context, v viewer.Viewer) ([]uuid.UUID, error) {
+	rows, err := t.s.o.Pool.Query(ctx, `select f.thread_id from realtime.followed_threads($1, $2) f`, v.Tenant, v.User)
 	if err != nil {
 		return nil, fmt.Errorf("reading which threads are followed: %w", err)
 	}
@@ -96,15 +99,15 @@ func (s *Service) Followed(ctx context.Context, v viewer.Viewer) ([]uuid.UUID, e
 // Follow has the viewer follow a thread, or not; done again it changes nothing. What
 // was written before it is not unread by that, but where it has read there. Error:
 // access-denied for a thread that is in none of the viewer's channels.
-func (s *Service) Follow(ctx context.Context, v viewer.Viewer, thread uuid.UUID, follows bool) (ThreadState, error) {
+func (t *Threads) Follow(ctx context.Context, v viewer.Viewer, thread uuid.UUID, follows bool) (ThreadState, error) {
 	if err := v.Denied(); err != nil {
 		return ThreadState{}, err
 	}
-	if err := s.o.Settle(ctx); err != nil { // the membership may not be in the log yet
+	if err := t.s.o.Settle(ctx); err != nil { // the membership may not be in the log yet
 		return ThreadState{}, err
 	}
 	done := false
-	err := postgres.QuietBatch(ctx, s.o.Pool, func(b *pgx.Batch) {
+	err := postgres.QuietBatch(ctx, t.s.o.Pool, func(b *pgx.Batch) {
 		b.Queue(`select realtime.follow($1, $2, $3, $4)`, v.Tenant, v.User, thread, follows).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&done) })
 	})
@@ -114,51 +117,13 @@ func (s *Service) Follow(ctx context.Context, v viewer.Viewer, thread uuid.UUID,
 	if !done {
 		return ThreadState{}, fault.Access()
 	}
-	s.o.Committed()
-	list, err := s.Threads(ctx, v, []uuid.UUID{thread})
+	t.s.o.Committed()
+	list, err := t.States(ctx, v, []uuid.UUID{thread})
 	if err == nil && len(list) == 0 { // the right to it ended meanwhile
 		err = fault.Access()
 	}
 	if err != nil {
 		return ThreadState{}, err
-	}
-	return list[0], nil
-}
-
-// MarkUnread has the viewer not have read from a message on: in its thread where it is
-// in one, else in its channel. What its senders were told of reading stays, and is not
-// told again. Answered is the channel's state. Error: access-denied for a message that
-// the viewer may not mark.
-func (s *Service) MarkUnread(ctx context.Context, v viewer.Viewer, message uuid.UUID) (State, error) {
-	if err := v.Denied(); err != nil {
-		return State{}, err
-	}
-	if err := s.o.Settle(ctx); err != nil {
-		return State{}, err
-	}
-	var outcome string
-	var channel, thread *uuid.UUID
-	err := postgres.QuietBatch(ctx, s.o.Pool, func(b *pgx.Batch) {
-		b.Queue(`select * from realtime.mark_unread($1, $2, $3)`, v.Tenant, v.User, message).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&outcome, &channel, &thread) })
-	})
-	if err != nil {
-		return State{}, fmt.Errorf("marking a message unread: %w", err)
-	}
-	if outcome != "moved" {
-		refused, _ := refusals([]string{outcome}, []uuid.UUID{uuid.Nil})
-		return State{}, refused[0]
-	}
-	s.o.Committed()
-	if s.o.Legacy {
-		s.legacyRead(ctx, v, []uuid.UUID{*channel})
-	}
-	list, err := s.States(ctx, v, []uuid.UUID{*channel})
-	if err == nil && len(list) == 0 {
-		err = fault.Access()
-	}
-	if err != nil {
-		return State{}, err
 	}
 	return list[0], nil
 }

@@ -33,7 +33,7 @@ func (r *rig) reply(thread, sender uuid.UUID, mentions ...uuid.UUID) uuid.UUID {
 
 func (r *rig) threadState(user, thread uuid.UUID) receipt.ThreadState {
 	r.t.Helper()
-	list, err := r.s.CurrentThreads(r.t.Context(), as(user), []uuid.UUID{thread})
+	list, err := r.s.Threads.Current(r.t.Context(), as(user), []uuid.UUID{thread})
 	if err != nil || len(list) != 1 {
 		r.t.Fatal(list, err)
 	}
@@ -225,7 +225,7 @@ func TestFollowing(t *testing.T) {
 	}
 	base := total()
 	for range 2 {
-		s, err := r.s.Follow(t.Context(), as(demo.Bob), thread, true)
+		s, err := r.s.Threads.Follow(t.Context(), as(demo.Bob), thread, true)
 		if err != nil || !s.Followed || s.UnreadCount != 0 {
 			t.Fatalf("%+v, %v", s, err)
 		}
@@ -242,11 +242,11 @@ func TestFollowing(t *testing.T) {
 		t.Errorf("%d in a muted channel", n-base)
 	}
 	r.exec(`update public.nchat_channel_members set is_muted = false where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob)
-	s, err := r.s.Follow(t.Context(), as(demo.Bob), thread, false)
+	s, err := r.s.Threads.Follow(t.Context(), as(demo.Bob), thread, false)
 	if err != nil || s.Followed || s.UnreadCount != 1 || total() != base {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if s, err := r.s.Follow(t.Context(), as(demo.Bob), thread, false); err != nil || s.Followed {
+	if s, err := r.s.Threads.Follow(t.Context(), as(demo.Bob), thread, false); err != nil || s.Followed {
 		t.Errorf("again: %+v, %v", s, err)
 	}
 	r.exec(`update public.nchat_thread_members set is_subscribed = true where thread_id = $1`, thread) // by the app
@@ -262,14 +262,14 @@ func TestFollowing(t *testing.T) {
 		t.Errorf("%d threads of a channel left", n-base)
 	}
 	for name, who := range map[string]struct{ user, thread uuid.UUID }{"left": {demo.Bob, thread}, "never there": {demo.Erin, thread}, "nowhere": {demo.Carol, uuid.New()}, "nobody": {uuid.Nil, thread}} {
-		_, err := r.s.Follow(t.Context(), as(who.user), who.thread, true)
+		_, err := r.s.Threads.Follow(t.Context(), as(who.user), who.thread, true)
 		if f, ok := errors.AsType[*fault.Error](err); !ok || *f != *fault.Access() {
 			t.Errorf("%s: %v", name, err)
 		}
 		if who.user == uuid.Nil {
 			continue
 		}
-		if list, err := r.s.CurrentThreads(t.Context(), as(who.user), []uuid.UUID{who.thread}); err != nil || len(list) != 0 {
+		if list, err := r.s.Threads.Current(t.Context(), as(who.user), []uuid.UUID{who.thread}); err != nil || len(list) != 0 {
 			t.Errorf("%s: %+v, %v", name, list, err)
 		}
 	}
