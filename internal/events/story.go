@@ -120,6 +120,9 @@ func (s *story) entry(ctx context.Context, cursor string, p Payload) error {
 // before anything that comes after them.
 func (s *story) tell(ctx context.Context, b feed.Batch) error {
 	if b.Reset != "" {
+		if s.threads != nil {
+			s.threads.anew()
+		}
 		here := s.st.Here()
 		return s.entry(ctx, here, StreamReset{Reason: b.Reset, Cursor: here})
 	}

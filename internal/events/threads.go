@@ -93,3 +93,10 @@ func (t *threads) begin(ctx context.Context) error {
 	}
 	return nil
 }
+
+// anew says that what was known may be of another history.
+func (t *threads) anew() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.followed = nil
+}

@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -186,9 +187,15 @@ func stands(b Body, channel uuid.UUID) bool {
 	return b.There() && at == channel
 }
 
+const (
+	visibleAtOnce = 500
+	visibleBytes  = 16 << 20
+)
+
 // Visible are those of messages that the viewer may read, everything committed
 // before the call considered; what is no more is left out, and who is nobody may
-// read none.
+// read none. Error: validation-failed for more than 16 MiB of messages, which no
+// answer has room for.
 func (h *Past) Visible(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) (map[uuid.UUID]Body, error) {
 	if v.Denied() != nil {
 		return nil, nil
@@ -214,14 +221,20 @@ select k.message_id, k.channel_id
 	}); err != nil {
 		return nil, fmt.Errorf("reading messages: %w", err)
 	}
-	found, err := h.s.o.Load(ctx, h.s.o.Pool, v.Tenant, may)
-	if err != nil {
-		return nil, err
-	}
-	for id, body := range found {
-		if !stands(body, places[id]) {
-			delete(found, id)
+	out, bytes := make(map[uuid.UUID]Body, len(may)), 0
+	for part := range slices.Chunk(may, visibleAtOnce) {
+		found, err := h.s.o.Load(ctx, h.s.o.Pool, v.Tenant, part)
+		if err != nil {
+			return nil, err
+		}
+		for id, body := range found {
+			if bytes += body.Size(); bytes > visibleBytes {
+				return nil, fault.Field("id", "more than %d bytes of messages at once", visibleBytes)
+			}
+			if stands(body, places[id]) {
+				out[id] = body
+			}
 		}
 	}
-	return found, nil
+	return out, nil
 }

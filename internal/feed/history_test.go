@@ -294,6 +294,16 @@ func TestBytesOfAPageOfHistory(t *testing.T) {
 			t.Errorf("first %d: ended at message %d", first, at)
 		}
 	}
+	var all []uuid.UUID
+	for i := range sizes {
+		all = append(all, fixed('m', i))
+	}
+	if got, err := s.Past.Visible(t.Context(), v, all); fault.From(err).Code != fault.Invalid || len(got) > 0 {
+		t.Errorf("%d messages by id, more than an answer has room for: %v", len(got), err)
+	}
+	if got, err := s.Past.Visible(t.Context(), v, all[20:220]); err != nil || len(got) != 200 {
+		t.Errorf("%d messages by id: %v", len(got), err)
+	}
 }
 
 // Pages are read by an index that has them in their order, of a thread too,
@@ -338,5 +348,37 @@ func TestPagesGoByAnIndex(t *testing.T) {
 		if !looked {
 			t.Errorf("%s reads no messages:\n%s", name, all)
 		}
+	}
+}
+
+// A page costs a look into the inbox, its places and its messages, however deep it is.
+func TestRoundTripsOfAPage(t *testing.T) {
+	t.Parallel()
+	pool := placeWorld(t)
+	for i := range 300 {
+		mustExec(t, pool, `insert into public.nchat_messages (id, channel_id, content) values ($1, $2, 'x')`, fixed('m', i), fixed('c', 0))
+	}
+	counted, trips := pgtest.Counted(t, pool.Config().ConnString())
+	s, v := newService(counted, &bells{}), viewer.Of("primary", fixed('u', 0))
+	q := HistoryQuery{Channel: fixed('c', 0)}
+	page := func() {
+		p, err := s.Past.Page(t.Context(), v, q)
+		if err != nil || len(p.Messages) != DefaultHistory {
+			t.Fatal(len(p.Messages), err)
+		}
+		if q.Before == "" {
+			q.Before = p.End
+		}
+	}
+	page()
+	if n := trips.Fewest(page); n > 3 {
+		t.Errorf("%d round trips", n)
+	}
+	if n := trips.Fewest(func() {
+		if m, err := s.Past.Visible(t.Context(), v, []uuid.UUID{fixed('m', 0), fixed('m', 299)}); err != nil || len(m) != 2 {
+			t.Fatal(m, err)
+		}
+	}); n > 3 {
+		t.Errorf("%d round trips for messages by id", n)
 	}
 }
