@@ -179,3 +179,44 @@ func TestMembersAreCounted(t *testing.T) {
 		t.Errorf("%+v, %v", list, err)
 	}
 }
+
+// TestAThreadNotFollowedCostsNothing: which threads are followed is asked once, and after a
+// reset again; what is written in others, by oneself, or beside threads, reads nothing.
+func TestAThreadNotFollowedCostsNothing(t *testing.T) {
+	t.Parallel()
+	followed, other, me, somebody := uuid.New(), uuid.New(), uuid.New(), uuid.New()
+	lists := 0
+	x := newThreads(time.Hour, nil, func(context.Context) ([]uuid.UUID, error) { lists++; return []uuid.UUID{followed}, nil }, nil)
+	item := func(kind feed.Kind, thread, user uuid.UUID) feed.Item {
+		return feed.Item{Entry: feed.Entry{Kind: kind, Thread: thread, User: user}}
+	}
+	for name, c := range map[string]struct {
+		item feed.Item
+		due  bool
+	}{
+		"another thread": {item(feed.Created, other, somebody), false}, "one's own": {item(feed.Created, followed, me), false},
+		"the channel": {item(feed.Created, uuid.Nil, somebody), false}, "another's mark": {item(feed.Mark, followed, somebody), false},
+		"a reply": {item(feed.Created, followed, somebody), true}, "an edit": {item(feed.Updated, followed, somebody), true},
+		"a deletion": {item(feed.Deleted, followed, somebody), true}, "the system's": {item(feed.Created, followed, uuid.Nil), true},
+	} {
+		clear(x.due)
+		if err := x.heard(t.Context(), []feed.Item{c.item}, me); err != nil {
+			t.Fatal(err)
+		}
+		if _, due := x.due[followed]; due != c.due || len(x.due) > 1 {
+			t.Errorf("%s: due is %v", name, x.due)
+		}
+	}
+	if lists != 1 {
+		t.Errorf("asked %d times which are followed", lists)
+	}
+	x.keep([]receipt.ThreadState{{ThreadID: other, Followed: true}, {ThreadID: followed}})
+	clear(x.due)
+	if err := x.heard(t.Context(), []feed.Item{item(feed.Created, followed, somebody), item(feed.Created, other, somebody)}, me); err != nil || len(x.due) != 1 || lists != 1 {
+		t.Errorf("due is %v, want the one followed since: %v", x.due, err)
+	}
+	x.anew()
+	if err := x.heard(t.Context(), []feed.Item{item(feed.Created, other, somebody)}, me); err != nil || lists != 2 {
+		t.Errorf("after a reset asked %d times: %v", lists, err)
+	}
+}

@@ -138,6 +138,48 @@ func TestReadingAThreadIsPrivateToo(t *testing.T) {
 	}
 }
 
+// TestWhomAThreadsMarkIsToldTo: the senders in the thread alone, of their messages there,
+// and what is read while invisible when that ends.
+func TestWhomAThreadsMarkIsToldTo(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	thread, other := r.thread(), r.thread()
+	r.say(demo.Team, demo.Carol)
+	mine := []uuid.UUID{r.reply(thread, demo.Alice)}
+	r.say(demo.Team, demo.Alice)
+	r.reply(other, demo.Alice)
+	mine = append(mine, r.reply(thread, demo.Alice))
+	r.reply(other, demo.Carol)
+	last := r.reply(thread, demo.Bob)
+	r.set(demo.Bob, presence.Change{InvisibleMode: ptr(true)})
+	r.ack(demo.Bob, demo.Team, last, true)
+	move := int64(r.count(`select id from realtime.moves where thread = $1`, thread))
+	told := func() (senders, passed []uuid.UUID) {
+		t.Helper()
+		by, err := receipt.Senders(t.Context(), r.pool, []int64{move})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if passed, err = r.s.Passed(t.Context(), as(demo.Alice), []int64{move}); err != nil {
+			t.Fatal(err)
+		}
+		return by[move], passed
+	}
+	if senders, passed := told(); len(senders)+len(passed) != 0 || r.delivery(demo.Alice, mine[0]).Status() != receipt.Sent {
+		t.Errorf("while invisible: %v, %v", senders, passed)
+	}
+	r.set(demo.Bob, presence.Change{InvisibleMode: ptr(false)})
+	if senders, passed := told(); !slices.Equal(senders, []uuid.UUID{demo.Alice}) || !slices.Equal(passed, mine) {
+		t.Errorf("told to %v of %v, want %v", senders, passed, mine)
+	}
+	if n := r.count(`select count(*) from realtime.inbox where kind = 'mark' and thread = $1 and ref = $2`, thread, move); n == 0 {
+		t.Error("what is shown now is not told as the thread's")
+	}
+	if d := r.delivery(demo.Alice, mine[1]); d.Status() != receipt.Read {
+		t.Errorf("%+v", d)
+	}
+}
+
 // TestMarkUnread: from a message on there is something to read again; nobody else
 // learns of it, and of what is read once more nothing new.
 func TestMarkUnread(t *testing.T) {
