@@ -25,6 +25,7 @@ create table realtime.thread_marks (
   read_seq    bigint not null,
   read_at     timestamptz,
   reached_seq bigint,
+  seen_seq    bigint,                           -- up to it nothing is unread, though it may not be read: there before it was followed
   primary key (user_id, thread_id)
 ) with (fillfactor = 70);
 

@@ -8,6 +8,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                     where f.thread_id = thread and f.user_id = who))
 $$;
 
+-- thread_seen is up to where nothing in a thread is unread; null: nowhere yet.
+create or replace function realtime.thread_seen(who uuid, channel uuid, thread uuid) returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select greatest(realtime.thread_mark(who, channel, thread),
+                  (select m.seen_seq from realtime.thread_marks m where m.user_id = who and m.thread_id = thread and m.channel_id = channel))
+$$;
+
 -- hold_thread_mark is a user's mark in a thread, made where there is none, and its
 -- user's until the transaction ends.
 create or replace function realtime.hold_thread_mark(who uuid, channel uuid, thread uuid, began bigint) returns realtime.thread_marks
@@ -18,7 +25,7 @@ begin
   insert into realtime.thread_marks as x (thread_id, user_id, channel_id, read_seq)
   values (thread, who, channel, coalesce(realtime.thread_mark(who, channel, thread), began))
   on conflict (user_id, thread_id) do update -- it is another channel's now
-     set channel_id = excluded.channel_id, read_seq = excluded.read_seq, read_at = null, reached_seq = null where x.channel_id <> excluded.channel_id;
+     set channel_id = excluded.channel_id, read_seq = excluded.read_seq, read_at = null, reached_seq = null, seen_seq = null where x.channel_id <> excluded.channel_id;
   select x.* into m from realtime.thread_marks x where x.user_id = who and x.thread_id = thread for update;
   return m;
 end $$;
@@ -78,8 +85,9 @@ begin
      where x.user_id = who and x.channel_id = k.channel_id and x.read_seq >= k.seq;
   else
     perform realtime.hold_thread_mark(who, channel, thread, began);
-    update realtime.thread_marks x set read_seq = k.seq - 1, reached_seq = greatest(x.reached_seq, x.read_seq)
-     where x.user_id = who and x.thread_id = k.thread and x.read_seq >= k.seq;
+    update realtime.thread_marks x
+       set read_seq = least(x.read_seq, k.seq - 1), reached_seq = greatest(x.reached_seq, x.read_seq), seen_seq = least(x.seen_seq, k.seq - 1)
+     where x.user_id = who and x.thread_id = k.thread and greatest(x.read_seq, x.seen_seq) >= k.seq;
   end if;
   if found then
     perform realtime.note_marks(who, array[channel], array[k.seq - 1], array[null::bigint], array[thread]);
@@ -99,7 +107,7 @@ language sql stable as $$
     left join realtime.thread_marks m on m.user_id = who and m.thread_id = t.id and m.channel_id = t.channel_id
     left join lateral (select x.message_id from realtime.messages x
                         where x.thread = t.id and x.channel_id = t.channel_id and x.seq <= m.read_seq and not x.gone order by x.seq desc limit 1) r on true
-   cross join lateral (select greatest(coalesce(m.read_seq, realtime.thread_mark(who, t.channel_id, t.id)), s.from_seq) as seq offset 0) mark
+   cross join lateral (select greatest(coalesce(m.read_seq, realtime.thread_mark(who, t.channel_id, t.id)), m.seen_seq, s.from_seq) as seq offset 0) mark
    cross join lateral (
      select count(*) as n, count(*) filter (where who = any (x.mentions)) as mentioned from realtime.messages x
       where x.thread = t.id and x.channel_id = t.channel_id and x.seq > mark.seq and x.countable and x.sender is distinct from who) u
@@ -122,7 +130,7 @@ create or replace function realtime.unread_threads(ten text, who uuid) returns b
    where t.notify <> 'none'
      and exists (select from realtime.messages x
                   where x.thread = t.thread_id and x.channel_id = t.channel_id and x.countable and x.sender is distinct from who
-                    and x.seq > greatest(realtime.thread_mark(who, t.channel_id, t.thread_id), s.from_seq))
+                    and x.seq > greatest(realtime.thread_seen(who, t.channel_id, t.thread_id), s.from_seq))
 $$;
 
 -- follow has a user follow a thread or not; false: there is none in a channel it is a
@@ -130,11 +138,14 @@ $$;
 create or replace function realtime.follow(ten text, who uuid, thread uuid, follows boolean) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  channel uuid := (select t.channel_id from realtime.nchat_threads() t
-                     join realtime.stints s on s.channel_id = t.channel_id and s.user_id = who and s.to_seq is null
-                     join realtime.readable(ten, who) r on r.channel_id = t.channel_id and r.member
-                    where t.id = follow.thread);
+  channel uuid;
+  began bigint;
 begin
+  select t.channel_id, s.from_seq into channel, began
+    from realtime.nchat_threads() t
+    join realtime.stints s on s.channel_id = t.channel_id and s.user_id = who and s.to_seq is null
+    join realtime.readable(ten, who) r on r.channel_id = t.channel_id and r.member
+   where t.id = follow.thread;
   if channel is null then
     return false;
   end if;
@@ -143,8 +154,10 @@ begin
   {{- if not $there}}
   return false;
   {{- else}}
-  if follows and realtime.thread_mark(who, channel, thread) is null then
-    perform realtime.hold_thread_mark(who, channel, thread, (select c.seq from realtime.channels c where c.channel_id = channel));
+  if follows and realtime.thread_seen(who, channel, thread) is null then
+    perform realtime.hold_thread_mark(who, channel, thread, began);
+    update realtime.thread_marks x set seen_seq = (select c.seq from realtime.channels c where c.channel_id = channel)
+     where x.user_id = who and x.thread_id = follow.thread;
   end if;
   if not follows then
     {{if $flag}}update public.nchat_thread_members m set is_subscribed = false where m.thread_id = thread and m.user_id = who and m.is_subscribed is not false

@@ -253,7 +253,7 @@ func TestFollowing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, false)
 	thread := r.thread()
-	r.reply(thread, demo.Alice)
+	early := r.reply(thread, demo.Alice)
 	if _, err := r.s.AcknowledgeAll(t.Context(), as(demo.Bob), demo.Team); err != nil {
 		t.Fatal(err)
 	}
@@ -274,6 +274,15 @@ func TestFollowing(t *testing.T) {
 	}
 	if n := total(); n != base {
 		t.Errorf("following makes %d threads unread", n-base)
+	}
+	if d := r.delivery(demo.Alice, early); d.Status() == receipt.Read {
+		t.Errorf("what is followed is no more than that: %+v", d)
+	}
+	if _, err := r.s.MarkUnread(t.Context(), as(demo.Bob), early); err != nil || r.threadState(demo.Bob, thread).UnreadCount != 1 {
+		t.Errorf("marked unread, what was there before it was followed: %v", err)
+	}
+	if r.ack(demo.Bob, demo.Team, early, true); r.delivery(demo.Alice, early).Status() != receipt.Read || total() != base {
+		t.Errorf("what is read after following is not told")
 	}
 	last := r.reply(thread, demo.Alice)
 	if n := total(); n != base+1 {
