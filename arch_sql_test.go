@@ -24,7 +24,7 @@ var owns = map[string]string{
 	"internal/postgres": "realtime.code",
 	"internal/presence": "realtime.audience realtime.presence realtime.presence_settings realtime.sessions public.nchat_blocked_users public.nchat_contacts",
 	"internal/push":     "realtime.push_jobs realtime.push_state",
-	"internal/receipt":  "realtime.legacy realtime.legacy_head realtime.marks realtime.moves public.nchat_channel_members",
+	"internal/receipt":  "realtime.legacy realtime.legacy_head realtime.marks realtime.moves realtime.notifications public.nchat_channel_members",
 	"internal/roster":   "public.nchat_channels public.nchat_thread_members public.nchat_threads public.nchat_users",
 	"internal/webhook":  "realtime.hasura_events",
 }
@@ -40,7 +40,7 @@ var shows = map[string]map[string]string{
 		"realtime.messages": "internal/message internal/push internal/receipt", "realtime.stints": "internal/push internal/receipt",
 		"realtime.revisions": "internal/message", "realtime.message_versions": "internal/message",
 		"actor()": "internal/message", "share()": "internal/message", "sign_edit()": "internal/message",
-		"last_pos()": "internal/push internal/receipt", "log_floor()": "internal/push", "mark_at()": "internal/push internal/receipt", "forgotten()": "internal/receipt", "numbered()": "internal/receipt", "note_marks()": "internal/receipt",
+		"last_pos()": "internal/push internal/receipt", "log_floor()": "internal/push", "mark_at()": "internal/push internal/receipt", "forgotten()": "internal/receipt", "numbered()": "internal/receipt", "note_marks()": "internal/receipt", "note()": "internal/receipt",
 		"reconcile()": "internal/app", "reconcile_member()": "internal/webhook", "reconcile_message()": "internal/webhook", "reconcile_user()": "internal/webhook",
 	},
 	"internal/lease":   {"realtime.boot": "internal/presence"},
@@ -49,7 +49,7 @@ var shows = map[string]map[string]string{
 		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "touch()": "internal/feed internal/webhook",
 		"public.nchat_blocked_users": "internal/roster", "public.nchat_contacts": "internal/roster",
 	},
-	"internal/receipt": {"adopt_marks()": "internal/feed", "public.nchat_channel_members": "internal/feed internal/presence internal/roster"},
+	"internal/receipt": {"adopt_marks()": "internal/feed", "notifications_of()": "internal/feed", "public.nchat_channel_members": "internal/feed internal/presence internal/roster"},
 	"internal/roster": {
 		"readable()": "internal/feed internal/presence internal/receipt", "readers()": "internal/feed internal/presence internal/push internal/receipt",
 		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/message",

@@ -34,6 +34,7 @@ type Deps struct {
 	Typing   *typing.Service
 	Messages *message.Service
 	Receipts *receipt.Service
+	Notify   *receipt.Notifier
 	Feed     *feed.Service
 	Events   *events.Service
 	Access   Access

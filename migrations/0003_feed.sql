@@ -91,7 +91,8 @@ create index stints_user_idx on realtime.stints (user_id, channel_id);
 -- read a public channel), member (its rights) · channel (its settings) · opened
 -- (it became public or ceased to be) · emptied (all its messages are no more at
 -- once; readers are told that it is opened) · gone (the channel itself) · mark
--- (user_id has read or received up to seq; ref: realtime.moves). countable,
+-- (user_id has read or received up to seq; ref: realtime.moves) · notify (user_id has
+-- chosen what it wants to hear of the channel). countable,
 -- deleted and mentions are the message's after the change; of a channel
 -- countable is whether it is a direct one now.
 create table realtime.inbox (

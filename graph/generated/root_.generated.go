@@ -26,6 +26,7 @@ func NewExecutableSchema(cfg Config) graphql.ExecutableSchema {
 type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
+	ChannelState() ChannelStateResolver
 	Message() MessageResolver
 	MessageDelivery() MessageDeliveryResolver
 	Mutation() MutationResolver
@@ -38,16 +39,24 @@ type DirectiveRoot struct {
 }
 
 type ComplexityRoot struct {
-	ChannelState struct {
-		CanWrite   func(childComplexity int) int
+	ChannelNotifications struct {
 		ChannelID  func(childComplexity int) int
 		ID         func(childComplexity int) int
-		IsArchived func(childComplexity int) int
-		IsReadonly func(childComplexity int) int
-		LastSeq    func(childComplexity int) int
-		Name       func(childComplexity int) int
-		Role       func(childComplexity int) int
-		Type       func(childComplexity int) int
+		Level      func(childComplexity int) int
+		MutedUntil func(childComplexity int) int
+	}
+
+	ChannelState struct {
+		CanWrite      func(childComplexity int) int
+		ChannelID     func(childComplexity int) int
+		ID            func(childComplexity int) int
+		IsArchived    func(childComplexity int) int
+		IsReadonly    func(childComplexity int) int
+		LastSeq       func(childComplexity int) int
+		Name          func(childComplexity int) int
+		Notifications func(childComplexity int) int
+		Role          func(childComplexity int) int
+		Type          func(childComplexity int) int
 	}
 
 	ChannelUpdated struct {
@@ -167,29 +176,30 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
-		AcknowledgeDelivered   func(childComplexity int, input []model.MarkInput) int
-		AcknowledgeRead        func(childComplexity int, input []model.MarkInput) int
-		AddContact             func(childComplexity int, userID uuid.UUID) int
-		BlockUser              func(childComplexity int, userID uuid.UUID) int
-		ClearCustomStatus      func(childComplexity int) int
-		DeleteMessage          func(childComplexity int, messageID uuid.UUID) int
-		EditMessage            func(childComplexity int, messageID uuid.UUID, content string, baseVersion int) int
-		Heartbeat              func(childComplexity int, input model.HeartbeatInput) int
-		RefreshSession         func(childComplexity int, token string, sessionID *uuid.UUID) int
-		RemoveContact          func(childComplexity int, userID uuid.UUID) int
-		ResetPresenceSettings  func(childComplexity int) int
-		RevokeSessions         func(childComplexity int, userID uuid.UUID, tokenID *string) int
-		SendMessage            func(childComplexity int, input model.SendMessageInput) int
-		SendMessages           func(childComplexity int, input []model.SendMessageInput, digest *string) int
-		SetCustomStatus        func(childComplexity int, input model.CustomStatusInput) int
-		SetInvisibleMode       func(childComplexity int, enabled bool) int
-		SetPresence            func(childComplexity int, status presence.Status, expiresAt *time.Time) int
-		SignOutSession         func(childComplexity int, sessionID uuid.UUID) int
-		StartTyping            func(childComplexity int, room model.RoomInput) int
-		StopAllTyping          func(childComplexity int) int
-		StopTyping             func(childComplexity int, room model.RoomInput) int
-		UnblockUser            func(childComplexity int, userID uuid.UUID) int
-		UpdatePresenceSettings func(childComplexity int, input model.PresenceSettingsInput, baseUpdatedAt *time.Time) int
+		AcknowledgeDelivered    func(childComplexity int, input []model.MarkInput) int
+		AcknowledgeRead         func(childComplexity int, input []model.MarkInput) int
+		AddContact              func(childComplexity int, userID uuid.UUID) int
+		BlockUser               func(childComplexity int, userID uuid.UUID) int
+		ClearCustomStatus       func(childComplexity int) int
+		DeleteMessage           func(childComplexity int, messageID uuid.UUID) int
+		EditMessage             func(childComplexity int, messageID uuid.UUID, content string, baseVersion int) int
+		Heartbeat               func(childComplexity int, input model.HeartbeatInput) int
+		RefreshSession          func(childComplexity int, token string, sessionID *uuid.UUID) int
+		RemoveContact           func(childComplexity int, userID uuid.UUID) int
+		ResetPresenceSettings   func(childComplexity int) int
+		RevokeSessions          func(childComplexity int, userID uuid.UUID, tokenID *string) int
+		SendMessage             func(childComplexity int, input model.SendMessageInput) int
+		SendMessages            func(childComplexity int, input []model.SendMessageInput, digest *string) int
+		SetChannelNotifications func(childComplexity int, channelID uuid.UUID, input model.ChannelNotificationsInput) int
+		SetCustomStatus         func(childComplexity int, input model.CustomStatusInput) int
+		SetInvisibleMode        func(childComplexity int, enabled bool) int
+		SetPresence             func(childComplexity int, status presence.Status, expiresAt *time.Time) int
+		SignOutSession          func(childComplexity int, sessionID uuid.UUID) int
+		StartTyping             func(childComplexity int, room model.RoomInput) int
+		StopAllTyping           func(childComplexity int) int
+		StopTyping              func(childComplexity int, room model.RoomInput) int
+		UnblockUser             func(childComplexity int, userID uuid.UUID) int
+		UpdatePresenceSettings  func(childComplexity int, input model.PresenceSettingsInput, baseUpdatedAt *time.Time) int
 	}
 
 	MyPresence struct {
@@ -286,6 +296,7 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
+		ChannelNotifications  func(childComplexity int, channelID uuid.UUID) int
 		ChannelPresence       func(childComplexity int, channelID uuid.UUID, status []presence.Status, first *int, after *string) int
 		ChannelPresenceCounts func(childComplexity int, channelID uuid.UUID) int
 		Contacts              func(childComplexity int, first *int, after *string) int
@@ -503,6 +514,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 	_ = ec
 	switch typeName + "." + field {
 
+	case "ChannelNotifications.channelId":
+		if e.ComplexityRoot.ChannelNotifications.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.ChannelID(childComplexity), true
+	case "ChannelNotifications.id":
+		if e.ComplexityRoot.ChannelNotifications.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.ID(childComplexity), true
+	case "ChannelNotifications.level":
+		if e.ComplexityRoot.ChannelNotifications.Level == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.Level(childComplexity), true
+	case "ChannelNotifications.mutedUntil":
+		if e.ComplexityRoot.ChannelNotifications.MutedUntil == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.MutedUntil(childComplexity), true
+
 	case "ChannelState.canWrite":
 		if e.ComplexityRoot.ChannelState.CanWrite == nil {
 			break
@@ -545,6 +581,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ChannelState.Name(childComplexity), true
+	case "ChannelState.notifications":
+		if e.ComplexityRoot.ChannelState.Notifications == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.Notifications(childComplexity), true
 	case "ChannelState.role":
 		if e.ComplexityRoot.ChannelState.Role == nil {
 			break
@@ -1097,6 +1139,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SendMessages(childComplexity, args["input"].([]model.SendMessageInput), args["digest"].(*string)), true
+	case "Mutation.setChannelNotifications":
+		if e.ComplexityRoot.Mutation.SetChannelNotifications == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setChannelNotifications_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetChannelNotifications(childComplexity, args["channelId"].(uuid.UUID), args["input"].(model.ChannelNotificationsInput)), true
 	case "Mutation.setCustomStatus":
 		if e.ComplexityRoot.Mutation.SetCustomStatus == nil {
 			break
@@ -1563,6 +1616,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PresenceVisibility.IsInvisible(childComplexity), true
 
+	case "Query.channelNotifications":
+		if e.ComplexityRoot.Query.ChannelNotifications == nil {
+			break
+		}
+
+		args, err := ec.field_Query_channelNotifications_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.ChannelNotifications(childComplexity, args["channelId"].(uuid.UUID)), true
 	case "Query.channelPresence":
 		if e.ComplexityRoot.Query.ChannelPresence == nil {
 			break
@@ -2478,6 +2542,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
+			graphql.NewInputUnmarshaler("ChannelNotificationsInput", ec.unmarshalInputChannelNotificationsInput),
 			graphql.NewInputUnmarshaler("CustomStatusInput", ec.unmarshalInputCustomStatusInput),
 			graphql.NewInputUnmarshaler("HeartbeatInput", ec.unmarshalInputHeartbeatInput),
 			graphql.NewInputUnmarshaler("MarkInput", ec.unmarshalInputMarkInput),
@@ -2880,8 +2945,48 @@ extend type Subscription {
   deliveryChanged("Only of this channel." channelId: uuid): MessageDelivery!
   "How far the caller is and how much it has to read, whenever that changes: what one of its devices reads at once, what others do (a message comes or goes, a mention, a membership) at once and then at most once a second for each channel. Errors: stream-reset, as messageChanged."
   readStateChanged: ReadState!
-  "How much the caller has to read, at once and whenever that changes, at most once a second; what it mutes counts with the next change. Errors: access-denied, and stream-reset, as messageChanged."
+  "How much the caller has to read, at once and whenever that changes, at most once a second; also when a channel is muted, or a mute is over. Errors: access-denied, and stream-reset, as messageChanged."
   unreadTotalsChanged: UnreadTotals!
+}
+`, BuiltIn: false},
+	{Name: "../../schema/notifications.graphqls", Input: `"What of a channel a member wants to be told of."
+enum NotificationLevel {
+  "Every message."
+  all
+  "Those that mention the member."
+  mentions
+  "Nothing; the channel does not count in unreadTotals."
+  none
+}
+
+"What the caller wants to hear of a channel. Nobody else can read it."
+type ChannelNotifications {
+  "The channel's id: the cache key."
+  id: ID!
+  "The channel."
+  channelId: uuid!
+  "What, while it is not muted. Muted without an end, which nchat can write, is none."
+  level: NotificationLevel!
+  "Nothing until then, as with level none; the server ends it within a second. Null: not muted."
+  mutedUntil: timestamptz
+}
+
+"A partial change: absent fields stay, at least one must be given."
+input ChannelNotificationsInput {
+  "What; null is refused."
+  level: NotificationLevel
+  "Mutes until then: ahead, and at most a year. Null ends muting."
+  mutedUntil: timestamptz
+}
+
+extend type Query {
+  "What the caller wants to hear of a channel. Errors: access-denied where it is no member."
+  channelNotifications("The channel." channelId: uuid!): ChannelNotifications!
+}
+
+extend type Mutation {
+  "Changes what the caller wants to hear of a channel. unreadTotals follow at once, and the caller's other devices are told (ChannelUpdated). Errors: access-denied where it is no member; validation-failed."
+  setChannelNotifications("The channel." channelId: uuid!, "The fields to change." input: ChannelNotificationsInput!): ChannelNotifications!
 }
 `, BuiltIn: false},
 	{Name: "../../schema/presence.graphqls", Input: `"What a user shows. Nobody but the user can tell a hidden user's offline from anybody's."
@@ -3470,6 +3575,8 @@ type ChannelState {
   canWrite: Boolean!
   "The number of its newest message, in decimal."
   lastSeq: String!
+  "What the caller wants to hear of it."
+  notifications: ChannelNotifications!
 }
 
 "Somebody's membership that changed."
@@ -3578,7 +3685,7 @@ type TypingChanged {
   rooms: [RoomTyping!]!
 }
 
-"A channel is new to the caller or changed."
+"A channel is new to the caller, or changed, or the caller's notifications of it did."
 type ChannelUpdated {
   "The channel as it is now."
   channel: ChannelState!
@@ -3744,6 +3851,20 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
 
+func (ec *executionContext) childFields_ChannelNotifications(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_ChannelNotifications_id(ctx, field)
+	case "channelId":
+		return ec.fieldContext_ChannelNotifications_channelId(ctx, field)
+	case "level":
+		return ec.fieldContext_ChannelNotifications_level(ctx, field)
+	case "mutedUntil":
+		return ec.fieldContext_ChannelNotifications_mutedUntil(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ChannelNotifications", field.Name)
+}
+
 func (ec *executionContext) childFields_ChannelState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -3764,6 +3885,8 @@ func (ec *executionContext) childFields_ChannelState(ctx context.Context, field 
 		return ec.fieldContext_ChannelState_canWrite(ctx, field)
 	case "lastSeq":
 		return ec.fieldContext_ChannelState_lastSeq(ctx, field)
+	case "notifications":
+		return ec.fieldContext_ChannelState_notifications(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ChannelState", field.Name)
 }

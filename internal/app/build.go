@@ -55,6 +55,7 @@ type parts struct {
 	feed       *feed.Service
 	messages   *message.Service
 	receipts   *receipt.Service
+	notify     *receipt.Notifier
 	events     *events.Service
 	hooks      *webhook.Handler
 	push       *push.Service

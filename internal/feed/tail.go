@@ -159,6 +159,8 @@ func (t *tail) push(items []Item) {
 			for id := range it.senders {
 				mark(id)
 			}
+		case Notify:
+			mark(it.User)
 		case Joined, Left, Member:
 			mark(it.User)
 			mark(it.Channel)
