@@ -23,7 +23,7 @@ var owns = map[string]string{
 	"internal/message":  "realtime.client_keys public.nchat_messages",
 	"internal/postgres": "realtime.code",
 	"internal/presence": "realtime.audience realtime.presence realtime.presence_settings realtime.sessions public.nchat_blocked_users public.nchat_contacts",
-	"internal/push":     "realtime.push_jobs realtime.push_state",
+	"internal/push":     "realtime.push_again realtime.push_held realtime.push_jobs realtime.push_state realtime.push_told realtime.quiet_hours",
 	"internal/receipt":  "realtime.legacy realtime.legacy_head realtime.marks realtime.moves realtime.notifications public.nchat_channel_members",
 	"internal/roster":   "public.nchat_channels public.nchat_thread_members public.nchat_threads public.nchat_users",
 	"internal/webhook":  "realtime.hasura_events",
@@ -49,7 +49,7 @@ var shows = map[string]map[string]string{
 		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "touch()": "internal/feed internal/webhook",
 		"public.nchat_blocked_users": "internal/roster", "public.nchat_contacts": "internal/roster",
 	},
-	"internal/receipt": {"adopt_marks()": "internal/feed", "notifications_of()": "internal/feed", "public.nchat_channel_members": "internal/feed internal/presence internal/roster"},
+	"internal/receipt": {"adopt_marks()": "internal/feed", "notifications_of()": "internal/feed", "realtime.marks": "internal/push", "badge()": "internal/push", "public.nchat_channel_members": "internal/feed internal/presence internal/roster"},
 	"internal/roster": {
 		"readable()": "internal/feed internal/presence internal/receipt", "readers()": "internal/feed internal/presence internal/push internal/receipt",
 		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/message",

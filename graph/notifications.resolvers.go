@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nself-org/nchat-realtime/graph/model"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
 
@@ -21,6 +22,14 @@ func (r *mutationResolver) SetChannelNotifications(ctx context.Context, channelI
 	return r.deps.Notify.Set(ctx, r.viewer(ctx), channelID, choice)
 }
 
+func (r *mutationResolver) SetQuietHours(ctx context.Context, input *push.QuietHours) (*push.QuietHours, error) {
+	return r.deps.Hours.Set(ctx, r.viewer(ctx), input)
+}
+
 func (r *queryResolver) ChannelNotifications(ctx context.Context, channelID uuid.UUID) (receipt.Notifications, error) {
 	return r.deps.Notify.Of(ctx, r.viewer(ctx), channelID)
+}
+
+func (r *queryResolver) QuietHours(ctx context.Context) (*push.QuietHours, error) {
+	return r.deps.Hours.Of(ctx, r.viewer(ctx))
 }

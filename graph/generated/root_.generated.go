@@ -14,6 +14,7 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	gqlparser "github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 )
@@ -194,6 +195,7 @@ type ComplexityRoot struct {
 		SetCustomStatus         func(childComplexity int, input model.CustomStatusInput) int
 		SetInvisibleMode        func(childComplexity int, enabled bool) int
 		SetPresence             func(childComplexity int, status presence.Status, expiresAt *time.Time) int
+		SetQuietHours           func(childComplexity int, input *push.QuietHours) int
 		SignOutSession          func(childComplexity int, sessionID uuid.UUID) int
 		StartTyping             func(childComplexity int, room model.RoomInput) int
 		StopAllTyping           func(childComplexity int) int
@@ -309,12 +311,19 @@ type ComplexityRoot struct {
 		PresenceVisibility    func(childComplexity int, userID uuid.UUID) int
 		Presences             func(childComplexity int, userIds []uuid.UUID) int
 		PreviewPresence       func(childComplexity int, as presence.ViewerKind, userID *uuid.UUID) int
+		QuietHours            func(childComplexity int) int
 		ReadState             func(childComplexity int, channelID uuid.UUID) int
 		ReadStates            func(childComplexity int) int
 		RealtimeConfig        func(childComplexity int) int
 		Sync                  func(childComplexity int, cursor *string, since *time.Time, channelIds []uuid.UUID, presenceOf []uuid.UUID, rooms []model.RoomInput, first *int, waitMs *int) int
 		Typing                func(childComplexity int, room model.RoomInput) int
 		UnreadTotals          func(childComplexity int) int
+	}
+
+	QuietHours struct {
+		From     func(childComplexity int) int
+		TimeZone func(childComplexity int) int
+		To       func(childComplexity int) int
 	}
 
 	ReadState struct {
@@ -1183,6 +1192,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SetPresence(childComplexity, args["status"].(presence.Status), args["expiresAt"].(*time.Time)), true
+	case "Mutation.setQuietHours":
+		if e.ComplexityRoot.Mutation.SetQuietHours == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setQuietHours_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetQuietHours(childComplexity, args["input"].(*push.QuietHours)), true
 	case "Mutation.signOutSession":
 		if e.ComplexityRoot.Mutation.SignOutSession == nil {
 			break
@@ -1745,6 +1765,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.PreviewPresence(childComplexity, args["as"].(presence.ViewerKind), args["userId"].(*uuid.UUID)), true
+	case "Query.quietHours":
+		if e.ComplexityRoot.Query.QuietHours == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.QuietHours(childComplexity), true
 	case "Query.readState":
 		if e.ComplexityRoot.Query.ReadState == nil {
 			break
@@ -1796,6 +1822,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.UnreadTotals(childComplexity), true
+
+	case "QuietHours.from":
+		if e.ComplexityRoot.QuietHours.From == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.From(childComplexity), true
+	case "QuietHours.timeZone":
+		if e.ComplexityRoot.QuietHours.TimeZone == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.TimeZone(childComplexity), true
+	case "QuietHours.to":
+		if e.ComplexityRoot.QuietHours.To == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.To(childComplexity), true
 
 	case "ReadState.channelId":
 		if e.ComplexityRoot.ReadState.ChannelID == nil {
@@ -2547,6 +2592,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("HeartbeatInput", ec.unmarshalInputHeartbeatInput),
 			graphql.NewInputUnmarshaler("MarkInput", ec.unmarshalInputMarkInput),
 			graphql.NewInputUnmarshaler("PresenceSettingsInput", ec.unmarshalInputPresenceSettingsInput),
+			graphql.NewInputUnmarshaler("QuietHoursInput", ec.unmarshalInputQuietHoursInput),
 			graphql.NewInputUnmarshaler("RoomInput", ec.unmarshalInputRoomInput),
 			graphql.NewInputUnmarshaler("SendMessageInput", ec.unmarshalInputSendMessageInput),
 		)
@@ -2979,14 +3025,38 @@ input ChannelNotificationsInput {
   mutedUntil: timestamptz
 }
 
+"When the caller is not to be disturbed by push, each day. What comes meanwhile is told when it is over. Nobody else can read it."
+type QuietHours {
+  "When it begins, HH:MM on the caller's own clock."
+  from: String!
+  "When it ends; before from: on the next day."
+  to: String!
+  "The caller's time zone, of the IANA database, as Europe/Berlin."
+  timeZone: String!
+}
+
+"Quiet hours, each day."
+input QuietHoursInput {
+  "When they begin, HH:MM."
+  from: String!
+  "When they end, HH:MM, another minute than from; before it: on the next day."
+  to: String!
+  "The time zone, of the IANA database, as Europe/Berlin."
+  timeZone: String!
+}
+
 extend type Query {
   "What the caller wants to hear of a channel. Errors: access-denied where it is no member."
   channelNotifications("The channel." channelId: uuid!): ChannelNotifications!
+  "The caller's quiet hours; null: it has none."
+  quietHours: QuietHours
 }
 
 extend type Mutation {
   "Changes what the caller wants to hear of a channel. unreadTotals follow at once, and the caller's other devices are told (ChannelUpdated). Errors: access-denied where it is no member; validation-failed."
   setChannelNotifications("The channel." channelId: uuid!, "The fields to change." input: ChannelNotificationsInput!): ChannelNotifications!
+  "Changes the caller's quiet hours; null: it has none. Errors: validation-failed."
+  setQuietHours("The hours." input: QuietHoursInput): QuietHours
 }
 `, BuiltIn: false},
 	{Name: "../../schema/presence.graphqls", Input: `"What a user shows. Nobody but the user can tell a hidden user's offline from anybody's."
@@ -4241,6 +4311,18 @@ func (ec *executionContext) childFields_PresenceVisibility(ctx context.Context, 
 		return ec.fieldContext_PresenceVisibility_isInvisible(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type PresenceVisibility", field.Name)
+}
+
+func (ec *executionContext) childFields_QuietHours(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "from":
+		return ec.fieldContext_QuietHours_from(ctx, field)
+	case "to":
+		return ec.fieldContext_QuietHours_to(ctx, field)
+	case "timeZone":
+		return ec.fieldContext_QuietHours_timeZone(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type QuietHours", field.Name)
 }
 
 func (ec *executionContext) childFields_ReadState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

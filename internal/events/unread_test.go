@@ -259,7 +259,9 @@ func TestAMuteIsToldToOnesOwnDevices(t *testing.T) {
 	notifier := receipt.NewNotifier(receipt.NotifierOptions{Pool: r.pool, Now: time.Now, Committed: r.o.Feed.Committed, Log: r.o.Log})
 	r.exec(`update public.nchat_channel_members set is_muted = true where user_id = $1 and channel_id <> $2`, demo.Bob, demo.Team)
 	r.says(demo.Alice, demo.Team, "one")
-	totals, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.Totals, error) { return r.Totals(ctx, bob, fail) })
+	totals, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.Totals, error) {
+		return r.Totals(ctx, bob, fail)
+	})
 	other := r.events(bob, Query{Kinds: []Kind{KindChannels}})
 	_, cursor := want[StreamReset](t, other)
 	foreign := r.events(alice, Query{Kinds: []Kind{KindChannels}})
