@@ -1,11 +1,14 @@
 package presence
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
@@ -138,4 +141,59 @@ func TestBusyIsKnown(t *testing.T) {
 	if a := r.attention(n, demo.Bob); a.Busy {
 		t.Errorf("away: %+v", a)
 	}
+}
+
+// TestLookingsTime: for as long as it is said after the last activity, and no
+// longer; hidden at once not; each change is one to be written, and nothing else is.
+func TestLookingsTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rules := Rules{IdleAfter: 5 * time.Minute, HiddenAfter: 150 * time.Second, Looking: time.Minute}
+		s := newSessions(&world{clock: clock.New(), rules: rules})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { s.alarm.Run(ctx); close(ended) }()
+		id, k := uuid.New(), Key{Tenant: primary, User: demo.Bob}
+		within, expire := context.WithCancel(ctx)
+		expire()
+		s.Begin(within, Opening{ID: id, Key: k, Counts: true, Socket: newSocket()})
+		state := func() (looking, idle bool, writes int64) {
+			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.all[id].looking, s.all[id].idle, s.all[id].want
+		}
+		for _, c := range []struct {
+			what          string
+			after         time.Duration
+			beat          *Activity
+			looking, idle bool
+			writes        int64
+		}{
+			{"opened", 0, nil, true, false, 1},
+			{"a moment before", time.Minute - time.Millisecond, nil, true, false, 1},
+			{"left alone", 2 * time.Millisecond, nil, false, false, 2},
+			{"a beat without activity", time.Second, &Activity{}, false, false, 2},
+			{"used", time.Second, &Activity{Active: true, Hidden: ptr(false)}, true, false, 3},
+			{"used on", 50 * time.Second, &Activity{Active: true}, true, false, 3},
+			{"and on", 50 * time.Second, &Activity{Active: true}, true, false, 3},
+			{"hidden", time.Second, &Activity{Hidden: ptr(true)}, false, false, 4},
+			{"shown", time.Second, &Activity{Hidden: ptr(false)}, true, false, 5},
+			{"left", time.Minute, nil, false, false, 6},
+			{"away", 5 * time.Minute, nil, false, true, 7},
+			{"back", time.Second, &Activity{Active: true}, true, false, 8},
+		} {
+			<-time.After(c.after)
+			if c.beat != nil {
+				if _, held := s.report(id, k, *c.beat); !held {
+					t.Fatal(c.what, ": not held")
+				}
+			}
+			if looking, idle, writes := state(); looking != c.looking || idle != c.idle || writes != c.writes {
+				t.Errorf("%s: looking %v, idle %v after %d writes, want %v, %v, %d", c.what, looking, idle, writes, c.looking, c.idle, c.writes)
+			}
+		}
+		cancel()
+		<-ended
+	})
 }

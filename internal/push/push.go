@@ -13,7 +13,6 @@ package push
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -54,7 +53,7 @@ type Options struct {
 
 // Service finds whom to tell, and tells.
 type Service struct {
-	o    Options
+	scanner
 	wake wait.Flag // a job may be due
 }
 
@@ -63,7 +62,7 @@ func New(o Options) *Service {
 	if o.Client == nil {
 		o.Client = &http.Client{Timeout: callLimit, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
-	return &Service{o: o, wake: wait.NewFlag()}
+	return &Service{scanner: scanner{whom{o}}, wake: wait.NewFlag()}
 }
 
 // Run works until ctx ends. Any number of nodes may run it: one at a time looks
@@ -88,17 +87,4 @@ func (s *Service) Run(ctx context.Context) {
 		}
 		s.wake.Raise()
 	}
-}
-
-// look makes jobs of all that is due.
-func (s *Service) look(ctx context.Context) error {
-	n, err := scanBatch, error(nil)
-	for n == scanBatch && err == nil {
-		n, err = s.scan(ctx)
-	}
-	n, late := releaseMost, error(nil)
-	for n == releaseMost && late == nil {
-		n, late = s.release(ctx)
-	}
-	return errors.Join(err, late)
 }

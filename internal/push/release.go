@@ -18,7 +18,7 @@ const releaseMost = 500
 
 // release makes jobs for those who were put off until now: how many it took, at
 // most releaseMost.
-func (s *Service) release(ctx context.Context) (n int, err error) {
+func (s scanner) release(ctx context.Context) (n int, err error) {
 	err = postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
 		again, err := s.releaseAgain(ctx, tx)
 		if err != nil {
@@ -39,7 +39,7 @@ type spot struct {
 }
 
 // releaseAgain asks once more about channels whose members looked at a device.
-func (s *Service) releaseAgain(ctx context.Context, tx pgx.Tx) (int, error) {
+func (s scanner) releaseAgain(ctx context.Context, tx pgx.Tx) (int, error) {
 	const q = `
 delete from realtime.push_again a
  where a.channel_id in (select d.channel_id from realtime.push_again d where d.at <= clock_timestamp() order by d.at limit $1 for update skip locked)
@@ -64,7 +64,7 @@ returning a.tenant, a.channel_id, a.seq`
 }
 
 // releaseHeld tells those whom it does not disturb any more.
-func (s *Service) releaseHeld(ctx context.Context, tx pgx.Tx) (int, error) {
+func (s scanner) releaseHeld(ctx context.Context, tx pgx.Tx) (int, error) {
 	const q = `
 select h.tenant, h.channel_id, h.seq, h.user_id from realtime.push_held h
  where h.until <= clock_timestamp() order by h.until, h.user_id, h.channel_id limit $1 for update skip locked`
@@ -96,7 +96,7 @@ select h.tenant, h.channel_id, h.seq, h.user_id from realtime.push_held h
 
 // lookAgain judges users of a tenant anew, and makes jobs of what waits for those
 // whom it does not disturb any more.
-func (s *Service) lookAgain(ctx context.Context, tx pgx.Tx, tenant string, spots map[uuid.UUID][]spot) error {
+func (s scanner) lookAgain(ctx context.Context, tx pgx.Tx, tenant string, spots map[uuid.UUID][]spot) error {
 	j, err := s.judge(ctx, tx, tenant, slices.Collect(maps.Keys(spots)))
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ update realtime.push_held h set until = x.until from unnest($1::uuid[], $2::uuid
 	return nil
 }
 
-func (s *Service) letGo(ctx context.Context, tx pgx.Tx, p spot, users []uuid.UUID) error {
+func (s scanner) letGo(ctx context.Context, tx pgx.Tx, p spot, users []uuid.UUID) error {
 	if _, err := tx.Exec(ctx, `delete from realtime.push_held where channel_id = $1 and user_id = any ($2)`, p.channel, users); err != nil {
 		return fmt.Errorf("letting go: %w", err)
 	}
@@ -148,7 +148,7 @@ func (s *Service) letGo(ctx context.Context, tx pgx.Tx, p spot, users []uuid.UUI
 
 // newest makes jobs to tell users, or (nil) everybody, each of the newest message
 // from a place on that it is to hear of, unless it was told of that.
-func (s *Service) newest(ctx context.Context, tx pgx.Tx, p spot, users []uuid.UUID) error {
+func (s scanner) newest(ctx context.Context, tx pgx.Tx, p spot, users []uuid.UUID) error {
 	const q = `
 select x.message_id, x.seq, array_agg(r.user_id order by r.user_id)
   from realtime.readers() r

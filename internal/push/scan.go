@@ -11,8 +11,24 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
+// scanner makes jobs of what is in the log, and of what was put off.
+type scanner struct{ whom }
+
+// look makes jobs of all that is due.
+func (s scanner) look(ctx context.Context) error {
+	n, err := scanBatch, error(nil)
+	for n == scanBatch && err == nil {
+		n, err = s.scan(ctx)
+	}
+	n, late := releaseMost, error(nil)
+	for n == releaseMost && late == nil {
+		n, late = s.release(ctx)
+	}
+	return errors.Join(err, late)
+}
+
 // scan makes jobs of the next messages in the log: how many entries it passed.
-func (s *Service) scan(ctx context.Context) (n int, err error) {
+func (s scanner) scan(ctx context.Context) (n int, err error) {
 	err = postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
 		n, err = s.scanOnce(ctx, tx)
 		return err
@@ -31,7 +47,7 @@ type candidate struct {
 	mentions []uuid.UUID
 }
 
-func (s *Service) scanOnce(ctx context.Context, tx pgx.Tx) (int, error) {
+func (s scanner) scanOnce(ctx context.Context, tx pgx.Tx) (int, error) {
 	const begin = `insert into realtime.push_state (pos, mark) select l.pos, realtime.mark_at(l.pos) from (select realtime.last_pos() as pos) l on conflict do nothing`
 	if _, err := tx.Exec(ctx, begin); err != nil {
 		return 0, fmt.Errorf("beginning: %w", err)
@@ -105,7 +121,7 @@ const since = `
 select coalesce((to_jsonb(r) ->> 'published_at')::timestamptz, r.created_at) as since from public.nchat_messages r where r.id = m.message_id`
 
 // enqueue makes jobs of a message, and notes whom to ask about later.
-func (s *Service) enqueue(ctx context.Context, tx pgx.Tx, m candidate) error {
+func (s scanner) enqueue(ctx context.Context, tx pgx.Tx, m candidate) error {
 	users, err := s.recipients(ctx, tx, m, nil)
 	if err != nil || len(users) == 0 {
 		return err

@@ -14,6 +14,9 @@ import (
 // busyAgain is how often whoever is busy without an end is asked about anew.
 const busyAgain = time.Minute
 
+// whom decides who is to hear of a message, and when.
+type whom struct{ o Options }
+
 // Whoever was a member when it was written and may read the channel, wants to hear of it, has not read it and has not
 // blocked the sender; never the sender.
 const wanting = `
@@ -27,7 +30,7 @@ select m.user_id
 
 // recipients are those who are to hear of a message, now or later; of some, or
 // (nil) of all.
-func (s *Service) recipients(ctx context.Context, db postgres.DB, m candidate, among []uuid.UUID) ([]uuid.UUID, error) {
+func (w whom) recipients(ctx context.Context, db postgres.DB, m candidate, among []uuid.UUID) ([]uuid.UUID, error) {
 	q, args := wanting, []any{m.tenant, m.channel, m.sender, m.mentions, m.seq}
 	if among != nil {
 		q, args = q+` and m.user_id = any ($6)`, append(args, among)
@@ -54,11 +57,11 @@ type judged struct {
 }
 
 // judge is when to tell users. Not to disturb goes before everything else.
-func (s *Service) judge(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) (j judged, err error) {
+func (w whom) judge(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) (j judged, err error) {
 	if len(users) == 0 {
 		return j, nil
 	}
-	list, err := s.o.Attention(ctx, db, tenant, users)
+	list, err := w.o.Attention(ctx, db, tenant, users)
 	if err != nil {
 		return j, err
 	}
@@ -66,7 +69,7 @@ func (s *Service) judge(ctx context.Context, db postgres.DB, tenant string, user
 	if err != nil {
 		return j, err
 	}
-	now, zones := s.o.Now(), zones{}
+	now, zones := w.o.Now(), zones{}
 	for i, u := range users {
 		until, disturbs := list[i].disturbs(now)
 		if q, has := hours[u]; has {
@@ -100,7 +103,7 @@ func (a Attention) disturbs(now time.Time) (until time.Time, yes bool) {
 
 // putOff notes whom to ask about later: one row a user and channel of those not
 // to be disturbed, one a channel for all who look at a device.
-func (s *Service) putOff(ctx context.Context, db postgres.DB, m candidate, j judged) error {
+func (w whom) putOff(ctx context.Context, db postgres.DB, m candidate, j judged) error {
 	if len(j.held) > 0 {
 		const q = `
 insert into realtime.push_held (user_id, channel_id, tenant, seq, until)
@@ -113,7 +116,7 @@ on conflict do nothing`
 	}
 	if len(j.looking) > 0 {
 		const q = `insert into realtime.push_again (channel_id, tenant, seq, at) values ($1, $2, $3, clock_timestamp() + $4::interval) on conflict do nothing`
-		if _, err := db.Exec(ctx, q, m.channel, m.tenant, m.seq, s.o.Looking); err != nil {
+		if _, err := db.Exec(ctx, q, m.channel, m.tenant, m.seq, w.o.Looking); err != nil {
 			return fmt.Errorf("noting a second look: %w", err)
 		}
 	}

@@ -5,8 +5,9 @@
 // row, however many messages it passes. What a sender learns of its messages
 // follows from the moves. Whether others may learn of a move is decided when
 // it is made, by presence, and kept with it: a receipt once shown is never
-// taken back, and one made in private is never shown later. The package owns
-// the tables marks, moves and legacy of the schema realtime.
+// taken back, and one made in private is never shown later. A Notifier knows what
+// members want to hear of their channels. The package owns the tables marks,
+// moves, notifications and legacy of the schema realtime.
 package receipt
 
 import (
