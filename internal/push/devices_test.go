@@ -286,7 +286,7 @@ func TestBadge(t *testing.T) {
 	if n := badge(r.told()); n != 1 {
 		t.Errorf("one is %d", n)
 	}
-	team := r.say(demo.Team, demo.Alice, "two")
+	r.say(demo.Team, demo.Alice, "two")
 	if n := badge(r.told()); n != 2 {
 		t.Errorf("two channels are %d", n)
 	}
@@ -295,7 +295,7 @@ func TestBadge(t *testing.T) {
 	if n := badge(r.told()); n != 2 {
 		t.Errorf("with one channel muted %d", n)
 	}
-	team = r.say(demo.Team, demo.Alice, "four")
+	team := r.say(demo.Team, demo.Alice, "four")
 	r.told()
 	r.read(demo.Bob, team)
 	if n := badge(r.told()); n != 0 {

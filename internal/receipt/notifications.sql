@@ -27,7 +27,7 @@
 -- notifications_of is what a member has chosen. Muted without an end, which nchat
 -- can write, is the level none.
 create or replace function realtime.notifications_of(channel uuid, who uuid) returns table (level text, muted_until timestamptz)
-language sql stable set search_path = pg_catalog, pg_temp as $$
+language sql stable rows 1 set search_path = pg_catalog, pg_temp as $$
   select case when k.muted and k.until is null then 'none' else k.level end, case when k.muted then k.until end
     from (select {{template "level" "m"}} as level, {{template "muted" "m"}} as muted,
                  (select n.muted_until from realtime.notifications n where n.channel_id = m.channel_id and n.user_id = m.user_id) as until
