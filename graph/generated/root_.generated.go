@@ -3055,7 +3055,7 @@ extend type Query {
 extend type Mutation {
   "Changes what the caller wants to hear of a channel. unreadTotals follow at once, and the caller's other devices are told (ChannelUpdated). Errors: access-denied where it is no member; validation-failed."
   setChannelNotifications("The channel." channelId: uuid!, "The fields to change." input: ChannelNotificationsInput!): ChannelNotifications!
-  "Changes the caller's quiet hours; null: it has none. Errors: validation-failed."
+  "Changes the caller's quiet hours; null or absent: it has none. Errors: validation-failed."
   setQuietHours("The hours." input: QuietHoursInput): QuietHours
 }
 `, BuiltIn: false},
