@@ -13,6 +13,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
@@ -34,6 +35,8 @@ type Deps struct {
 	Typing   *typing.Service
 	Messages *message.Service
 	Receipts *receipt.Service
+	Notify   *receipt.Notifier
+	Hours    push.Hours
 	Feed     *feed.Service
 	Events   *events.Service
 	Access   Access

@@ -10,10 +10,16 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
+	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
+	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
+
+func (r *channelStateResolver) Notifications(ctx context.Context, obj *feed.ChannelState) (receipt.Notifications, error) {
+	return receipt.Notifications{ChannelID: obj.ChannelID, Level: receipt.Level(obj.Level), MutedUntil: obj.MutedUntil}, nil
+}
 
 func (r *queryResolver) Sync(ctx context.Context, cursor *string, since *time.Time, channelIds []uuid.UUID, presenceOf []uuid.UUID, rooms []model.RoomInput, first *int, waitMs *int) (model.SyncPage, error) {
 	v, at, err := r.beside(ctx, presenceOf, rooms)
@@ -48,3 +54,7 @@ func (r *subscriptionResolver) Events(ctx context.Context, cursor *string, prese
 		return r.deps.Events.Events(ctx, v, q, failer(ctx))
 	})
 }
+
+func (r *Resolver) ChannelState() generated.ChannelStateResolver { return &channelStateResolver{r} }
+
+type channelStateResolver struct{ *Resolver }

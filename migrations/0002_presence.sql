@@ -50,6 +50,7 @@ create unlogged table realtime.sessions (
   connected_at     timestamptz not null,
   last_active_at   timestamptz not null,
   idle             boolean not null default false,
+  looking_until    timestamptz,                     -- somebody looks at the device until then; a socket's node ends 'infinity'
   parked_at        timestamptz,                     -- set offline by hand: counts again with activity after it
   ended_at         timestamptz,                     -- the socket closed: counts until the grace has passed
   latency_ms       integer,

@@ -16,6 +16,14 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/typing"
 )
 
+// A partial change: absent fields stay, at least one must be given.
+type ChannelNotificationsInput struct {
+	// What; null is refused.
+	Level graphql.Omittable[*receipt.Level] `json:"level,omitempty"`
+	// Mutes until then: ahead, and at most a year. Null ends muting.
+	MutedUntil graphql.Omittable[*time.Time] `json:"mutedUntil,omitempty"`
+}
+
 // A page of contacts, ordered by user id.
 type ContactConnection struct {
 	// The page.

@@ -55,6 +55,7 @@ type parts struct {
 	feed       *feed.Service
 	messages   *message.Service
 	receipts   *receipt.Service
+	notify     *receipt.Notifier
 	events     *events.Service
 	hooks      *webhook.Handler
 	push       *push.Service
@@ -145,8 +146,12 @@ func leaseHooks(p *parts) lease.Hooks {
 
 func buildPresence(p *parts) {
 	c := p.config
+	var looking time.Duration // nobody asks but push
+	if c.PushWebhookURL != "" {
+		looking = c.PushAfter
+	}
 	p.presence = presence.New(presence.Options{Pool: p.pool, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log,
-		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, StatusText: c.Limits.StatusLength,
+		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, Looking: looking, StatusText: c.Limits.StatusLength,
 			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
 		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
 			return p.receipts.Release(ctx, tx, user)

@@ -25,6 +25,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/origin"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/share"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
@@ -75,7 +76,7 @@ func graphqlHandler(p *parts) http.Handler {
 			owner, _ := rateKey(ctx)
 			return p.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), p.revoked.known)
 		}})
-	resolver := graph.NewResolver(graph.Deps{Presence: p.presence, Typing: p.typing, Messages: p.messages, Receipts: p.receipts,
+	resolver := graph.NewResolver(graph.Deps{Presence: p.presence, Typing: p.typing, Messages: p.messages, Receipts: p.receipts, Notify: p.notify, Hours: push.Hours{Pool: p.pool},
 		Feed: p.feed, Events: p.events,
 		Access:      access{authn: p.authn, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
 		AutoDeliver: autoDelivers, Viewer: asking, Config: realtimeConfig(p.clock, c), MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})

@@ -47,6 +47,7 @@ type Config struct {
 	EditPolicy                           string // lww, merge
 	LegacyReadColumns                    bool
 	PushWebhookURL, PushWebhookSecret    string
+	PushAfter                            time.Duration
 
 	LogLevel  slog.Level
 	LogFormat string // json, text

@@ -126,8 +126,9 @@ func (r *reader) chat(c *Config) {
 	c.Retention = r.duration("RETENTION", "168h", time.Hour, 10*365*24*time.Hour, "How long the log is kept.")
 	c.EditPolicy = r.choice("EDIT_POLICY", "lww", "What happens to edits at odds: lww, merge.", "lww", "merge")
 	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "off", "Also write nchat's own read columns of nchat_channel_members, which nchat's metadata show to everybody.")
-	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who are not connected.", "http", "https")
+	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who do not look at any device, and when that is over; docs/push.md.", "http", "https")
 	c.PushWebhookSecret = r.take("PUSH_WEBHOOK_SECRET", "", "Signs what is sent there; at least 16 characters.")
+	c.PushAfter = r.duration("PUSH_AFTER", "1m", time.Second, time.Hour, "A user looks at a shown device for so long after its last activity; meanwhile nothing is pushed.")
 	if c.PushWebhookURL != "" && len(c.PushWebhookSecret) < 16 {
 		r.bad("PUSH_WEBHOOK_SECRET", "must have at least 16 characters where PUSH_WEBHOOK_URL is set")
 	}

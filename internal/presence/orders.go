@@ -96,9 +96,7 @@ func (s *Sessions) obey(id uuid.UUID, out bool, expires, parked *time.Time, acti
 			o.parked = nil
 		}
 	}
-	idle := !s.w.now().Before(o.idleAt(s.w.rules))
-	if unpark || idle != o.idle {
-		o.idle = idle
+	if s.edgesLocked(o, s.w.now()) || unpark {
 		s.changeLocked(o)
 	} else if moved {
 		s.setAlarmLocked(o)

@@ -35,6 +35,7 @@ type own struct {
 	hidden     time.Time // since when the page is hidden; zero: it is not
 	parked     *time.Time
 	idle       bool
+	looking    bool // see looks
 	ended      *time.Time
 	extended   *time.Time // the last expiry another node asked for
 	over       bool       // the grace has passed: to be deleted
@@ -54,6 +55,13 @@ func (o *own) idleAt(r Rules) time.Time {
 		}
 	}
 	return at
+}
+
+// looks is whether somebody looks at the device, which needs no telling by push
+// then, and until when without further activity.
+func (o *own) looks(r Rules, now time.Time) (until time.Time, yes bool) {
+	until = o.lastActive.Add(r.Looking)
+	return until, r.Looking > 0 && o.ended == nil && o.hidden.IsZero() && now.Before(until)
 }
 
 // Activity is what a client says of its user.

@@ -106,6 +106,13 @@ func sharesReading(rec *record, now time.Time) bool {
 	return rec.known && shared(rec.settings.AllowReadReceipts, rec.settings.receiptsSharedSince, now)
 }
 
-// absent is whether a user has no session that counts: for the operator's own
-// push service, and never for a viewer.
-func absent(rec *record) bool { return !rec.active }
+// attend is where a user's own attention is: for the operator's own push service,
+// and never for a viewer. looks: at a device whose session counts.
+func attend(rec *record, looks bool, now time.Time) Attention {
+	var d derived
+	a := Attention{Looking: looks, Busy: d.manual(rec, now) == Busy}
+	if a.Busy {
+		a.BusyUntil = rec.manualUntil
+	}
+	return a
+}

@@ -24,16 +24,15 @@ returns table (id uuid, tenant text, type text, name text, archived boolean, rea
     from public.nchat_channels
 $$;
 
--- notify: all, mentions or none.
+-- notify: all, mentions or none; what is muted is none.
 create or replace function realtime.nchat_members()
 returns table (channel_id uuid, user_id uuid, can_read boolean, can_write boolean, role text, notify text) language sql stable as $$
   select channel_id, user_id,
          {{if has "nchat_channel_members" "can_read"}}coalesce(can_read, true){{else}}true{{end}},
          {{if has "nchat_channel_members" "can_write"}}coalesce(can_write, true){{else}}true{{end}},
          {{if has "nchat_channel_members" "role"}}coalesce(role::text, 'member'){{else}}'member'{{end}},
-         case when {{if has "nchat_channel_members" "is_muted"}}is_muted{{else}}false{{end}} then 'none' else
-           {{- if has "nchat_channel_members" "notification_level"}} coalesce(notification_level::text, 'all'){{else}} 'all'{{end}} end
-    from public.nchat_channel_members
+         case when {{template "muted" "m"}} then 'none' else {{template "level" "m"}} end
+    from public.nchat_channel_members m
 $$;
 
 -- What a row of nchat_messages is, by the name it goes by. Operators and types are named with
