@@ -17,7 +17,7 @@ import (
 
 // owns is whose a table is: the one package that may write it.
 var owns = map[string]string{
-	"internal/auth":     "realtime.revoked_tokens realtime.revoked_users",
+	"internal/auth":     "realtime.barred_users realtime.revoked_tokens realtime.revoked_users",
 	"internal/feed":     "realtime.backfill realtime.channels realtime.feed realtime.gates realtime.head realtime.inbox realtime.log realtime.message_versions realtime.messages realtime.revisions realtime.stints",
 	"internal/lease":    "realtime.boot realtime.nodes",
 	"internal/message":  "realtime.client_keys public.nchat_messages",
@@ -56,8 +56,8 @@ var shows = map[string]map[string]string{
 		"nchat_blocks()": "internal/presence internal/push", "nchat_channels()": "internal/feed internal/push", "nchat_contacts()": "internal/presence",
 		"nchat_dm_contacts()": "internal/presence", "nchat_members()": "internal/feed", "nchat_messages()": "internal/feed internal/message internal/push internal/receipt",
 		"told_mentions()":  "internal/message internal/push",
-		"nchat_switches()": "internal/presence", "nchat_users()": "internal/presence internal/push",
-		"public.nchat_channels": "internal/feed internal/presence", "public.nchat_users": "internal/feed internal/presence",
+		"nchat_switches()": "internal/presence", "nchat_users()": "internal/auth internal/presence internal/push",
+		"public.nchat_channels": "internal/feed internal/presence", "public.nchat_users": "internal/auth internal/feed internal/presence",
 	},
 }
 

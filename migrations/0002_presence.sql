@@ -60,7 +60,9 @@ create unlogged table realtime.sessions (
   -- it was told elsewhere) and parking only ever move forward, whoever writes them.
   touched          boolean not null default false,
   signed_out       boolean not null default false,
-  token_expires_at timestamptz,
+  token_expires_at timestamptz,                     -- with the next two: the token it runs on from now
+  token_next       text,
+  token_issued_at  timestamptz,
   check ((node_id is null) = (node_epoch is null)),
   check ((node_id is null) = (lapses_at is not null)),
   foreign key (node_id, node_epoch) references realtime.nodes (id, epoch) on delete cascade
@@ -138,4 +140,11 @@ create table realtime.revoked_tokens (
   token_id   text not null,
   revoked_at timestamptz not null default clock_timestamp(),
   primary key (tenant, token_id)
+);
+-- Users who were suspended or deleted, while tokens from before may still hold.
+create table realtime.barred_users (
+  tenant  text not null,
+  user_id uuid not null,
+  at      timestamptz not null default clock_timestamp(),
+  primary key (tenant, user_id)
 );

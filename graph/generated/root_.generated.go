@@ -3312,7 +3312,9 @@ type Mutation {
   signOutSession("The session, from mySessions or the connection's acknowledgement." sessionId: uuid!): Boolean!
   """
   Admin only. Refuses a user's tokens issued before now, or the one token named,
-  on every node within a second, and closes the sockets that run on them. Answers how many live sessions that ends.
+  on every node within a second: by whichever road they come, and what runs on them (sockets, event streams, syncs
+  that wait) is ended. Through a Hasura that does not pass tokens on, the user is refused for ` + "`" + `TOKEN_LIFETIME` + "`" + `, for
+  nobody can tell there which token it comes with. Answers how many live sessions that ends.
   """
   revokeSessions(
     "The user whose tokens are refused, in the admin's own tenant."

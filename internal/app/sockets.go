@@ -81,7 +81,7 @@ func (in *admission) init(ctx context.Context, r wsock.Request) (wsock.Accepted,
 	if may, _ := ctx.Value(cookieKey{}).(bool); id.FromCookie && !may {
 		return wsock.Accepted{}, fault.New(fault.Denied, "a token in a cookie needs a listed Origin if from a page")
 	}
-	opening, err := openingOf(r, id)
+	opening, err := openingOf(r, id, session{r.Conn, in.live, in.revoked})
 	if err != nil {
 		return wsock.Accepted{}, err
 	}
@@ -93,7 +93,7 @@ func (in *admission) init(ctx context.Context, r wsock.Request) (wsock.Accepted,
 	in.live.add(conn, id)
 	if in.revoked.Refused(id) { // revoked between the check and the add: nobody else would see it
 		in.live.remove(conn.ID())
-		return wsock.Accepted{}, fault.New(fault.InvalidJWT, "Could not verify JWT: JWTRevoked")
+		return wsock.Accepted{}, auth.Revoked()
 	}
 	a := wsock.Accepted{Context: ctx, Ack: in.ack(conn, id, expires), ExpiresAt: expires,
 		Closed: func(wsock.CloseInfo) {

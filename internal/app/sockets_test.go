@@ -25,7 +25,7 @@ func admitting(t *testing.T, key string) *admission {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := auth.NewRevocations()
+	known := auth.NewRevocations(0)
 	return &admission{authn: auth.New(auth.Options{JWT: &j, AdminSecret: testAdmin, UnauthorizedRole: "guest", Revocations: known}),
 		revoked: known, live: newLive(), clock: clock.New()}
 }
@@ -148,12 +148,12 @@ func TestRevokedInTheMoment(t *testing.T) {
 func TestWhatAClientSaysOfItsDevice(t *testing.T) {
 	t.Parallel()
 	id := auth.Identity{Tenant: "primary", UserID: demo.Alice, TokenID: "t1"}
-	o, err := openingOf(wsock.Request{Conn: &wsock.Conn{}}, id)
+	o, err := openingOf(wsock.Request{Conn: &wsock.Conn{}}, id, session{})
 	if err != nil || !o.Counts || o.Device != presence.DeviceUnknown || o.Name != nil || o.DeviceID != nil || o.TokenID != "t1" || o.Key.User != demo.Alice {
 		t.Errorf("said nothing: %+v %v", o, err)
 	}
 	payload := map[string]any{"presence": false, "device": map[string]any{"id": "d1", "name": "Alice's phone", "type": "ios", "colour": "red"}}
-	o, err = openingOf(wsock.Request{Conn: &wsock.Conn{}, Payload: payload}, id)
+	o, err = openingOf(wsock.Request{Conn: &wsock.Conn{}, Payload: payload}, id, session{})
 	if err != nil || o.Counts || o.Device != presence.DeviceIOS || *o.Name != "Alice's phone" || *o.DeviceID != "d1" {
 		t.Errorf("%+v %v", o, err)
 	}

@@ -34,6 +34,7 @@ type Config struct {
 	UnauthorizedRole string
 	WebhookSecret    string
 	UserRoles        []string
+	TokenLifetime    time.Duration
 
 	AllowedOrigins []string
 	TrustedProxies []netip.Prefix

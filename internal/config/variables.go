@@ -69,6 +69,7 @@ func (r *reader) secrets(c *Config) {
 	if c.UserRoles = r.list("USER_ROLES", "user,me", "Roles whose x-hasura-user-id is a user."); len(c.UserRoles) == 0 {
 		r.bad("USER_ROLES", "must name at least one role")
 	}
+	c.TokenLifetime = r.duration("TOKEN_LIFETIME", "24h", time.Minute, 366*24*time.Hour, "How long the longest of your tokens lives: for so long a revoked user is refused through Hasura where Hasura does not pass its token on.")
 	if c.UnauthorizedRole == "admin" || slices.Contains(c.UserRoles, c.UnauthorizedRole) {
 		r.bad("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "must be neither admin nor one of USER_ROLES: whoever has no credentials is nobody")
 	}

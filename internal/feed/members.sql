@@ -35,7 +35,7 @@ begin
   return null;
 end $$;
 
--- A user deleted or restored leaves or joins wherever it is a member.
+-- A user suspended, deleted or restored leaves or joins wherever it is a member.
 create or replace function realtime.feed_user() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -108,7 +108,8 @@ create trigger realtime_feed_new after insert or delete on public.nchat_channels
 {{$watched := cols "nchat_channels" "name" "type" "is_archived" "is_readonly" "archived_at" "source_account_id" -}}
 create trigger realtime_feed_update after update of {{$watched}} on public.nchat_channels
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_channel();
-{{if has "nchat_users" "deleted_at" -}}
-create trigger realtime_feed after update of deleted_at on public.nchat_users
-  for each row when (old.deleted_at is distinct from new.deleted_at) execute function realtime.feed_user();
+{{$watched = cols "nchat_users" "deleted_at" "status" -}}
+{{if $watched -}}
+create trigger realtime_feed after update of {{$watched}} on public.nchat_users
+  for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_user();
 {{end}}

@@ -31,8 +31,8 @@ import (
 type Identify interface {
 	// TrustsHasura reports whether a request bears the shared secret.
 	TrustsHasura(h http.Header) bool
-	// Session is who session variables that Hasura sends speak of.
-	Session(vars map[string]string) (auth.Identity, error)
+	// Session is who session variables that Hasura sends beside headers speak of.
+	Session(ctx context.Context, h http.Header, vars map[string]string) (auth.Identity, error)
 }
 
 // Options are what the package stands on.
