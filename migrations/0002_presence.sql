@@ -109,6 +109,7 @@ create table realtime.presence_settings (
   status_shared_since     timestamptz,
   last_seen_shared_since  timestamptz,
   receipts_shared_since   timestamptz,
+  typing_shared_since     timestamptz,              -- what was typed before is nobody's to see
   created_at              timestamptz not null default clock_timestamp(),
   updated_at              timestamptz not null default clock_timestamp(),
   primary key (tenant, user_id)

@@ -159,6 +159,6 @@ type typists struct{ p *presence.Service }
 
 func (t typists) Gate(v viewer.Viewer) typing.Gate { return t.p.Watch.Gate(v) }
 
-func (t typists) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+func (t typists) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
 	return t.p.Read.Typists(ctx, v, users)
 }

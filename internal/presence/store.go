@@ -18,7 +18,7 @@ const (
        s.visibility, coalesce(s.show_online_status, sw.show_online_status), s.show_last_seen,
        coalesce(s.allow_read_receipts, sw.read_receipts), s.allow_delivery_receipts, s.invisible_mode,
        coalesce(s.broadcast_typing, sw.show_typing_indicator), s.typing_visibility,
-       s.created_at, s.updated_at, s.status_shared_since, s.last_seen_shared_since, s.receipts_shared_since`
+       s.created_at, s.updated_at, s.status_shared_since, s.last_seen_shared_since, s.receipts_shared_since, s.typing_shared_since`
 	settingsJoins = `
   left join realtime.nchat_users() u on u.id = k.user_id and u.tenant = k.tenant
   left join realtime.presence_settings s on s.tenant = k.tenant and s.user_id = k.user_id
@@ -35,7 +35,7 @@ func (r *settingsRow) columns() []any {
 	c, t := &r.chosen, &r.times
 	return []any{&c.Visibility, &c.ShowOnlineStatus, &c.ShowLastSeen, &c.AllowReadReceipts, &c.AllowDeliveryReceipts,
 		&c.InvisibleMode, &c.BroadcastTyping, &c.TypingVisibility,
-		&t.CreatedAt, &t.UpdatedAt, &t.statusSharedSince, &t.lastSeenSharedSince, &t.receiptsSharedSince}
+		&t.CreatedAt, &t.UpdatedAt, &t.statusSharedSince, &t.lastSeenSharedSince, &t.receiptsSharedSince, &t.typingSharedSince}
 }
 
 func (r *settingsRow) of(user uuid.UUID) Settings {
@@ -50,7 +50,7 @@ select k.tenant, k.user_id, u.id is not null,
        coalesce(p.active, false), coalesce(p.manual_status, ''), p.manual_until,
        p.custom_text, p.custom_emoji, p.custom_expires_at, p.last_seen_at,
        p.hidden_since, coalesce(p.frozen_status, ''), p.frozen_text, p.frozen_emoji, p.frozen_expires_at, p.updated_at,
-       live.sessions, a.n, a.last, a.sum,` + settingsColumns + `
+       live.sessions, a.n, a.last, a.sum, a.at,` + settingsColumns + `
   from unnest($1::text[], $2::uuid[]) with ordinality k (tenant, user_id, ord)` + settingsJoins + `
   left join realtime.presence p on p.tenant = k.tenant and p.user_id = k.user_id
   left join lateral (
@@ -58,7 +58,7 @@ select k.tenant, k.user_id, u.id is not null,
       from realtime.sessions x
      where x.user_id = k.user_id and x.tenant = k.tenant) live on true
   left join lateral (
-    select count(*) as n, coalesce(max(x.id), 0) as last, coalesce(sum(x.id), 0)::bigint as sum
+    select count(*) as n, coalesce(max(x.id), 0) as last, coalesce(sum(x.id), 0)::bigint as sum, max(x.at) as at
       from realtime.audience x where x.user_id = k.user_id) a on true
  order by k.ord`
 
@@ -105,7 +105,7 @@ func scanRecord(row pgx.CollectableRow) (*record, error) {
 		&r.active, &r.manual, &r.manualUntil,
 		&r.custom.Text, &r.custom.Emoji, &r.custom.ExpiresAt, &r.lastSeen,
 		&r.hiddenSince, &r.frozen, &r.frozenLine.Text, &r.frozenLine.Emoji, &r.frozenLine.ExpiresAt, &r.updatedAt,
-		&live, &r.audience.count, &r.audience.last, &r.audience.sum}, s.columns()...)...)
+		&live, &r.audience.count, &r.audience.last, &r.audience.sum, &r.audienceAt}, s.columns()...)...)
 	if err != nil {
 		return nil, err
 	}
