@@ -47,13 +47,13 @@ var shows = map[string]map[string]string{
 	"internal/message": {"message_rows()": "internal/push", "public.nchat_messages": "internal/feed internal/presence internal/push internal/receipt internal/roster"},
 	"internal/presence": {
 		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "touch()": "internal/feed internal/webhook",
-		"public.nchat_blocked_users": "internal/roster", "public.nchat_contacts": "internal/roster",
+		"public.nchat_blocked_users": "internal/feed internal/roster", "public.nchat_contacts": "internal/roster",
 	},
 	"internal/receipt": {"adopt_marks()": "internal/feed", "public.nchat_channel_members": "internal/feed internal/presence internal/roster"},
 	"internal/roster": {
 		"readable()": "internal/feed internal/presence internal/receipt", "readers()": "internal/feed internal/presence internal/push internal/receipt",
-		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/message",
-		"nchat_blocks()": "internal/presence internal/push", "nchat_channels()": "internal/feed internal/push", "nchat_contacts()": "internal/presence",
+		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/feed internal/message",
+		"nchat_blocks()": "internal/presence internal/push", "nchat_channels()": "internal/feed internal/message internal/push", "nchat_contacts()": "internal/presence",
 		"nchat_dm_contacts()": "internal/presence", "nchat_members()": "internal/feed", "nchat_messages()": "internal/feed internal/message internal/push internal/receipt",
 		"told_mentions()":  "internal/message internal/push",
 		"nchat_switches()": "internal/presence", "nchat_users()": "internal/auth internal/presence internal/push",

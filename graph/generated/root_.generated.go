@@ -26,11 +26,13 @@ func NewExecutableSchema(cfg Config) graphql.ExecutableSchema {
 type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
+	EditResult() EditResultResolver
 	Message() MessageResolver
 	MessageDelivery() MessageDeliveryResolver
 	Mutation() MutationResolver
 	Query() QueryResolver
 	RoomTyping() RoomTypingResolver
+	SendResult() SendResultResolver
 	Subscription() SubscriptionResolver
 }
 
@@ -92,8 +94,9 @@ type ComplexityRoot struct {
 	}
 
 	EditResult struct {
-		Conflict func(childComplexity int) int
-		Message  func(childComplexity int) int
+		BreaksCover func(childComplexity int) int
+		Conflict    func(childComplexity int) int
+		Message     func(childComplexity int) int
 	}
 
 	Event struct {
@@ -123,6 +126,7 @@ type ComplexityRoot struct {
 		DeletedAt       func(childComplexity int) int
 		Delivery        func(childComplexity int) int
 		EditedAt        func(childComplexity int) int
+		EditedBy        func(childComplexity int) int
 		ID              func(childComplexity int) int
 		Mentions        func(childComplexity int) int
 		Metadata        func(childComplexity int) int
@@ -401,6 +405,7 @@ type ComplexityRoot struct {
 	}
 
 	SendResult struct {
+		BreaksCover     func(childComplexity int) int
 		ClientMessageID func(childComplexity int) int
 		Duplicate       func(childComplexity int) int
 		Error           func(childComplexity int) int
@@ -685,6 +690,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.EditConflict.Server(childComplexity), true
 
+	case "EditResult.breaksCover":
+		if e.ComplexityRoot.EditResult.BreaksCover == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditResult.BreaksCover(childComplexity), true
 	case "EditResult.conflict":
 		if e.ComplexityRoot.EditResult.Conflict == nil {
 			break
@@ -786,6 +797,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Message.EditedAt(childComplexity), true
+	case "Message.editedBy":
+		if e.ComplexityRoot.Message.EditedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.EditedBy(childComplexity), true
 	case "Message.id":
 		if e.ComplexityRoot.Message.ID == nil {
 			break
@@ -2115,6 +2132,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SendError.Retryable(childComplexity), true
 
+	case "SendResult.breaksCover":
+		if e.ComplexityRoot.SendResult.BreaksCover == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendResult.BreaksCover(childComplexity), true
 	case "SendResult.clientMessageId":
 		if e.ComplexityRoot.SendResult.ClientMessageID == nil {
 			break
@@ -2660,6 +2683,8 @@ type Message {
   createdAt: timestamptz!
   "When its content was last changed."
   editedAt: timestamptz
+  "Who changed it last, where it was changed and that is known; null once deleted."
+  editedBy: uuid
   "When it was deleted."
   deletedAt: timestamptz
   "How far it has come; the sender's alone, null for everybody else."
@@ -2762,6 +2787,8 @@ type SendResult {
   duplicate: Boolean!
   "Why it failed."
   error: SendError
+  "The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked."
+  breaksCover: Boolean!
 }
 
 "Why a message was not sent."
@@ -2790,6 +2817,8 @@ type EditResult {
   message: Message!
   "There was another edit in between."
   conflict: EditConflict
+  "The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked."
+  breaksCover: Boolean!
 }
 
 "An edit of a version that was no longer the last one."
@@ -2863,9 +2892,9 @@ extend type Mutation {
   sendMessage("The message." input: SendMessageInput!): SendResult!
   "Sends messages in order. A channel stops at its first failure that a retry may mend; the rest of it fails alike. Errors: validation-failed over maxBatch or for a digest that differs."
   sendMessages("The messages." input: [SendMessageInput!]!, "The batch is refused unless it has this digest; see SendBatch." digest: String): SendBatch!
-  "Changes a message's content. The same edit once more changes nothing, and is answered alike. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
+  "Changes a message's content. The same edit once more changes nothing, and is answered alike. Its author may, and who moderates the channel, but for a direct one. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
   editMessage("The message." messageId: uuid!, "The new text." content: String!, "The version the edit was made from." baseVersion: Int!): EditResult!
-  "Deletes a message; once more changes nothing. Errors: access-denied for a message one may not delete."
+  "Deletes a message, as its author or whoever moderates the channel (a direct one nobody does); once more changes nothing. Errors: access-denied for a message one may not delete."
   deleteMessage("The message." messageId: uuid!): Message!
   "Says up to where channels have been received. Never moves backwards. Errors: access-denied for each mark that is no message of the caller's channels, with its place as extensions.index; the others count, and their channels are answered beside."
   acknowledgeDelivered("At most maxIds." input: [MarkInput!]!): [ReadState!]!
@@ -3468,7 +3497,7 @@ type ChannelState {
   isReadonly: Boolean!
   "The caller's role: owner, admin, moderator, member or guest."
   role: String!
-  "The caller's own right to write, as far as its membership says."
+  "Whether the caller may write there now: for sendMessage would be refused else, whatever the reason. In a direct channel a block closes it for both."
   canWrite: Boolean!
   "The number of its newest message, in decimal."
   lastSeq: String!
@@ -3842,6 +3871,8 @@ func (ec *executionContext) childFields_EditResult(ctx context.Context, field gr
 		return ec.fieldContext_EditResult_message(ctx, field)
 	case "conflict":
 		return ec.fieldContext_EditResult_conflict(ctx, field)
+	case "breaksCover":
+		return ec.fieldContext_EditResult_breaksCover(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type EditResult", field.Name)
 }
@@ -3898,6 +3929,8 @@ func (ec *executionContext) childFields_Message(ctx context.Context, field graph
 		return ec.fieldContext_Message_createdAt(ctx, field)
 	case "editedAt":
 		return ec.fieldContext_Message_editedAt(ctx, field)
+	case "editedBy":
+		return ec.fieldContext_Message_editedBy(ctx, field)
 	case "deletedAt":
 		return ec.fieldContext_Message_deletedAt(ctx, field)
 	case "delivery":
@@ -4314,6 +4347,8 @@ func (ec *executionContext) childFields_SendResult(ctx context.Context, field gr
 		return ec.fieldContext_SendResult_duplicate(ctx, field)
 	case "error":
 		return ec.fieldContext_SendResult_error(ctx, field)
+	case "breaksCover":
+		return ec.fieldContext_SendResult_breaksCover(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SendResult", field.Name)
 }

@@ -202,7 +202,9 @@ func TestASocketRefreshedElsewhereRunsOnItsNewToken(t *testing.T) {
 		if r := two.post(fmt.Sprintf(`mutation { revokeSessions(userId: %q, tokenId: %q) }`, demo.Alice, id), asAdmin); len(r.Errors) > 0 {
 			t.Fatal(r)
 		}
-		eventually(t, "the socket's node refuses it", func() bool { return strings.Contains(one.post(`{ myPresence { status } }`, bearer(tok)).String(), "JWTRevoked") })
+		eventually(t, "the socket's node refuses it", func() bool {
+			return strings.Contains(one.post(`{ myPresence { status } }`, bearer(tok)).String(), "JWTRevoked")
+		})
 	}
 	revoke("first", first)
 	if r := s.run(`{ myPresence { status } }`); len(r.Errors) > 0 {

@@ -252,7 +252,9 @@ func TestWhatWasTypedInHidingIsNotTold(t *testing.T) {
 		if r := bob.run(`{ typing(room: ` + inChannel(demo.Team) + `) ` + q + ` }`); !strings.Contains(r.String(), `"totalCount":0`) {
 			t.Fatal("seen in hiding:", r)
 		}
-		var now struct{ RealtimeConfig struct{ ServerTime time.Time } }
+		var now struct {
+			RealtimeConfig struct{ ServerTime time.Time }
+		}
 		if r := alice.run(`{ realtimeConfig { serverTime } }`); json.Unmarshal(r.Data, &now) != nil {
 			t.Fatal(r)
 		}
