@@ -3277,7 +3277,7 @@ extend type Mutation {
   clearCustomStatus: Presence!
   "Reports activity. One that changes nothing writes nothing and is told to nobody. An HTTP-only session lapses 75 s after its last."
   heartbeat("What the client knows." input: HeartbeatInput!): PresenceSession!
-  "Changes some settings; everyone watching sees the effect at once."
+  "Changes some settings; everyone watching sees the effect at once, also while invisible: settings are the rules and not the picture. What they take away is gone from view then, so that a viewer may tell that somebody is at it; a line (setCustomStatus) waits until one is visible again."
   updatePresenceSettings(
     "The fields to change."
     input: PresenceSettingsInput!

@@ -52,6 +52,7 @@ func buildHasura(p *parts) {
 			p.revoked.store.ForgetBarred(ctx, p.config.TokenLifetime))
 	}
 	p.hooks = webhook.New(webhook.Options{Pool: p.pool, Auth: p.authn, Presence: p.presence, Messages: p.messages, Receipts: p.receipts, Committed: p.feed.Committed,
+		Audit: audit{p.log}.action,
 		Admit: func(id auth.Identity) error {
 			if id.UserID == uuid.Nil {
 				return nil // it is refused anyway

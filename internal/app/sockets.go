@@ -29,7 +29,8 @@ const registerTimeout = 2 * time.Second
 func newSockets(p *parts) *wsock.Transport {
 	c := p.config
 	in := &admission{authn: p.authn, revoked: p.revoked.known, live: p.live, sessions: p.presence.Sessions, typing: p.typing, clock: p.clock}
-	pages, ips := origin.New(c.AllowedOrigins), clientip.New(c.TrustedProxies)
+	ips := clientip.New(c.TrustedProxies)
+	pages := origin.New(c.AllowedOrigins, ips.Encrypted)
 	return wsock.New(wsock.Options{
 		Init: in.init,
 		Operation: func(ctx context.Context, conn *wsock.Conn) context.Context {

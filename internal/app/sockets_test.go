@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/clientip"
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
@@ -104,7 +105,7 @@ func TestWhoIsNotLetIn(t *testing.T) {
 func TestACookieNeedsAListedPage(t *testing.T) {
 	t.Parallel()
 	const key = `{"type":"HS256","key":"a-key-of-the-tests-of-app-and-of-nobody-else","header":{"type":"Cookie","name":"session"}}`
-	pages := origin.New([]string{"https://app.example.com"})
+	pages := origin.New([]string{"https://app.example.com"}, clientip.New(nil).Encrypted)
 	cookie := token(t, auth.Claims{TTL: time.Hour})
 	for page, good := range map[string]bool{"https://app.example.com": true, "https://evil.example.com": false, "": true} {
 		r := &http.Request{Method: http.MethodGet, Host: "realtime.example.com",

@@ -76,6 +76,9 @@ func (h *Handler) action(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 	var out any
 	if err = h.o.Admit(id); err == nil {
+		if h.o.Audit != nil {
+			h.o.Audit(r.Context(), id, call.Action.Name)
+		}
 		out, err = do(r.Context(), id, call.Input)
 	}
 	if err == nil {

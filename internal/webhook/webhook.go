@@ -46,7 +46,9 @@ type Options struct {
 	Crons     map[string]func(context.Context) error // by name
 	Admit     func(auth.Identity) error              // whether a caller may do one more operation now
 	BodyLimit int64                                  // bytes
-	Log       *slog.Logger
+	// Audit is told of each action before it is done; nil: nobody asks.
+	Audit func(ctx context.Context, caller auth.Identity, action string)
+	Log   *slog.Logger
 }
 
 // Handler serves /hasura/.
