@@ -14,6 +14,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/share"
 )
 
 func (r *editResultResolver) BreaksCover(ctx context.Context, obj *model.EditResult) (bool, error) {
@@ -128,6 +129,9 @@ func (r *sendResultResolver) BreaksCover(ctx context.Context, obj *model.SendRes
 }
 
 func (r *subscriptionResolver) MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan events.MessageEvent, error) {
+	if told, ok := share.Played[events.MessageEvent](ctx); ok {
+		return told, nil
+	}
 	return r.deps.Events.Messages(ctx, r.viewer(ctx), channelID, r.deps.AutoDeliver(ctx), failer(ctx))
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/origin"
+	"github.com/nself-org/nchat-realtime/internal/share"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
@@ -136,6 +137,10 @@ func executor(p *parts, schema graphql.ExecutableSchema, resolver *graph.Resolve
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
 	srv.AroundOperations(audit{p.log}.operation)
+	answer := limit.Answer{Bytes: answerBytes}
+	srv.Use(share.New(share.Options{Open: resolver.Shared, Alike: graph.Alike, Present: present,
+		Nobody:  func(context.Context) context.Context { return context.Background() },
+		Prepare: answer.MutateOperationContext}))
 	srv.AroundResponses(resolver.Batch)
 	return srv
 }
