@@ -130,7 +130,11 @@ func TestThePushIsNotToldToTheSender(t *testing.T) {
 	t.Cleanup(hook.Close)
 	n := inside(t, database(t), map[string]string{"OFFLINE_GRACE": "0s", "PUSH_WEBHOOK_URL": hook.URL, "PUSH_WEBHOOK_SECRET": "0123456789abcdef"})
 	alice := n.dial(token(t, demo.Alice))
-	events := alice.start(`subscription { events { payload { __typename } } }`)
+	m := regexp.MustCompile(`"cursor":"([^"]+)"`).FindStringSubmatch(alice.must(`{ sync { cursor } }`).String())
+	if m == nil {
+		t.Fatal("no cursor")
+	}
+	events := alice.start(fmt.Sprintf(`subscription { events(cursor: %q) { payload { __typename } } }`, m[1])) // whenever it begins
 	ids := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[^"]+|"seq":"\d+"|k\d`)
 	trace := func(key string) string {
 		t.Helper()
