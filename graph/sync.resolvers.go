@@ -29,16 +29,17 @@ func (r *queryResolver) Sync(ctx context.Context, cursor *string, since *time.Ti
 	if err := atMost("channelIds", len(channelIds), r.deps.MaxIDs); err != nil {
 		return model.SyncPage{}, err
 	}
+	ctx, end := r.deps.Access.While(ctx)
+	defer end()
 	p, err := r.deps.Feed.Sync(ctx, v, toQuery(cursor, since, channelIds, first, waitMs))
-	if err != nil {
-		return model.SyncPage{}, err
+	var out model.SyncPage
+	if err == nil {
+		out, err = r.page(ctx, v, p)
 	}
-	out, err := r.page(ctx, v, p)
-	if err != nil {
-		return out, err
+	if err == nil {
+		err = r.asked(ctx, v, presenceOf, at, &out)
 	}
-	err = r.asked(ctx, v, presenceOf, at, &out)
-	return out, err
+	return out, ended(ctx, err)
 }
 
 func (r *subscriptionResolver) Events(ctx context.Context, cursor *string, presenceOf []uuid.UUID, rooms []model.RoomInput, kinds []events.Kind) (<-chan events.Event, error) {

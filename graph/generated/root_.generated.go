@@ -28,11 +28,13 @@ type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
 	ChannelState() ChannelStateResolver
+	EditResult() EditResultResolver
 	Message() MessageResolver
 	MessageDelivery() MessageDeliveryResolver
 	Mutation() MutationResolver
 	Query() QueryResolver
 	RoomTyping() RoomTypingResolver
+	SendResult() SendResultResolver
 	Subscription() SubscriptionResolver
 }
 
@@ -103,8 +105,9 @@ type ComplexityRoot struct {
 	}
 
 	EditResult struct {
-		Conflict func(childComplexity int) int
-		Message  func(childComplexity int) int
+		BreaksCover func(childComplexity int) int
+		Conflict    func(childComplexity int) int
+		Message     func(childComplexity int) int
 	}
 
 	Event struct {
@@ -137,6 +140,7 @@ type ComplexityRoot struct {
 		DeletedAt       func(childComplexity int) int
 		Delivery        func(childComplexity int) int
 		EditedAt        func(childComplexity int) int
+		EditedBy        func(childComplexity int) int
 		ID              func(childComplexity int) int
 		Mentions        func(childComplexity int) int
 		Metadata        func(childComplexity int) int
@@ -438,6 +442,7 @@ type ComplexityRoot struct {
 	}
 
 	SendResult struct {
+		BreaksCover     func(childComplexity int) int
 		ClientMessageID func(childComplexity int) int
 		Duplicate       func(childComplexity int) int
 		Error           func(childComplexity int) int
@@ -777,6 +782,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.EditConflict.Server(childComplexity), true
 
+	case "EditResult.breaksCover":
+		if e.ComplexityRoot.EditResult.BreaksCover == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditResult.BreaksCover(childComplexity), true
 	case "EditResult.conflict":
 		if e.ComplexityRoot.EditResult.Conflict == nil {
 			break
@@ -896,6 +907,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Message.EditedAt(childComplexity), true
+	case "Message.editedBy":
+		if e.ComplexityRoot.Message.EditedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.EditedBy(childComplexity), true
 	case "Message.id":
 		if e.ComplexityRoot.Message.ID == nil {
 			break
@@ -2374,6 +2391,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SendError.Retryable(childComplexity), true
 
+	case "SendResult.breaksCover":
+		if e.ComplexityRoot.SendResult.BreaksCover == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendResult.BreaksCover(childComplexity), true
 	case "SendResult.clientMessageId":
 		if e.ComplexityRoot.SendResult.ClientMessageID == nil {
 			break
@@ -2995,6 +3018,8 @@ type Message {
   createdAt: timestamptz!
   "When its content was last changed."
   editedAt: timestamptz
+  "Who changed it last, where it was changed and that is known; null once deleted."
+  editedBy: uuid
   "When it was deleted."
   deletedAt: timestamptz
   "How far it has come; the sender's alone, null for everybody else."
@@ -3122,6 +3147,8 @@ type SendResult {
   duplicate: Boolean!
   "Why it failed."
   error: SendError
+  "The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked."
+  breaksCover: Boolean!
 }
 
 "Why a message was not sent."
@@ -3150,6 +3177,8 @@ type EditResult {
   message: Message!
   "There was another edit in between."
   conflict: EditConflict
+  "The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked."
+  breaksCover: Boolean!
 }
 
 "An edit of a version that was no longer the last one."
@@ -3264,9 +3293,9 @@ extend type Mutation {
   sendMessage("The message." input: SendMessageInput!): SendResult!
   "Sends messages in order. A channel stops at its first failure that a retry may mend; the rest of it fails alike. Errors: validation-failed over maxBatch or for a digest that differs."
   sendMessages("The messages." input: [SendMessageInput!]!, "The batch is refused unless it has this digest; see SendBatch." digest: String): SendBatch!
-  "Changes a message's content. The same edit once more changes nothing, and is answered alike. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
+  "Changes a message's content. The same edit once more changes nothing, and is answered alike. Its author may, and who moderates the channel, but for a direct one. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
   editMessage("The message." messageId: uuid!, "The new text." content: String!, "The version the edit was made from." baseVersion: Int!): EditResult!
-  "Deletes a message; once more changes nothing. Errors: access-denied for a message one may not delete."
+  "Deletes a message, as its author or whoever moderates the channel (a direct one nobody does); once more changes nothing. Errors: access-denied for a message one may not delete."
   deleteMessage("The message." messageId: uuid!): Message!
   "Says up to where channels have been received. Never moves backwards. Errors: access-denied for each mark that is no message of the caller's channels, with its place as extensions.index; the others count, and their channels are answered beside."
   acknowledgeDelivered("At most maxIds." input: [MarkInput!]!): [ReadState!]!
@@ -3728,7 +3757,7 @@ extend type Mutation {
   clearCustomStatus: Presence!
   "Reports activity. One that changes nothing writes nothing and is told to nobody. An HTTP-only session lapses 75 s after its last."
   heartbeat("What the client knows." input: HeartbeatInput!): PresenceSession!
-  "Changes some settings; everyone watching sees the effect at once."
+  "Changes some settings; everyone watching sees the effect at once, also while invisible: settings are the rules and not the picture. What they take away is gone from view then, so that a viewer may tell that somebody is at it; a line (setCustomStatus) waits until one is visible again."
   updatePresenceSettings(
     "The fields to change."
     input: PresenceSettingsInput!
@@ -3792,7 +3821,9 @@ type Mutation {
   signOutSession("The session, from mySessions or the connection's acknowledgement." sessionId: uuid!): Boolean!
   """
   Admin only. Refuses a user's tokens issued before now, or the one token named,
-  on every node within a second, and closes the sockets that run on them. Answers how many live sessions that ends.
+  on every node within a second: by whichever road they come, and what runs on them (sockets, event streams, syncs
+  that wait) is ended. Through a Hasura that does not pass tokens on, the user is refused for ` + "`" + `TOKEN_LIFETIME` + "`" + `, for
+  nobody can tell there which token it comes with. Answers how many live sessions that ends.
   """
   revokeSessions(
     "The user whose tokens are refused, in the admin's own tenant."
@@ -3950,7 +3981,7 @@ type ChannelState {
   isReadonly: Boolean!
   "The caller's role: owner, admin, moderator, member or guest."
   role: String!
-  "The caller's own right to write, as far as its membership says."
+  "Whether the caller may write there now: for sendMessage would be refused else, whatever the reason. In a direct channel a block closes it for both."
   canWrite: Boolean!
   "The number of its newest message, in decimal."
   lastSeq: String!
@@ -4360,6 +4391,8 @@ func (ec *executionContext) childFields_EditResult(ctx context.Context, field gr
 		return ec.fieldContext_EditResult_message(ctx, field)
 	case "conflict":
 		return ec.fieldContext_EditResult_conflict(ctx, field)
+	case "breaksCover":
+		return ec.fieldContext_EditResult_breaksCover(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type EditResult", field.Name)
 }
@@ -4418,6 +4451,8 @@ func (ec *executionContext) childFields_Message(ctx context.Context, field graph
 		return ec.fieldContext_Message_createdAt(ctx, field)
 	case "editedAt":
 		return ec.fieldContext_Message_editedAt(ctx, field)
+	case "editedBy":
+		return ec.fieldContext_Message_editedBy(ctx, field)
 	case "deletedAt":
 		return ec.fieldContext_Message_deletedAt(ctx, field)
 	case "delivery":
@@ -4860,6 +4895,8 @@ func (ec *executionContext) childFields_SendResult(ctx context.Context, field gr
 		return ec.fieldContext_SendResult_duplicate(ctx, field)
 	case "error":
 		return ec.fieldContext_SendResult_error(ctx, field)
+	case "breaksCover":
+		return ec.fieldContext_SendResult_breaksCover(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SendResult", field.Name)
 }

@@ -82,7 +82,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 	p := &parts{dev: o.Dev, ready: o.Ready, config: c, log: o.Log, pool: pool, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
 		operations: limit.New(c.Limits.OperationsPerMinute)}
 	p.bus = bus.New(bus.Options{Pool: pool, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
-	p.revoked = newRevocations(auth.Store{DB: pool}, p.live)
+	p.revoked = newRevocations(auth.Store{DB: pool}, p.live, c.TokenLifetime)
 	p.authn = auth.New(auth.Options{JWT: &o.JWT, AdminSecret: c.AdminSecret, WebhookSecret: c.WebhookSecret,
 		UnauthorizedRole: c.UnauthorizedRole, UserRoles: c.UserRoles, Revocations: p.revoked.known, Log: o.Log})
 	p.lease = lease.New(pool, p.clock, o.Log, leaseHooks(p))
@@ -164,6 +164,6 @@ type typists struct{ p *presence.Service }
 
 func (t typists) Gate(v viewer.Viewer) typing.Gate { return t.p.Watch.Gate(v) }
 
-func (t typists) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+func (t typists) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
 	return t.p.Read.Typists(ctx, v, users)
 }

@@ -56,9 +56,11 @@ func buildChat(p *parts) {
 // buildHasura makes what Hasura calls besides GraphQL.
 func buildHasura(p *parts) {
 	p.forget = func(ctx context.Context) error {
-		return errors.Join(p.feed.Sweep(ctx), p.receipts.Sweep(ctx), p.notify.Sweep(ctx), p.push.Sweep(ctx), p.messages.Sweep(ctx), p.hooks.Sweep(ctx))
+		return errors.Join(p.feed.Sweep(ctx), p.receipts.Sweep(ctx), p.notify.Sweep(ctx), p.push.Sweep(ctx), p.messages.Sweep(ctx), p.hooks.Sweep(ctx),
+			p.revoked.store.ForgetBarred(ctx, p.config.TokenLifetime))
 	}
 	p.hooks = webhook.New(webhook.Options{Pool: p.pool, Auth: p.authn, Presence: p.presence, Messages: p.messages, Receipts: p.receipts, Committed: p.feed.Committed,
+		Audit: audit{p.log}.action,
 		Admit: func(id auth.Identity) error {
 			if id.UserID == uuid.Nil {
 				return nil // it is refused anyway

@@ -56,7 +56,15 @@ func publicHandler(p *parts) http.Handler {
 	}
 	p.hooks.Mount(mux)
 	mux.Handle("/graphql", graphqlHandler(p))
-	return mux
+	return p.here(mux)
+}
+
+// here keeps to this machine what `dev` serves on it.
+func (p *parts) here(h http.Handler) http.Handler {
+	if p.dev && namesHere(p.config.Host) {
+		return onlyHere(h)
+	}
+	return h
 }
 
 // graphqlHandler is /graphql, over every transport.
@@ -93,7 +101,8 @@ func graphqlHandler(p *parts) http.Handler {
 	stitched := executor(p, generated.NewExecutableSchema(generated.Config{Resolvers: resolver, Schema: graph.Stitched(schema.Schema())}), resolver, present, rescue)
 	stitched.AddTransport(http1)
 
-	pages, ips := origin.New(c.AllowedOrigins), clientip.New(c.TrustedProxies)
+	ips := clientip.New(c.TrustedProxies)
+	pages := origin.New(c.AllowedOrigins, ips.Encrypted)
 	return pages.CORS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.sockets.Supports(r) {
 			srv.ServeHTTP(w, noteOrigin(pages, r)) // who it is, connection_init says
@@ -128,6 +137,7 @@ func executor(p *parts, schema graphql.ExecutableSchema, resolver *graph.Resolve
 	srv.Use(limit.Operations{Limiter: p.operations, Key: rateKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
+	srv.AroundOperations(audit{p.log}.operation)
 	answer := limit.Answer{Bytes: answerBytes}
 	srv.Use(share.New(share.Options{Alike: graph.Alike, Present: present,
 		Nobody:  func(context.Context) context.Context { return context.Background() },

@@ -55,10 +55,10 @@ func (r *reader) secrets(c *Config) {
 	case c.JWTSecret != "":
 	case r.mode == Serve:
 		r.bad("HASURA_GRAPHQL_JWT_SECRET", "must be set: the same value as Hasura's")
-	case c.Host == "":
-		c.Host = "127.0.0.1"
-	case c.Host != "localhost" && !net.ParseIP(c.Host).IsLoopback():
-		r.bad("HOST", "must be a loopback address while HASURA_GRAPHQL_JWT_SECRET is unset: everybody knows the key used then")
+	default:
+		if c.KeepHere() != nil {
+			r.bad("HOST", "must be a loopback address while HASURA_GRAPHQL_JWT_SECRET is unset: everybody knows the key used then")
+		}
 	}
 	c.AdminSecret = r.take("HASURA_GRAPHQL_ADMIN_SECRET", "", "Hasura's admin secret; unset: there is no admin by secret.")
 	c.UnauthorizedRole = r.take("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "", "The role of callers without credentials; unset: they are refused.")
@@ -69,6 +69,7 @@ func (r *reader) secrets(c *Config) {
 	if c.UserRoles = r.list("USER_ROLES", "user,me", "Roles whose x-hasura-user-id is a user."); len(c.UserRoles) == 0 {
 		r.bad("USER_ROLES", "must name at least one role")
 	}
+	c.TokenLifetime = r.duration("TOKEN_LIFETIME", "24h", time.Minute, 366*24*time.Hour, "How long the longest of your tokens lives: for so long a revoked user is refused through Hasura where Hasura does not pass its token on.")
 	if c.UnauthorizedRole == "admin" || slices.Contains(c.UserRoles, c.UnauthorizedRole) {
 		r.bad("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "must be neither admin nor one of USER_ROLES: whoever has no credentials is nobody")
 	}

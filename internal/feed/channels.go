@@ -45,7 +45,8 @@ func (s *Service) Channels(ctx context.Context, v viewer.Viewer, ids []uuid.UUID
 
 func loadStates(ctx context.Context, db postgres.DB, v viewer.Viewer, ids []uuid.UUID) ([]ChannelState, error) {
 	const q = `
-select r.channel_id, coalesce(r.name, ''), coalesce(r.type, ''), r.archived, r.readonly, r.role, r.can_write, coalesce(x.seq, 0), coalesce(x.members, 0), coalesce(n.level, 'all'), n.muted_until
+select r.channel_id, coalesce(r.name, ''), coalesce(r.type, ''), r.archived, r.readonly, r.role, realtime.write_role($1, $3, k.id, null) is not null,
+       coalesce(x.seq, 0), coalesce(x.members, 0), coalesce(n.level, 'all'), n.muted_until
   from unnest($2::uuid[]) with ordinality k (id, ord)
  cross join lateral (select * from realtime.readable($1, $3) y where y.channel_id = k.id and y.member offset 0) r
   left join realtime.channels x on x.channel_id = k.id

@@ -9,9 +9,20 @@ import (
 // Socket is the connection behind a session. Its methods must neither block nor
 // call back.
 type Socket interface {
-	Extend(expires time.Time)       // the token it runs on was replaced on another node
+	Renew(to Token)                 // the token it runs on was replaced on another node
 	SignOut()                       // its user closed it from elsewhere
 	Latency() (time.Duration, bool) // average of the last round trips, if measured
+}
+
+// Token is what a socket runs on, as far as it must be known to refuse it.
+type Token struct {
+	ID        string    // "": it has none
+	IssuedAt  time.Time // zero: not said
+	ExpiresAt time.Time
+}
+
+func (t Token) equal(o Token) bool {
+	return t.ID == o.ID && t.IssuedAt.Equal(o.IssuedAt) && t.ExpiresAt.Equal(o.ExpiresAt)
 }
 
 // Opening describes a socket that has just been acknowledged.
@@ -37,9 +48,9 @@ type own struct {
 	idle       bool
 	looking    bool // see looks
 	ended      *time.Time
-	extended   *time.Time // the last expiry another node asked for
-	over       bool       // the grace has passed: to be deleted
-	want       int64      // counts the changes made here, each of which is to be written
+	renewed    Token // the last that another node asked for
+	over       bool  // the grace has passed: to be deleted
+	want       int64 // counts the changes made here, each of which is to be written
 }
 
 // idleAt is when the session becomes idle without further activity.

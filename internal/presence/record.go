@@ -27,7 +27,8 @@ type record struct {
 	frozenLine  Custom
 	updatedAt   *time.Time
 	audience    version
-	held        Status // what was last derived, should a crash have taken the sessions
+	audienceAt  *time.Time // when it last changed, as far as that is kept; nil: long ago
+	held        Status     // what was last derived, should a crash have taken the sessions
 }
 
 // version tells whether who-may-see-a-user may have changed between two reads.

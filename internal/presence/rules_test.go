@@ -108,9 +108,13 @@ func TestWhoMaySeeWhomTyping(t *testing.T) {
 			}
 			rec.settings.BroadcastTyping, rec.settings.TypingVisibility = b(3), vis
 			rel := relation{self: b(4), viewer: b(5), blocked: b(6), contact: b(7)}
-			want := b(0) && !b(1) && !b(2) && b(3) && !b(4) && b(5) && !b(6) && (vis == Everyone || vis == Contacts && b(7))
-			if got := mayType(rec, rel); got != want {
-				t.Fatalf("%08b %q: %v", bits, vis, got)
+			for _, presence := range []Visibility{Everyone, Contacts, Nobody, ""} { // one law with receipts
+				rec.settings.Visibility = presence
+				want := b(0) && !b(1) && !b(2) && b(3) && !b(4) && b(5) && !b(6) && (vis == Everyone || vis == Contacts && b(7)) &&
+					(presence == Everyone || presence == Contacts && b(7))
+				if got := mayType(rec, rel); got != want {
+					t.Fatalf("%08b %q %q: %v", bits, vis, presence, got)
+				}
 			}
 		}
 	}

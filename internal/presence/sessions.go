@@ -224,6 +224,22 @@ func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held
 	return true, fault.Later(fault.Unexpected, time.Second, "not written yet: the database is out of reach")
 }
 
+// Renewed says that a session held here runs on another token now.
+func (s *Sessions) Renewed(id uuid.UUID, token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o, ok := s.all[id]; ok && o.ended == nil {
+		s.runsOnLocked(o, token)
+	}
+}
+
+func (s *Sessions) runsOnLocked(o *own, token string) {
+	if o.TokenID != token {
+		o.TokenID = token
+		s.changeLocked(o)
+	}
+}
+
 func (s *Sessions) holds(id uuid.UUID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,12 +7,19 @@
   {{if has . "source_account_id"}}source_account_id::text{{else}}'primary'{{end}}
 {{- end}}
 
+{{define "tenant_of" -}}
+  {{if has "nchat_users" "source_account_id"}}{{.}}.source_account_id::text{{else}}'primary'{{end}}
+{{- end}}
+
+-- Who is suspended or deleted is no user: it sees nobody, nobody sees it, and it writes nowhere.
 -- A picture that stands in the row itself is nothing to tell with each name.
 create or replace function realtime.nchat_users()
 returns table (id uuid, tenant text, display_name text, avatar_url text) language sql stable as $$
   select id, {{template "tenant" "nchat_users"}}, left(display_name::text, 255),
          {{if has "nchat_users" "avatar_url"}}case when octet_length(avatar_url::text) <= 8192 then avatar_url::text end{{else}}null::text{{end}}
-    from public.nchat_users {{if has "nchat_users" "deleted_at"}}where deleted_at is null{{end}}
+    from public.nchat_users
+   where {{if has "nchat_users" "deleted_at"}}deleted_at is null{{else}}true{{end}}
+     {{- if has "nchat_users" "status"}} and coalesce(status::text, 'active') in ('active', 'inactive'){{end}}
 $$;
 
 create or replace function realtime.nchat_channels()
