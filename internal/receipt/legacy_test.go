@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
 
@@ -41,6 +42,64 @@ func TestTheOldColumnsAreKept(t *testing.T) {
 	kept(0)
 	cancel()
 	<-done
+}
+
+// TestTheOldColumnsTellNothingPrivate: everybody reads them in an install of
+// nchat's. What is read in private, or hidden from anybody, changes nothing
+// there, no row's version even; what was read while invisible comes when that
+// ends, and not with its true time.
+func TestTheOldColumnsTellNothingPrivate(t *testing.T) {
+	t.Parallel()
+	no, contacts, nobody := false, presence.Contacts, presence.Nobody
+	for what, c := range map[string]struct {
+		how      func(r *rig)
+		released bool
+	}{
+		"no receipts":   {how: func(r *rig) { r.set(demo.Bob, presence.Change{AllowReadReceipts: &no}) }},
+		"contacts only": {how: func(r *rig) { r.set(demo.Bob, presence.Change{Visibility: &contacts}) }},
+		"nobody":        {how: func(r *rig) { r.set(demo.Bob, presence.Change{Visibility: &nobody}) }},
+		"somebody blocked": {how: func(r *rig) {
+			r.exec(`insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`, demo.Bob, demo.Frank)
+		}},
+		"a sender who shares none": {how: func(r *rig) { r.set(demo.Alice, presence.Change{AllowReadReceipts: &no}) }},
+		"invisible":                {how: func(r *rig) { r.invisible(demo.Bob, true) }, released: true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, true)
+			const row = `select hashtext(m::text || m.xmin) from public.nchat_channel_members m where channel_id = $1 and user_id = $2`
+			const old = `select count(*) from public.nchat_channel_members where channel_id = $1 and user_id = $2 and unread_count = $3 and last_read_message_id = $4`
+			first := r.say(demo.Team, demo.Alice)
+			r.ack(demo.Bob, demo.Team, first, true)
+			c.how(r)
+			second := r.say(demo.Team, demo.Alice)
+			r.exec(`select realtime.sequence(1000, false)`)
+			r.exec(`select realtime.legacy_count($1)`, demo.Team)
+			if r.count(old, demo.Team, demo.Bob, 1, first) != 1 {
+				t.Fatal("what everybody may know is not told")
+			}
+			before := r.count(row, demo.Team, demo.Bob)
+			if s := r.ack(demo.Bob, demo.Team, second, true); s.UnreadCount != 0 {
+				t.Fatalf("his own count: %d", s.UnreadCount)
+			}
+			r.exec(`select realtime.legacy_count($1)`, demo.Team)
+			if r.count(row, demo.Team, demo.Bob) != before {
+				t.Error("his row was written")
+			}
+			if !c.released {
+				return
+			}
+			var shown time.Time
+			if err := r.pool.QueryRow(t.Context(), `select clock_timestamp()`).Scan(&shown); err != nil {
+				t.Fatal(err)
+			}
+			r.invisible(demo.Bob, false)
+			r.exec(`select realtime.legacy_count($1)`, demo.Team)
+			if r.count(old+` and last_read_at >= $5`, demo.Team, demo.Bob, 0, second, shown) != 1 {
+				t.Error("what was read while invisible does not come when that ends, or at another time")
+			}
+		})
+	}
 }
 
 // TestTheOldColumnsAreLeftAlone: unless they are asked for, nothing that is
