@@ -22,7 +22,7 @@ var owns = map[string]string{
 	"internal/lease":    "realtime.boot realtime.nodes",
 	"internal/message":  "realtime.client_keys public.nchat_messages",
 	"internal/postgres": "realtime.code",
-	"internal/presence": "realtime.audience realtime.presence realtime.presence_settings realtime.sessions public.nchat_blocked_users public.nchat_contacts",
+	"internal/presence": "realtime.audience realtime.presence realtime.presence_settings realtime.sessions realtime.switches public.nchat_blocked_users public.nchat_contacts",
 	"internal/push":     "realtime.push_jobs realtime.push_state",
 	"internal/receipt":  "realtime.legacy realtime.legacy_head realtime.marks realtime.moves public.nchat_channel_members",
 	"internal/roster":   "public.nchat_channels public.nchat_thread_members public.nchat_threads public.nchat_users",

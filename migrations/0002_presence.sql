@@ -112,6 +112,12 @@ create table realtime.presence_settings (
   primary key (tenant, user_id)
 );
 
+-- One row once nchat's old switches have been taken over as settings.
+create table realtime.switches (
+  only_row boolean primary key default true check (only_row),
+  taken_at timestamptz not null default clock_timestamp()
+);
+
 -- Grows by a row whenever who-may-see-a-user may have changed (contacts,
 -- blocks, direct channels). Only ever inserted into by triggers, so that two
 -- transactions of the app can never block or deadlock each other on it. A
