@@ -131,6 +131,15 @@ create table realtime.audience (
 create index audience_user_idx on realtime.audience (user_id, id);
 create index audience_at_idx on realtime.audience (at);
 
+-- When channels that had been of another kind became direct ones; no row: always
+-- was. Only inserted into by triggers, as the table above.
+create table realtime.directs (
+  id         bigint generated always as identity primary key,
+  channel_id uuid not null,
+  since      timestamptz not null default clock_timestamp()
+);
+create index directs_channel_idx on realtime.directs (channel_id, since);
+
 -- Tokens that are refused although their signature holds.
 create table realtime.revoked_users (
   tenant     text not null,
