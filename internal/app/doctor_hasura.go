@@ -50,10 +50,14 @@ func hasuraChecks(c config.Config) []check {
 			now, _, err := h.Export(ctx)
 			return "event triggers try again", lines(hasura.Impatient(now), err)
 		}, "set num_retries of these event triggers, or run nchat-realtime hasura apply"},
-		{"writes", func(ctx context.Context) (string, error) {
+		{"access", func(ctx context.Context) (string, error) {
 			now, _, err := h.Export(ctx)
-			return "users write in their own name only", lines(hasura.Forgeable(now, c.UserRoles), err)
-		}, "add {\"user_id\": {\"_eq\": \"X-Hasura-User-Id\"}} to these permissions (blocker_id for blocks), or a column preset"},
+			var found []string
+			for _, f := range (hasura.Access{Roles: c.UserRoles, Nobody: c.UnauthorizedRole}).Examine(now) {
+				found = append(found, f.String())
+			}
+			return "Hasura's permissions tell nothing that is hidden here", lines(found, err)
+		}, "change these permissions in Hasura, each as it says"},
 	}
 }
 
