@@ -140,6 +140,44 @@ create table realtime.directs (
 );
 create index directs_channel_idx on realtime.directs (channel_id, since);
 
+-- What everybody may see: each user as one of the same tenant does who is no contact
+-- and shares nothing; kept only where something is told by it. version rises with
+-- each change, over all, and becomes visible in its order.
+create table realtime.shown (
+  tenant            text not null,
+  user_id           uuid not null,
+  status            text not null,
+  custom_text       text,
+  custom_emoji      text,
+  custom_expires_at timestamptz,
+  last_seen_at      timestamptz,
+  version           bigint not null,
+  primary key (tenant, user_id)
+) with (fillfactor = 80);
+create unique index shown_version_idx on realtime.shown (version);
+
+-- Which node keeps it, until when; the last version given, and up to which one
+-- nchat's own tables have been told.
+create table realtime.showing (
+  only_row boolean primary key default true check (only_row),
+  node     uuid,
+  until    timestamptz not null default '-infinity',
+  version  bigint not null default 0,
+  legacy   bigint not null default 0
+) with (fillfactor = 40);
+insert into realtime.showing default values;
+
+-- For Hasura to track: nobody of whom there is nothing to see, and nobody at all
+-- where no node has kept it for a minute. Whom its owner blocked is left to the
+-- permission that goes with it (hasura/).
+create view realtime.visible_presence as
+  select s.tenant, s.user_id, s.status, x.custom_text, x.custom_emoji, s.last_seen_at
+    from realtime.shown s
+   cross join lateral (select case when line.there then s.custom_text end as custom_text, case when line.there then s.custom_emoji end as custom_emoji
+                         from (select s.custom_expires_at is null or s.custom_expires_at > clock_timestamp() as there) line) x
+   where exists (select from realtime.showing h where h.until > clock_timestamp() - interval '1 minute')
+     and (s.status <> 'offline' or s.last_seen_at is not null or x.custom_text is not null or x.custom_emoji is not null);
+
 -- Tokens that are refused although their signature holds.
 create table realtime.revoked_users (
   tenant     text not null,

@@ -41,3 +41,13 @@ create table realtime.push_jobs (
   created_at timestamptz not null default clock_timestamp()
 );
 create index push_jobs_next_idx on realtime.push_jobs (next_at);
+
+-- Up to which version of realtime.shown the presence webhook has been told. Until
+-- next_at somebody is at it, or it is put off.
+create table realtime.announced (
+  only_row boolean primary key default true check (only_row),
+  version  bigint not null default 0,
+  attempts integer not null default 0,
+  next_at  timestamptz not null default '-infinity'
+) with (fillfactor = 40);
+insert into realtime.announced default values;

@@ -62,8 +62,8 @@ func (a applying) run(ctx context.Context, out io.Writer, c config.Config) error
 	if err != nil {
 		return err
 	}
-	plan := hasura.Plan{Ours: ours, Source: a.source, Roles: c.UserRoles, Custom: hasura.Customize(a.prefix, a.namespace)}
-	access := hasura.Access{Roles: c.UserRoles, Nobody: c.UnauthorizedRole}
+	plan := hasura.Plan{Ours: ours, Source: a.source, Roles: c.UserRoles, Custom: hasura.Customize(a.prefix, a.namespace), View: c.PresenceView}
+	access := hasura.Access{Roles: c.UserRoles, Nobody: c.UnauthorizedRole, LegacyPresence: c.LegacyPresence}
 	var kept []string
 	var found []hasura.Finding
 	change := func(now hasura.Tree) (next hasura.Tree, changes []string, err error) {

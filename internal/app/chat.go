@@ -8,10 +8,12 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/announce"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
+	"github.com/nself-org/nchat-realtime/internal/outcall"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/push"
@@ -43,6 +45,7 @@ func buildChat(p *parts) {
 		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: p.log})
 	p.events = events.New(events.Options{Feed: p.feed, Receipts: p.receipts, Presence: p.presence.Watch, Typing: p.typing, Log: p.log})
 	p.push = push.New(push.Options{Pool: p.pool, URL: c.PushWebhookURL, Secret: c.PushWebhookSecret, Log: p.log, Absent: presence.Absent})
+	p.announce = announce.New(announce.Options{Pool: p.pool, Hook: outcall.New(c.PresenceWebhookURL, c.PresenceWebhookSecret), Log: p.log})
 }
 
 // buildHasura makes what Hasura calls besides GraphQL.

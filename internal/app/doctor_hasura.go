@@ -53,7 +53,7 @@ func hasuraChecks(c config.Config) []check {
 		{"access", func(ctx context.Context) (string, error) {
 			now, _, err := h.Export(ctx)
 			var found []string
-			for _, f := range (hasura.Access{Roles: c.UserRoles, Nobody: c.UnauthorizedRole}).Examine(now) {
+			for _, f := range (hasura.Access{Roles: c.UserRoles, Nobody: c.UnauthorizedRole, LegacyPresence: c.LegacyPresence}).Examine(now) {
 				found = append(found, f.String())
 			}
 			return "Hasura's permissions tell nothing that is hidden here", lines(found, err)
@@ -70,7 +70,7 @@ func applied(ctx context.Context, h hasura.Client, c config.Config) error {
 	if err != nil {
 		return err
 	}
-	plan := hasura.Plan{Ours: ours, Roles: c.UserRoles, Custom: hasura.CustomOf(now)}
+	plan := hasura.Plan{Ours: ours, Roles: c.UserRoles, Custom: hasura.CustomOf(now), View: c.PresenceView}
 	_, changes, kept, err := plan.Merge(now)
 	if err == nil && len(changes) > 0 {
 		err = fmt.Errorf("not as it should be: %s", strings.Join(changes, "; "))

@@ -46,7 +46,10 @@ type Config struct {
 	Retention                            time.Duration
 	EditPolicy                           string // lww, merge
 	LegacyReadColumns                    bool
+	LegacyPresence, PresenceView         bool
 	PushWebhookURL, PushWebhookSecret    string
+	PresenceWebhookURL                   string
+	PresenceWebhookSecret                string
 
 	LogLevel  slog.Level
 	LogFormat string // json, text

@@ -11,6 +11,7 @@ type Plan struct {
 	Source string   // the database's name in Hasura; "": the one there is
 	Roles  []string // that get what the project's role user gets
 	Custom *Customization
+	View   bool // track what everybody may see of presence, and join users to it
 }
 
 // Merge puts ours into theirs: what of ours is missing is added, what is there
