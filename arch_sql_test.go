@@ -23,7 +23,7 @@ var owns = map[string]string{
 	"internal/lease":    "realtime.boot realtime.nodes",
 	"internal/message":  "realtime.client_keys public.nchat_messages",
 	"internal/postgres": "realtime.code",
-	"internal/presence": "realtime.audience realtime.directs realtime.presence realtime.presence_settings realtime.sessions realtime.showing realtime.shown realtime.switches public.nchat_blocked_users public.nchat_contacts",
+	"internal/presence": "realtime.audience realtime.directs realtime.presence realtime.presence_settings realtime.sessions realtime.showing realtime.public_presence realtime.switches public.nchat_blocked_users public.nchat_contacts",
 	"internal/push":     "realtime.push_jobs realtime.push_state",
 	"internal/receipt":  "realtime.legacy realtime.legacy_head realtime.marks realtime.moves public.nchat_channel_members",
 	"internal/roster":   "public.nchat_channels public.nchat_presence public.nchat_thread_members public.nchat_threads public.nchat_users",
@@ -47,7 +47,7 @@ var shows = map[string]map[string]string{
 	"internal/lease":   {"realtime.boot": "internal/presence"},
 	"internal/message": {"message_rows()": "internal/push", "public.nchat_messages": "internal/feed internal/presence internal/push internal/receipt internal/roster"},
 	"internal/presence": {
-		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "realtime.directs": "internal/roster", "realtime.shown": "internal/announce internal/roster", "touch()": "internal/feed internal/webhook",
+		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "realtime.directs": "internal/roster", "realtime.public_presence": "internal/announce internal/roster", "touch()": "internal/feed internal/webhook",
 		"public.nchat_blocked_users": "internal/roster", "public.nchat_contacts": "internal/roster",
 	},
 	"internal/receipt": {"adopt_marks()": "internal/feed", "public.nchat_channel_members": "internal/feed internal/presence internal/roster"},

@@ -143,7 +143,7 @@ create index directs_channel_idx on realtime.directs (channel_id, since);
 -- What everybody may see: each user as one of the same tenant does who is no contact
 -- and shares nothing; kept only where something is told by it. version rises with
 -- each change, over all, and becomes visible in its order.
-create table realtime.shown (
+create table realtime.public_presence (
   tenant            text not null,
   user_id           uuid not null,
   status            text not null,
@@ -154,7 +154,7 @@ create table realtime.shown (
   version           bigint not null,
   primary key (tenant, user_id)
 ) with (fillfactor = 80);
-create unique index shown_version_idx on realtime.shown (version);
+create unique index public_presence_version_idx on realtime.public_presence (version);
 
 -- Which node keeps it, until when; the last version given, and up to which one
 -- nchat's own tables have been told.
@@ -172,7 +172,7 @@ insert into realtime.showing default values;
 -- permission that goes with it (hasura/).
 create view realtime.visible_presence as
   select s.tenant, s.user_id, s.status, x.custom_text, x.custom_emoji, s.last_seen_at
-    from realtime.shown s
+    from realtime.public_presence s
    cross join lateral (select case when line.there then s.custom_text end as custom_text, case when line.there then s.custom_emoji end as custom_emoji
                          from (select s.custom_expires_at is null or s.custom_expires_at > clock_timestamp() as there) line) x
    where exists (select from realtime.showing h where h.until > clock_timestamp() - interval '1 minute')

@@ -42,7 +42,7 @@ create table realtime.push_jobs (
 );
 create index push_jobs_next_idx on realtime.push_jobs (next_at);
 
--- Up to which version of realtime.shown the presence webhook has been told. Until
+-- Up to which version of realtime.public_presence the presence webhook has been told. Until
 -- next_at somebody is at it, or it is put off.
 create table realtime.announced (
   only_row boolean primary key default true check (only_row),

@@ -1,7 +1,7 @@
 // Package announce tells an app's own server of presence: a signed webhook that is
 // told of each user's latest state, in batches, until it has taken it.
 //
-// What it tells is what everybody may see, as presence keeps it (realtime.shown):
+// What it tells is what everybody may see, as presence keeps it (realtime.public_presence):
 // the invisible are offline, and so is whoever shows itself to contacts or to
 // nobody. There is no queue but that table: of a user who changes while the
 // receiver is away the latest is told. It owns the table announced of the schema
@@ -93,7 +93,7 @@ func (s *Service) Run(ctx context.Context) {
 func (s *Service) tellSome(ctx context.Context) (int, error) {
 	const claim = `
 update realtime.announced a set next_at = clock_timestamp() + $1::interval, attempts = a.attempts + 1
- where a.next_at <= clock_timestamp() and exists (select from realtime.shown s where s.version > a.version)
+ where a.next_at <= clock_timestamp() and exists (select from realtime.public_presence s where s.version > a.version)
 returning a.version, a.attempts`
 	var after int64
 	var attempts int
@@ -135,7 +135,7 @@ func (s *Service) note(ctx context.Context, q string, arg any) error {
 func (s *Service) payload(ctx context.Context, after int64) (p Payload, upto int64, err error) {
 	const q = `
 select s.version, s.tenant, s.user_id, s.status, s.custom_text, s.custom_emoji, s.custom_expires_at, s.last_seen_at
-  from realtime.shown s where s.version > $1 order by s.version limit $2`
+  from realtime.public_presence s where s.version > $1 order by s.version limit $2`
 	rows, err := s.o.Pool.Query(ctx, q, after, atOnce)
 	if err != nil {
 		return p, 0, fmt.Errorf("reading presence to tell: %w", err)

@@ -75,7 +75,7 @@ func (r *rig) is(user uuid.UUID, status string) {
 	r.t.Helper()
 	r.exec(`
 with n as (update realtime.showing set version = version + 1 returning version)
-insert into realtime.shown as s (tenant, user_id, status, last_seen_at, version) select 'primary', $1, $2, '2026-01-02 03:04+00', version from n
+insert into realtime.public_presence as s (tenant, user_id, status, last_seen_at, version) select 'primary', $1, $2, '2026-01-02 03:04+00', version from n
 on conflict (tenant, user_id) do update set status = excluded.status, version = excluded.version`, user, status)
 }
 
@@ -116,7 +116,7 @@ func TestTheLatestOfEachIsTold(t *testing.T) {
 	if list := r.told(); len(list) != 0 {
 		t.Errorf("told again: %+v", list)
 	}
-	r.exec(`insert into realtime.shown (tenant, user_id, status, version) select 'primary', gen_random_uuid(), 'online', 10 + i from generate_series(1, 450) i`)
+	r.exec(`insert into realtime.public_presence (tenant, user_id, status, version) select 'primary', gen_random_uuid(), 'online', 10 + i from generate_series(1, 450) i`)
 	var sizes []int
 	for range 4 {
 		for _, p := range r.told() {

@@ -129,7 +129,7 @@ func (k *keeper) oneByOne(ctx context.Context) (told bool, err error) {
 		k.s.w.log.WarnContext(ctx, "nchat's own presence refuses a user", "code", e.Code, "constraint", e.ConstraintName)
 		const pass = `
 update realtime.showing h set legacy = n.version
-  from (select min(s.version) as version from realtime.shown s, realtime.showing o where s.version > o.legacy) n
+  from (select min(s.version) as version from realtime.public_presence s, realtime.showing o where s.version > o.legacy) n
  where h.node = $1 and n.version is not null`
 		if _, err := k.s.w.pool.Exec(ctx, pass, k.s.node); err != nil {
 			return false, err

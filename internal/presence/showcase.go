@@ -158,7 +158,7 @@ func (k *keeper) hold(ctx context.Context) (bool, error) {
 func (k *keeper) next(ctx context.Context) ([]Key, error) {
 	keys, anyTenant := k.take()
 	if len(anyTenant) > 0 {
-		const q = `select p.tenant, p.user_id from realtime.presence p where p.user_id = any ($1) union select s.tenant, s.user_id from realtime.shown s where s.user_id = any ($1)`
+		const q = `select p.tenant, p.user_id from realtime.presence p where p.user_id = any ($1) union select s.tenant, s.user_id from realtime.public_presence s where s.user_id = any ($1)`
 		more, err := k.keys(ctx, q, anyTenant)
 		if err != nil {
 			return nil, err
@@ -171,7 +171,7 @@ func (k *keeper) next(ctx context.Context) ([]Key, error) {
 	const q = `
 select tenant, user_id from (
   (select p.tenant, p.user_id from realtime.presence p where (p.tenant, p.user_id) > ($1, $2) order by p.tenant, p.user_id limit $3)
-   union (select s.tenant, s.user_id from realtime.shown s where (s.tenant, s.user_id) > ($1, $2) order by s.tenant, s.user_id limit $3)) x
+   union (select s.tenant, s.user_id from realtime.public_presence s where (s.tenant, s.user_id) > ($1, $2) order by s.tenant, s.user_id limit $3)) x
  order by tenant, user_id limit $3`
 	keys, err := k.keys(ctx, q, k.after.Tenant, k.after.User, showAtOnce)
 	switch {

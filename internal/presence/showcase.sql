@@ -13,11 +13,11 @@ begin
   if not found then
     return null;
   end if;
-  insert into realtime.shown as o (tenant, user_id, status, custom_text, custom_emoji, custom_expires_at, last_seen_at, version)
+  insert into realtime.public_presence as o (tenant, user_id, status, custom_text, custom_emoji, custom_expires_at, last_seen_at, version)
   select c.*, last + row_number() over ()
     from (select v.* from unnest(tenants, users, statuses, texts, emojis, expiries, seen)
                        as v (tenant, user_id, status, custom_text, custom_emoji, custom_expires_at, last_seen_at)
-            left join realtime.shown s on s.tenant = v.tenant and s.user_id = v.user_id
+            left join realtime.public_presence s on s.tenant = v.tenant and s.user_id = v.user_id
            where (coalesce(s.status, 'offline'), s.custom_text, s.custom_emoji, s.custom_expires_at, s.last_seen_at)
                  is distinct from (v.status, v.custom_text, v.custom_emoji, v.custom_expires_at, v.last_seen_at)) c
   on conflict (tenant, user_id) do update

@@ -158,7 +158,7 @@ func TestOneNodeKeepsIt(t *testing.T) {
 	r.connect(two, demo.Bob)
 	r.everybodySees(demo.Bob, "online")
 	var version, keepers int
-	if err := r.pool.QueryRow(t.Context(), `select version, (select count(*) from realtime.shown) from realtime.showing`).Scan(&version, &keepers); err != nil || version != 2 || keepers != 2 {
+	if err := r.pool.QueryRow(t.Context(), `select version, (select count(*) from realtime.public_presence) from realtime.showing`).Scan(&version, &keepers); err != nil || version != 2 || keepers != 2 {
 		t.Fatalf("%d versions for two changes, of %d users: %v", version, keepers, err)
 	}
 	one.stop()

@@ -6,10 +6,10 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   upto bigint;
 begin
-  select max(x.version) into upto from (select s.version from realtime.shown s where s.version > after order by s.version limit most) x;
+  select max(x.version) into upto from (select s.version from realtime.public_presence s where s.version > after order by s.version limit most) x;
 {{- if has "nchat_users" "last_seen_at"}}
   update public.nchat_users u set last_seen_at = s.last_seen_at
-    from realtime.shown s join realtime.nchat_users() k on k.id = s.user_id and k.tenant = s.tenant
+    from realtime.public_presence s join realtime.nchat_users() k on k.id = s.user_id and k.tenant = s.tenant
    where s.version > after and s.version <= upto and u.id = s.user_id and u.last_seen_at is distinct from s.last_seen_at;
 {{- end}}
 {{- if and (has "nchat_presence" "user_id") (has "nchat_presence" "status")}}
@@ -26,7 +26,7 @@ begin
   (and (has "nchat_presence" "source_account_id") "source_account_id")}}
   insert into public.nchat_presence as p ({{$cols}})
   select {{of "r" $cols}}
-    from realtime.shown s
+    from realtime.public_presence s
     join realtime.nchat_users() k on k.id = s.user_id and k.tenant = s.tenant
    cross join lateral jsonb_populate_record(null::public.nchat_presence, jsonb_build_object(
            'user_id', s.user_id, 'status', case s.status when 'busy' then 'dnd' else s.status end, 'source_account_id', s.tenant,
@@ -49,7 +49,7 @@ begin
 {{- if has "nchat_users" "last_seen_at"}}
   update public.nchat_users u set last_seen_at = null
    where u.id = any (array(select x.id from public.nchat_users x
-                            where x.last_seen_at is not null and not exists (select from realtime.shown s where s.user_id = x.id) limit most));
+                            where x.last_seen_at is not null and not exists (select from realtime.public_presence s where s.user_id = x.id) limit most));
   get diagnostics more = row_count;
   n := n + more;
 {{- end}}
@@ -62,7 +62,7 @@ begin
   (and (has "nchat_presence" "is_mobile") "is_mobile = default")}}
   update public.nchat_presence p set status = 'offline'{{if $sets}}, {{$sets}}{{end}}
    where p.user_id = any (array(select x.user_id from public.nchat_presence x
-                                 where x.status <> 'offline' and not exists (select from realtime.shown s where s.user_id = x.user_id) limit most));
+                                 where x.status <> 'offline' and not exists (select from realtime.public_presence s where s.user_id = x.user_id) limit most));
   get diagnostics more = row_count;
   n := n + more;
 {{- end}}
