@@ -278,7 +278,24 @@ func sinceJoining(key string, x any) bool {
 	return false
 }
 
-// ours: what is in our schema is nobody's to read or write.
-func ours(Access, perm) (reason, mend string) {
-	return "the table is this server's own, and tells what is hidden", "take the permission away, and untrack it"
+// ours: what is in our schema is nobody's to read or write; but for the view of
+// what everybody may see, without those who blocked the viewer.
+func ours(_ Access, p perm) (reason, mend string) {
+	if !isView(p.table) || p.op != "select" {
+		return "the table is this server's own, and tells what is hidden", "take the permission away, and untrack it"
+	}
+	unblocked := func(key string, x any) bool {
+		inner, _ := x.(Tree)
+		for rel, of := range inner {
+			is, _ := of.(Tree)
+			if key == "_not" && len(inner) == 1 && len(is) == 1 && leads(p.table, rel) == blocks.Name && isCaller(equals(is["blocked_user_id"])) {
+				return true
+			}
+		}
+		return false
+	}
+	if holds(p.body["filter"], unblocked) {
+		return "", ""
+	}
+	return "it shows users to whom they blocked", "put {\"_not\": {\"blocks\": {\"blocked_user_id\": {\"_eq\": \"X-Hasura-User-Id\"}}}} into its filter, as hasura/ has it"
 }
