@@ -79,6 +79,7 @@ func (s *Showcase) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := k.turn(ctx); err != nil && ctx.Err() == nil {
 			s.w.log.WarnContext(ctx, "what everybody may see is not kept, trying again", "error", err)
+			wait.For(ctx, retryMost)
 		}
 		select {
 		case <-ctx.Done():
@@ -87,12 +88,12 @@ func (s *Showcase) run(ctx context.Context) {
 			wait.For(ctx, retryFirst) // and whatever else comes with it
 		}
 	}
-	s.leave()
+	s.leave(context.WithoutCancel(ctx))
 }
 
 // leave lets another node go on at once.
-func (s *Showcase) leave() {
-	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+func (s *Showcase) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	if _, err := s.w.pool.Exec(ctx, `update realtime.showing set until = clock_timestamp() where node = $1 and until > clock_timestamp()`, s.node); err != nil {
 		s.w.log.DebugContext(ctx, "leaving what everybody may see", "error", err)
