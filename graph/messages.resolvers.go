@@ -9,11 +9,13 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/share"
 )
 
 func (r *messageResolver) Delivery(ctx context.Context, obj *message.Message) (*receipt.Delivery, error) {
@@ -120,7 +122,17 @@ func (r *queryResolver) UnreadTotals(ctx context.Context) (receipt.Totals, error
 }
 
 func (r *subscriptionResolver) MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan events.MessageEvent, error) {
-	return r.deps.Events.Messages(ctx, r.viewer(ctx), channelID, r.deps.AutoDeliver(ctx), failer(ctx))
+	v, deliver := r.viewer(ctx), r.deps.AutoDeliver(ctx)
+	stream := func() (<-chan events.MessageEvent, error) {
+		return r.deps.Events.Messages(ctx, v, channelID, deliver, failer(ctx))
+	}
+	if deliver {
+		return stream()
+	}
+	return share.Offer(ctx, func() (share.Source[events.MessageEvent], error) {
+		in, err := r.deps.Events.ReadMessages(ctx, v, channelID)
+		return messageSource{in}, err
+	}, stream)
 }
 
 func (r *subscriptionResolver) DeliveryChanged(ctx context.Context, channelID *uuid.UUID) (<-chan receipt.Delivery, error) {

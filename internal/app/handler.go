@@ -25,6 +25,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/origin"
+	"github.com/nself-org/nchat-realtime/internal/share"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
@@ -126,6 +127,10 @@ func executor(p *parts, schema graphql.ExecutableSchema, resolver *graph.Resolve
 	srv.Use(limit.Operations{Limiter: p.operations, Key: rateKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
+	answer := limit.Answer{Bytes: answerBytes}
+	srv.Use(share.New(share.Options{Alike: graph.Alike, Present: present,
+		Nobody:  func(context.Context) context.Context { return context.Background() },
+		Prepare: answer.MutateOperationContext}))
 	srv.AroundResponses(resolver.Batch)
 	return srv
 }

@@ -30,7 +30,14 @@ const (
 type Event struct {
 	Cursor  string
 	Payload Payload
+
+	class MessageClass
+	alike bool
 }
+
+// Class is the same for all viewers who are told the same, but for the cursor;
+// false: it is told this viewer alone.
+func (e Event) Class() (MessageClass, bool) { return e.class, e.alike }
 
 // MessageEvent is what happened to a message: Created, Updated or Deleted.
 type MessageEvent struct {

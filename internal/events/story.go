@@ -107,12 +107,16 @@ func (s *story) state(ctx context.Context, p Payload) error {
 
 // entry sends what is of the log, up to a cursor.
 func (s *story) entry(ctx context.Context, cursor string, p Payload) error {
+	return s.event(ctx, Event{Cursor: cursor, Payload: p})
+}
+
+func (s *story) event(ctx context.Context, e Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := push(ctx, s.out, Event{Cursor: cursor, Payload: p}); err != nil {
+	if err := push(ctx, s.out, e); err != nil {
 		return err
 	}
-	s.here = cursor
+	s.here = e.Cursor
 	return nil
 }
 
@@ -241,13 +245,15 @@ func (s *story) message(ctx context.Context, cursor string, it feed.Item) error 
 		return nil
 	}
 	m := s.body(it)
+	e, kind := Event{Cursor: cursor, Payload: MessageCreated{Message: m}}, it.Kind
 	switch {
 	case it.Kind == feed.Deleted || m.Gone:
-		return s.entry(ctx, cursor, MessageDeleted{MessageID: it.Message, ChannelID: it.Channel})
+		e.Payload, kind = MessageDeleted{MessageID: it.Message, ChannelID: it.Channel}, feed.Deleted
 	case it.Kind == feed.Updated:
-		return s.entry(ctx, cursor, MessageUpdated{Message: m})
+		e.Payload = MessageUpdated{Message: m}
 	}
-	if err := s.entry(ctx, cursor, MessageCreated{Message: m}); err != nil {
+	e.class, e.alike = classOf(MessageEvent{Kind: kind, Message: m}, it.Entry, s.v)
+	if err := s.event(ctx, e); err != nil {
 		return err
 	}
 	s.written(it, m)

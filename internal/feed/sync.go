@@ -101,13 +101,13 @@ func (q *Query) check(v viewer.Viewer) error {
 func (s *Service) await(ctx context.Context, v viewer.Viewer, q Query, p Page) (Page, error) {
 	waiting, cancel := context.WithTimeout(ctx, q.Wait)
 	defer cancel()
-	sub := s.tail.hub.Subscribe(v.User)
+	sub := s.tail.hub.Subscribe(topic{id: v.User})
 	defer sub.Close()
 	gs, err := loadGrants(ctx, s.o.Pool, v, q.Channels, false)
 	if err != nil {
 		return p, err
 	}
-	sub.Add(gs.readable()...)
+	sub.Add(gs.topics()...)
 	for {
 		q.Cursor = p.Cursor
 		if p, err = s.page(ctx, v, q); err != nil || !p.empty() {
