@@ -30,7 +30,7 @@ var allowed = map[string]string{
 	"internal/e2e":       "*",
 	"internal/bench":     "*",
 
-	"graph":           "graph/generated graph/model graph/scalar internal/events internal/fault internal/feed internal/message internal/presence internal/receipt internal/share internal/typing internal/viewer",
+	"graph":           "graph/generated graph/model internal/events internal/fault internal/feed internal/message internal/presence internal/receipt internal/share internal/typing internal/viewer",
 	"graph/generated": "graph/model graph/scalar internal/events internal/feed internal/message internal/presence internal/receipt internal/typing",
 	"graph/model":     "internal/events internal/feed internal/message internal/presence internal/receipt internal/typing",
 	"graph/scalar":    "internal/fault",
