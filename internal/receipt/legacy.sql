@@ -62,7 +62,8 @@ create or replace function realtime.legacy_read(channel uuid, who uuid) returns 
 {{- end}}
 $$;
 
--- legacy_threads brings those of one member in the threads of a channel up to date.
+-- legacy_threads brings those of one member in the threads of a channel up to date,
+-- where everybody may know how far it has read and did as it read.
 {{$threads := list
   (and (has "nchat_thread_members" "unread_count") "unread_count = u.n")
   (and (has "nchat_thread_members" "last_read_message_id") "last_read_message_id = u.last_read")
@@ -70,7 +71,9 @@ $$;
 create or replace function realtime.legacy_threads(ten text, who uuid, channel uuid) returns void language sql as $$
 {{- if and $threads (has "nchat_thread_members" "thread_id") (has "nchat_thread_members" "user_id")}}
   update public.nchat_thread_members m set {{$threads}}
-    from realtime.thread_states(ten, who, array(select k.thread_id from realtime.thread_marks k where k.user_id = who and k.channel_id = channel and k.read_at is not null)) u
+    from realtime.thread_states(ten, who, array(select k.thread_id from realtime.thread_marks k where k.user_id = who and k.channel_id = channel
+            and exists (select from realtime.moves v where v.channel_id = channel and v.to_seq = k.read_seq and v.user_id = who and v.thread = k.thread_id
+                                                       and v.at = k.read_at and realtime.told_to_all(v)))) u
    where m.thread_id = u.thread_id and m.user_id = who{{if has "nchat_thread_members" "last_read_at"}} and m.last_read_at is distinct from u.read_at{{end}}
 {{- end}}
 $$;
