@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
@@ -118,5 +120,30 @@ func TestTheOldColumnsAreLeftAlone(t *testing.T) {
 	r.s.Run(t.Context()) // has nothing to keep in step, and returns
 	if r.count(rows) != before {
 		t.Error("a row of nchat_channel_members was written")
+	}
+}
+
+// TestTheOldColumnsOfThreadsTellNothingPrivate: as those of channels.
+func TestTheOldColumnsOfThreadsTellNothingPrivate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	const (
+		thread = "00000000-0000-4000-a000-000000000001"
+		last   = "00000000-0000-4000-b000-000000000013"
+		row    = `select count(*) from public.nchat_thread_members where thread_id = '` + thread + `' and user_id = $1 and last_read_message_id is not distinct from $2`
+	)
+	r.exec(`select realtime.sequence(1000, false)`)
+	no := false
+	r.set(demo.Erin, presence.Change{AllowReadReceipts: &no})
+	for _, user := range []uuid.UUID{demo.Dave, demo.Alice, demo.Erin} {
+		if _, err := r.s.Acknowledge(t.Context(), as(user), []receipt.Mark{{Channel: demo.General, Thread: uuid.MustParse(thread), Message: uuid.MustParse(last)}}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.count(row, demo.Dave, last) != 1 {
+		t.Error("what everybody may know is not told")
+	}
+	if r.count(row, demo.Erin, nil) != 1 || r.count(row, demo.Alice, nil) != 1 { // alice blocked somebody
+		t.Error("what is read in private is told")
 	}
 }
