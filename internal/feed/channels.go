@@ -23,7 +23,7 @@ type ChannelState struct {
 	Role       string
 	CanWrite   bool
 	LastNumber int64
-	Members    int // who may read it as members, as the log counts them
+	Members    int        // who may read it as members, as the log counts them
 	Level      string     // what the viewer wants to hear of it: all, mentions or none
 	MutedUntil *time.Time // nothing of it until then; nil: it is not muted
 }
