@@ -33,6 +33,11 @@ import (
 // httpLapse is how long an HTTP-only session lives after its last heartbeat.
 const httpLapse = 75 * time.Second
 
+// vitalConns are the connections of what keeps a node alive: renewing the lease,
+// sweeping, ringing, probing, writing sessions, orders, revocations, readiness.
+// Each uses one at a time, and none waits for long.
+const vitalConns = 6
+
 // parts are what one server is made of. They are for wiring alone: nothing
 // that runs is given all of them.
 type parts struct {
@@ -41,11 +46,13 @@ type parts struct {
 	config     config.Config
 	log        *slog.Logger
 	pool       *pgxpool.Pool
+	vital      *pgxpool.Pool // for what keeps the node alive, and for nothing that a caller asks for
 	clock      *clock.Clock
 	metrics    *metrics
 	odd        *oddities
 	bus        *bus.Bus
 	lease      *lease.Lease
+	health     *health
 	authn      *auth.Authenticator
 	revoked    *revocations
 	live       *live
@@ -78,13 +85,19 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reading LISTEN_DATABASE_URL: %w", err)
 	}
-	p := &parts{dev: o.Dev, ready: o.Ready, config: c, log: o.Log, pool: pool, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
+	vital, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: vitalConns, OddTime: odd.time})
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	p := &parts{dev: o.Dev, ready: o.Ready, config: c, log: o.Log, pool: pool, vital: vital, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
 		operations: limit.New(c.Limits.OperationsPerMinute)}
-	p.bus = bus.New(bus.Options{Pool: pool, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
-	p.revoked = newRevocations(auth.Store{DB: pool}, p.live)
+	p.bus = bus.New(bus.Options{Pool: vital, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
+	p.revoked = newRevocations(auth.Store{DB: vital}, p.live)
 	p.authn = auth.New(auth.Options{JWT: &o.JWT, AdminSecret: c.AdminSecret, WebhookSecret: c.WebhookSecret,
 		UnauthorizedRole: c.UnauthorizedRole, UserRoles: c.UserRoles, Revocations: p.revoked.known, Log: o.Log})
-	p.lease = lease.New(pool, p.clock, o.Log, leaseHooks(p))
+	p.lease = lease.New(vital, p.clock, o.Log, leaseHooks(p))
+	p.health = &health{pool: vital, lease: p.lease, bus: p.bus, metrics: p.metrics, draining: &p.draining}
 	buildPresence(p)
 	buildChat(p)
 	buildHasura(p)
@@ -93,6 +106,12 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		p.bus.Handle(d.prefix, d.hears)
 	}
 	return p, nil
+}
+
+// close ends the connections to Postgres.
+func (p *parts) close() {
+	p.pool.Close()
+	p.vital.Close()
 }
 
 // doorbell is a prefix of topics and who hears of them.
@@ -145,7 +164,7 @@ func leaseHooks(p *parts) lease.Hooks {
 
 func buildPresence(p *parts) {
 	c := p.config
-	p.presence = presence.New(presence.Options{Pool: p.pool, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log,
+	p.presence = presence.New(presence.Options{Pool: p.pool, Vital: p.vital, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log,
 		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, StatusText: c.Limits.StatusLength,
 			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
 		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {

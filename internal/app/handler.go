@@ -45,7 +45,7 @@ func publicHandler(p *parts) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", health{p.pool, p.lease, p.bus, &p.draining}.readyz)
+	mux.HandleFunc("GET /readyz", p.health.readyz)
 	if p.dev {
 		mux.HandleFunc("GET /playground", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -43,6 +43,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	defer hush()
 	var behind, ringing sync.WaitGroup
 	ringing.Go(func() { _ = p.bus.Run(bell) })
+	behind.Go(func() { p.health.run(back) })
 	behind.Go(func() { p.authn.Run(back) })
 	behind.Go(func() { p.revoked.run(back) })
 	behind.Go(func() { p.typing.Run(back) })

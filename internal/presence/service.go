@@ -24,7 +24,10 @@ type Service struct {
 
 // New builds the service. Nothing runs before Run.
 func New(o Options) *Service {
-	w := &world{pool: o.Pool, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log}
+	if o.Vital == nil {
+		o.Vital = o.Pool
+	}
+	w := &world{pool: o.Pool, vital: o.Vital, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log}
 	m := newMirror(w)
 	w.awaited = m.await
 	s := newSessions(w)

@@ -17,6 +17,7 @@ import (
 // Options are what the package stands on.
 type Options struct {
 	Pool  *pgxpool.Pool
+	Vital *pgxpool.Pool // for what keeps this node's users online, which waits for no caller; nil: Pool
 	Clock *clock.Clock
 	Bell  hub.Doorbell
 	Node  Node
@@ -38,6 +39,7 @@ type Node interface {
 // world is what every part of the package stands on.
 type world struct {
 	pool  *pgxpool.Pool
+	vital *pgxpool.Pool
 	clock *clock.Clock
 	bell  hub.Doorbell
 	rules Rules
