@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/bus"
@@ -41,33 +42,35 @@ const vitalConns = 6
 // parts are what one server is made of. They are for wiring alone: nothing
 // that runs is given all of them.
 type parts struct {
-	dev        bool
-	ready      func(Addresses)
-	config     config.Config
-	log        *slog.Logger
-	pool       *pgxpool.Pool
-	vital      *pgxpool.Pool // for what keeps the node alive, and for nothing that a caller asks for
-	clock      *clock.Clock
-	metrics    *metrics
-	odd        *oddities
-	bus        *bus.Bus
-	lease      *lease.Lease
-	health     *health
-	authn      *auth.Authenticator
-	revoked    *revocations
-	live       *live
-	operations *limit.Limiter // of every caller, whichever way it asks
-	presence   *presence.Service
-	typing     *typing.Service
-	feed       *feed.Service
-	messages   *message.Service
-	receipts   *receipt.Service
-	events     *events.Service
-	hooks      *webhook.Handler
-	push       *push.Service
-	sockets    *wsock.Transport
-	forget     func(context.Context) error // what is past its time
-	draining   atomic.Bool
+	dev       bool
+	ready     func(Addresses)
+	config    config.Config
+	log       *slog.Logger
+	pool      *pgxpool.Pool
+	vital     *pgxpool.Pool // for what keeps the node alive, and for nothing that a caller asks for
+	clock     *clock.Clock
+	metrics   *metrics
+	odd       *oddities
+	bus       *bus.Bus
+	lease     *lease.Lease
+	health    *health
+	authn     *auth.Authenticator
+	revoked   *revocations
+	live      *live
+	budgets   *budgets
+	documents *limit.Cache[*ast.QueryDocument]
+	persisted *limit.Cache[string]
+	presence  *presence.Service
+	typing    *typing.Service
+	feed      *feed.Service
+	messages  *message.Service
+	receipts  *receipt.Service
+	events    *events.Service
+	hooks     *webhook.Handler
+	push      *push.Service
+	sockets   *wsock.Transport
+	forget    func(context.Context) error // what is past its time
+	draining  atomic.Bool
 }
 
 // build makes every part, from those that know nobody to those that know many.
@@ -91,7 +94,9 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		return nil, err
 	}
 	p := &parts{dev: o.Dev, ready: o.Ready, config: c, log: o.Log, pool: pool, vital: vital, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
-		operations: limit.New(c.Limits.OperationsPerMinute)}
+		documents: limit.NewCache(cachedBytes, func(text string, _ *ast.QueryDocument) int { return len(text) }),
+		persisted: limit.NewCache(cachedBytes, func(hash, text string) int { return len(hash) + len(text) }),
+		budgets:   newBudgets(c.Limits, int(pool.Config().MaxConns))}
 	p.bus = bus.New(bus.Options{Pool: vital, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
 	p.revoked = newRevocations(auth.Store{DB: vital}, p.live)
 	p.authn = auth.New(auth.Options{JWT: &o.JWT, AdminSecret: c.AdminSecret, WebhookSecret: c.WebhookSecret,
@@ -164,7 +169,7 @@ func leaseHooks(p *parts) lease.Hooks {
 
 func buildPresence(p *parts) {
 	c := p.config
-	p.presence = presence.New(presence.Options{Pool: p.pool, Vital: p.vital, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log,
+	p.presence = presence.New(presence.Options{Pool: p.pool, Vital: p.vital, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log, Watching: p.budgets.watch,
 		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, StatusText: c.Limits.StatusLength,
 			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
 		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {

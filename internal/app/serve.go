@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/clientip"
 )
 
 // listen opens both ports, before anything is written anywhere.
@@ -63,7 +65,9 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 		BaseContext: func(net.Listener) context.Context { return requests }}
 	inside := &http.Server{Handler: adminHandler(p.metrics), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 2)
-	go func() { failed <- web.Serve(public) }()
+	go func() {
+		failed <- web.Serve(newCounting(public, p.config.Limits.ConnectionsPerIP, clientip.New(p.config.TrustedProxies)))
+	}()
 	if admin != nil {
 		go func() { failed <- inside.Serve(admin) }()
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Options are what the package stands on.
@@ -23,6 +24,9 @@ type Options struct {
 	Node  Node
 	Rules Rules
 	Log   *slog.Logger
+	// Watching holds n ids more for a viewer until ctx ends, or refuses; alone: also
+	// more than there may be, where the viewer watches nothing else. nil: any number.
+	Watching func(ctx context.Context, v viewer.Viewer, n int, alone bool) error
 	// Unhidden is called in the transaction that ends a user's invisibility.
 	Unhidden func(ctx context.Context, tx pgx.Tx, k Key) error
 }
@@ -46,7 +50,8 @@ type world struct {
 	log   *slog.Logger
 	// awaited: a doorbell of these users is on its way, and who begins to watch
 	// them waits for it.
-	awaited func(keys ...Key)
+	awaited  func(keys ...Key)
+	watching func(ctx context.Context, v viewer.Viewer, n int, alone bool) error
 
 	mu  sync.Mutex
 	out outage // guarded by mu
