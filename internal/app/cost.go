@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/google/uuid"
-	"github.com/vektah/gqlparser/v2/ast"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/clientip"
@@ -125,8 +124,8 @@ var weights = map[string]weight{
 	"unblockUser":     {points: 2},
 }
 
-func weigh(f *ast.Field, args map[string]any) limit.Weight {
-	is, known := weights[f.Name]
+func weigh(field string, args map[string]any) limit.Weight {
+	is, known := weights[field]
 	if !known {
 		return limit.Weight{Points: 1}
 	}
@@ -140,7 +139,7 @@ func weigh(f *ast.Field, args map[string]any) limit.Weight {
 	switch {
 	case is.sends != "":
 		w.Messages = limit.Entries(args[is.sends])
-	case f.Name == "sendMessage":
+	case field == "sendMessage":
 		w.Messages = 1
 	}
 	w.Points += begun(w.IDs, 50) + begun(w.Rooms, 10)

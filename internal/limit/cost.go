@@ -34,7 +34,7 @@ type Account struct {
 // validation-failed; one that its caller cannot pay now, from each of its accounts,
 // as rate-limited with the time to wait, and then nothing is taken from any.
 type Cost struct {
-	Weigh    func(field *ast.Field, args map[string]any) Weight
+	Weigh    func(field string, args map[string]any) Weight
 	Caps     Caps
 	Unjoined int                                       // root fields that are not Batched; 0: any number
 	Accounts func(ctx context.Context) []Account       // that pay the points; none: nobody pays
@@ -69,7 +69,7 @@ func (c *Cost) MutateOperationContext(ctx context.Context, oc *graphql.Operation
 		if wrong := c.sets(f.Field, args); wrong != nil {
 			return refusal(wrong)
 		}
-		w := c.Weigh(f.Field, args)
+		w := c.Weigh(f.Name, args)
 		if !w.Batched {
 			unjoined++
 		}
