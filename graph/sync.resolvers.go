@@ -53,5 +53,7 @@ func (r *subscriptionResolver) Events(ctx context.Context, cursor *string, prese
 	if cursor != nil {
 		q.Cursor = *cursor
 	}
-	return r.deps.Events.Events(ctx, v, q, failer(ctx))
+	return offered(ctx, eventPiece, func(ctx context.Context) (<-chan events.Event, error) {
+		return r.deps.Events.Events(ctx, v, q, failer(ctx))
+	})
 }

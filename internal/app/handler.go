@@ -23,6 +23,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/origin"
+	"github.com/nself-org/nchat-realtime/internal/share"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
@@ -132,6 +133,10 @@ func execute(p *parts, srv *handler.Server, resolver *graph.Resolver, present gr
 	srv.Use(limit.Fair{Turns: p.budgets.turns, Key: turnKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
+	answer := limit.Answer{Bytes: answerBytes}
+	srv.Use(share.New(share.Options{Alike: graph.Alike, Present: present,
+		Nobody:  func(context.Context) context.Context { return context.Background() },
+		Prepare: answer.MutateOperationContext}))
 	srv.AroundResponses(resolver.Batch)
 }
 
@@ -190,7 +195,7 @@ func realtimeConfig(clock *clock.Clock, c config.Config) func(context.Context) m
 		MaxWatchedIds: l.WatchedIDs, MaxWaitingPolls: l.WaitingPolls, MaxFieldsAtOnce: l.FieldsAtOnce, MaxDocumentBytes: l.DocumentBytes,
 		FramesPerSecond: l.FramesPerSecond, OperationTimeoutMs: ms(l.OperationTimeout), MaxSocketsPerAddress: l.SocketsPerIP,
 		MaxOpeningSocketsPerAddress: l.OpeningPerIP, MaxConnectionsPerAddress: l.ConnectionsPerIP, RequestTimeoutMs: ms(l.RequestTimeout), MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes,
-		MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes}
+		MaxPageMessages: feed.MaxFirst, MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes}
 	return func(context.Context) model.RealtimeConfig {
 		now := is
 		now.ServerTime = clock.Now()

@@ -41,6 +41,11 @@ func newReader(c *Conn) *reader {
 		_ = r.spare.Wait(c.ctx)
 		return nil
 	})
+	echo := c.ws.CloseHandler()
+	c.ws.SetCloseHandler(func(code int, text string) error {
+		c.out.within(goodbye, func() { _ = echo(code, text) })
+		return nil
+	})
 	return r
 }
 
