@@ -112,6 +112,7 @@ var weights = map[string]weight{
 	"sendMessages":         {points: 1, sends: "input"},
 	"sendMessage":          {points: 1},
 
+	"messages":        {points: 3},
 	"channelPresence": {points: 5},
 	"presenceWindow":  {points: 5},
 	"readStates":      {points: 5},
