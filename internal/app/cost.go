@@ -90,16 +90,18 @@ type weight struct {
 	ids     []string // arguments that list ids; a point for each fifty begun
 	rooms   string   // the argument that lists rooms; a point for each ten begun
 	sends   string   // the argument that lists messages; a point for each ten begun
-	batched bool
+	batched bool     // a point for each fifty begun
 }
 
 // weights is the price list of docs/security.md. What is not in it costs a point.
 var weights = map[string]weight{
-	"presence":              {points: 1, batched: true},
-	"presenceVisibility":    {points: 1, batched: true},
-	"channelPresenceCounts": {points: 1, batched: true},
-	"messageDelivery":       {points: 1, batched: true},
-	"readState":             {points: 1, batched: true},
+	"presence":              {batched: true},
+	"presenceVisibility":    {batched: true},
+	"channelPresenceCounts": {batched: true},
+	"messageDelivery":       {batched: true},
+	"readState":             {batched: true},
+	"threadReadState":       {batched: true},
+	"message":               {batched: true},
 
 	"presences":            {points: 1, ids: []string{"userIds"}},
 	"presenceChanged":      {points: 1, ids: []string{"userIds"}},

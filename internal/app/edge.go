@@ -34,7 +34,7 @@ func newEdge(p *parts, next http.Handler) http.Handler {
 
 func (e edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("X-Forwarded-For") != "" && !e.ips.Trusts(r.RemoteAddr) {
-		e.told.Do(func() {
+		e.told.Do(func() { //nolint:contextcheck // r carries it
 			e.log.WarnContext(r.Context(), "X-Forwarded-For comes from a peer that is not in TRUSTED_PROXIES and is not believed: if it is your proxy, all its clients count as one address", "peer", r.RemoteAddr)
 		})
 	}

@@ -20,6 +20,9 @@ type Weight struct {
 	Batched  bool // answered with all others of its name by one load, so that any number costs little
 }
 
+// joinedEach is how many Batched fields cost a point together.
+const joinedEach = 50
+
 // Caps bound what one operation may have, summed over all its fields.
 type Caps struct{ IDs, Rooms, Messages int }
 
@@ -60,7 +63,7 @@ func (c *Cost) Validate(s graphql.ExecutableSchema) error {
 // MutateOperationContext refuses; nothing is mutated.
 func (c *Cost) MutateOperationContext(ctx context.Context, oc *graphql.OperationContext) *gqlerror.Error {
 	var sum Weight
-	unjoined := 0
+	unjoined, joined := 0, 0
 	for _, f := range graphql.CollectFields(oc, oc.Operation.SelectionSet, []string{c.root(oc.Operation.Operation)}) {
 		if f.Definition == nil {
 			continue
@@ -70,11 +73,14 @@ func (c *Cost) MutateOperationContext(ctx context.Context, oc *graphql.Operation
 			return refusal(wrong)
 		}
 		w := c.Weigh(f.Name, args)
-		if !w.Batched {
+		if w.Batched {
+			joined++
+		} else {
 			unjoined++
 		}
 		sum = Weight{Points: sum.Points + w.Points, IDs: sum.IDs + w.IDs, Rooms: sum.Rooms + w.Rooms, Messages: sum.Messages + w.Messages}
 	}
+	sum.Points += (joined + joinedEach - 1) / joinedEach
 	switch {
 	case sum.IDs > c.Caps.IDs:
 		return tooLarge("more than %d ids in one operation", c.Caps.IDs)
