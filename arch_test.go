@@ -30,8 +30,8 @@ var allowed = map[string]string{
 	"internal/e2e":       "*",
 	"internal/bench":     "*",
 
-	"graph":           "graph/generated graph/model internal/events internal/fault internal/feed internal/message internal/presence internal/receipt internal/share internal/typing internal/viewer",
-	"graph/generated": "graph/model graph/scalar internal/events internal/feed internal/message internal/presence internal/receipt internal/typing",
+	"graph":           "graph/generated graph/model internal/events internal/fault internal/feed internal/message internal/presence internal/push internal/receipt internal/share internal/typing internal/viewer",
+	"graph/generated": "graph/model graph/scalar internal/events internal/feed internal/message internal/presence internal/push internal/receipt internal/typing",
 	"graph/model":     "internal/events internal/feed internal/message internal/presence internal/receipt internal/typing",
 	"graph/scalar":    "internal/fault",
 
@@ -40,7 +40,7 @@ var allowed = map[string]string{
 	"internal/presence": "internal/clock internal/fault internal/hub internal/lease internal/postgres internal/text internal/viewer internal/wait",
 	"internal/feed":     "internal/fault internal/hub internal/postgres internal/viewer internal/wait",
 	"internal/message":  "internal/fault internal/postgres internal/viewer",
-	"internal/push":     "internal/postgres internal/wait",
+	"internal/push":     "internal/fault internal/postgres internal/text internal/viewer internal/wait",
 	"internal/receipt":  "internal/fault internal/postgres internal/viewer",
 	"internal/roster":   "internal/postgres",
 	"internal/typing":   "internal/clock internal/fault internal/hub internal/postgres internal/roster internal/text internal/viewer internal/wait",

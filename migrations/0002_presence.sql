@@ -50,6 +50,7 @@ create unlogged table realtime.sessions (
   connected_at     timestamptz not null,
   last_active_at   timestamptz not null,
   idle             boolean not null default false,
+  looking_until    timestamptz,                     -- somebody looks at the device until then; a socket's node ends 'infinity'
   parked_at        timestamptz,                     -- set offline by hand: counts again with activity after it
   ended_at         timestamptz,                     -- the socket closed: counts until the grace has passed
   latency_ms       integer,
@@ -60,7 +61,9 @@ create unlogged table realtime.sessions (
   -- it was told elsewhere) and parking only ever move forward, whoever writes them.
   touched          boolean not null default false,
   signed_out       boolean not null default false,
-  token_expires_at timestamptz,
+  token_expires_at timestamptz,                     -- with the next two: the token it runs on from now
+  token_next       text,
+  token_issued_at  timestamptz,
   check ((node_id is null) = (node_epoch is null)),
   check ((node_id is null) = (lapses_at is not null)),
   foreign key (node_id, node_epoch) references realtime.nodes (id, epoch) on delete cascade
@@ -107,6 +110,7 @@ create table realtime.presence_settings (
   status_shared_since     timestamptz,
   last_seen_shared_since  timestamptz,
   receipts_shared_since   timestamptz,
+  typing_shared_since     timestamptz,              -- what was typed before is nobody's to see
   created_at              timestamptz not null default clock_timestamp(),
   updated_at              timestamptz not null default clock_timestamp(),
   primary key (tenant, user_id)
@@ -138,4 +142,11 @@ create table realtime.revoked_tokens (
   token_id   text not null,
   revoked_at timestamptz not null default clock_timestamp(),
   primary key (tenant, token_id)
+);
+-- Users who were suspended or deleted, while tokens from before may still hold.
+create table realtime.barred_users (
+  tenant  text not null,
+  user_id uuid not null,
+  at      timestamptz not null default clock_timestamp(),
+  primary key (tenant, user_id)
 );

@@ -14,6 +14,7 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	gqlparser "github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 )
@@ -26,11 +27,14 @@ func NewExecutableSchema(cfg Config) graphql.ExecutableSchema {
 type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
+	ChannelState() ChannelStateResolver
+	EditResult() EditResultResolver
 	Message() MessageResolver
 	MessageDelivery() MessageDeliveryResolver
 	Mutation() MutationResolver
 	Query() QueryResolver
 	RoomTyping() RoomTypingResolver
+	SendResult() SendResultResolver
 	Subscription() SubscriptionResolver
 }
 
@@ -38,17 +42,25 @@ type DirectiveRoot struct {
 }
 
 type ComplexityRoot struct {
+	ChannelNotifications struct {
+		ChannelID  func(childComplexity int) int
+		ID         func(childComplexity int) int
+		Level      func(childComplexity int) int
+		MutedUntil func(childComplexity int) int
+	}
+
 	ChannelState struct {
-		CanWrite    func(childComplexity int) int
-		ChannelID   func(childComplexity int) int
-		ID          func(childComplexity int) int
-		IsArchived  func(childComplexity int) int
-		IsReadonly  func(childComplexity int) int
-		LastSeq     func(childComplexity int) int
-		MemberCount func(childComplexity int) int
-		Name        func(childComplexity int) int
-		Role        func(childComplexity int) int
-		Type        func(childComplexity int) int
+		CanWrite      func(childComplexity int) int
+		ChannelID     func(childComplexity int) int
+		ID            func(childComplexity int) int
+		IsArchived    func(childComplexity int) int
+		IsReadonly    func(childComplexity int) int
+		LastSeq       func(childComplexity int) int
+		MemberCount   func(childComplexity int) int
+		Name          func(childComplexity int) int
+		Notifications func(childComplexity int) int
+		Role          func(childComplexity int) int
+		Type          func(childComplexity int) int
 	}
 
 	ChannelUpdated struct {
@@ -93,8 +105,9 @@ type ComplexityRoot struct {
 	}
 
 	EditResult struct {
-		Conflict func(childComplexity int) int
-		Message  func(childComplexity int) int
+		BreaksCover func(childComplexity int) int
+		Conflict    func(childComplexity int) int
+		Message     func(childComplexity int) int
 	}
 
 	Event struct {
@@ -127,6 +140,7 @@ type ComplexityRoot struct {
 		DeletedAt       func(childComplexity int) int
 		Delivery        func(childComplexity int) int
 		EditedAt        func(childComplexity int) int
+		EditedBy        func(childComplexity int) int
 		ID              func(childComplexity int) int
 		Mentions        func(childComplexity int) int
 		Metadata        func(childComplexity int) int
@@ -176,32 +190,34 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
-		AcknowledgeDelivered   func(childComplexity int, input []model.MarkInput) int
-		AcknowledgeRead        func(childComplexity int, input []model.MarkInput) int
-		AddContact             func(childComplexity int, userID uuid.UUID) int
-		BlockUser              func(childComplexity int, userID uuid.UUID) int
-		ClearCustomStatus      func(childComplexity int) int
-		DeleteMessage          func(childComplexity int, messageID uuid.UUID) int
-		EditMessage            func(childComplexity int, messageID uuid.UUID, content string, baseVersion int) int
-		FollowThread           func(childComplexity int, threadID uuid.UUID) int
-		Heartbeat              func(childComplexity int, input model.HeartbeatInput) int
-		MarkUnread             func(childComplexity int, messageID uuid.UUID) int
-		RefreshSession         func(childComplexity int, token string, sessionID *uuid.UUID) int
-		RemoveContact          func(childComplexity int, userID uuid.UUID) int
-		ResetPresenceSettings  func(childComplexity int) int
-		RevokeSessions         func(childComplexity int, userID uuid.UUID, tokenID *string) int
-		SendMessage            func(childComplexity int, input model.SendMessageInput) int
-		SendMessages           func(childComplexity int, input []model.SendMessageInput, digest *string) int
-		SetCustomStatus        func(childComplexity int, input model.CustomStatusInput) int
-		SetInvisibleMode       func(childComplexity int, enabled bool) int
-		SetPresence            func(childComplexity int, status presence.Status, expiresAt *time.Time) int
-		SignOutSession         func(childComplexity int, sessionID uuid.UUID) int
-		StartTyping            func(childComplexity int, room model.RoomInput) int
-		StopAllTyping          func(childComplexity int) int
-		StopTyping             func(childComplexity int, room model.RoomInput) int
-		UnblockUser            func(childComplexity int, userID uuid.UUID) int
-		UnfollowThread         func(childComplexity int, threadID uuid.UUID) int
-		UpdatePresenceSettings func(childComplexity int, input model.PresenceSettingsInput, baseUpdatedAt *time.Time) int
+		AcknowledgeDelivered    func(childComplexity int, input []model.MarkInput) int
+		AcknowledgeRead         func(childComplexity int, input []model.MarkInput) int
+		AddContact              func(childComplexity int, userID uuid.UUID) int
+		BlockUser               func(childComplexity int, userID uuid.UUID) int
+		ClearCustomStatus       func(childComplexity int) int
+		DeleteMessage           func(childComplexity int, messageID uuid.UUID) int
+		EditMessage             func(childComplexity int, messageID uuid.UUID, content string, baseVersion int) int
+		FollowThread            func(childComplexity int, threadID uuid.UUID) int
+		Heartbeat               func(childComplexity int, input model.HeartbeatInput) int
+		MarkUnread              func(childComplexity int, messageID uuid.UUID) int
+		RefreshSession          func(childComplexity int, token string, sessionID *uuid.UUID) int
+		RemoveContact           func(childComplexity int, userID uuid.UUID) int
+		ResetPresenceSettings   func(childComplexity int) int
+		RevokeSessions          func(childComplexity int, userID uuid.UUID, tokenID *string) int
+		SendMessage             func(childComplexity int, input model.SendMessageInput) int
+		SendMessages            func(childComplexity int, input []model.SendMessageInput, digest *string) int
+		SetChannelNotifications func(childComplexity int, channelID uuid.UUID, input model.ChannelNotificationsInput) int
+		SetCustomStatus         func(childComplexity int, input model.CustomStatusInput) int
+		SetInvisibleMode        func(childComplexity int, enabled bool) int
+		SetPresence             func(childComplexity int, status presence.Status, expiresAt *time.Time) int
+		SetQuietHours           func(childComplexity int, input *push.QuietHours) int
+		SignOutSession          func(childComplexity int, sessionID uuid.UUID) int
+		StartTyping             func(childComplexity int, room model.RoomInput) int
+		StopAllTyping           func(childComplexity int) int
+		StopTyping              func(childComplexity int, room model.RoomInput) int
+		UnblockUser             func(childComplexity int, userID uuid.UUID) int
+		UnfollowThread          func(childComplexity int, threadID uuid.UUID) int
+		UpdatePresenceSettings  func(childComplexity int, input model.PresenceSettingsInput, baseUpdatedAt *time.Time) int
 	}
 
 	MyPresence struct {
@@ -299,6 +315,7 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
+		ChannelNotifications  func(childComplexity int, channelID uuid.UUID) int
 		ChannelPresence       func(childComplexity int, channelID uuid.UUID, status []presence.Status, first *int, after *string) int
 		ChannelPresenceCounts func(childComplexity int, channelID uuid.UUID) int
 		Contacts              func(childComplexity int, first *int, after *string) int
@@ -313,6 +330,7 @@ type ComplexityRoot struct {
 		PresenceVisibility    func(childComplexity int, userID uuid.UUID) int
 		Presences             func(childComplexity int, userIds []uuid.UUID) int
 		PreviewPresence       func(childComplexity int, as presence.ViewerKind, userID *uuid.UUID) int
+		QuietHours            func(childComplexity int) int
 		ReadState             func(childComplexity int, channelID uuid.UUID) int
 		ReadStates            func(childComplexity int) int
 		RealtimeConfig        func(childComplexity int) int
@@ -320,6 +338,12 @@ type ComplexityRoot struct {
 		ThreadReadState       func(childComplexity int, threadID uuid.UUID) int
 		Typing                func(childComplexity int, room model.RoomInput) int
 		UnreadTotals          func(childComplexity int) int
+	}
+
+	QuietHours struct {
+		From     func(childComplexity int) int
+		TimeZone func(childComplexity int) int
+		To       func(childComplexity int) int
 	}
 
 	ReadState struct {
@@ -430,6 +454,7 @@ type ComplexityRoot struct {
 	}
 
 	SendResult struct {
+		BreaksCover     func(childComplexity int) int
 		ClientMessageID func(childComplexity int) int
 		Duplicate       func(childComplexity int) int
 		Error           func(childComplexity int) int
@@ -550,6 +575,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 	_ = ec
 	switch typeName + "." + field {
 
+	case "ChannelNotifications.channelId":
+		if e.ComplexityRoot.ChannelNotifications.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.ChannelID(childComplexity), true
+	case "ChannelNotifications.id":
+		if e.ComplexityRoot.ChannelNotifications.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.ID(childComplexity), true
+	case "ChannelNotifications.level":
+		if e.ComplexityRoot.ChannelNotifications.Level == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.Level(childComplexity), true
+	case "ChannelNotifications.mutedUntil":
+		if e.ComplexityRoot.ChannelNotifications.MutedUntil == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.MutedUntil(childComplexity), true
+
 	case "ChannelState.canWrite":
 		if e.ComplexityRoot.ChannelState.CanWrite == nil {
 			break
@@ -598,6 +648,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ChannelState.Name(childComplexity), true
+	case "ChannelState.notifications":
+		if e.ComplexityRoot.ChannelState.Notifications == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.Notifications(childComplexity), true
 	case "ChannelState.role":
 		if e.ComplexityRoot.ChannelState.Role == nil {
 			break
@@ -738,6 +794,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.EditConflict.Server(childComplexity), true
 
+	case "EditResult.breaksCover":
+		if e.ComplexityRoot.EditResult.BreaksCover == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditResult.BreaksCover(childComplexity), true
 	case "EditResult.conflict":
 		if e.ComplexityRoot.EditResult.Conflict == nil {
 			break
@@ -857,6 +919,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Message.EditedAt(childComplexity), true
+	case "Message.editedBy":
+		if e.ComplexityRoot.Message.EditedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.EditedBy(childComplexity), true
 	case "Message.id":
 		if e.ComplexityRoot.Message.ID == nil {
 			break
@@ -1203,6 +1271,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SendMessages(childComplexity, args["input"].([]model.SendMessageInput), args["digest"].(*string)), true
+	case "Mutation.setChannelNotifications":
+		if e.ComplexityRoot.Mutation.SetChannelNotifications == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setChannelNotifications_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetChannelNotifications(childComplexity, args["channelId"].(uuid.UUID), args["input"].(model.ChannelNotificationsInput)), true
 	case "Mutation.setCustomStatus":
 		if e.ComplexityRoot.Mutation.SetCustomStatus == nil {
 			break
@@ -1236,6 +1315,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SetPresence(childComplexity, args["status"].(presence.Status), args["expiresAt"].(*time.Time)), true
+	case "Mutation.setQuietHours":
+		if e.ComplexityRoot.Mutation.SetQuietHours == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setQuietHours_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetQuietHours(childComplexity, args["input"].(*push.QuietHours)), true
 	case "Mutation.signOutSession":
 		if e.ComplexityRoot.Mutation.SignOutSession == nil {
 			break
@@ -1686,6 +1776,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PresenceVisibility.IsInvisible(childComplexity), true
 
+	case "Query.channelNotifications":
+		if e.ComplexityRoot.Query.ChannelNotifications == nil {
+			break
+		}
+
+		args, err := ec.field_Query_channelNotifications_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.ChannelNotifications(childComplexity, args["channelId"].(uuid.UUID)), true
 	case "Query.channelPresence":
 		if e.ComplexityRoot.Query.ChannelPresence == nil {
 			break
@@ -1826,6 +1927,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.PreviewPresence(childComplexity, args["as"].(presence.ViewerKind), args["userId"].(*uuid.UUID)), true
+	case "Query.quietHours":
+		if e.ComplexityRoot.Query.QuietHours == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.QuietHours(childComplexity), true
 	case "Query.readState":
 		if e.ComplexityRoot.Query.ReadState == nil {
 			break
@@ -1888,6 +1995,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.UnreadTotals(childComplexity), true
+
+	case "QuietHours.from":
+		if e.ComplexityRoot.QuietHours.From == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.From(childComplexity), true
+	case "QuietHours.timeZone":
+		if e.ComplexityRoot.QuietHours.TimeZone == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.TimeZone(childComplexity), true
+	case "QuietHours.to":
+		if e.ComplexityRoot.QuietHours.To == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.To(childComplexity), true
 
 	case "ReadState.channelId":
 		if e.ComplexityRoot.ReadState.ChannelID == nil {
@@ -2349,6 +2475,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SendError.Retryable(childComplexity), true
 
+	case "SendResult.breaksCover":
+		if e.ComplexityRoot.SendResult.BreaksCover == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendResult.BreaksCover(childComplexity), true
 	case "SendResult.clientMessageId":
 		if e.ComplexityRoot.SendResult.ClientMessageID == nil {
 			break
@@ -2786,10 +2918,12 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
+			graphql.NewInputUnmarshaler("ChannelNotificationsInput", ec.unmarshalInputChannelNotificationsInput),
 			graphql.NewInputUnmarshaler("CustomStatusInput", ec.unmarshalInputCustomStatusInput),
 			graphql.NewInputUnmarshaler("HeartbeatInput", ec.unmarshalInputHeartbeatInput),
 			graphql.NewInputUnmarshaler("MarkInput", ec.unmarshalInputMarkInput),
 			graphql.NewInputUnmarshaler("PresenceSettingsInput", ec.unmarshalInputPresenceSettingsInput),
+			graphql.NewInputUnmarshaler("QuietHoursInput", ec.unmarshalInputQuietHoursInput),
 			graphql.NewInputUnmarshaler("RoomInput", ec.unmarshalInputRoomInput),
 			graphql.NewInputUnmarshaler("SendMessageInput", ec.unmarshalInputSendMessageInput),
 		)
@@ -2968,6 +3102,8 @@ type Message {
   createdAt: timestamptz!
   "When its content was last changed."
   editedAt: timestamptz
+  "Who changed it last, where it was changed and that is known; null once deleted."
+  editedBy: uuid
   "When it was deleted."
   deletedAt: timestamptz
   "How far it has come; the sender's alone, null for everybody else."
@@ -3095,6 +3231,8 @@ type SendResult {
   duplicate: Boolean!
   "Why it failed."
   error: SendError
+  "The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked."
+  breaksCover: Boolean!
 }
 
 "Why a message was not sent."
@@ -3123,6 +3261,8 @@ type EditResult {
   message: Message!
   "There was another edit in between."
   conflict: EditConflict
+  "The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked."
+  breaksCover: Boolean!
 }
 
 "An edit of a version that was no longer the last one."
@@ -3237,9 +3377,9 @@ extend type Mutation {
   sendMessage("The message." input: SendMessageInput!): SendResult!
   "Sends messages in order. A channel stops at its first failure that a retry may mend; the rest of it fails alike. Errors: validation-failed over maxBatch or for a digest that differs."
   sendMessages("The messages." input: [SendMessageInput!]!, "The batch is refused unless it has this digest; see SendBatch." digest: String): SendBatch!
-  "Changes a message's content. The same edit once more changes nothing, and is answered alike. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
+  "Changes a message's content. The same edit once more changes nothing, and is answered alike. Its author may, and who moderates the channel, but for a direct one. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
   editMessage("The message." messageId: uuid!, "The new text." content: String!, "The version the edit was made from." baseVersion: Int!): EditResult!
-  "Deletes a message; once more changes nothing. Errors: access-denied for a message one may not delete."
+  "Deletes a message, as its author or whoever moderates the channel (a direct one nobody does); once more changes nothing. Errors: access-denied for a message one may not delete."
   deleteMessage("The message." messageId: uuid!): Message!
   "Says up to where channels have been received. Never moves backwards. Errors: access-denied for each mark that is no message of the caller's channels, with its place as extensions.index; the others count, and their channels are answered beside."
   acknowledgeDelivered("At most maxIds." input: [MarkInput!]!): [ReadState!]!
@@ -3269,8 +3409,72 @@ extend type Subscription {
   others write, change or delete in those it follows at once and then at most once a second for each. Errors: stream-reset, as messageChanged.
   """
   threadReadStateChanged: ThreadReadState!
-  "How much the caller has to read, at once and whenever that changes, at most once a second; what it mutes counts with the next change. Errors: access-denied, and stream-reset, as messageChanged."
+  "How much the caller has to read, at once and whenever that changes, at most once a second; also when a channel is muted, or a mute is over. Errors: access-denied, and stream-reset, as messageChanged."
   unreadTotalsChanged: UnreadTotals!
+}
+`, BuiltIn: false},
+	{Name: "../../schema/notifications.graphqls", Input: `"What of a channel a member wants to be told of."
+enum NotificationLevel {
+  "Every message."
+  all
+  "Those that mention the member."
+  mentions
+  "Nothing; the channel does not count in unreadTotals."
+  none
+}
+
+"What the caller wants to hear of a channel. Nobody else can read it."
+type ChannelNotifications {
+  "The channel's id: the cache key."
+  id: ID!
+  "The channel."
+  channelId: uuid!
+  "What, while it is not muted. Muted without an end, which nchat can write, is none."
+  level: NotificationLevel!
+  "Nothing until then, as with level none; the server ends it within a second. Null: not muted."
+  mutedUntil: timestamptz
+}
+
+"A partial change: absent fields stay, at least one must be given."
+input ChannelNotificationsInput {
+  "What; null is refused."
+  level: NotificationLevel
+  "Mutes until then: ahead, and at most a year. Null ends muting."
+  mutedUntil: timestamptz
+}
+
+"When the caller is not to be disturbed by push, each day. What comes meanwhile is told when it is over. Nobody else can read it."
+type QuietHours {
+  "When it begins, HH:MM on the caller's own clock."
+  from: String!
+  "When it ends; before from: on the next day."
+  to: String!
+  "The caller's time zone, of the IANA database, as Europe/Berlin."
+  timeZone: String!
+}
+
+"Quiet hours, each day."
+input QuietHoursInput {
+  "When they begin, HH:MM."
+  from: String!
+  "When they end, HH:MM, another minute than from; before it: on the next day."
+  to: String!
+  "The time zone, of the IANA database, as Europe/Berlin."
+  timeZone: String!
+}
+
+extend type Query {
+  "What the caller wants to hear of a channel. Errors: access-denied where it is no member."
+  channelNotifications("The channel." channelId: uuid!): ChannelNotifications!
+  "The caller's quiet hours; null: it has none."
+  quietHours: QuietHours
+}
+
+extend type Mutation {
+  "Changes what the caller wants to hear of a channel. unreadTotals follow at once, and the caller's other devices are told (ChannelUpdated). Errors: access-denied where it is no member; validation-failed."
+  setChannelNotifications("The channel." channelId: uuid!, "The fields to change." input: ChannelNotificationsInput!): ChannelNotifications!
+  "Changes the caller's quiet hours; null or absent: it has none. Errors: validation-failed."
+  setQuietHours("The hours." input: QuietHoursInput): QuietHours
 }
 `, BuiltIn: false},
 	{Name: "../../schema/presence.graphqls", Input: `"What a user shows. Nobody but the user can tell a hidden user's offline from anybody's."
@@ -3637,7 +3841,7 @@ extend type Mutation {
   clearCustomStatus: Presence!
   "Reports activity. One that changes nothing writes nothing and is told to nobody. An HTTP-only session lapses 75 s after its last."
   heartbeat("What the client knows." input: HeartbeatInput!): PresenceSession!
-  "Changes some settings; everyone watching sees the effect at once."
+  "Changes some settings; everyone watching sees the effect at once, also while invisible: settings are the rules and not the picture. What they take away is gone from view then, so that a viewer may tell that somebody is at it; a line (setCustomStatus) waits until one is visible again."
   updatePresenceSettings(
     "The fields to change."
     input: PresenceSettingsInput!
@@ -3701,7 +3905,9 @@ type Mutation {
   signOutSession("The session, from mySessions or the connection's acknowledgement." sessionId: uuid!): Boolean!
   """
   Admin only. Refuses a user's tokens issued before now, or the one token named,
-  on every node within a second, and closes the sockets that run on them. Answers how many live sessions that ends.
+  on every node within a second: by whichever road they come, and what runs on them (sockets, event streams, syncs
+  that wait) is ended. Through a Hasura that does not pass tokens on, the user is refused for ` + "`" + `TOKEN_LIFETIME` + "`" + `, for
+  nobody can tell there which token it comes with. Answers how many live sessions that ends.
   """
   revokeSessions(
     "The user whose tokens are refused, in the admin's own tenant."
@@ -3883,12 +4089,14 @@ type ChannelState {
   isReadonly: Boolean!
   "The caller's role: owner, admin, moderator, member or guest."
   role: String!
-  "The caller's own right to write, as far as its membership says."
+  "Whether the caller may write there now: for sendMessage would be refused else, whatever the reason. In a direct channel a block closes it for both."
   canWrite: Boolean!
   "The number of its newest message, in decimal."
   lastSeq: String!
   "How many members may read it. Changes come with MemberJoined and MemberLeft."
   memberCount: Int!
+  "What the caller wants to hear of it."
+  notifications: ChannelNotifications!
 }
 
 "Somebody's membership that changed."
@@ -4007,7 +4215,7 @@ type TypingChanged {
   rooms: [RoomTyping!]!
 }
 
-"A channel is new to the caller or changed."
+"A channel is new to the caller, or changed, or the caller's notifications of it did."
 type ChannelUpdated {
   "The channel as it is now."
   channel: ChannelState!
@@ -4177,6 +4385,20 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
 
+func (ec *executionContext) childFields_ChannelNotifications(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_ChannelNotifications_id(ctx, field)
+	case "channelId":
+		return ec.fieldContext_ChannelNotifications_channelId(ctx, field)
+	case "level":
+		return ec.fieldContext_ChannelNotifications_level(ctx, field)
+	case "mutedUntil":
+		return ec.fieldContext_ChannelNotifications_mutedUntil(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ChannelNotifications", field.Name)
+}
+
 func (ec *executionContext) childFields_ChannelState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -4199,6 +4421,8 @@ func (ec *executionContext) childFields_ChannelState(ctx context.Context, field 
 		return ec.fieldContext_ChannelState_lastSeq(ctx, field)
 	case "memberCount":
 		return ec.fieldContext_ChannelState_memberCount(ctx, field)
+	case "notifications":
+		return ec.fieldContext_ChannelState_notifications(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ChannelState", field.Name)
 }
@@ -4275,6 +4499,8 @@ func (ec *executionContext) childFields_EditResult(ctx context.Context, field gr
 		return ec.fieldContext_EditResult_message(ctx, field)
 	case "conflict":
 		return ec.fieldContext_EditResult_conflict(ctx, field)
+	case "breaksCover":
+		return ec.fieldContext_EditResult_breaksCover(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type EditResult", field.Name)
 }
@@ -4333,6 +4559,8 @@ func (ec *executionContext) childFields_Message(ctx context.Context, field graph
 		return ec.fieldContext_Message_createdAt(ctx, field)
 	case "editedAt":
 		return ec.fieldContext_Message_editedAt(ctx, field)
+	case "editedBy":
+		return ec.fieldContext_Message_editedBy(ctx, field)
 	case "deletedAt":
 		return ec.fieldContext_Message_deletedAt(ctx, field)
 	case "delivery":
@@ -4569,6 +4797,18 @@ func (ec *executionContext) childFields_PresenceVisibility(ctx context.Context, 
 	return nil, fmt.Errorf("no field named %q was found under type PresenceVisibility", field.Name)
 }
 
+func (ec *executionContext) childFields_QuietHours(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "from":
+		return ec.fieldContext_QuietHours_from(ctx, field)
+	case "to":
+		return ec.fieldContext_QuietHours_to(ctx, field)
+	case "timeZone":
+		return ec.fieldContext_QuietHours_timeZone(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type QuietHours", field.Name)
+}
+
 func (ec *executionContext) childFields_ReadState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -4787,6 +5027,8 @@ func (ec *executionContext) childFields_SendResult(ctx context.Context, field gr
 		return ec.fieldContext_SendResult_duplicate(ctx, field)
 	case "error":
 		return ec.fieldContext_SendResult_error(ctx, field)
+	case "breaksCover":
+		return ec.fieldContext_SendResult_breaksCover(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SendResult", field.Name)
 }

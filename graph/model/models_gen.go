@@ -16,6 +16,14 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/typing"
 )
 
+// A partial change: absent fields stay, at least one must be given.
+type ChannelNotificationsInput struct {
+	// What; null is refused.
+	Level graphql.Omittable[*receipt.Level] `json:"level,omitempty"`
+	// Mutes until then: ahead, and at most a year. Null ends muting.
+	MutedUntil graphql.Omittable[*time.Time] `json:"mutedUntil,omitempty"`
+}
+
 // A page of contacts, ordered by user id.
 type ContactConnection struct {
 	// The page.
@@ -52,6 +60,8 @@ type EditResult struct {
 	Message message.Message `json:"message"`
 	// There was another edit in between.
 	Conflict *message.Conflict `json:"conflict,omitempty"`
+	// The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked.
+	BreaksCover bool `json:"breaksCover"`
 }
 
 // What a client knows of its user's activity. Sent every 30 s, and at once when active or hidden changes.
@@ -321,6 +331,8 @@ type SendResult struct {
 	Duplicate bool `json:"duplicate"`
 	// Why it failed.
 	Error *SendError `json:"error,omitempty"`
+	// The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked.
+	BreaksCover bool `json:"breaksCover"`
 }
 
 // What a refreshed socket runs on now.

@@ -44,7 +44,7 @@ func attack(t *testing.T, env map[string]string) *attacked {
 	a := &attacked{parts: p, t: t, base: running(t, p), look: pgtest.Pool(t, p.config.DatabaseURL), flap: make(chan presence.View, 64)}
 	soon(t, "doorbells", func() bool { return !p.bus.Stale() })
 	p.presence.Sessions.Begin(t.Context(), presence.Opening{ID: uuid.New(), Key: viewer.Key{Tenant: "primary", User: demo.Alice}, Counts: true,
-		Device: presence.DeviceUnknown, Socket: session{&wsock.Conn{}}})
+		Device: presence.DeviceUnknown, Socket: session{c: &wsock.Conn{}}})
 	seen := p.presence.Watch.Presence(t.Context(), viewer.Of("primary", demo.Bob), []uuid.UUID{demo.Alice})
 	if v := <-seen; v.Status != presence.Online {
 		t.Fatalf("alice is %s to begin with", v.Status)

@@ -65,6 +65,7 @@ type parts struct {
 	feed      *feed.Service
 	messages  *message.Service
 	receipts  *receipt.Service
+	notify    *receipt.Notifier
 	events    *events.Service
 	hooks     *webhook.Handler
 	push      *push.Service
@@ -98,7 +99,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		persisted: limit.NewCache(cachedBytes, func(hash, text string) int { return len(hash) + len(text) }),
 		budgets:   newBudgets(c.Limits, int(pool.Config().MaxConns))}
 	p.bus = bus.New(bus.Options{Pool: vital, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
-	p.revoked = newRevocations(auth.Store{DB: vital}, p.live)
+	p.revoked = newRevocations(auth.Store{DB: vital}, p.live, c.TokenLifetime)
 	p.authn = auth.New(auth.Options{JWT: &o.JWT, AdminSecret: c.AdminSecret, WebhookSecret: c.WebhookSecret,
 		UnauthorizedRole: c.UnauthorizedRole, UserRoles: c.UserRoles, Revocations: p.revoked.known, Log: o.Log})
 	p.lease = lease.New(vital, p.clock, o.Log, leaseHooks(p))
@@ -169,8 +170,12 @@ func leaseHooks(p *parts) lease.Hooks {
 
 func buildPresence(p *parts) {
 	c := p.config
+	var looking time.Duration // nobody asks but push
+	if c.PushWebhookURL != "" {
+		looking = c.PushAfter
+	}
 	p.presence = presence.New(presence.Options{Pool: p.pool, Vital: p.vital, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log, Watching: p.budgets.watch,
-		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, StatusText: c.Limits.StatusLength,
+		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, Looking: looking, StatusText: c.Limits.StatusLength,
 			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
 		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
 			return p.receipts.Release(ctx, tx, user)
@@ -183,6 +188,6 @@ type typists struct{ p *presence.Service }
 
 func (t typists) Gate(v viewer.Viewer) typing.Gate { return t.p.Watch.Gate(v) }
 
-func (t typists) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+func (t typists) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
 	return t.p.Read.Typists(ctx, v, users)
 }

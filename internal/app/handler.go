@@ -23,6 +23,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/origin"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/share"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
@@ -52,7 +53,15 @@ func publicHandler(p *parts) http.Handler {
 	}
 	p.hooks.Mount(mux)
 	mux.Handle("/graphql", graphqlHandler(p))
-	return newEdge(p, mux)
+	return p.here(newEdge(p, mux))
+}
+
+// here keeps to this machine what `dev` serves on it.
+func (p *parts) here(h http.Handler) http.Handler {
+	if p.dev && namesHere(p.config.Host) {
+		return onlyHere(h)
+	}
+	return h
 }
 
 // graphqlHandler is /graphql, over every transport.
@@ -72,7 +81,7 @@ func graphqlHandler(p *parts) http.Handler {
 			owner, _ := rateKey(ctx)
 			return p.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), p.revoked.known)
 		}})
-	resolver := graph.NewResolver(graph.Deps{Presence: p.presence, Typing: p.typing, Messages: p.messages, Receipts: p.receipts,
+	resolver := graph.NewResolver(graph.Deps{Presence: p.presence, Typing: p.typing, Messages: p.messages, Receipts: p.receipts, Notify: p.notify, Hours: push.Hours{Pool: p.pool},
 		Feed: p.feed, Events: p.events,
 		Access:      access{authn: p.authn, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
 		AutoDeliver: autoDelivers, Viewer: asking, Config: realtimeConfig(p.clock, c), MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms,
@@ -99,7 +108,8 @@ func graphqlHandler(p *parts) http.Handler {
 	stitched.Use(p.budgets.cost(c.Limits, c.Limits.Aliases))
 	stitched.AddTransport(http1)
 
-	pages, ips := origin.New(c.AllowedOrigins), clientip.New(c.TrustedProxies)
+	ips := clientip.New(c.TrustedProxies)
+	pages := origin.New(c.AllowedOrigins, ips.Encrypted)
 	return pages.CORS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.sockets.Supports(r) {
 			srv.ServeHTTP(w, noteOrigin(pages, r)) // who it is, connection_init says
@@ -133,6 +143,7 @@ func execute(p *parts, srv *handler.Server, resolver *graph.Resolver, present gr
 	srv.Use(limit.Fair{Turns: p.budgets.turns, Key: turnKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
+	srv.AroundOperations(audit{p.log}.operation)
 	answer := limit.Answer{Bytes: answerBytes}
 	srv.Use(share.New(share.Options{Alike: graph.Alike, Present: present,
 		Nobody:  func(context.Context) context.Context { return context.Background() },

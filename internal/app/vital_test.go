@@ -101,7 +101,7 @@ func TestABusyPostgresTakesNobodyOffline(t *testing.T) {
 
 	_, epoch, _ := p.lease.Identity()
 	alice := presence.Opening{ID: uuid.New(), Key: viewer.Key{Tenant: "primary", User: demo.Alice}, Counts: true,
-		Device: presence.DeviceUnknown, Socket: session{&wsock.Conn{}}}
+		Device: presence.DeviceUnknown, Socket: session{c: &wsock.Conn{}}}
 	p.presence.Sessions.Begin(t.Context(), alice)
 	var written bool
 	if err := look.QueryRow(t.Context(), `select exists (select from realtime.sessions where id = $1 and ended_at is null)`, alice.ID).Scan(&written); err != nil || !written {

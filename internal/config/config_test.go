@@ -38,6 +38,7 @@ var variables = map[string]struct {
 	"HASURA_GRAPHQL_ADMIN_SECRET":      {right: "x", free: true},
 	"HASURA_GRAPHQL_UNAUTHORIZED_ROLE": {right: "anonymous", wrong: []string{"admin", "user", "me"}},
 	"HASURA_WEBHOOK_SECRET":            {right: "0123456789abcdef", wrong: []string{"s3cr3t-hunter"}},
+	"TOKEN_LIFETIME":                   {right: "720h", wrong: []string{"10s", "9000h", "x"}},
 	"USER_ROLES":                       {right: "member", wrong: []string{","}},
 	"HASURA_UPSTREAM_URL":              {right: "http://hasura:8080", wrong: []string{"hasura:8080", "http://", "ftp://h", "https://u:s3cr3t-hunter@h\x7f"}},
 	"ALLOWED_ORIGINS":                  {right: "https://app.example.com, https://*.example.org:8443, *.example.net, capacitor://localhost, ionic://localhost, tauri://localhost, app://-, chrome-extension://abc", wrong: []string{"example.com", "https://", "ftp://x", "wss://x", "file://x", "capacitor://", "capacitor://localhost/x", "https://a.com/path", "https://a.com?x", "https://*", "https://a.*.com", "https://*.", "https://u@a.com", "http://*.*.com"}},
@@ -52,6 +53,7 @@ var variables = map[string]struct {
 	"LEGACY_READ_COLUMNS":              {right: "on", wrong: []string{"1"}},
 	"PUSH_WEBHOOK_URL":                 {right: "https://push.example.com/x", wrong: []string{"ftp://x", "push"}},
 	"PUSH_WEBHOOK_SECRET":              {right: "x", free: true},
+	"PUSH_AFTER":                       {right: "90s", wrong: []string{"90", "0s", "2h"}},
 	"LOG_LEVEL":                        {right: "debug", wrong: []string{"loud", "7"}},
 	"LOG_FORMAT":                       {right: "json", wrong: []string{"xml"}},
 	"MAX_OPERATIONS_PER_SOCKET":        {right: "1", wrong: []string{"0", "x"}},
@@ -202,9 +204,9 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		Port: 3101, AdminAddr: "127.0.0.1:3102", DatabaseURL: "postgres:///x", ListenDatabaseURL: "postgres:///x", DataDir: ".nchat",
-		JWTSecret: "{}", UserRoles: []string{"user", "me"},
+		JWTSecret: "{}", UserRoles: []string{"user", "me"}, TokenLifetime: 24 * time.Hour,
 		IdleAfter: 5 * time.Minute, HiddenAfter: 150 * time.Second, OfflineGrace: 5 * time.Second, TypingBatch: 100 * time.Millisecond, Reciprocity: "off",
-		Retention: 168 * time.Hour, EditPolicy: "lww", LogLevel: slog.LevelInfo, LogFormat: "json",
+		Retention: 168 * time.Hour, EditPolicy: "lww", PushAfter: time.Minute, LogLevel: slog.LevelInfo, LogFormat: "json",
 		Limits: Limits{OperationsPerSocket: 64, SocketsPerUser: 20, SocketsPerIP: 200, FrameBytes: 1 << 20, BodyBytes: 1 << 20,
 			Rooms: 100, IDs: 1000, Batch: 100, ContentLength: 10000, StatusLength: 255, OperationsPerMinute: 600,
 			PointsPerMinute: 6000, MessagesPerMinute: 1200, FieldsAtOnce: 4, WatchedIDs: 10000, WaitingPolls: 20, DocumentBytes: 64 << 10,

@@ -55,10 +55,10 @@ func (r *reader) secrets(c *Config) {
 	case c.JWTSecret != "":
 	case r.mode == Serve:
 		r.bad("HASURA_GRAPHQL_JWT_SECRET", "must be set: the same value as Hasura's")
-	case c.Host == "":
-		c.Host = "127.0.0.1"
-	case c.Host != "localhost" && !net.ParseIP(c.Host).IsLoopback():
-		r.bad("HOST", "must be a loopback address while HASURA_GRAPHQL_JWT_SECRET is unset: everybody knows the key used then")
+	default:
+		if c.KeepHere() != nil {
+			r.bad("HOST", "must be a loopback address while HASURA_GRAPHQL_JWT_SECRET is unset: everybody knows the key used then")
+		}
 	}
 	c.AdminSecret = r.take("HASURA_GRAPHQL_ADMIN_SECRET", "", "Hasura's admin secret; unset: there is no admin by secret.")
 	c.UnauthorizedRole = r.take("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "", "The role of callers without credentials; unset: they are refused.")
@@ -69,6 +69,7 @@ func (r *reader) secrets(c *Config) {
 	if c.UserRoles = r.list("USER_ROLES", "user,me", "Roles whose x-hasura-user-id is a user."); len(c.UserRoles) == 0 {
 		r.bad("USER_ROLES", "must name at least one role")
 	}
+	c.TokenLifetime = r.duration("TOKEN_LIFETIME", "24h", time.Minute, 366*24*time.Hour, "How long the longest of your tokens lives: for so long a revoked user is refused through Hasura where Hasura does not pass its token on.")
 	if c.UnauthorizedRole == "admin" || slices.Contains(c.UserRoles, c.UnauthorizedRole) {
 		r.bad("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "must be neither admin nor one of USER_ROLES: whoever has no credentials is nobody")
 	}
@@ -126,8 +127,9 @@ func (r *reader) chat(c *Config) {
 	c.Retention = r.duration("RETENTION", "168h", time.Hour, 10*365*24*time.Hour, "How long the log is kept.")
 	c.EditPolicy = r.choice("EDIT_POLICY", "lww", "What happens to edits at odds: lww, merge.", "lww", "merge")
 	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "off", "Also write nchat's own read columns of nchat_channel_members, which nchat's metadata show to everybody.")
-	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who are not connected.", "http", "https")
+	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who do not look at any device, and when that is over; docs/push.md.", "http", "https")
 	c.PushWebhookSecret = r.take("PUSH_WEBHOOK_SECRET", "", "Signs what is sent there; at least 16 characters.")
+	c.PushAfter = r.duration("PUSH_AFTER", "1m", time.Second, time.Hour, "A user looks at a shown device for so long after its last activity; meanwhile nothing is pushed.")
 	if c.PushWebhookURL != "" && len(c.PushWebhookSecret) < 16 {
 		r.bad("PUSH_WEBHOOK_SECRET", "must have at least 16 characters where PUSH_WEBHOOK_URL is set")
 	}

@@ -131,7 +131,6 @@ func TestMergeAfterExport(t *testing.T) {
 	rs := merged["remote_schemas"].([]any)[1].(hasura.Tree)
 	def := rs["definition"].(hasura.Tree)
 	delete(def, "timeout_seconds") // its default
-	delete(def, "forward_client_headers")
 	sdl := rs["permissions"].([]any)[0].(hasura.Tree)["definition"].(hasura.Tree)
 	sdl["schema"] = strings.ReplaceAll(strings.ReplaceAll(sdl["schema"].(string), "\n", " "), "  ", " ") // printed anew
 	for _, a := range merged["actions"].([]any) {

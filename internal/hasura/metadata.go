@@ -154,13 +154,14 @@ type Role struct {
 
 // ActionDefinition is how an action is called, and what it takes and gives.
 type ActionDefinition struct {
-	Kind       string     `json:"kind,omitempty"`
-	Type       string     `json:"type,omitempty"`
-	Handler    string     `json:"handler"`
-	Timeout    int        `json:"timeout"`
-	Headers    []Header   `json:"headers"`
-	Arguments  []Argument `json:"arguments"`
-	OutputType string     `json:"output_type"`
+	Kind                 string     `json:"kind,omitempty"`
+	Type                 string     `json:"type,omitempty"`
+	Handler              string     `json:"handler"`
+	Timeout              int        `json:"timeout"`
+	Headers              []Header   `json:"headers"`
+	ForwardClientHeaders bool       `json:"forward_client_headers,omitempty"`
+	Arguments            []Argument `json:"arguments"`
+	OutputType           string     `json:"output_type"`
 }
 
 // Argument is one of an action, or a field of a type.

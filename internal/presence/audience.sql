@@ -115,7 +115,7 @@ create trigger realtime_presence after update of {{cols "nchat_channels" "type" 
   for each row execute function realtime.channel_changed();
 create trigger realtime_presence after delete or update of {{cols "nchat_messages" "type" "user_id" "channel_id" "is_system"}} on public.nchat_messages
   for each row execute function realtime.message_changed();
-create trigger realtime_presence after insert or delete or update of {{or (cols "nchat_users" "deleted_at" "source_account_id") "id"}} on public.nchat_users
+create trigger realtime_presence after insert or delete or update of {{or (cols "nchat_users" "deleted_at" "status" "source_account_id") "id"}} on public.nchat_users
   for each row execute function realtime.user_changed();
 
 -- TRUNCATE takes relations of anybody.

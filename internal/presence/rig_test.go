@@ -137,14 +137,14 @@ func (r *rig) node(rules Rules) *node {
 
 // socket is a connection's end as Sessions sees it.
 type socket struct {
-	out      chan struct{}
-	extended chan time.Time
+	out     chan struct{}
+	renewed chan Token
 }
 
 func newSocket() *socket {
-	return &socket{out: make(chan struct{}, 8), extended: make(chan time.Time, 8)}
+	return &socket{out: make(chan struct{}, 8), renewed: make(chan Token, 8)}
 }
-func (s *socket) Extend(t time.Time)             { s.extended <- t }
+func (s *socket) Renew(t Token)                  { s.renewed <- t }
 func (s *socket) SignOut()                       { s.out <- struct{}{} }
 func (s *socket) Latency() (time.Duration, bool) { return 42 * time.Millisecond, true }
 

@@ -7,12 +7,19 @@
   {{if has . "source_account_id"}}source_account_id::text{{else}}'primary'{{end}}
 {{- end}}
 
+{{define "tenant_of" -}}
+  {{if has "nchat_users" "source_account_id"}}{{.}}.source_account_id::text{{else}}'primary'{{end}}
+{{- end}}
+
+-- Who is suspended or deleted is no user: it sees nobody, nobody sees it, and it writes nowhere.
 -- A picture that stands in the row itself is nothing to tell with each name.
 create or replace function realtime.nchat_users()
 returns table (id uuid, tenant text, display_name text, avatar_url text) language sql stable as $$
   select id, {{template "tenant" "nchat_users"}}, left(display_name::text, 255),
          {{if has "nchat_users" "avatar_url"}}case when octet_length(avatar_url::text) <= 8192 then avatar_url::text end{{else}}null::text{{end}}
-    from public.nchat_users {{if has "nchat_users" "deleted_at"}}where deleted_at is null{{end}}
+    from public.nchat_users
+   where {{if has "nchat_users" "deleted_at"}}deleted_at is null{{else}}true{{end}}
+     {{- if has "nchat_users" "status"}} and coalesce(status::text, 'active') in ('active', 'inactive'){{end}}
 $$;
 
 create or replace function realtime.nchat_channels()
@@ -24,16 +31,15 @@ returns table (id uuid, tenant text, type text, name text, archived boolean, rea
     from public.nchat_channels
 $$;
 
--- notify: all, mentions or none.
+-- notify: all, mentions or none; what is muted is none.
 create or replace function realtime.nchat_members()
 returns table (channel_id uuid, user_id uuid, can_read boolean, can_write boolean, role text, notify text) language sql stable as $$
   select channel_id, user_id,
          {{if has "nchat_channel_members" "can_read"}}coalesce(can_read, true){{else}}true{{end}},
          {{if has "nchat_channel_members" "can_write"}}coalesce(can_write, true){{else}}true{{end}},
          {{if has "nchat_channel_members" "role"}}coalesce(role::text, 'member'){{else}}'member'{{end}},
-         case when {{if has "nchat_channel_members" "is_muted"}}is_muted{{else}}false{{end}} then 'none' else
-           {{- if has "nchat_channel_members" "notification_level"}} coalesce(notification_level::text, 'all'){{else}} 'all'{{end}} end
-    from public.nchat_channel_members
+         case when {{template "muted" "m"}} then 'none' else {{template "level" "m"}} end
+    from public.nchat_channel_members m
 $$;
 
 -- What a row of nchat_messages is, by the name it goes by. Operators and types are named with
