@@ -116,6 +116,12 @@ create table realtime.presence_settings (
   primary key (tenant, user_id)
 );
 
+-- One row once nchat's old switches have been taken over as settings.
+create table realtime.switches (
+  only_row boolean primary key default true check (only_row),
+  taken_at timestamptz not null default clock_timestamp()
+);
+
 -- Grows by a row whenever who-may-see-a-user may have changed (contacts,
 -- blocks, direct channels). Only ever inserted into by triggers, so that two
 -- transactions of the app can never block or deadlock each other on it. A
@@ -128,6 +134,53 @@ create table realtime.audience (
 );
 create index audience_user_idx on realtime.audience (user_id, id);
 create index audience_at_idx on realtime.audience (at);
+
+-- When channels that had been of another kind became direct ones; no row: always
+-- was. Only inserted into by triggers, as the table above.
+create table realtime.directs (
+  id         bigint generated always as identity primary key,
+  channel_id uuid not null,
+  since      timestamptz not null default clock_timestamp()
+);
+create index directs_channel_idx on realtime.directs (channel_id, since);
+
+-- What everybody may see: each user as one of the same tenant does who is no contact
+-- and shares nothing; kept only where something is told by it. version rises with
+-- each change, over all, and becomes visible in its order.
+create table realtime.public_presence (
+  tenant            text not null,
+  user_id           uuid not null,
+  status            text not null,
+  custom_text       text,
+  custom_emoji      text,
+  custom_expires_at timestamptz,
+  last_seen_at      timestamptz,
+  version           bigint not null,
+  primary key (tenant, user_id)
+) with (fillfactor = 80);
+create unique index public_presence_version_idx on realtime.public_presence (version);
+
+-- Which node keeps it, until when; the last version given, and up to which one
+-- nchat's own tables have been told.
+create table realtime.showing (
+  only_row boolean primary key default true check (only_row),
+  node     uuid,
+  until    timestamptz not null default '-infinity',
+  version  bigint not null default 0,
+  legacy   bigint not null default 0
+) with (fillfactor = 40);
+insert into realtime.showing default values;
+
+-- For Hasura to track: nobody of whom there is nothing to see, and nobody at all
+-- where no node has kept it for a minute. Whom its owner blocked is left to the
+-- permission that goes with it (hasura/).
+create view realtime.visible_presence as
+  select s.tenant, s.user_id, s.status, x.custom_text, x.custom_emoji, s.last_seen_at
+    from realtime.public_presence s
+   cross join lateral (select case when line.there then s.custom_text end as custom_text, case when line.there then s.custom_emoji end as custom_emoji
+                         from (select s.custom_expires_at is null or s.custom_expires_at > clock_timestamp() as there) line) x
+   where exists (select from realtime.showing h where h.until > clock_timestamp() - interval '1 minute')
+     and (s.status <> 'offline' or s.last_seen_at is not null or x.custom_text is not null or x.custom_emoji is not null);
 
 -- Tokens that are refused although their signature holds.
 create table realtime.revoked_users (

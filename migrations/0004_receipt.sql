@@ -12,6 +12,9 @@ create table realtime.marks (
   reached_seq   bigint,                         -- null: read_seq
   delivered_seq bigint not null,
   delivered_at  timestamptz,
+  -- How far everybody may know it to be read: what nchat's own columns are told. null: nobody was told.
+  told_seq      bigint,
+  told_at       timestamptz,
   primary key (user_id, channel_id),
   check (delivered_seq >= read_seq)
 ) with (fillfactor = 70);

@@ -95,3 +95,13 @@ create table realtime.quiet_hours (
   zone        text not null check (char_length(zone) between 1 and 64),
   primary key (tenant, user_id)
 );
+
+-- Up to which version of realtime.public_presence the presence webhook has been told. Until
+-- next_at somebody is at it, or it is put off.
+create table realtime.announced (
+  only_row boolean primary key default true check (only_row),
+  version  bigint not null default 0,
+  attempts integer not null default 0,
+  next_at  timestamptz not null default '-infinity'
+) with (fillfactor = 40);
+insert into realtime.announced default values;

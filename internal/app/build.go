@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/vektah/gqlparser/v2/ast"
 
+	"github.com/nself-org/nchat-realtime/internal/announce"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/clock"
@@ -69,6 +70,7 @@ type parts struct {
 	events    *events.Service
 	hooks     *webhook.Handler
 	push      *push.Service
+	announce  *announce.Service
 	sockets   *wsock.Transport
 	forget    func(context.Context) error // what is past its time
 	draining  atomic.Bool
@@ -177,6 +179,7 @@ func buildPresence(p *parts) {
 	p.presence = presence.New(presence.Options{Pool: p.pool, Vital: p.vital, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log, Watching: p.budgets.watch,
 		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, Looking: looking, StatusText: c.Limits.StatusLength,
 			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
+		Shown: c.PresenceView || c.PresenceWebhookURL != "", Legacy: c.LegacyPresence,
 		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
 			return p.receipts.Release(ctx, tx, user)
 		}})

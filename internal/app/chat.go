@@ -8,10 +8,12 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/announce"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
+	"github.com/nself-org/nchat-realtime/internal/outcall"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
@@ -51,6 +53,7 @@ func buildChat(p *parts) {
 			}
 			return out, err
 		}})
+	p.announce = announce.New(announce.Options{Pool: p.pool, Hook: outcall.New(c.PresenceWebhookURL, c.PresenceWebhookSecret), Log: p.log})
 }
 
 // buildHasura makes what Hasura calls besides GraphQL.

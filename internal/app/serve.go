@@ -53,6 +53,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	behind.Go(func() { p.receipts.Run(back) })
 	behind.Go(func() { p.notify.Run(back) })
 	behind.Go(func() { p.push.Run(back) })
+	behind.Go(func() { p.announce.Run(back) })
 	behind.Go(func() { retain(back, p.log, p.forget) })
 	behind.Go(func() {
 		if err := p.presence.Run(back); err != nil {

@@ -48,8 +48,11 @@ type Config struct {
 	Retention                            time.Duration
 	EditPolicy                           string // lww, merge
 	LegacyReadColumns                    bool
+	LegacyPresence, PresenceView         bool
 	PushWebhookURL, PushWebhookSecret    string
 	PushAfter                            time.Duration
+	PresenceWebhookURL                   string
+	PresenceWebhookSecret                string
 
 	LogLevel  slog.Level
 	LogFormat string // json, text

@@ -51,6 +51,10 @@ var variables = map[string]struct {
 	"RETENTION":                        {right: "24h", wrong: []string{"1s", "7d"}},
 	"EDIT_POLICY":                      {right: "merge", wrong: []string{"best"}},
 	"LEGACY_READ_COLUMNS":              {right: "on", wrong: []string{"1"}},
+	"LEGACY_PRESENCE":                  {right: "on", wrong: []string{"yes"}},
+	"PRESENCE_VIEW":                    {right: "on", wrong: []string{"true"}},
+	"PRESENCE_WEBHOOK_URL":             {right: "https://app.example.com/presence", wrong: []string{"ftp://x", "https://u:s3cr3t-hunter@h\x7f"}},
+	"PRESENCE_WEBHOOK_SECRET":          {right: "x", free: true},
 	"PUSH_WEBHOOK_URL":                 {right: "https://push.example.com/x", wrong: []string{"ftp://x", "push"}},
 	"PUSH_WEBHOOK_SECRET":              {right: "x", free: true},
 	"PUSH_AFTER":                       {right: "90s", wrong: []string{"90", "0s", "2h"}},
@@ -129,8 +133,8 @@ func TestEveryVariableCounts(t *testing.T) {
 	}
 	for name, v := range variables {
 		given := []string{name, v.right}
-		if name == "PUSH_WEBHOOK_URL" {
-			given = append(given, "PUSH_WEBHOOK_SECRET", "sixteen letters.")
+		if hook, ok := strings.CutSuffix(name, "_WEBHOOK_URL"); ok {
+			given = append(given, hook+"_WEBHOOK_SECRET", "sixteen letters.")
 		}
 		c, err := Load(env(given...), Dev)
 		if err != nil {
@@ -142,12 +146,14 @@ func TestEveryVariableCounts(t *testing.T) {
 	}
 }
 
-func TestPushIsSigned(t *testing.T) {
+func TestWebhooksAreSigned(t *testing.T) {
 	t.Parallel()
-	for _, secret := range []string{"", "too short"} {
-		_, err := Load(env("PUSH_WEBHOOK_URL", "https://push.example.com", "PUSH_WEBHOOK_SECRET", secret), Dev)
-		if err == nil || !strings.HasPrefix(err.Error(), "PUSH_WEBHOOK_SECRET must ") {
-			t.Errorf("%q: %v", secret, err)
+	for _, hook := range []string{"PUSH", "PRESENCE"} {
+		for _, secret := range []string{"", "too short"} {
+			_, err := Load(env(hook+"_WEBHOOK_URL", "https://push.example.com", hook+"_WEBHOOK_SECRET", secret), Dev)
+			if err == nil || !strings.HasPrefix(err.Error(), hook+"_WEBHOOK_SECRET must ") {
+				t.Errorf("%q: %v", secret, err)
+			}
 		}
 	}
 }
@@ -273,6 +279,7 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 	t.Parallel()
 	const long = secret + secret
 	c, err := Load(env("HASURA_GRAPHQL_ADMIN_SECRET", long, "HASURA_WEBHOOK_SECRET", long, "HASURA_GRAPHQL_JWT_SECRET", long,
+		"PRESENCE_WEBHOOK_SECRET", long, "PRESENCE_WEBHOOK_URL", "https://h/?token="+long,
 		"PUSH_WEBHOOK_SECRET", long, "PUSH_WEBHOOK_URL", "https://h/?token="+long, "HASURA_UPSTREAM_URL", "http://u:"+long+"@h",
 		"DATABASE_URL", "postgres://u:"+long+"@h/d", "LISTEN_DATABASE_URL", "postgres://u:"+long+"@h/d"), Serve)
 	if err != nil {
@@ -312,7 +319,7 @@ func TestWhoeverHasNoCredentialsIsNobody(t *testing.T) {
 // it would rely on it. Empty is unset, as compose files write it.
 func TestWhatIsNotBuiltStopsTheStart(t *testing.T) {
 	t.Parallel()
-	for name, value := range map[string]string{"BUS_URL": "nats://user:" + secret + "@x", "FRONT_DOOR_PATHS": "/v1/graphql", "FRONT_DOOR_DIRECT": "off", "LEGACY_PRESENCE": "on"} {
+	for name, value := range map[string]string{"BUS_URL": "nats://user:" + secret + "@x", "FRONT_DOOR_PATHS": "/v1/graphql", "FRONT_DOOR_DIRECT": "off"} {
 		for _, mode := range []Mode{Dev, Serve} {
 			_, err := Load(env("DATABASE_URL", "postgres:///x", "HASURA_GRAPHQL_JWT_SECRET", "{}", name, value), mode)
 			if err == nil || !strings.HasPrefix(err.Error(), name+" must be unset") || !strings.Contains(err.Error(), "not built yet") || strings.Contains(err.Error(), secret) {

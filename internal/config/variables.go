@@ -126,12 +126,19 @@ func (r *reader) chat(c *Config) {
 	c.HasuraUpstream = r.url("HASURA_UPSTREAM_URL", "Where Hasura is, for `hasura apply` and `doctor`.", "http", "https")
 	c.Retention = r.duration("RETENTION", "168h", time.Hour, 10*365*24*time.Hour, "How long the log is kept.")
 	c.EditPolicy = r.choice("EDIT_POLICY", "lww", "What happens to edits at odds: lww, merge.", "lww", "merge")
-	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "off", "Also write nchat's own read columns of nchat_channel_members, which nchat's metadata show to everybody.")
+	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "off", "Also write nchat's own read columns of nchat_channel_members, with what everybody may know to be read and nothing else: nchat's metadata show them to everybody.")
+	c.LegacyPresence = r.flag("LEGACY_PRESENCE", "off", "Also write nchat's own nchat_presence and nchat_users.last_seen_at, with what everybody may see and nothing else.")
+	c.PresenceView = r.flag("PRESENCE_VIEW", "off", "Keep the view realtime.visible_presence, and have `hasura apply` track it.")
 	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who do not look at any device, and when that is over; docs/push.md.", "http", "https")
 	c.PushWebhookSecret = r.take("PUSH_WEBHOOK_SECRET", "", "Signs what is sent there; at least 16 characters.")
 	c.PushAfter = r.duration("PUSH_AFTER", "1m", time.Second, time.Hour, "A user looks at a shown device for so long after its last activity; meanwhile nothing is pushed.")
 	if c.PushWebhookURL != "" && len(c.PushWebhookSecret) < 16 {
 		r.bad("PUSH_WEBHOOK_SECRET", "must have at least 16 characters where PUSH_WEBHOOK_URL is set")
+	}
+	c.PresenceWebhookURL = r.url("PRESENCE_WEBHOOK_URL", "Told of changes of presence, as everybody may see them.", "http", "https")
+	c.PresenceWebhookSecret = r.take("PRESENCE_WEBHOOK_SECRET", "", "Signs what is sent there; at least 16 characters.")
+	if c.PresenceWebhookURL != "" && len(c.PresenceWebhookSecret) < 16 {
+		r.bad("PRESENCE_WEBHOOK_SECRET", "must have at least 16 characters where PRESENCE_WEBHOOK_URL is set")
 	}
 }
 
@@ -186,7 +193,7 @@ func (r *reader) limits(c *Config) {
 
 // unbuiltYet are variables of what is planned. Whoever sets one would rely on
 // something that is not there.
-var unbuiltYet = []string{"BUS_URL", "FRONT_DOOR_PATHS", "FRONT_DOOR_DIRECT", "LEGACY_PRESENCE"}
+var unbuiltYet = []string{"BUS_URL", "FRONT_DOOR_PATHS", "FRONT_DOOR_DIRECT"}
 
 func (r *reader) unbuilt() {
 	for _, name := range unbuiltYet {

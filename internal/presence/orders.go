@@ -108,7 +108,7 @@ func (s *Sessions) obey(id uuid.UUID, out bool, to *Token, parked *time.Time, ac
 			o.parked = nil
 		}
 	}
-	if s.edgesLocked(o, s.w.now()) || unpark {
+	if o.edges(s.w.rules, s.w.now()) || unpark {
 		s.changeLocked(o)
 	} else if moved {
 		s.setAlarmLocked(o)

@@ -29,6 +29,8 @@ type rig struct {
 	all   []*node
 	mute  bool     // guarded by mu: doorbells are held back
 	held  []string // guarded by mu
+
+	showing, legacy bool // the next node keeps what everybody may see
 }
 
 // bell hands every doorbell to every node at once, as the bus would after a
@@ -113,7 +115,7 @@ func (r *rig) node(rules Rules) *node {
 		Reassert: func() { svc.Sessions.Reassert() },
 		Restored: func(from, to time.Time) { svc.Watch.Restored(from, to) },
 	})
-	svc = New(Options{Pool: r.nodes, Clock: c, Bell: r, Node: n.lease, Rules: rules, Log: slog.New(slog.DiscardHandler)})
+	svc = New(Options{Pool: r.nodes, Clock: c, Bell: r, Node: n.lease, Rules: rules, Log: slog.New(slog.DiscardHandler), Shown: r.showing, Legacy: r.legacy})
 	n.Service = svc
 	if err := n.lease.Acquire(r.t.Context()); err != nil {
 		r.t.Fatal(err)

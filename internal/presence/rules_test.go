@@ -236,7 +236,7 @@ func TestUnsharedAsksTheRules(t *testing.T) {
 	r.exec(`create table public.nchat_user_settings (user_id uuid primary key, show_online_status boolean, show_typing_indicator boolean, read_receipts boolean)`)
 	r.exec(`insert into public.nchat_user_settings values ($1, null, null, false), ($2, null, null, false)`, demo.Dave, demo.Erin)
 	pgtest.Migrate(t, r.pool)
-	for user, allow := range map[uuid.UUID]bool{demo.Alice: false, demo.Erin: true} { // erin's own word goes before the old switch, but is young
+	for user, allow := range map[uuid.UUID]bool{demo.Alice: false, demo.Erin: true} { // erin shares again, but not for long
 		if _, err := n.Edit.UpdateSettings(ctx, as(user), Change{AllowReadReceipts: &allow}, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -113,13 +113,13 @@ func (s *Sessions) setAlarmLocked(o *own) {
 	}
 }
 
-// edgesLocked takes in what the passage of time or a report has made of a session: true,
+// edges takes in what the passage of time or a report has made of a session: true,
 // it is to be written.
-func (s *Sessions) edgesLocked(o *own, now time.Time) (edge bool) {
-	if idle := !now.Before(o.idleAt(s.w.rules)); idle != o.idle {
+func (o *own) edges(r Rules, now time.Time) (edge bool) {
+	if idle := !now.Before(o.idleAt(r)); idle != o.idle {
 		o.idle, edge = idle, true
 	}
-	if _, looking := o.looks(s.w.rules, now); looking != o.looking {
+	if _, looking := o.looks(r, now); looking != o.looking {
 		o.looking, edge = looking, true
 	}
 	return edge
@@ -140,7 +140,7 @@ func (s *Sessions) due(ids []uuid.UUID) {
 		case o.ended != nil && !now.Before(s.w.rules.over(*o.ended)):
 			o.over = true
 			s.changeLocked(o)
-		case o.ended == nil && s.edgesLocked(o, now):
+		case o.ended == nil && o.edges(s.w.rules, now):
 			s.changeLocked(o)
 		default:
 			s.setAlarmLocked(o)
@@ -174,7 +174,7 @@ func (s *Sessions) report(id uuid.UUID, k Key, a Activity) (Session, bool) {
 			o.hidden = now
 		}
 	}
-	if s.edgesLocked(o, now) || edge {
+	if o.edges(s.w.rules, now) || edge {
 		s.changeLocked(o)
 	} else {
 		s.setAlarmLocked(o)
@@ -204,7 +204,7 @@ func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held
 		}
 		counts := o.parked == nil && !o.idle
 		o.act(now)
-		if counts && !s.edgesLocked(o, now) {
+		if counts && !o.edges(s.w.rules, now) {
 			s.setAlarmLocked(o)
 			s.mu.Unlock()
 			return true, nil

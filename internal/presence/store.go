@@ -11,18 +11,15 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
-// A user's settings, null where it never chose: nchat's old switches count until
-// it does, and then what defaultSettings says.
+// A user's settings, null where it never chose: then what defaultSettings says.
 const (
 	settingsColumns = `
-       s.visibility, coalesce(s.show_online_status, sw.show_online_status), s.show_last_seen,
-       coalesce(s.allow_read_receipts, sw.read_receipts), s.allow_delivery_receipts, s.invisible_mode,
-       coalesce(s.broadcast_typing, sw.show_typing_indicator), s.typing_visibility,
+       s.visibility, s.show_online_status, s.show_last_seen, s.allow_read_receipts, s.allow_delivery_receipts,
+       s.invisible_mode, s.broadcast_typing, s.typing_visibility,
        s.created_at, s.updated_at, s.status_shared_since, s.last_seen_shared_since, s.receipts_shared_since, s.typing_shared_since`
 	settingsJoins = `
   left join realtime.nchat_users() u on u.id = k.user_id and u.tenant = k.tenant
-  left join realtime.presence_settings s on s.tenant = k.tenant and s.user_id = k.user_id
-  left join realtime.nchat_switches() sw on sw.user_id = k.user_id and u.id is not null`
+  left join realtime.presence_settings s on s.tenant = k.tenant and s.user_id = k.user_id`
 )
 
 // settingsRow is where settingsColumns are scanned into.

@@ -27,6 +27,9 @@ type Options struct {
 	// Watching holds n ids more for a viewer until ctx ends, or refuses; alone: also
 	// more than there may be, where the viewer watches nothing else. nil: any number.
 	Watching func(ctx context.Context, v viewer.Viewer, n int, alone bool) error
+	// Shown: keep what everybody may see as a table (Showcase). Legacy: and tell
+	// nchat's own tables of it.
+	Shown, Legacy bool
 	// Unhidden is called in the transaction that ends a user's invisibility.
 	Unhidden func(ctx context.Context, tx pgx.Tx, k Key) error
 }

@@ -95,16 +95,35 @@ $$;
 create or replace function realtime.told_mentions(named uuid[], most integer) returns uuid[]
 language sql immutable as 'select array(select u.id from unnest(named) with ordinality u (id, ord) where u.id is not null order by u.ord limit most)';
 
--- Whoever wrote in a direct channel has its other member as a contact.
+-- Since when a direct channel has been one between the two who are its members;
+-- null: it is not. A channel that others could read before, for it was of another
+-- kind or others were members, does not make what was written there then a word
+-- to whoever is its member now.
+{{define "direct_since" -}}
+  (select greatest(max(x.since), (select max(o.since) from realtime.directs o where o.channel_id = {{.}}))
+     from (select {{if has "nchat_channel_members" "created_at"}}coalesce(y.created_at, '-infinity'){{else}}'-infinity'::timestamptz{{end}} as since
+             from public.nchat_channel_members y where y.channel_id = {{.}} order by y.user_id limit 3) x
+   having count(*) = 2)
+{{- end}}
+
+create or replace function realtime.direct_since(channel uuid) returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select {{template "direct_since" "channel"}}
+$$;
+
+-- Whoever wrote in a direct channel has its other member as a contact. Looking
+-- costs the same however many members a channel has, and however much was written.
 create or replace function realtime.nchat_dm_contacts()
 returns table (user_id uuid, contact_user_id uuid) language sql stable as $$
   select mine.user_id, other.user_id
     from public.nchat_channels c
     join public.nchat_channel_members mine on mine.channel_id = c.id
+   cross join lateral {{template "direct_since" "c.id"}} d (since)
     join public.nchat_channel_members other on other.channel_id = c.id and other.user_id <> mine.user_id
-   where c.type::text = 'direct'
+   where c.type::text = 'direct' and d.since is not null
      and exists (select from public.nchat_messages m
-                  where m.channel_id = c.id and m.user_id = mine.user_id and m.type::text <> 'system' {{if has "nchat_messages" "is_system"}}and m.is_system is not true{{end}})
+                  where m.channel_id = c.id and m.user_id = mine.user_id and m.created_at >= d.since
+                    and m.type::text <> 'system' {{if has "nchat_messages" "is_system"}}and m.is_system is not true{{end}})
 $$;
 
 create or replace function realtime.nchat_contacts()
