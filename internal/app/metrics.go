@@ -31,6 +31,8 @@ type metrics struct {
 	forgotten   *prometheus.CounterVec
 	unforgotten *prometheus.CounterVec
 	sweep       prometheus.Gauge
+	numbered    prometheus.Gauge
+	toNumber    prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -51,9 +53,12 @@ func newMetrics() *metrics {
 		forgotten:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_swept_rows_total", Help: "Rows past their time that this node folded or forgot, by table."}, []string{"table"}),
 		unforgotten: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_sweep_failures_total", Help: "Batches of such rows that failed, by table."}, []string{"table"}),
 		sweep:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_sweep_seconds", Help: "How long this node's last turn at forgetting took."}),
+		numbered:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_numbered", Help: "Channels that had messages before the installation and are numbered."}),
+		toNumber:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_to_number", Help: "Channels whose older messages are still to be numbered."}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.rung, m.heard, m.latency, m.stale, m.congested, m.forgotten, m.unforgotten, m.sweep)
+		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.rung, m.heard, m.latency, m.stale, m.congested, m.forgotten, m.unforgotten, m.sweep,
+		m.numbered, m.toNumber)
 	m.stale.Set(1)
 	return m
 }

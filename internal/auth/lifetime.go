@@ -64,15 +64,23 @@ update realtime.token_life t set longest = greatest(t.longest, $1::interval), en
 
 // Sweeps forget revocations of tokens that have expired: after as long as the
 // longest of all tokens seen lives, and 31 days at least. Once a token was seen
-// that never expires, none is forgotten.
-func (s Store) Sweeps() []sweep.Task {
+// that never expires, none is forgotten. Users barred for longer than lifetime, which
+// any token from before lives at most, are forgotten too: they stay no users, and
+// whatever they come with shows them nothing.
+func (s Store) Sweeps(lifetime time.Duration) []sweep.Task {
+	if lifetime == 0 {
+		lifetime = TokenLifetime
+	}
 	const past = ` < clock_timestamp() - (select greatest(t.longest, $2::interval) from realtime.token_life t where not t.endless) limit $1))`
 	const users = `
 delete from realtime.revoked_users r where r.ctid = any (array(select o.ctid from realtime.revoked_users o where o.not_before` + past
 	const tokens = `
 delete from realtime.revoked_tokens r where r.ctid = any (array(select o.ctid from realtime.revoked_tokens o where o.revoked_at` + past
+	const barred = `
+delete from realtime.barred_users b where b.ctid = any (array(select o.ctid from realtime.barred_users o where o.at < clock_timestamp() - $2::interval limit $1))`
 	return []sweep.Task{
 		{Of: "revoked_users", Batch: sweep.Rows(s.DB, users, revocationsKept)},
 		{Of: "revoked_tokens", Batch: sweep.Rows(s.DB, tokens, revocationsKept)},
+		{Of: "barred_users", Batch: sweep.Rows(s.DB, barred, lifetime)},
 	}
 }

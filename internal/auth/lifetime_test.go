@@ -37,7 +37,7 @@ func TestRevocationsAreForgotten(t *testing.T) {
 				return x
 			}
 			for i, life := range c.lives { // each seen by another node
-				r := NewRevocations()
+				r := NewRevocations(0)
 				r.lives.see(at(life[0]), at(life[1]), now)
 				for range 2 {
 					if err := s.Learn(t.Context(), r); err != nil {
@@ -67,10 +67,10 @@ func TestRevocationsAreForgotten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := sweep.All(t.Context(), s.Sweeps()...); err != nil {
+			if err := sweep.All(t.Context(), s.Sweeps(0)...); err != nil {
 				t.Fatal(err)
 			}
-			r := NewRevocations()
+			r := NewRevocations(0)
 			if err := s.Load(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}

@@ -89,6 +89,9 @@ func (x *Stream) Earlier(channel uuid.UUID) bool {
 	return g.readable && (g.public || len(g.stints) > 1)
 }
 
+// Change is what an entry tells of a membership, as the viewer may know it.
+func (x *Stream) Change(e Entry) MemberChange { return x.gs.change(e) }
+
 // Close ends the stream; a waiting Next returns.
 func (x *Stream) Close() {
 	x.sub.Close()

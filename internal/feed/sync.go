@@ -10,6 +10,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Limits of a sync. Newest is how many messages of a channel a fresh start brings.
@@ -33,11 +34,23 @@ type Query struct {
 }
 
 // MemberChange is somebody else's membership that began or ended, or its
-// rights that changed (Member).
+// rights that changed (Member). MemberCount is how many members there were after
+// it, as the log counted them; nil: the viewer may not read the channel.
 type MemberChange struct {
-	ChannelID uuid.UUID
-	UserID    uuid.UUID
-	Kind      Kind
+	ChannelID   uuid.UUID
+	UserID      uuid.UUID
+	Kind        Kind
+	MemberCount *int
+}
+
+// change is what an entry tells of a membership.
+func (gs grants) change(e Entry) MemberChange {
+	c := MemberChange{ChannelID: e.Channel, UserID: e.User, Kind: e.Kind}
+	if gs[e.Channel].readable {
+		n := int(e.Ref)
+		c.MemberCount = &n
+	}
+	return c
 }
 
 // Page is what a viewer missed, or a part of it.
@@ -52,11 +65,13 @@ type Page struct {
 	Messages    []Body
 	Deleted     []uuid.UUID
 	Read        []uuid.UUID // channels whose read state may have changed
+	Threads     []uuid.UUID // where others wrote, changed or deleted something
+	OwnThreads  []uuid.UUID // in which the viewer read on, or which it follows or does not since
 	Moves       []int64     // of others' marks over the viewer's messages
 }
 
 func (p Page) empty() bool {
-	return p.Reset == "" && len(p.Channels)+len(p.Left)+len(p.Members)+len(p.Messages)+len(p.Deleted)+len(p.Read)+len(p.Moves) == 0
+	return p.Reset == "" && len(p.Channels)+len(p.Left)+len(p.Members)+len(p.Messages)+len(p.Deleted)+len(p.Read)+len(p.OwnThreads)+len(p.Moves) == 0
 }
 
 // Sync answers a page, once there is something in it or the time to wait is
@@ -116,7 +131,12 @@ func (s *Service) await(ctx context.Context, v viewer.Viewer, q Query, p Page) (
 		if p.More {
 			continue
 		}
-		if _, _, err := sub.Next(waiting); err != nil {
+		resume := wait.Pause(ctx) // others may work meanwhile
+		_, _, over := sub.Next(waiting)
+		if err := resume(ctx); err != nil {
+			return p, err
+		}
+		if over != nil {
 			return p, ctx.Err() // the time is over: nothing new is an answer
 		}
 	}

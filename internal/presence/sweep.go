@@ -61,7 +61,8 @@ func (s *Service) Sweep(ctx context.Context, inTouch time.Duration) error {
 	return s.sweepOrphans(ctx)
 }
 
-// Sweeps forget rows of audience that nobody compares any more, and of one user
+// Sweeps forget when channels became direct that did so again or are no more, and
+// rows of audience that nobody compares any more, and of one user
 // all but the newest few: whoever looks at a user counts them. A row is some
 // seconds old before: one that a longer transaction drew before it and commits
 // after it changes what is compared all the same, for it changes the count.
@@ -76,7 +77,14 @@ delete from realtime.audience a
      from (select x.user_id from realtime.audience x group by x.user_id having count(*) > $2) u
     cross join lateral (select y.ctid, y.at from realtime.audience y where y.user_id = u.user_id order by y.id desc offset $2) o
     where o.at < clock_timestamp() - $3::interval limit $1))`
+	const spent = `
+delete from realtime.directs d
+ where d.ctid = any (array(
+   select o.ctid from realtime.directs o
+    where exists (select from realtime.directs n where n.channel_id = o.channel_id and n.since > o.since)
+       or not exists (select from public.nchat_channels c where c.id = o.channel_id) limit $1))`
 	return []sweep.Task{
+		{Of: "directs", Batch: sweep.Rows(s.w.pool, spent)},
 		{Of: "audience", Batch: sweep.Rows(s.w.pool, old, audienceKeep)},
 		{Of: "audience", Batch: sweep.Rows(s.w.pool, many, audienceMost, audienceYoung)},
 	}
@@ -86,7 +94,7 @@ delete from realtime.audience a
 func (s *Service) sweepLapsed(ctx context.Context) error {
 	w := s.w
 	var t touched
-	err := postgres.Quietly(ctx, w.pool, func(tx pgx.Tx) error {
+	err := postgres.Quietly(ctx, w.vital, func(tx pgx.Tx) error {
 		ids, found, err := w.findLapsed(ctx, tx)
 		if t = found; err != nil || len(ids) == 0 {
 			return err
@@ -143,11 +151,11 @@ select p.tenant, p.user_id, b.since
  where p.active
    and b.since < clock_timestamp() - case when p.active_http then $2::interval else $1::interval end
    and not exists (select from realtime.sessions s where s.tenant = p.tenant and s.user_id = p.user_id and realtime.counts(s))`
-	t, err := collectTouched(ctx, w.pool, find, orphanPatience, w.rules.HTTPLapse+orphanPatience)
+	t, err := collectTouched(ctx, w.vital, find, orphanPatience, w.rules.HTTPLapse+orphanPatience)
 	if err != nil || len(t.users) == 0 {
 		return err
 	}
-	err = postgres.QuietBatch(ctx, w.pool, func(b *pgx.Batch) {
+	err = postgres.QuietBatch(ctx, w.vital, func(b *pgx.Batch) {
 		t.lock(b)
 		t.write(b)
 	})

@@ -1,6 +1,7 @@
 -- fold_moves folds up to most moves past their time into those that stand for what
 -- came before, and answers how many they were. Counts stay as they are: moves become
--- one where they follow each other, what was read and what was only received apart,
+-- one where they follow each other, what was read in each thread and in none and what
+-- was only received apart,
 -- and may be known to the same. When it was is then known to the month, and after a
 -- year as a year ago: of moves that become one the last one's time stays. Moves the log
 -- still speaks of are let alone.
@@ -21,13 +22,13 @@ begin
        and v.folded returning v.*),
   old as (select * from fresh union all select * from had),
   parts as materialized (
-    select o.channel_id, o.user_id, true as read, o.from_seq, o.to_seq, o.at, o.shown_to, o.hidden_from, o.read_hidden_from
+    select o.channel_id, o.user_id, o.thread, true as read, o.from_seq, o.to_seq, o.at, o.shown_to, o.hidden_from, o.read_hidden_from
       from old o where o.read and o.read_public
     union all
-    select o.channel_id, o.user_id, false, o.delivered_from, o.to_seq, o.at, o.shown_to, o.hidden_from, '{}'
+    select o.channel_id, o.user_id, null, false, o.delivered_from, o.to_seq, o.at, o.shown_to, o.hidden_from, '{}'
       from old o where o.delivered_public and o.delivered_from is not null),
   alike as (
-    select p.channel_id, p.user_id, p.read, p.from_seq, p.to_seq, p.at,
+    select p.channel_id, p.user_id, p.thread, p.read, p.from_seq, p.to_seq, p.at,
            case when cardinality(p.shown_to) > 1 then realtime.sorted(p.shown_to) else p.shown_to end as shown_to,
            case when cardinality(p.hidden_from) > 1 then realtime.sorted(p.hidden_from) else p.hidden_from end as hidden_from,
            case when w.senders is null then p.read_hidden_from
@@ -42,15 +43,15 @@ begin
                              is not distinct from (a.shown_to, a.hidden_from, a.read_hidden_from)
                          and (date_trunc('month', lag(a.at) over run) = date_trunc('month', a.at)
                               or greatest(lag(a.at) over run, a.at) < clock_timestamp() - interval '1 year'), false) as follows
-      from alike a window run as (partition by a.channel_id, a.user_id, a.read order by a.to_seq, a.from_seq)),
+      from alike a window run as (partition by a.channel_id, a.user_id, a.thread, a.read order by a.to_seq, a.from_seq)),
   runs as (
-    select b.*, count(*) filter (where not b.follows) over (partition by b.channel_id, b.user_id, b.read order by b.to_seq, b.from_seq) as run from begun b),
+    select b.*, count(*) filter (where not b.follows) over (partition by b.channel_id, b.user_id, b.thread, b.read order by b.to_seq, b.from_seq) as run from begun b),
   folded as (
     insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, delivered_from, at, read_public, delivered_public,
-                                shown_to, hidden_from, read_hidden_from, folded)
+                                shown_to, hidden_from, read_hidden_from, thread, folded)
     select r.channel_id, r.user_id, min(r.from_seq), max(r.to_seq), r.read, case when not r.read then min(r.from_seq) end, max(r.at), r.read, not r.read,
-           r.shown_to, r.hidden_from, r.read_hidden_from, true
-      from runs r group by r.channel_id, r.user_id, r.read, r.run, r.shown_to, r.hidden_from, r.read_hidden_from)
+           r.shown_to, r.hidden_from, r.read_hidden_from, r.thread, true
+      from runs r group by r.channel_id, r.user_id, r.thread, r.read, r.run, r.shown_to, r.hidden_from, r.read_hidden_from)
   select count(*) into n from fresh;
   return n;
 end $$;
@@ -80,6 +81,7 @@ language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off 
 declare
   n integer;
   marks integer;
+  thread_marks integer;
 begin
   delete from realtime.moves v where v.ctid = any (array(
     select o.ctid from realtime.forgotten() f join realtime.moves o on o.channel_id = f.channel_id limit most));
@@ -87,8 +89,11 @@ begin
   delete from realtime.marks m where m.ctid = any (array(
     select o.ctid from realtime.forgotten() f join realtime.marks o on o.channel_id = f.channel_id limit most));
   get diagnostics marks = row_count;
+  delete from realtime.thread_marks m where m.ctid = any (array(
+    select o.ctid from realtime.forgotten() f join realtime.thread_marks o on o.channel_id = f.channel_id limit most));
+  get diagnostics thread_marks = row_count;
   delete from realtime.legacy l using realtime.forgotten() f where l.channel_id = f.channel_id;
-  return greatest(n, marks);
+  return greatest(n, marks, thread_marks);
 end $$;
 
 -- has_receipts: something of a channel's receipts is left.
@@ -96,5 +101,5 @@ create or replace function realtime.has_receipts(channel uuid) returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   return exists (select from realtime.marks m where m.channel_id = channel) or exists (select from realtime.moves v where v.channel_id = channel)
-      or exists (select from realtime.legacy l where l.channel_id = channel);
+      or exists (select from realtime.thread_marks m where m.channel_id = channel) or exists (select from realtime.legacy l where l.channel_id = channel);
 end $$;

@@ -75,10 +75,11 @@ func TestFoldingChangesNoCount(t *testing.T) {
 			r := newRig(t, seed%2 == 1)
 			dice := rand.New(rand.NewPCG(seed, 5)) //nolint:gosec // a test's dice
 			users := []uuid.UUID{demo.Alice, demo.Bob, demo.Carol}
+			threads := []uuid.UUID{r.thread(), r.thread()}
 			var messages []uuid.UUID
 			for range 6 {
 				for range 40 {
-					r.something(dice, users, &messages)
+					r.something(dice, users, threads, &messages)
 				}
 				before := r.told(users, messages)
 				r.age(dice.Float64())
@@ -103,10 +104,10 @@ func TestFoldingChangesNoCount(t *testing.T) {
 }
 
 // something happens that has to do with receipts.
-func (r *rig) something(dice *rand.Rand, users []uuid.UUID, messages *[]uuid.UUID) {
+func (r *rig) something(dice *rand.Rand, users, threads []uuid.UUID, messages *[]uuid.UUID) {
 	r.t.Helper()
 	who, other := users[dice.IntN(len(users))], users[dice.IntN(len(users))]
-	switch n := dice.IntN(20); {
+	switch n := dice.IntN(28); {
 	case n < 6 || len(*messages) == 0:
 		*messages = append(*messages, r.say(demo.Team, who))
 	case n < 14:
@@ -121,6 +122,12 @@ func (r *rig) something(dice *rand.Rand, users []uuid.UUID, messages *[]uuid.UUI
 		r.exec(`delete from public.nchat_blocked_users where blocker_id = $1`, who)
 	case n == 18:
 		if _, err := r.presence.Edit.SetInvisible(r.t.Context(), as(who), dice.IntN(2) == 0); err != nil {
+			r.t.Fatal(err)
+		}
+	case n < 26 && n > 19:
+		*messages = append(*messages, r.reply(threads[dice.IntN(len(threads))], who))
+	case n > 25:
+		if _, err := r.s.MarkUnread(r.t.Context(), as(who), (*messages)[dice.IntN(len(*messages))]); err != nil {
 			r.t.Fatal(err)
 		}
 	case n == 19:
@@ -271,7 +278,7 @@ select $1, u, 1000 + i, 1001 + i, true, 1000 + i, now(), true, true from generat
 		return after - before
 	}
 	seqs := []int64{int64(r.count(`select seq from realtime.messages where message_id = $1`, old))}
-	const passing = `select * from realtime.passing($1, true, array_fill($2::uuid, array[cardinality($3::bigint[])]), array_fill(0, array[cardinality($3::bigint[])]), $3)`
+	const passing = `select * from realtime.passing($1, true, array_fill($2::uuid, array[cardinality($3::bigint[])]), array_fill(null::uuid, array[cardinality($3::bigint[])]), array_fill(0, array[cardinality($3::bigint[])]), $3)`
 	if n := read(passing, demo.Alice, demo.Team, seqs); n > 10 {
 		t.Errorf("for one message %d moves were read", n)
 	}
@@ -280,5 +287,56 @@ select $1, u, 1000 + i, 1001 + i, true, 1000 + i, now(), true, true from generat
 	}
 	if n := read(passing, demo.Alice, demo.Team, seqs); n > 51*2*5 {
 		t.Errorf("for %d messages %d moves were read", len(seqs), n)
+	}
+}
+
+// TestThreadsAreFoldedApart: what follows each other in numbers is one only where it
+// was read in the same place.
+func TestThreadsAreFoldedApart(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	one, other := r.thread(), r.thread()
+	var in, out []uuid.UUID
+	for range 6 {
+		in = append(in, r.reply(one, demo.Alice))
+		out = append(out, r.say(demo.Team, demo.Alice), r.reply(other, demo.Alice))
+		r.ack(demo.Bob, demo.Team, in[len(in)-1], true)
+	}
+	r.age(0)
+	r.exec(`update realtime.moves set at = date_trunc('month', now()) - interval '90 days'`)
+	before := r.told([]uuid.UUID{demo.Alice}, append(in, out...))
+	r.fold()
+	if after := r.told([]uuid.UUID{demo.Alice}, append(in, out...)); after != before {
+		t.Errorf("folded, it says\n%s, and before\n%s", after, before)
+	}
+	if n := r.count(`select count(*) from realtime.moves where thread = $1`, one); n != 1 {
+		t.Errorf("%d moves are left of the thread's", n)
+	}
+	for _, m := range in {
+		if d := r.delivery(demo.Alice, m); d.ReadCount != 1 {
+			t.Errorf("%+v", d)
+		}
+	}
+	for _, m := range out {
+		if d := r.delivery(demo.Alice, m); d.ReadCount != 0 {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
+// TestWhatIsReadInPrivateInAThreadLeavesNoMoment either.
+func TestWhatIsReadInPrivateInAThreadLeavesNoMoment(t *testing.T) {
+	t.Parallel()
+	for share, moves := range map[bool]int{false: 0, true: 1} {
+		r := newRig(t, false)
+		m := r.reply(r.thread(), demo.Alice)
+		r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(share)})
+		r.ack(demo.Bob, demo.Team, m, true)
+		if n := r.count(`select count(*) from realtime.moves where thread is not null`); n != moves {
+			t.Errorf("%d moves tell of it where sharing is %v", n, share)
+		}
+		if n := r.count(`select count(*) from realtime.thread_marks where user_id = $1 and read_at <> date_trunc('minute', read_at)`, demo.Bob); n != moves {
+			t.Errorf("%d marks tell the moment where sharing is %v", n, share)
+		}
 	}
 }

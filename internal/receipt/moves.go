@@ -15,6 +15,7 @@ import (
 // mine is one of the viewer's own messages.
 type mine struct {
 	id, channel uuid.UUID
+	thread      uuid.UUID // uuid.Nil: none
 	seq         int64
 	total       int
 }
@@ -30,19 +31,19 @@ var reached = fmt.Sprintf(`
 // loadMine reads the viewer's own messages, in the order asked.
 func loadMine(ctx context.Context, db postgres.DB, v viewer.Viewer, ids []uuid.UUID) ([]mine, error) {
 	const q = `
-select m.message_id, m.channel_id, m.seq,
+select m.message_id, m.channel_id, coalesce(m.thread, $4), m.seq,
        m.members - (select count(*) from realtime.stints s
                      where s.channel_id = m.channel_id and s.user_id = $2 and s.from_seq < m.seq and (s.to_seq is null or m.seq <= s.to_seq))::int
   from unnest($3::uuid[]) with ordinality k (id, ord)
   join realtime.messages m on m.message_id = k.id and m.sender = $2 and not m.gone
   join realtime.readable($1, $2) r on r.channel_id = m.channel_id
  order by k.ord`
-	rows, err := db.Query(ctx, q, v.Tenant, v.User, distinct(ids))
+	rows, err := db.Query(ctx, q, v.Tenant, v.User, distinct(ids), uuid.Nil)
 	if err != nil {
 		return nil, fmt.Errorf("reading messages: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m mine, err error) {
-		err = row.Scan(&m.id, &m.channel, &m.seq, &m.total)
+		err = row.Scan(&m.id, &m.channel, &m.thread, &m.seq, &m.total)
 		m.total = max(m.total, 0)
 		return m, err
 	})
@@ -64,7 +65,7 @@ select v.id, array_agg(distinct x.sender)
   from realtime.moves v
   join realtime.messages x on ` + reached + `
  where v.id = any ($1) and realtime.shown(v, x.sender)
-   and (realtime.reading_shown(v, x.sender) and x.seq > v.from_seq or v.delivered_public and x.seq > v.delivered_from)
+   and (realtime.reading_shown(v, x.sender) and x.seq > v.from_seq and x.thread is not distinct from v.thread or v.delivered_public and x.seq > v.delivered_from)
  group by v.id`
 	out := map[int64][]uuid.UUID{}
 	for part := range slices.Chunk(moves, sendersAtOnce) {
@@ -100,7 +101,8 @@ select x.message_id
   from realtime.moves v
   join realtime.messages x on x.sender = $1 and not x.gone and ` + reached + `
  where v.id = any ($3) and realtime.shown(v, $1)
-   and ($2 and realtime.reading_shown(v, $1) and x.seq > v.from_seq or v.delivered_public and x.seq > v.delivered_from)
+   and ($2 and realtime.reading_shown(v, $1) and x.seq > v.from_seq and x.thread is not distinct from v.thread
+        or v.delivered_public and x.seq > v.delivered_from)
  group by x.message_id, x.channel_id, x.seq order by x.channel_id, x.seq`
 	rows, err := s.o.Pool.Query(ctx, q, v.User, shares, moves)
 	if err != nil {
