@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/lease"
@@ -37,8 +39,10 @@ const httpLapse = 75 * time.Second
 // that runs is given all of them.
 type parts struct {
 	dev        bool
+	doorOnly   bool // nothing but the one endpoint is served
 	ready      func(Addresses)
 	config     config.Config
+	jwt        auth.JWTConfig
 	log        *slog.Logger
 	pool       *pgxpool.Pool
 	clock      *clock.Clock
@@ -58,7 +62,10 @@ type parts struct {
 	events     *events.Service
 	hooks      *webhook.Handler
 	push       *push.Service
+	door       *door.Door   // nil: no Hasura behind this server
+	direct     *door.Direct // nil: nothing is answered without Hasura
 	sockets    *wsock.Transport
+	own        http.Handler                // this server's GraphQL, over every transport
 	forget     func(context.Context) error // what is past its time
 	draining   atomic.Bool
 }
@@ -78,7 +85,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reading LISTEN_DATABASE_URL: %w", err)
 	}
-	p := &parts{dev: o.Dev, ready: o.Ready, config: c, log: o.Log, pool: pool, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
+	p := &parts{dev: o.Dev, doorOnly: o.DoorOnly, jwt: o.JWT, ready: o.Ready, config: c, log: o.Log, pool: pool, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
 		operations: limit.New(c.Limits.OperationsPerMinute)}
 	p.bus = bus.New(bus.Options{Pool: pool, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
 	p.revoked = newRevocations(auth.Store{DB: pool}, p.live)
@@ -88,7 +95,12 @@ func build(ctx context.Context, o Options) (*parts, error) {
 	buildPresence(p)
 	buildChat(p)
 	buildHasura(p)
+	if p.door, err = newDoor(p); err != nil {
+		pool.Close()
+		return nil, err
+	}
 	p.sockets = newSockets(p)
+	p.own = graphqlHandler(p)
 	for _, d := range doorbells(p) {
 		p.bus.Handle(d.prefix, d.hears)
 	}

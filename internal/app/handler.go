@@ -46,6 +46,9 @@ func publicHandler(p *parts) http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", health{p.pool, p.lease, p.bus, &p.draining}.readyz)
+	if p.doorOnly {
+		return withDoor(p, mux)
+	}
 	if p.dev {
 		mux.HandleFunc("GET /playground", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -53,8 +56,25 @@ func publicHandler(p *parts) http.Handler {
 		})
 	}
 	p.hooks.Mount(mux)
-	mux.Handle("/graphql", graphqlHandler(p))
-	return mux
+	own := origin.New(p.config.AllowedOrigins).CORS(p.own)
+	mux.Handle("/graphql", own)
+	if p.door == nil { // a client that looks where Hasura is finds this server
+		mux.Handle("/v1/graphql", own)
+		return mux
+	}
+	return withDoor(p, mux)
+}
+
+// withDoor has the one endpoint's paths served by it, and the others as they are.
+func withDoor(p *parts, others http.Handler) http.Handler {
+	through := origin.New(p.config.AllowedOrigins).CORS(p.door, http.MethodPut, http.MethodPatch, http.MethodDelete)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.door.Serves(r.URL) {
+			through.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
 }
 
 // graphqlHandler is /graphql, over every transport.
@@ -76,7 +96,7 @@ func graphqlHandler(p *parts) http.Handler {
 		}})
 	resolver := graph.NewResolver(graph.Deps{Presence: p.presence, Typing: p.typing, Messages: p.messages, Receipts: p.receipts,
 		Feed: p.feed, Events: p.events,
-		Access:      access{authn: p.authn, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
+		Access:      access{authn: p.authn, jwt: p.jwt, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
 		AutoDeliver: autoDelivers, Viewer: asking, Config: realtimeConfig(p.clock, c), MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
 	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})
 	srv := executor(p, schema, resolver, present, rescue)
@@ -92,14 +112,14 @@ func graphqlHandler(p *parts) http.Handler {
 	stitched.AddTransport(http1)
 
 	pages, ips := origin.New(c.AllowedOrigins), clientip.New(c.TrustedProxies)
-	return pages.CORS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.sockets.Supports(r) {
 			srv.ServeHTTP(w, noteOrigin(pages, r)) // who it is, connection_init says
 			return
 		}
 		id, err := p.authn.Authenticate(r.Context(), r.Header)
 		if err == nil && id.FromCookie && !pages.MayUseCookie(r) {
-			err = fault.New(fault.Denied, "a token in a cookie needs a POST of JSON, from a listed Origin if from a page")
+			err = cookieRefused()
 		}
 		if err != nil {
 			http1.Fail(w, r, statusOf(err), err) //nolint:contextcheck // r carries it
@@ -111,7 +131,7 @@ func graphqlHandler(p *parts) http.Handler {
 			return
 		}
 		srv.ServeHTTP(w, r.WithContext(ctx))
-	}))
+	})
 }
 
 // executor runs operations on a schema, as every caller has them run.

@@ -28,6 +28,7 @@ type metrics struct {
 	latency     prometheus.Histogram
 	stale       prometheus.Gauge
 	congested   prometheus.Gauge
+	upstream    upstreamMetrics
 }
 
 func newMetrics() *metrics {
@@ -48,6 +49,7 @@ func newMetrics() *metrics {
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.rung, m.heard, m.latency, m.stale, m.congested)
+	m.upstream = newUpstreamMetrics(m.registry)
 	m.stale.Set(1)
 	return m
 }

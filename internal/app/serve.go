@@ -49,6 +49,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	behind.Go(func() { p.feed.Run(back) })
 	behind.Go(func() { p.receipts.Run(back) })
 	behind.Go(func() { p.push.Run(back) })
+	behind.Go(func() { checkDirect(back, p) })
 	behind.Go(func() { retain(back, p.log, p.forget) })
 	behind.Go(func() {
 		if err := p.presence.Run(back); err != nil {
@@ -83,6 +84,9 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	hush()
 	ringing.Wait()
 	_ = inside.Close()
+	if p.door != nil {
+		p.door.Close()
+	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -106,7 +106,7 @@ func (p protocol) onSubscribe(m message) {
 		return
 	}
 	params.Headers = p.c.header
-	p.c.ops.add(&operation{c: p.c, id: m.id, params: params})
+	p.c.ops.add(&operation{c: p.c, id: m.id, params: params, sent: m.payload})
 }
 
 func (p protocol) onComplete(m message) {
