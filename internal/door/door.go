@@ -76,23 +76,31 @@ type Observer struct {
 }
 
 const (
-	dialTimeout  = 10 * time.Second // until connection_ack
-	firstWait    = 10 * time.Second // of an operation that has not been sent
-	againWait    = time.Minute      // of a live query whose upstream was lost
-	idleAfter    = 45 * time.Second // without an operation an upstream socket is closed
-	pulseEvery   = 10 * time.Second
-	silence      = 30 * time.Second // six of Hasura's keepalives
-	leastPause   = 250 * time.Millisecond
-	mostPause    = 15 * time.Second
-	steadyAfter  = 30 * time.Second // a socket that lasted so long was a good one
-	redialsEach  = 200              // a second, of the whole node
+	redialsEach  = 200 // a second, of the whole node
 	redialsBurst = 100
 	frameBytes   = 64 << 20 // of the upstream's
 )
 
+// times are how long the door waits for what.
+type times struct {
+	dial    time.Duration // until connection_ack
+	first   time.Duration // of an operation that has had no result
+	again   time.Duration // of a live query whose upstream was lost
+	idle    time.Duration // without an operation an upstream socket is closed
+	pulse   time.Duration // between looks whether an upstream lives
+	silence time.Duration // of an upstream: six of Hasura's keepalives
+	least   time.Duration // before an upstream is dialled again, doubled each time
+	most    time.Duration
+	steady  time.Duration // a socket that lasted so long was a good one
+}
+
+var usual = times{dial: 10 * time.Second, first: 10 * time.Second, again: time.Minute, idle: 45 * time.Second, pulse: 10 * time.Second, silence: 30 * time.Second,
+	least: 250 * time.Millisecond, most: 15 * time.Second, steady: 30 * time.Second}
+
 // Door is the endpoint.
 type Door struct {
 	o       Options
+	times   times
 	base    *url.URL
 	planner *planner
 	schemas *schemas
@@ -120,7 +128,7 @@ func New(o Options) (*Door, error) {
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 10 * time.Second
 	}
-	d := &Door{o: o, base: base, planner: newPlanner(o.Schema), pace: rate.NewLimiter(redialsEach, redialsBurst)}
+	d := &Door{o: o, times: usual, base: base, planner: newPlanner(o.Schema), pace: rate.NewLimiter(redialsEach, redialsBurst)}
 	under := &http.Transport{ // no proxy, no compression of its own, no redirects: what comes is Hasura's
 		DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, MaxIdleConnsPerHost: 256, IdleConnTimeout: 50 * time.Second,
 		DisableCompression: true, ResponseHeaderTimeout: 5 * time.Minute, TLSHandshakeTimeout: 5 * time.Second,
@@ -128,7 +136,7 @@ func New(o Options) (*Door, error) {
 	d.client = &http.Client{Transport: under, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	d.proxy = d.newProxy(under)
 	d.schemas = newSchemas(d)
-	d.dialer = websocket.Dialer{HandshakeTimeout: dialTimeout, NetDialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+	d.dialer = websocket.Dialer{HandshakeTimeout: d.times.dial, NetDialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 		ReadBufferSize: 4096, WriteBufferSize: 4096, WriteBufferPool: &pool, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 	return d, nil
 }

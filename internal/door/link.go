@@ -161,7 +161,7 @@ func (l *Link) dialLocked() {
 	if l.dialing || l.closed || l.ctx.Err() != nil {
 		return
 	}
-	if time.Since(l.fell) > mostPause {
+	if time.Since(l.fell) > l.d.times.most {
 		l.failed = 0
 	}
 	l.dialing = true
@@ -198,7 +198,7 @@ func (l *Link) connect() {
 // pause waits before a dial that is not the first: longer each time, at random,
 // and no more of them on the whole node than Hasura takes at once.
 func (l *Link) pause(failed int) error {
-	most := min(mostPause, leastPause<<min(failed, 10))
+	most := min(l.d.times.most, l.d.times.least<<min(failed, 10))
 	timer := time.NewTimer(rand.N(most))
 	defer timer.Stop()
 	select {
@@ -225,9 +225,9 @@ func (l *Link) missed() bool {
 // overdueLocked takes out what has waited for an upstream long enough.
 func (l *Link) overdueLocked() (over []*op) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(o *op) bool {
-		most := firstWait
+		most := l.d.times.first
 		if o.has.Load() {
-			most = againWait
+			most = l.d.times.again
 		}
 		late := time.Since(o.since) >= most
 		if late {
@@ -312,7 +312,7 @@ func (l *Link) lost(up *upstream, why string) {
 	current := l.cur == up
 	if current {
 		l.cur = nil
-		if time.Since(up.began) > steadyAfter {
+		if time.Since(up.began) > l.d.times.steady {
 			l.failed = 0
 		}
 		l.failed++
@@ -367,7 +367,7 @@ func (l *Link) restLocked(up *upstream) {
 	if l.rest != nil {
 		l.rest.Stop()
 	}
-	l.rest = time.AfterFunc(idleAfter, func() {
+	l.rest = time.AfterFunc(l.d.times.idle, func() {
 		l.mu.Lock()
 		idle := l.cur == up && len(up.ops) == 0
 		if idle {

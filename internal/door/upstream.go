@@ -97,7 +97,7 @@ func (l *Link) dial() (up *upstream, err error) {
 // come before it.
 func (u *upstream) open(first []byte) error {
 	u.ws.SetReadLimit(frameBytes)
-	_ = u.ws.SetReadDeadline(time.Now().Add(dialTimeout))
+	_ = u.ws.SetReadDeadline(time.Now().Add(u.l.d.times.dial))
 	if err := u.write(first); err != nil {
 		return err
 	}
@@ -311,21 +311,21 @@ func (u *upstream) writeLocked(b []byte) error {
 // nothing for long is lost. Hasura's keepalives are its own thread's; its pongs
 // wait behind a slow query.
 func (u *upstream) beatLocked() {
-	u.pulse = time.AfterFunc(pulseEvery, func() {
+	u.pulse = time.AfterFunc(u.l.d.times.pulse, func() {
 		quiet := time.Since(u.began) - time.Duration(u.seen.Load())
 		switch {
 		case u.busy.Load():
-		case quiet >= silence:
+		case quiet >= u.l.d.times.silence:
 			u.mute.Store(true)
 			_ = u.ws.Close()
 			return
-		case quiet >= pulseEvery:
+		case quiet >= u.l.d.times.pulse:
 			_ = u.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second))
 		}
 		u.l.mu.Lock()
 		defer u.l.mu.Unlock()
 		if u.ops != nil {
-			u.pulse.Reset(pulseEvery)
+			u.pulse.Reset(u.l.d.times.pulse)
 		}
 	})
 }
