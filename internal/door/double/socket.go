@@ -57,6 +57,13 @@ func (c *conn) run() {
 			}
 		}
 	})
+	pong := c.ws.PingHandler()
+	c.ws.SetPingHandler(func(data string) error {
+		if c.mute.Load() {
+			return nil
+		}
+		return pong(data)
+	})
 	for {
 		_, data, err := c.ws.ReadMessage()
 		if err != nil {
