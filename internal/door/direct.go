@@ -40,7 +40,7 @@ func (d *Door) directly(r *http.Request, p plan, params *graphql.RawParams) bool
 	if d.o.Direct == nil || d.o.Direct.allows.Load() == nil || asAdmin(r.Header) || len(r.Header.Values(headerShared)) > 0 || p.text != "" {
 		return false
 	}
-	role, err := d.o.Role(r.Context(), r.Header)
+	role, err := d.o.Role(r.Context(), request(r, d.o.Header))
 	return err == nil && d.o.Direct.may(role, params)
 }
 

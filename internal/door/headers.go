@@ -20,15 +20,9 @@ const (
 // past them, but of a caller without credentials it would believe them.
 func forward(h http.Header, admin bool, keep string) http.Header {
 	out := http.Header{}
-	dropped := map[string]bool{}
-	for _, list := range h.Values("Connection") {
-		for name := range strings.SplitSeq(list, ",") {
-			dropped[textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))] = true
-		}
-	}
 	for name, values := range h {
 		name = http.CanonicalHeaderKey(name)
-		if dropped[name] || mine[name] || strings.HasPrefix(name, "Sec-Websocket-") || strings.HasPrefix(name, "X-Forwarded-") ||
+		if mine[name] || strings.HasPrefix(name, "Sec-Websocket-") || strings.HasPrefix(name, "X-Forwarded-") ||
 			!admin && !strings.EqualFold(name, keep) && variable(name) {
 			continue
 		}
@@ -50,6 +44,19 @@ var mine = map[string]bool{
 	"Forwarded": true, "X-Real-Ip": true, headerShared: true,
 }
 
+// request is what of a request's headers goes upstream. Those that its Connection
+// names are for the next hop alone. (Of an upgrade they stay: who asks was read
+// from all of them, and must be read from the same there.)
+func request(r *http.Request, keep string) http.Header {
+	out := forward(r.Header, asAdmin(r.Header), keep)
+	for _, list := range r.Header.Values("Connection") {
+		for name := range strings.SplitSeq(list, ",") {
+			out.Del(textproto.TrimString(name))
+		}
+	}
+	return out
+}
+
 // asAdmin says whether some of these headers bring an admin secret.
 func asAdmin(all ...http.Header) bool {
 	for _, h := range all {
@@ -60,10 +67,10 @@ func asAdmin(all ...http.Header) bool {
 	return false
 }
 
-// payload is the headers of a connection_init as Hasura has them: strings. What
+// payloadOf is the headers of a connection_init as Hasura has them: strings. What
 // was written bare is among them, for this server takes it, and both must see
 // the same caller.
-func payload(given http.Header, admin bool, keep string) map[string]string {
+func payloadOf(given http.Header, admin bool, keep string) map[string]string {
 	out := map[string]string{}
 	for name, values := range forward(given, admin, keep) {
 		out[name] = values[0]

@@ -38,7 +38,7 @@ func (d *Door) newProxy(under http.RoundTripper) http.Handler {
 			p.Out.URL.RawQuery = p.In.URL.RawQuery
 			p.Out.Host = ""
 			te := p.Out.Header.Get("Te")
-			p.Out.Header = forward(p.In.Header, asAdmin(p.In.Header), d.o.Header)
+			p.Out.Header = request(p.In, d.o.Header)
 			if te != "" { // "trailers", which the proxy lets through
 				p.Out.Header.Set("Te", te)
 			}

@@ -122,7 +122,7 @@ func run(ctx context.Context, exec graphql.GraphExecutor, params *graphql.RawPar
 // introspected answers an introspection over HTTP; false: Hasura is to answer it,
 // for we do not know who asks.
 func (d *Door) introspected(w http.ResponseWriter, r *http.Request, params *graphql.RawParams) bool {
-	h := forward(r.Header, asAdmin(r.Header), d.o.Header)
+	h := request(r, d.o.Header)
 	role, err := d.o.Role(r.Context(), h)
 	if err != nil {
 		return false

@@ -60,7 +60,7 @@ func (d *Door) Link(ctx context.Context, peer Peer, upgrade, given http.Header) 
 	}
 	admin := asAdmin(upgrade, given)
 	l := &Link{d: d, peer: peer, path: t.path, legacy: peer.Subprotocol() == wsock.LegacyWS, ups: map[*upstream]struct{}{},
-		upgrade: forward(upgrade, admin, d.o.Header), init: payload(given, admin, d.o.Header)}
+		upgrade: forward(upgrade, admin, d.o.Header), init: payloadOf(given, admin, d.o.Header)}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return context.WithValue(ctx, linkKey{}, l), l
 }

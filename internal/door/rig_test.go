@@ -83,6 +83,8 @@ func (e *engine) Exec(ctx context.Context) graphql.ResponseHandler {
 	}
 }
 
+func newSchema() *ast.Schema { return gqlparser.MustLoadSchema(&ast.Source{Input: ownSDL}) }
+
 // counted is what an observer was told.
 type counted struct {
 	mu sync.Mutex
@@ -125,7 +127,7 @@ type setup struct {
 
 func newRig(t *testing.T, s setup) *rig {
 	t.Helper()
-	r := &rig{t: t, engine: &engine{schema: gqlparser.MustLoadSchema(&ast.Source{Input: ownSDL}), subs: map[chan int]struct{}{}}, seen: &counted{n: map[string]int{}}}
+	r := &rig{t: t, engine: &engine{schema: newSchema(), subs: map[chan int]struct{}{}}, seen: &counted{n: map[string]int{}}}
 	ho := double.Options{Key: key, Admin: admin, Anonymous: "public", Era: double.Newest, Poll: 10 * time.Millisecond, KeepAlive: 100 * time.Millisecond}
 	if s.tables {
 		r.pool = pgtest.Pool(t, pgtest.NewURL(t))

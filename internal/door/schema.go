@@ -71,7 +71,7 @@ func merge(theirs *shown, own *ast.Schema) (*ast.Schema, []string, error) {
 	var conflicts []string
 	added := map[string]bool{}
 	for _, f := range own.Subscription.Fields {
-		needs := reach(own, f)
+		needs := reach(own, f, has)
 		if at := slices.IndexFunc(needs, func(name string) bool { return has[name] != nil && !partOf(has[name], own.Types[name]) }); at >= 0 {
 			conflicts = append(conflicts, fmt.Sprintf("subscription %s is not shown: Hasura has another type %s", f.Name, needs[at]))
 			continue
@@ -101,8 +101,9 @@ func merge(theirs *shown, own *ast.Schema) (*ast.Schema, []string, error) {
 	return merged, conflicts, nil
 }
 
-// reach are the types a field needs, but for those that every schema has.
-func reach(s *ast.Schema, f *ast.FieldDefinition) (names []string) {
+// reach are the types a field needs, but for those that every schema has; of what
+// Hasura has it goes no further.
+func reach(s *ast.Schema, f *ast.FieldDefinition, has map[string]*ast.Definition) (names []string) {
 	var walk func(name string)
 	walk = func(name string) {
 		def := s.Types[name]
@@ -110,6 +111,9 @@ func reach(s *ast.Schema, f *ast.FieldDefinition) (names []string) {
 			return
 		}
 		names = append(names, name)
+		if has[name] != nil {
+			return
+		}
 		for _, f := range def.Fields {
 			walk(f.Type.Name())
 			for _, a := range f.Arguments {
