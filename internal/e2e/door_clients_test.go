@@ -54,7 +54,7 @@ func TestClientsThroughTheDoor(t *testing.T) {
 			if !strings.Contains(x.String(), "two servers") {
 				t.Fatal(x.result)
 			}
-			log := c.send("subscribe", `subscription { items_stream(batch_size: 10, cursor: {initial_value: {id: 0}}) { id } }`)
+			log := c.send("subscribe", `subscription { items_stream(batch_size: 10, cursor: {initial_value: {id: 0}}) { id text } }`)
 			c.sees(log, `"fifth"`)
 			d.h.Close(1012, "")
 			x = c.until(func(x said) bool { return x.ID == log && len(x.Errors) > 0 })

@@ -3,7 +3,9 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +29,11 @@ type doored struct {
 
 func newDoored(t testing.TB, change func(*behind.Options), env map[string]string) *doored {
 	t.Helper()
+	return newDooredLogged(t, change, env, nil)
+}
+
+func newDooredLogged(t testing.TB, change func(*behind.Options), env map[string]string, log *logged) *doored {
+	t.Helper()
 	url := database(t)
 	pool := pgtest.Pool(t, url)
 	if _, err := pool.Exec(t.Context(), `create table items (id int generated always as identity primary key, text text not null); insert into items (text) values ('first')`); err != nil {
@@ -45,7 +52,7 @@ func newDoored(t testing.TB, change func(*behind.Options), env map[string]string
 	for k, v := range env {
 		given[k] = v
 	}
-	d := &doored{node: inside(t, url, given), h: h, pool: pool}
+	d := &doored{node: insideLogged(t, url, given, log.handler()), h: h, pool: pool}
 	t.Cleanup(h.Stop) // before the node leaves: its sockets have upstreams until then
 	return d
 }
@@ -149,4 +156,30 @@ func (s *sock) startNamed(query, name string, variables map[string]any) <-chan r
 	s.mu.Unlock()
 	s.write(map[string]any{"id": id, "type": "subscribe", "payload": map[string]any{"query": query, "operationName": name, "variables": variables}})
 	return c
+}
+
+// logged is what a server logs, for a test to read meanwhile.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// handler is of a log that may be nil: then nothing is kept.
+func (l *logged) handler() slog.Handler {
+	if l == nil {
+		return slog.DiscardHandler
+	}
+	return slog.NewTextHandler(l, nil)
 }
