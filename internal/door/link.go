@@ -209,49 +209,6 @@ func (l *Link) pause(failed int) error {
 	return l.d.pace.Wait(l.ctx)
 }
 
-// missed ends what has waited long enough; false: nothing waits any more.
-func (l *Link) missed() bool {
-	l.mu.Lock()
-	l.failed++
-	l.fell = time.Now()
-	over := l.overdueLocked()
-	more := len(l.waiting) > 0
-	l.dialing = more
-	l.mu.Unlock()
-	l.d.away(over)
-	return more
-}
-
-// overdueLocked takes out what has waited for an upstream long enough.
-func (l *Link) overdueLocked() (over []*op) {
-	l.waiting = slices.DeleteFunc(l.waiting, func(o *op) bool {
-		most := l.d.times.first
-		if o.has.Load() {
-			most = l.d.times.again
-		}
-		late := time.Since(o.since) >= most
-		if late {
-			over = append(over, o)
-		}
-		return late
-	})
-	return over
-}
-
-func (d *Door) away(over []*op) {
-	for _, o := range over {
-		d.end(o, fault.Later(fault.Upstream, 0, "Hasura cannot be reached"))
-	}
-}
-
-// end ends an operation with an error of the door's.
-func (d *Door) end(o *op, f *fault.Error) {
-	if d.o.Observer.Ended != nil {
-		d.o.Observer.Ended(string(f.Code))
-	}
-	o.end(wsock.End{Err: f})
-}
-
 // adopt makes an upstream the one that takes operations, and sends it what
 // waits. Where another came first it takes what waits, and this one goes.
 func (l *Link) adopt(up *upstream) {
@@ -304,61 +261,6 @@ func sendAll(up *upstream, list []*op) {
 	}
 }
 
-// lost sorts what an upstream's end leaves behind.
-func (l *Link) lost(up *upstream, why string) {
-	ends := map[*op]*fault.Error{}
-	l.mu.Lock()
-	delete(l.ups, up)
-	current := l.cur == up
-	if current {
-		l.cur = nil
-		if time.Since(up.began) > l.d.times.steady {
-			l.failed = 0
-		}
-		l.failed++
-		l.fell = time.Now()
-	}
-	for _, o := range slices.SortedFunc(maps.Values(up.ops), byAge) {
-		switch {
-		case !o.wrote.Load():
-		case o.kind == live:
-		case o.kind == query && !o.again:
-			o.again = true
-		case o.kind == mutation:
-			ends[o] = fault.New(fault.Unknown, "Hasura went away while it ran this mutation: look whether it was done before it is sent again")
-		default:
-			ends[o] = fault.Later(fault.Upstream, 0, "Hasura went away: subscribe again from where you are")
-		}
-		if ends[o] == nil {
-			o.up.Store(nil)
-			if o.fresh.Swap(false) {
-				o.since = time.Now()
-			}
-			l.waiting = append(l.waiting, o)
-		}
-	}
-	up.ops = nil
-	up.pulse.Stop()
-	over := l.overdueLocked()
-	next := l.cur
-	list := l.takeWaitingLocked(next)
-	if len(l.waiting) > 0 {
-		l.dialLocked()
-	}
-	quiet := l.closed
-	l.mu.Unlock()
-	if !quiet && !up.left.Load() && l.d.o.Observer.Lost != nil {
-		l.d.o.Observer.Lost(why)
-	}
-	for o, f := range ends {
-		l.d.end(o, f)
-	}
-	l.d.away(over)
-	if next != nil {
-		sendAll(next, list)
-	}
-}
-
 // restLocked closes an upstream that has had nothing to do for a while.
 func (l *Link) restLocked(up *upstream) {
 	if l.cur != up || len(up.ops) > 0 || l.closed {
@@ -378,65 +280,6 @@ func (l *Link) restLocked(up *upstream) {
 			up.bye()
 		}
 	})
-}
-
-// Renew puts what is upstream on a new token: a second socket is dialled, what
-// lives moves there, and the first is closed when it has nothing left. Without
-// an upstream the token is kept for when there is one.
-func (l *Link) Renew(header, value string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for name := range l.init {
-		if http.CanonicalHeaderKey(name) == http.CanonicalHeaderKey(header) {
-			delete(l.init, name)
-		}
-	}
-	l.init = maps.Clone(l.init)
-	l.init[header] = value
-	if l.cur == nil || l.closed {
-		return
-	}
-	l.all.Go(l.renew)
-}
-
-func (l *Link) renew() {
-	up, err := l.dial()
-	if err != nil {
-		l.d.o.Log.WarnContext(l.ctx, "a refreshed session was not taken upstream", "error", err)
-		return // the old one lasts as long as its token, and is then dialled anew
-	}
-	l.mu.Lock()
-	old := l.cur
-	if l.closed {
-		l.mu.Unlock()
-		up.bye()
-		return
-	}
-	l.startLocked(up)
-	var moved []*op
-	ids := map[*op]string{}
-	if old != nil {
-		for _, o := range slices.SortedFunc(maps.Values(old.ops), byAge) {
-			if o.kind == live || !o.wrote.Load() {
-				ids[o] = o.id
-				old.forgetLocked(o)
-				up.takeLocked(o)
-				moved = append(moved, o)
-			}
-		}
-		old.left.Store(true)
-	}
-	moved = append(moved, l.takeWaitingLocked(up)...)
-	done := old != nil && len(old.ops) == 0
-	l.restLocked(up)
-	l.mu.Unlock()
-	for o, id := range ids {
-		old.stop(o, id)
-	}
-	sendAll(up, moved)
-	if done {
-		old.bye()
-	}
 }
 
 // Close ends what the socket had upstream, and waits for it.

@@ -52,8 +52,11 @@ type Options struct {
 	Schema    func(query string, variables map[string]any) json.RawMessage
 }
 
-// Hasura is a running double.
-type Hasura struct {
+// Hasura is a running double: what a test does to it.
+type Hasura struct{ *server }
+
+// server is what clients meet.
+type server struct {
 	o   Options
 	srv *httptest.Server
 
@@ -82,9 +85,9 @@ func New(o Options) *Hasura {
 	if o.KeepAlive == 0 {
 		o.KeepAlive = 5 * time.Second
 	}
-	h := &Hasura{o: o, conns: map[*conn]struct{}{}}
+	h := &server{o: o, conns: map[*conn]struct{}{}}
 	h.srv = httptest.NewServer(http.HandlerFunc(h.serve))
-	return h
+	return &Hasura{h}
 }
 
 // URL is where it is.
@@ -190,13 +193,13 @@ func (h *Hasura) Say(text string) {
 	}
 }
 
-func (h *Hasura) locked(f func()) {
+func (h *server) locked(f func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f()
 }
 
-func (h *Hasura) serve(w http.ResponseWriter, r *http.Request) {
+func (h *server) serve(w http.ResponseWriter, r *http.Request) {
 	var down bool
 	var status int
 	var instead func(http.ResponseWriter, *http.Request) bool
@@ -229,7 +232,7 @@ func (h *Hasura) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // http answers what is no socket: GraphQL at its paths, the rest with what it is.
-func (h *Hasura) http(w http.ResponseWriter, r *http.Request) {
+func (h *server) http(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
@@ -267,7 +270,7 @@ func refused(code, message string) []byte {
 	return b
 }
 
-func (h *Hasura) upgrade(w http.ResponseWriter, r *http.Request) {
+func (h *server) upgrade(w http.ResponseWriter, r *http.Request) {
 	// Hasura compares the whole header.
 	asked, echo := r.Header.Get("Sec-WebSocket-Protocol"), "graphql-ws"
 	if asked == "graphql-transport-ws" {

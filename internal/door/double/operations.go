@@ -89,7 +89,7 @@ func (a asked) data(value []byte) json.RawMessage {
 }
 
 // once is the answer to a query or a mutation.
-func (h *Hasura) once(ctx context.Context, payload []byte, vars map[string]string) json.RawMessage {
+func (h *server) once(ctx context.Context, payload []byte, vars map[string]string) json.RawMessage {
 	a, ok := read(payload)
 	switch {
 	case !ok:
@@ -138,7 +138,7 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 // add inserts a row.
-func (h *Hasura) add(ctx context.Context, a asked) json.RawMessage {
+func (h *server) add(ctx context.Context, a asked) json.RawMessage {
 	var id int
 	err := h.o.Pool.QueryRow(ctx, "insert into "+pgx.Identifier{a.arg("into")}.Sanitize()+" (text) values ($1) returning id", a.arg("text")).Scan(&id)
 	if err != nil {
@@ -148,7 +148,7 @@ func (h *Hasura) add(ctx context.Context, a asked) json.RawMessage {
 }
 
 // rows are those of a table, as JSON.
-func (h *Hasura) rows(ctx context.Context, table string) ([]byte, error) {
+func (h *server) rows(ctx context.Context, table string) ([]byte, error) {
 	if h.o.Pool == nil {
 		return nil, fmt.Errorf("no table %s", table)
 	}

@@ -16,7 +16,7 @@ func (h *Hasura) Session(upgrade http.Header, init map[string]string) (map[strin
 	return h.session(upgrade, init)
 }
 
-func (h *Hasura) session(upgrade http.Header, init map[string]string) (map[string]string, string) {
+func (h *server) session(upgrade http.Header, init map[string]string) (map[string]string, string) {
 	all := map[string]string{}
 	for name, values := range upgrade {
 		all[strings.ToLower(name)] = values[0]
@@ -59,7 +59,7 @@ func (h *Hasura) session(upgrade http.Header, init map[string]string) (map[strin
 	return h.byToken(words[1], own["x-hasura-role"])
 }
 
-func (h *Hasura) byToken(token, asked string) (map[string]string, string) {
+func (h *server) byToken(token, asked string) (map[string]string, string) {
 	claims := jwt.MapClaims{}
 	if _, err := jwt.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return []byte(h.o.Key), nil }, jwt.WithValidMethods([]string{"HS256"})); err != nil {
 		return nil, "Could not verify JWT: " + err.Error()

@@ -15,7 +15,7 @@ import (
 // conn is one socket. Its messages are handled one after the other, a query to
 // its end; keepalives are another thread's.
 type conn struct {
-	h      *Hasura
+	h      *server
 	ws     *websocket.Conn
 	header http.Header
 	legacy bool
@@ -32,7 +32,7 @@ type conn struct {
 	ops  map[string]context.CancelFunc // guarded by mu
 }
 
-func newConn(h *Hasura, ws *websocket.Conn, header http.Header, legacy bool) *conn {
+func newConn(h *server, ws *websocket.Conn, header http.Header, legacy bool) *conn {
 	c := &conn{h: h, ws: ws, header: header, legacy: legacy, ops: map[string]context.CancelFunc{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
