@@ -10,6 +10,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator"
+	"github.com/vektah/gqlparser/v2/validator/rules"
 
 	"github.com/nself-org/nchat-realtime/internal/hasura"
 	"github.com/nself-org/nchat-realtime/internal/limit"
@@ -64,6 +65,7 @@ func granted(roles map[string]string, users []string) func(role, document, opera
 			schemas[role] = s
 		}
 	}
+	checked := rules.NewDefaultRules()
 	return func(role, document, operation string) bool {
 		s := schemas[role]
 		if s == nil {
@@ -77,7 +79,7 @@ func granted(roles map[string]string, users []string) func(role, document, opera
 		if len(op.Directives) > 0 || op.Operation == ast.Subscription { // @cached, which is Hasura's
 			return false
 		}
-		return len(validator.Validate(s, doc)) == 0 && !introspects(op.SelectionSet)
+		return len(validator.ValidateWithRules(s, doc, checked)) == 0 && !introspects(op.SelectionSet)
 	}
 }
 

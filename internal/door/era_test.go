@@ -280,7 +280,11 @@ func TestASocketOnlyWhereOneIs(t *testing.T) {
 			t.Error("an upgrade went through")
 		}
 	}
-	if _, res, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(r.url, "http")+"/api/rest/x", nil); err == nil || res == nil || res.StatusCode != 400 {
+	_, res, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(r.url, "http")+"/api/rest/x", nil)
+	if err == nil || res == nil {
+		t.Fatal("upgraded")
+	}
+	if _ = res.Body.Close(); res.StatusCode != http.StatusBadRequest {
 		t.Error(res)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
 // TestPlans: whose an operation is, and what a loss makes of it, by its root
@@ -70,7 +71,7 @@ func TestPlans(t *testing.T) {
 }
 
 func valid(text string) bool {
-	_, errs := gqlparser.LoadQuery(newSchema(), text)
+	_, errs := gqlparser.LoadQueryWithRules(newSchema(), text, rules.NewDefaultRules())
 	return len(errs) == 0
 }
 

@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	behind "github.com/nself-org/nchat-realtime/internal/door/double"
 )
 
 // client is one of a library's, at the one endpoint.
@@ -63,5 +66,74 @@ func TestClientsThroughTheDoor(t *testing.T) {
 			}
 			c.send("stop", "")
 		})
+	}
+}
+
+// TestWhatCodeGeneratorsSee: graphql-js, which they are made of, takes the schema
+// of both and holds documents of both to it.
+func TestWhatCodeGeneratorsSee(t *testing.T) {
+	t.Parallel()
+	d := newDoored(t, func(o *behind.Options) { o.Schema = shown(t, hasuraSDL) }, nil)
+	g := d.script("schema.mjs", "codegen", d.base+throughDoor, token(t, demo.Alice))
+	for query, valid := range map[string]bool{
+		`subscription { presenceChanged(userIds: ["x"]) { userId status } }`:                             true,
+		`subscription S($c: uuid!) { items { id text } x: typingChanged(channelId: $c) { __typename } }`: false,
+		`subscription { items { id text } }`:                                                             true,
+		`query { items { id } }`:                                                                         true,
+		`subscription { messageChanged(channelId: "x") { __typename } }`:                                 false, // at odds
+		`query { presenceChanged(userIds: []) { userId } }`:                                              false,
+	} {
+		id := g.send("", query)
+		x := g.until(func(x said) bool { return x.ID == id })
+		if got := strings.Contains(x.String(), `"valid":true`); got != valid {
+			t.Errorf("%s: %s", query, x.result)
+		}
+	}
+}
+
+// TestExamples: those in examples/hasura run as they are.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	d := newDoored(t, nil, nil)
+	if _, err := d.pool.Exec(t.Context(), `create view nchat_messages_aggregate as select 1 as id, 7 as count`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("node is not installed")
+	}
+	for _, name := range []string{"apollo.mjs", "urql.mjs"} {
+		text, err := os.ReadFile("../../examples/hasura/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir, err := os.MkdirTemp("clients", "example-") // where their packages are
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		// The double's rows have no aggregate around them.
+		text = []byte(strings.ReplaceAll(string(text), "aggregate { count }", "count"))
+		if err := os.WriteFile(dir+"/"+name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		// They are for browsers and Node 22; an older Node has no WebSocket of its own.
+		if err := os.WriteFile(dir+"/socket.mjs", []byte(`import WebSocket from "ws"; globalThis.WebSocket ??= WebSocket;`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "node", "--import", "./socket.mjs", name)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "URL="+d.base+throughDoor, "TOKEN="+token(t, demo.Alice))
+		out := &logged{}
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		eventually(t, name+" shows both", func() bool {
+			return strings.Contains(out.String(), `"status":"online"`) && strings.Contains(out.String(), `"count":7`)
+		})
+		_ = cmd.Process.Kill()
+		<-ended
 	}
 }

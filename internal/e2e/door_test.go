@@ -69,14 +69,6 @@ func (d *doored) insert(text string) {
 	}
 }
 
-// code is that of a result's only error.
-func (r result) code() string {
-	if len(r.Errors) == 0 {
-		return ""
-	}
-	return fmt.Sprint(r.Errors[0].Extensions["code"])
-}
-
 // TestOneSocketForBoth: what is Hasura's and what is ours runs on one socket, for
 // the same user, and Hasura is dialled once, when it is first asked.
 func TestOneSocketForBoth(t *testing.T) {

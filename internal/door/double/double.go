@@ -288,6 +288,6 @@ func (h *server) upgrade(w http.ResponseWriter, r *http.Request) {
 	h.Dials.Add(1)
 	c := newConn(h, ws, r.Header.Clone(), echo == "graphql-ws")
 	h.locked(func() { h.conns[c] = struct{}{} })
-	c.run()
+	c.run() //nolint:contextcheck // a socket outlives its request
 	h.locked(func() { delete(h.conns, c) })
 }
