@@ -24,8 +24,8 @@ var owns = map[string]string{
 	"internal/postgres": "realtime.code",
 	"internal/presence": "realtime.audience realtime.presence realtime.presence_settings realtime.sessions public.nchat_blocked_users public.nchat_contacts",
 	"internal/push":     "realtime.push_jobs realtime.push_state",
-	"internal/receipt":  "realtime.legacy realtime.legacy_head realtime.marks realtime.moves public.nchat_channel_members",
-	"internal/roster":   "public.nchat_channels public.nchat_thread_members public.nchat_threads public.nchat_users",
+	"internal/receipt":  "realtime.legacy realtime.legacy_head realtime.marks realtime.moves realtime.thread_marks public.nchat_channel_members public.nchat_thread_members",
+	"internal/roster":   "public.nchat_channels public.nchat_threads public.nchat_users",
 	"internal/webhook":  "realtime.hasura_events",
 }
 
@@ -49,15 +49,15 @@ var shows = map[string]map[string]string{
 		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "touch()": "internal/feed internal/webhook",
 		"public.nchat_blocked_users": "internal/roster", "public.nchat_contacts": "internal/roster",
 	},
-	"internal/receipt": {"adopt_marks()": "internal/feed", "public.nchat_channel_members": "internal/feed internal/presence internal/roster"},
+	"internal/receipt": {"adopt_marks()": "internal/feed", "public.nchat_channel_members": "internal/feed internal/presence internal/roster", "public.nchat_thread_members": "internal/roster"},
 	"internal/roster": {
 		"readable()": "internal/feed internal/presence internal/receipt", "readers()": "internal/feed internal/presence internal/push internal/receipt",
 		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/message",
 		"nchat_blocks()": "internal/presence internal/push", "nchat_channels()": "internal/feed internal/push", "nchat_contacts()": "internal/presence",
 		"nchat_dm_contacts()": "internal/presence", "nchat_members()": "internal/feed", "nchat_messages()": "internal/feed internal/message internal/push internal/receipt",
 		"told_mentions()":  "internal/message internal/push",
-		"nchat_switches()": "internal/presence", "nchat_users()": "internal/presence internal/push",
-		"public.nchat_channels": "internal/feed internal/presence", "public.nchat_users": "internal/feed internal/presence",
+		"nchat_switches()": "internal/presence", "nchat_threads()": "internal/receipt", "nchat_thread_members()": "internal/receipt", "nchat_users()": "internal/presence internal/push",
+		"public.nchat_channels": "internal/feed internal/presence internal/receipt", "public.nchat_users": "internal/feed internal/presence",
 	},
 }
 

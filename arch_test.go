@@ -30,7 +30,7 @@ var allowed = map[string]string{
 	"internal/e2e":       "*",
 	"internal/bench":     "*",
 
-	"graph":           "graph/generated graph/model internal/events internal/fault internal/feed internal/message internal/presence internal/receipt internal/typing internal/viewer",
+	"graph":           "graph/generated graph/model internal/events internal/fault internal/feed internal/message internal/presence internal/receipt internal/share internal/typing internal/viewer",
 	"graph/generated": "graph/model graph/scalar internal/events internal/feed internal/message internal/presence internal/receipt internal/typing",
 	"graph/model":     "internal/events internal/feed internal/message internal/presence internal/receipt internal/typing",
 	"graph/scalar":    "internal/fault",
@@ -59,11 +59,12 @@ var allowed = map[string]string{
 	"internal/limit":          "internal/fault",
 	"internal/origin":         "",
 	"internal/postgres":       "migrations",
+	"internal/share":          "",
 	"internal/text":           "",
 	"internal/viewer":         "internal/fault",
 	"internal/wait":           "",
 	"internal/webhook":        "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt internal/viewer",
-	"internal/wsock":          "internal/fault internal/wait",
+	"internal/wsock":          "internal/fault",
 
 	"internal/door":        "internal/fault internal/wsock",
 	"internal/door/double": "",

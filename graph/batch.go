@@ -7,6 +7,8 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/events"
+	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
@@ -99,6 +101,8 @@ type loaders struct {
 	delivery   *batch[receipt.Delivery]
 	receipts   *batch[*receipt.Ledger]
 	states     *batch[receipt.State]
+	threads    *batch[receipt.ThreadState]
+	messages   *batch[message.Message]
 }
 
 type loadersKey struct{}
@@ -130,7 +134,20 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 			return read.ChannelCounts(ctx, v, ids)
 		}),
 	}
+	l.messages = newBatch("message", "id", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]message.Message, error) {
+		found, err := r.deps.Feed.Past.Visible(ctx, v, ids)
+		out := make(map[uuid.UUID]message.Message, len(found))
+		for id, body := range found {
+			m, _ := events.MessageOf(body)
+			out[id] = m.For(v.User)
+			if m.SenderID != nil && *m.SenderID == v.User {
+				l.delivery.expect(id)
+			}
+		}
+		return out, err
+	})
 	if v.Denied() != nil { // has no messages and has read nothing: no error, for Hasura's joins
+		l.threads = nothing[receipt.ThreadState]()
 		l.delivery, l.states, l.receipts = nothing[receipt.Delivery](), nothing[receipt.State](), nothing[*receipt.Ledger]()
 		return l
 	}
@@ -152,6 +169,10 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 	l.states = newBatch("readState", "channelId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]receipt.State, error) {
 		list, err := r.deps.Receipts.Current(ctx, v, ids)
 		return index(list, func(x receipt.State) uuid.UUID { return x.ChannelID }), err
+	})
+	l.threads = newBatch("threadReadState", "threadId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]receipt.ThreadState, error) {
+		list, err := r.deps.Receipts.Threads.Current(ctx, v, ids)
+		return index(list, func(x receipt.ThreadState) uuid.UUID { return x.ThreadID }), err
 	})
 	return l
 }

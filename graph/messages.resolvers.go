@@ -9,11 +9,13 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/share"
 )
 
 func (r *messageResolver) Delivery(ctx context.Context, obj *message.Message) (*receipt.Delivery, error) {
@@ -93,6 +95,31 @@ func (r *mutationResolver) AcknowledgeRead(ctx context.Context, input []model.Ma
 	return r.acknowledge(ctx, input, true)
 }
 
+func (r *mutationResolver) MarkUnread(ctx context.Context, messageID uuid.UUID) (receipt.State, error) {
+	return r.deps.Receipts.MarkUnread(ctx, r.viewer(ctx), messageID)
+}
+
+func (r *mutationResolver) FollowThread(ctx context.Context, threadID uuid.UUID) (receipt.ThreadState, error) {
+	return r.deps.Receipts.Threads.Follow(ctx, r.viewer(ctx), threadID, true)
+}
+
+func (r *mutationResolver) UnfollowThread(ctx context.Context, threadID uuid.UUID) (receipt.ThreadState, error) {
+	return r.deps.Receipts.Threads.Follow(ctx, r.viewer(ctx), threadID, false)
+}
+
+func (r *queryResolver) Message(ctx context.Context, id uuid.UUID) (*message.Message, error) {
+	return r.loaders(ctx).messages.get(ctx, id)
+}
+
+func (r *queryResolver) Messages(ctx context.Context, channelID uuid.UUID, threadID *uuid.UUID, before *string, after *string, first *int) (model.MessagePage, error) {
+	v := r.viewer(ctx)
+	h, err := r.deps.Feed.Past.Page(ctx, v, toHistory(channelID, threadID, before, after, first))
+	if err != nil {
+		return model.MessagePage{}, err
+	}
+	return r.history(ctx, v, h), nil
+}
+
 func (r *queryResolver) MessageDelivery(ctx context.Context, messageID uuid.UUID) (*receipt.Delivery, error) {
 	return r.loaders(ctx).delivery.get(ctx, messageID)
 }
@@ -115,12 +142,26 @@ func (r *queryResolver) ReadStates(ctx context.Context) ([]receipt.State, error)
 	return some(list), err
 }
 
+func (r *queryResolver) ThreadReadState(ctx context.Context, threadID uuid.UUID) (*receipt.ThreadState, error) {
+	return r.loaders(ctx).threads.get(ctx, threadID)
+}
+
 func (r *queryResolver) UnreadTotals(ctx context.Context) (receipt.Totals, error) {
 	return r.deps.Receipts.CurrentTotals(ctx, r.viewer(ctx))
 }
 
 func (r *subscriptionResolver) MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan events.MessageEvent, error) {
-	return r.deps.Events.Messages(ctx, r.viewer(ctx), channelID, r.deps.AutoDeliver(ctx), failer(ctx))
+	v, deliver := r.viewer(ctx), r.deps.AutoDeliver(ctx)
+	stream := func() (<-chan events.MessageEvent, error) {
+		return r.deps.Events.Messages(ctx, v, channelID, deliver, failer(ctx))
+	}
+	if deliver {
+		return stream()
+	}
+	return share.Offer(ctx, func() (share.Source[events.MessageEvent], error) {
+		in, err := r.deps.Events.ReadMessages(ctx, v, channelID)
+		return messageSource{in}, err
+	}, stream)
 }
 
 func (r *subscriptionResolver) DeliveryChanged(ctx context.Context, channelID *uuid.UUID) (<-chan receipt.Delivery, error) {
@@ -129,6 +170,10 @@ func (r *subscriptionResolver) DeliveryChanged(ctx context.Context, channelID *u
 
 func (r *subscriptionResolver) ReadStateChanged(ctx context.Context) (<-chan receipt.State, error) {
 	return r.deps.Events.ReadStates(ctx, r.viewer(ctx), failer(ctx))
+}
+
+func (r *subscriptionResolver) ThreadReadStateChanged(ctx context.Context) (<-chan receipt.ThreadState, error) {
+	return r.deps.Events.ThreadStates(ctx, r.viewer(ctx), failer(ctx))
 }
 
 func (r *subscriptionResolver) UnreadTotalsChanged(ctx context.Context) (<-chan receipt.Totals, error) {

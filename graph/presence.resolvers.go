@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
@@ -125,7 +126,9 @@ func (r *subscriptionResolver) PresenceChanged(ctx context.Context, userIds []uu
 	if err != nil {
 		return nil, err
 	}
-	return r.deps.Presence.Watch.Presence(ctx, v, userIds), nil
+	return offered(ctx, presencePiece, func(ctx context.Context) (<-chan presence.View, error) {
+		return r.deps.Presence.Watch.Presence(ctx, v, userIds), nil
+	})
 }
 
 func (r *subscriptionResolver) PresenceWindow(ctx context.Context, channelID uuid.UUID, first *int, after *string) (<-chan presence.Batch, error) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
 )
@@ -43,5 +44,7 @@ func (r *subscriptionResolver) Events(ctx context.Context, cursor *string, prese
 	if cursor != nil {
 		q.Cursor = *cursor
 	}
-	return r.deps.Events.Events(ctx, v, q, failer(ctx))
+	return offered(ctx, eventPiece, func(ctx context.Context) (<-chan events.Event, error) {
+		return r.deps.Events.Events(ctx, v, q, failer(ctx))
+	})
 }

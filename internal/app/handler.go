@@ -25,6 +25,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/origin"
+	"github.com/nself-org/nchat-realtime/internal/share"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
@@ -146,6 +147,10 @@ func executor(p *parts, schema graphql.ExecutableSchema, resolver *graph.Resolve
 	srv.Use(limit.Operations{Limiter: p.operations, Key: rateKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
+	answer := limit.Answer{Bytes: answerBytes}
+	srv.Use(share.New(share.Options{Alike: graph.Alike, Present: present,
+		Nobody:  func(context.Context) context.Context { return context.Background() },
+		Prepare: answer.MutateOperationContext}))
 	srv.AroundResponses(resolver.Batch)
 	return srv
 }
@@ -202,7 +207,7 @@ func realtimeConfig(clock *clock.Clock, c config.Config) func(context.Context) m
 		MaxOperationsPerSocket: l.OperationsPerSocket, MaxSocketsPerUser: l.SocketsPerUser, MaxFrameBytes: l.FrameBytes, MaxBodyBytes: l.BodyBytes,
 		MaxIds: l.IDs, MaxRooms: l.Rooms, MaxBatch: l.Batch, MaxContentLength: l.ContentLength, MaxStatusLength: l.StatusLength,
 		OperationsPerMinute: l.OperationsPerMinute, MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes,
-		MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes}
+		MaxPageMessages: feed.MaxFirst, MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes}
 	return func(context.Context) model.RealtimeConfig {
 		now := is
 		now.ServerTime = clock.Now()

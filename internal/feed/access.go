@@ -128,3 +128,16 @@ func (gs grants) readable() []uuid.UUID {
 	}
 	return out
 }
+
+// topics are what to listen to: the channels that may be read, and of each that
+// is known what changes who may read it.
+func (gs grants) topics() []topic {
+	out := make([]topic, 0, 2*len(gs))
+	for id, g := range gs {
+		if g.readable {
+			out = append(out, topic{id: id})
+		}
+		out = append(out, topic{id: id, rights: true})
+	}
+	return out
+}

@@ -22,10 +22,14 @@ type ChannelState struct {
 	Role       string
 	CanWrite   bool
 	LastNumber int64
+	Members    int // who may read it as members, as the log counts them
 }
 
 // ID is the cache key: the channel's id.
 func (c ChannelState) ID() string { return c.ChannelID.String() }
+
+// MemberCount is how many members it has: those who may read it.
+func (c ChannelState) MemberCount() int { return c.Members }
 
 // LastSeq is the number of its newest message, in decimal.
 func (c ChannelState) LastSeq() string { return strconv.FormatInt(c.LastNumber, 10) }
@@ -38,7 +42,7 @@ func (s *Service) Channels(ctx context.Context, v viewer.Viewer, ids []uuid.UUID
 
 func loadStates(ctx context.Context, db postgres.DB, v viewer.Viewer, ids []uuid.UUID) ([]ChannelState, error) {
 	const q = `
-select r.channel_id, coalesce(r.name, ''), coalesce(r.type, ''), r.archived, r.readonly, r.role, r.can_write, coalesce(x.seq, 0)
+select r.channel_id, coalesce(r.name, ''), coalesce(r.type, ''), r.archived, r.readonly, r.role, r.can_write, coalesce(x.seq, 0), coalesce(x.members, 0)
   from unnest($2::uuid[]) with ordinality k (id, ord)
  cross join lateral (select * from realtime.readable($1, $3) y where y.channel_id = k.id and y.member offset 0) r
   left join realtime.channels x on x.channel_id = k.id

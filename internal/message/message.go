@@ -85,6 +85,9 @@ func (m Message) Place() (channel uuid.UUID, deleted bool) {
 	return m.ChannelID, m.Gone || m.DeletedAt != nil
 }
 
+// There reports whether the app has it still, deleted or not.
+func (m Message) There() bool { return !m.Gone }
+
 // Size is about how many bytes a message takes in memory.
 func (m Message) Size() int {
 	n := 300 + len(m.Metadata) + 16*len(m.Mentions)

@@ -44,3 +44,16 @@ create or replace function realtime.legacy_read(channel uuid, who uuid) returns 
    where k.user_id = who and k.channel_id = channel and m.channel_id = channel and m.user_id = who
 {{- end}}
 $$;
+
+-- legacy_threads brings those of one member in the threads of a channel up to date.
+{{$threads := list
+  (and (has "nchat_thread_members" "unread_count") "unread_count = u.n")
+  (and (has "nchat_thread_members" "last_read_message_id") "last_read_message_id = u.last_read")
+  (and (has "nchat_thread_members" "last_read_at") "last_read_at = u.read_at") -}}
+create or replace function realtime.legacy_threads(ten text, who uuid, channel uuid) returns void language sql as $$
+{{- if and $threads (has "nchat_thread_members" "thread_id") (has "nchat_thread_members" "user_id")}}
+  update public.nchat_thread_members m set {{$threads}}
+    from realtime.thread_states(ten, who, array(select k.thread_id from realtime.thread_marks k where k.user_id = who and k.channel_id = channel and k.read_at is not null)) u
+   where m.thread_id = u.thread_id and m.user_id = who{{if has "nchat_thread_members" "last_read_at"}} and m.last_read_at is distinct from u.read_at{{end}}
+{{- end}}
+$$;

@@ -30,15 +30,17 @@ begin
             or exists (select from realtime.stints o where o.channel_id = channel and o.user_id = who and o.from_seq < seq and seq <= o.to_seq)));
 end $$;
 
--- acknowledge moves a user's marks up to messages, each channel's once; a mark
--- that is further already stays. Answered is what became of each: moved, or denied
--- where it is no message of its channel or none that the user may mark, or
--- unnumbered where a member only waits for messages from before us to be numbered.
--- A message that is no more has its place still. The caller has checked nothing.
--- Who may learn of it (public_read to unreturned) is presence's, and decided by
--- as_of: where that is another by now, for the caller may have waited for a change
--- of settings, nothing is moved and all is answered as changed.
-create or replace function realtime.acknowledge(ten text, who uuid, in_channels uuid[], in_messages uuid[], reading boolean,
+-- acknowledge moves a user's marks up to messages, each channel's and each thread's
+-- once; a mark that is further already stays. A message in a thread is read there
+-- and not in the channel, and received in the channel. Answered is what became of
+-- each: moved, or denied where it is no message of its channel, or of the thread
+-- named, or none that the user may mark, or unnumbered where a member only waits for
+-- messages from before us to be numbered. A message that is no more has its place
+-- still. The caller has checked nothing. Who may learn of it (public_read to
+-- unreturned) is presence's, and decided by as_of: where that is another by now, for
+-- the caller may have waited for a change of settings, nothing is moved and all is
+-- answered as changed.
+create or replace function realtime.acknowledge(ten text, who uuid, in_channels uuid[], in_threads uuid[], in_messages uuid[], reading boolean,
                                      public_read boolean, public_delivered boolean,
                                      shown uuid[], hidden uuid[], unreturned uuid[], as_of text) returns text[]
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -46,11 +48,13 @@ declare
   outcomes text[];
   k record;
   is_held boolean;
+  is_moved boolean;
 begin
-  select array_agg(case when m.message_id is not null and realtime.may_mark(ten, who, m.channel_id, m.seq) is not null then 'moved'
+  select array_agg(case when m.message_id is not null and (a.thread is null or a.thread = m.thread)
+                             and realtime.may_mark(ten, who, m.channel_id, m.seq) is not null then 'moved'
                         when m.message_id is null and s.user_id is not null then 'unnumbered' else 'denied' end order by a.n)
     into outcomes
-    from unnest(in_channels, in_messages) with ordinality a (channel, message, n)
+    from unnest(in_channels, in_threads, in_messages) with ordinality a (channel, thread, message, n)
     left join realtime.messages m on m.message_id = a.message and m.channel_id = a.channel
     left join realtime.nchat_messages() o on o.id = a.message and o.channel_id = a.channel and o.published
     left join realtime.stints s on s.channel_id = o.channel_id and s.user_id = who and s.to_seq is null;
@@ -61,11 +65,15 @@ begin
   if as_of is distinct from realtime.audience_version(ten, who) then
     return array_fill('changed'::text, array[cardinality(outcomes)]);
   end if;
-  for k in select m.channel_id, max(m.seq) as seq, array_agg(a.n) as places
+  for k in select m.channel_id, case when reading then m.thread end as thread, max(m.seq) as seq, array_agg(a.n) as places
              from unnest(in_messages, outcomes) with ordinality a (message, outcome, n) join realtime.messages m on m.message_id = a.message
-            where a.outcome = 'moved' group by m.channel_id order by m.channel_id loop
-    if not realtime.move_mark(ten, who, k.channel_id, k.seq, reading,
-                              public_read, public_delivered, is_held, shown, hidden, unreturned) then
+            where a.outcome = 'moved' group by 1, 2 order by 1, 2 loop
+    if k.thread is null then
+      is_moved := realtime.move_mark(ten, who, k.channel_id, k.seq, reading, public_read, public_delivered, is_held, shown, hidden, unreturned);
+    else
+      is_moved := realtime.move_thread_mark(ten, who, k.channel_id, k.thread, k.seq, public_read, is_held, shown, hidden, unreturned);
+    end if;
+    if not is_moved then
       select array_agg(case when a.n = any (k.places) then 'denied' else a.outcome end order by a.n) into outcomes
         from unnest(outcomes) with ordinality a (outcome, n);
     end if;
@@ -74,7 +82,8 @@ begin
 end $$;
 
 -- move_mark moves one mark, if it is not as far; false: the right to has ended
--- while it waited for the mark, and nothing is changed.
+-- while it waited for the mark, and nothing is changed. What was read before, and
+-- marked unread since, is told to its reader alone.
 create or replace function realtime.move_mark(ten text, who uuid, channel uuid, up_to bigint, reading boolean,
                                      public_read boolean, public_delivered boolean, is_held boolean,
                                      shown uuid[], hidden uuid[], unreturned uuid[]) returns boolean
@@ -85,6 +94,7 @@ declare
   m realtime.marks;
   r bigint;
   d bigint;
+  top bigint;
   move bigint;
   instant timestamptz;
 begin
@@ -100,17 +110,21 @@ begin
   end if;
   r := greatest(m.read_seq, began);
   d := greatest(m.delivered_seq, began);
+  top := greatest(m.reached_seq, r);
   if up_to <= (case when reading then r else d end) then
     return true;
   end if;
   instant := greatest(clock_timestamp(), m.read_at, m.delivered_at);
-  insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, delivered_from, at, read_public, delivered_public,
-                              shown_to, hidden_from, read_hidden_from, held)
-  values (channel, who, case when reading then r else d end, up_to, reading, case when up_to > d then d end, instant,
-          reading and public_read, public_delivered, shown, hidden, case when reading then unreturned else '{}' end, is_held)
-  returning id into move;
+  if not reading or up_to > top then
+    insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, delivered_from, at, read_public, delivered_public,
+                                shown_to, hidden_from, read_hidden_from, held)
+    values (channel, who, case when reading then top else d end, up_to, reading, case when up_to > d then d end, instant,
+            reading and public_read, public_delivered, shown, hidden, case when reading then unreturned else '{}' end, is_held)
+    returning id into move;
+  end if;
   update realtime.marks x
      set read_seq = case when reading then up_to else r end, read_at = case when reading then instant else x.read_at end,
+         reached_seq = case when top > (case when reading then up_to else r end) then top end,
          delivered_seq = greatest(d, up_to), delivered_at = case when up_to > d then instant else x.delivered_at end
    where x.user_id = who and x.channel_id = channel;
   perform realtime.note_marks(who, array[channel], array[up_to], array[move]);
@@ -141,7 +155,7 @@ begin
       from realtime.stints s
       left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
       left join realtime.messages x on x.channel_id = s.channel_id and x.seq > greatest(m.read_seq, s.from_seq)
-                                   and x.countable and x.sender is distinct from who
+                                   and x.countable and x.thread is null and x.sender is distinct from who
      where s.channel_id = channel and s.user_id = who and s.to_seq is null
     having count(*) > 0;
     return;
@@ -154,7 +168,7 @@ begin
      where s.channel_id = channel and s.to_seq is null),
   x as materialized (
     select y.seq, y.sender, y.mentions from realtime.messages y
-     where y.channel_id = channel and y.countable and y.seq > (select min(k.mark) from k)),
+     where y.channel_id = channel and y.countable and y.thread is null and y.seq > (select min(k.mark) from k)),
   past as (select coalesce(array_agg(x.seq order by x.seq), '{}') as seqs from x),
   own as (select k.user_id, count(*) as n from x join k on k.user_id = x.sender and x.seq > k.mark group by k.user_id),
   named as (

@@ -53,7 +53,7 @@ $$;
 {{- end}}
 {{define "thread"}}{{if has "nchat_messages" "thread_id"}}{{.}}.thread_id{{else}}null::pg_catalog.uuid{{end}}{{end}}
 {{define "mentions"}}{{if has "nchat_messages" "mentions"}}{{.}}.mentions{{else}}null::pg_catalog.uuid[]{{end}}{{end}}
-{{define "countable"}}not ({{template "deleted" .}}) and not ({{template "system" .}}) and {{template "thread" .}} is null{{end}}
+{{define "countable"}}not ({{template "deleted" .}}) and not ({{template "system" .}}){{end}}
 
 create or replace function realtime.nchat_messages()
 returns table (id uuid, channel_id uuid, sender uuid, thread uuid, created_at timestamptz, countable boolean, deleted boolean, mentions uuid[], published boolean)
@@ -61,6 +61,28 @@ language sql stable as $$
   select r.id, r.channel_id, r.user_id, {{template "thread" "r"}}, r.created_at, {{template "countable" "r"}},
          {{template "deleted" "r"}}, {{template "mentions" "r"}}, {{template "published" "r"}}
     from public.nchat_messages r
+$$;
+
+{{$threads := and (has "nchat_threads" "id") (has "nchat_threads" "channel_id") -}}
+create or replace function realtime.nchat_threads()
+returns table (id uuid, channel_id uuid, open boolean) language sql stable as $$
+{{- if $threads}}
+  select id, channel_id, {{if has "nchat_threads" "is_locked"}}is_locked is not true{{else}}true{{end}}
+         {{- if has "nchat_threads" "is_archived"}} and is_archived is not true{{end}} from public.nchat_threads
+{{- else}}
+  select null::uuid, null::uuid, false where false
+{{- end}}
+$$;
+
+-- followed: it is to be told of what is new there. Whoever has no row follows nothing.
+create or replace function realtime.nchat_thread_members()
+returns table (thread_id uuid, user_id uuid, followed boolean, last_read_message_id uuid) language sql stable as $$
+{{- if and $threads (has "nchat_thread_members" "thread_id") (has "nchat_thread_members" "user_id")}}
+  select thread_id, user_id, {{if has "nchat_thread_members" "is_subscribed"}}coalesce(is_subscribed, true){{else}}true{{end}},
+         {{if has "nchat_thread_members" "last_read_message_id"}}last_read_message_id{{else}}null::uuid{{end}} from public.nchat_thread_members
+{{- else}}
+  select null::uuid, null::uuid, false, null::uuid where false
+{{- end}}
 $$;
 
 -- told_mentions is a list of mentions flat, without nulls, and not too long.
