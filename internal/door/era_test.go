@@ -166,6 +166,7 @@ func TestASlowUpstream(t *testing.T) {
 	r := newRig(t, setup{double: func(o *double.Options) { o.KeepAlive = 200 * time.Millisecond }})
 	p := r.open(wsock.TransportWS)
 	p.start("slow", `{ slow(ms: 2500) }`)
+	eventually(t, "it runs", func() bool { return r.h.Asked.Load() == 1 })
 	p.start("after", `{ whoami }`)
 	p.start("ours", `subscription { ours }`)
 	p.expect(`"id":"ours"`, `{"ours":0}`)

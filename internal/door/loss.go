@@ -54,7 +54,7 @@ func (d *Door) end(o *op, f *fault.Error) {
 
 // lost sorts what an upstream's end leaves behind.
 func (l *Link) lost(up *upstream, why string) {
-	ends := map[*op]*fault.Error{}
+	ends := map[*op]*fault.Error{} // nil: it has had all it was to have
 	l.mu.Lock()
 	delete(l.ups, up)
 	current := l.cur == up
@@ -67,17 +67,22 @@ func (l *Link) lost(up *upstream, why string) {
 		l.fell = time.Now()
 	}
 	for _, o := range slices.SortedFunc(maps.Values(up.ops), byAge) {
+		over := true
 		switch {
 		case !o.wrote.Load():
+			over = false
 		case o.kind == live:
+			over = false
+		case o.kind != stream && o.has.Load(): // but for its end
+			ends[o] = nil
 		case o.kind == query && !o.again:
-			o.again = true
+			o.again, over = true, false
 		case o.kind == mutation:
 			ends[o] = fault.New(fault.Unknown, "Hasura went away while it ran this mutation: look whether it was done before it is sent again")
 		default:
 			ends[o] = fault.Later(fault.Upstream, 0, "Hasura went away: subscribe again from where you are")
 		}
-		if ends[o] == nil {
+		if !over {
 			o.up.Store(nil)
 			if o.fresh.Swap(false) {
 				o.since = time.Now()
@@ -99,6 +104,10 @@ func (l *Link) lost(up *upstream, why string) {
 		l.d.o.Observer.Lost(why)
 	}
 	for o, f := range ends {
+		if f == nil {
+			o.end(wsock.End{})
+			continue
+		}
 		l.d.end(o, f)
 	}
 	l.d.away(over)

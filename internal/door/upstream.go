@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -157,23 +158,41 @@ func (u *upstream) read() {
 		u.l.lost(u, why)
 	}()
 	for {
-		kind, data, err := u.ws.ReadMessage()
+		kind, in, err := u.ws.NextReader()
 		if err != nil {
 			return
 		}
-		u.heard()
+		data, err := io.ReadAll(hearing{u, in})
+		if err != nil {
+			return
+		}
+		u.busy.Store(true)
 		f, err := scan(data)
 		if err == nil && kind == websocket.TextMessage {
-			u.busy.Store(true)
 			err = u.handle(f)
-			u.busy.Store(false)
-			u.heard()
 		}
+		u.heard()
+		u.busy.Store(false)
 		if err != nil || kind != websocket.TextMessage {
 			why = "garbage"
 			return
 		}
 	}
+}
+
+// hearing is a frame of which each part that comes is a sign of life: a large
+// one may take longer than a silence may last.
+type hearing struct {
+	u  *upstream
+	in io.Reader
+}
+
+func (h hearing) Read(p []byte) (int, error) {
+	n, err := h.in.Read(p)
+	if n > 0 {
+		h.u.heard()
+	}
+	return n, err //nolint:wrapcheck // a reader's errors are the reader's
 }
 
 func (u *upstream) heard() { u.seen.Store(int64(time.Since(u.began))) }

@@ -40,7 +40,7 @@ func (f Foreign) Next(result json.RawMessage) bool {
 	if f.o.c.legacy {
 		kind = "data"
 	}
-	return f.o.c.queue.put(f.o.ctx, frame{data: f.o.envelope(kind, result), op: f.o})
+	return f.o.c.put(f.o.ctx, frame{data: f.o.envelope(kind, result), op: f.o})
 }
 
 // elsewhere offers the operation to who may run it, and is the message to end
