@@ -48,7 +48,12 @@ type refusal struct {
 	body   []byte
 }
 
-func (*refusal) Error() string { return "Hasura shows no schema" }
+func (*refusal) Error() string { return ErrHidden.Error() }
+
+func (*refusal) Is(target error) bool { return target == ErrHidden }
+
+// ErrHidden says that Hasura answers introspection with an error.
+var ErrHidden = errors.New("Hasura shows no schema")
 
 // of is the schema of a role, asked for with a caller's headers. Errors:
 // *refusal where Hasura refuses, and so do we.

@@ -97,13 +97,23 @@ func TestWhatWasInFlight(t *testing.T) {
 		eventually(t, "asked", func() bool { return r.h.Asked.Load() == 5 })
 		r.h.Close(1000, "")
 		p.expect(`"id":"m"`, `"code":"outcome-unknown"`, `"retryable":false`)
+		for _, text := range []string{`{ half }`, `mutation { half }`} { // what has its result is over, not asked again
+			asked := r.h.Asked.Load()
+			p.start("h", text)
+			p.expect(`"id":"h"`, `of it`)
+			r.h.Close(1012, "")
+			p.expect(`"id":"h"`, `"complete"`)
+			if n := r.h.Asked.Load() - asked; n != 1 {
+				t.Errorf("%s was asked %d times", text, n)
+			}
+		}
 		r.h.Down(true)
 		p.start("w", `mutation { add(into: "items", text: "waited") }`)
 		eventually(t, "it is dialled in vain", func() bool { return r.seen.of("dialed unavailable") > 1 })
 		r.h.Down(false)
 		p.expect(`"id":"w"`, `{"add":2}`)
 		p.expect(`"id":"w"`, `"complete"`)
-		if n := r.h.Asked.Load(); n != 6 {
+		if n := r.h.Asked.Load(); n != 8 {
 			t.Errorf("%d operations were sent", n)
 		}
 	})

@@ -44,7 +44,7 @@ func (d *Door) merged(ctx context.Context, h http.Header) (*ast.Schema, []string
 }
 
 // Conflicts are the subscriptions of ours that cannot be shown in Hasura's
-// schema as these headers see it, and why.
+// schema as these headers see it, and why. Errors: ErrHidden among them.
 func (d *Door) Conflicts(ctx context.Context, h http.Header) ([]string, error) {
 	_, conflicts, err := d.merged(ctx, h)
 	return conflicts, err

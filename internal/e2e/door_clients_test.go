@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,6 +17,22 @@ import (
 func (d *doored) client(name string, user uuid.UUID) *library {
 	d.t.Helper()
 	return d.script("client.mjs", name, d.base+throughDoor, token(d.t, user))
+}
+
+// changes runs a mutation and waits for its answer and for what a subscription is
+// told of it, whichever comes first.
+func (l *library) changes(query, id, text string) {
+	l.t.Helper()
+	ran := l.send("run", query)
+	seen := map[string]bool{}
+	l.until(func(x said) bool {
+		if len(x.Errors) > 0 {
+			l.t.Fatalf("%s: %s", l.name, x.result)
+		}
+		seen[ran] = seen[ran] || x.ID == ran && len(x.Data) > 4
+		seen[id] = seen[id] || x.ID == id && strings.Contains(x.String(), text)
+		return seen[ran] && seen[id]
+	})
 }
 
 // TestClientsThroughTheDoor: unmodified clients, each over one socket and at one
@@ -34,10 +51,7 @@ func TestClientsThroughTheDoor(t *testing.T) {
 			if x := c.run(`{ items { text } }`); !strings.Contains(x.String(), `"first"`) {
 				t.Fatal(x.result)
 			}
-			if x := c.run(`mutation { add(into: "items", text: "second") }`); !strings.Contains(x.String(), `"add":2`) {
-				t.Fatal(x.result)
-			}
-			c.sees(theirs, `"second"`)
+			c.changes(`mutation { add(into: "items", text: "second") }`, theirs, `"second"`)
 			for i, code := range []int{1012, 1000, 0} {
 				d.h.Close(code, "Server state changed, restarting the server")
 				text := []string{"third", "fourth", "fifth"}[i]
@@ -135,5 +149,43 @@ func TestExamples(t *testing.T) {
 		})
 		_ = cmd.Process.Kill()
 		<-ended
+	}
+}
+
+// TestAnUpstreamOfOthers: behind the door stands graphql-ws' own server with a
+// schema that graphql-tools stitched. Its loss is seen by nobody either.
+func TestAnUpstreamOfOthers(t *testing.T) {
+	t.Parallel()
+	url := database(t)
+	up := &node{t: t}
+	others := up.script("upstream.mjs", "upstream")
+	n := inside(t, url, map[string]string{"HASURA_UPSTREAM_URL": fmt.Sprintf("http://127.0.0.1:%v", others.told.Ack["port"])})
+	d := &doored{node: n}
+	sockets, ups := 0, 0
+	dialled := func() {
+		t.Helper()
+		sockets++
+		others.until(func(x said) bool { return x.ID == fmt.Sprint(sockets) })
+	}
+	for _, name := range []string{"graphql-ws", "apollo-3"} {
+		c := d.client(name, demo.Bob)
+		ours, theirs := c.send("subscribe", watch(demo.Alice)), c.send("subscribe", `subscription { counts }`)
+		seen := map[string]bool{}
+		c.until(func(x said) bool { seen[x.ID] = seen[x.ID] || len(x.Data) > 4; return seen[ours] && seen[theirs] })
+		dialled()
+		if x := c.run(`{ hello count }`); !strings.Contains(x.String(), `"hello":"world"`) {
+			t.Fatal(x.result)
+		}
+		for range 2 {
+			if _, err := others.in.Write([]byte("lose\n")); err != nil {
+				t.Fatal(err)
+			}
+			dialled()
+			ups++
+			c.changes(`mutation { up }`, theirs, fmt.Sprintf(`{"counts":%d}`, ups))
+		}
+		if _, got := d.at(`{ __schema { subscriptionType { name fields { name } } } }`); !strings.Contains(got, `{"name":"counts"}`) || !strings.Contains(got, `{"name":"presenceChanged"}`) {
+			t.Error("one schema:", got)
+		}
 	}
 }
