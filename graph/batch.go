@@ -103,6 +103,7 @@ type loaders struct {
 	states     *batch[receipt.State]
 	threads    *batch[receipt.ThreadState]
 	messages   *batch[message.Message]
+	hidden     func() (bool, error) // whether the viewer is invisible; asked once
 }
 
 type loadersKey struct{}
@@ -123,6 +124,10 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 	v := r.viewer(ctx)
 	read := r.deps.Presence.Read
 	l := &loaders{
+		hidden: sync.OnceValues(func() (bool, error) {
+			s, err := read.Settings(ctx, v)
+			return s.InvisibleMode, err
+		}),
 		presence: newBatch("presence", "userId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]presence.View, error) {
 			list, err := read.Presences(ctx, v, ids)
 			return index(list, func(x presence.View) uuid.UUID { return x.UserID }), err
@@ -193,4 +198,14 @@ func index[V any](list []V, key func(V) uuid.UUID) map[uuid.UUID]V {
 		out[key(x)] = x
 	}
 	return out
+}
+
+// breaksCover is whether what the caller did shows that it is there, though it is
+// invisible; on doubt it is said.
+func (r *Resolver) breaksCover(ctx context.Context, done bool) (bool, error) {
+	if !done {
+		return false, nil
+	}
+	hidden, err := r.loaders(ctx).hidden()
+	return hidden || err != nil, nil //nolint:nilerr // what was done is done: to say nothing of it would be worse
 }

@@ -54,6 +54,13 @@ func toChange(in model.PresenceSettingsInput) (presence.Change, error) {
 	return c, err
 }
 
+// toChoice refuses a level of null; a mute of null ends it.
+func toChoice(in model.ChannelNotificationsInput) (c receipt.Choice, err error) {
+	c.Level = given(in.Level, "level", func(e error) { err = e })
+	c.Until, c.Mutes = in.MutedUntil.ValueOK()
+	return c, err
+}
+
 func given[T any](o graphql.Omittable[*T], name string, fail func(error)) *T {
 	v, set := o.ValueOK()
 	if set && v == nil {

@@ -9,7 +9,6 @@ import (
 	"context"
 
 	"github.com/google/uuid"
-
 	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
@@ -17,6 +16,10 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/share"
 )
+
+func (r *editResultResolver) BreaksCover(ctx context.Context, obj *model.EditResult) (bool, error) {
+	return r.breaksCover(ctx, obj.Conflict == nil || obj.Conflict.Resolution != message.ServerWins)
+}
 
 func (r *messageResolver) Delivery(ctx context.Context, obj *message.Message) (*receipt.Delivery, error) {
 	v := r.viewer(ctx)
@@ -150,6 +153,10 @@ func (r *queryResolver) UnreadTotals(ctx context.Context) (receipt.Totals, error
 	return r.deps.Receipts.CurrentTotals(ctx, r.viewer(ctx))
 }
 
+func (r *sendResultResolver) BreaksCover(ctx context.Context, obj *model.SendResult) (bool, error) {
+	return r.breaksCover(ctx, obj.Status == receipt.Sent && !obj.Duplicate)
+}
+
 func (r *subscriptionResolver) MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan events.MessageEvent, error) {
 	v, deliver := r.viewer(ctx), r.deps.AutoDeliver(ctx)
 	stream := func() (<-chan events.MessageEvent, error) {
@@ -180,13 +187,19 @@ func (r *subscriptionResolver) UnreadTotalsChanged(ctx context.Context) (<-chan 
 	return r.deps.Events.Totals(ctx, r.viewer(ctx), failer(ctx))
 }
 
+func (r *Resolver) EditResult() generated.EditResultResolver { return &editResultResolver{r} }
+
 func (r *Resolver) Message() generated.MessageResolver { return &messageResolver{r} }
 
 func (r *Resolver) MessageDelivery() generated.MessageDeliveryResolver {
 	return &messageDeliveryResolver{r}
 }
 
+func (r *Resolver) SendResult() generated.SendResultResolver { return &sendResultResolver{r} }
+
 type (
+	editResultResolver      struct{ *Resolver }
 	messageResolver         struct{ *Resolver }
 	messageDeliveryResolver struct{ *Resolver }
+	sendResultResolver      struct{ *Resolver }
 )

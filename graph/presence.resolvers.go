@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
@@ -124,6 +123,9 @@ func (r *subscriptionResolver) PresenceChanged(ctx context.Context, userIds []uu
 	}
 	v, err := r.caller(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.deps.Watching(ctx, v, len(userIds), false); err != nil {
 		return nil, err
 	}
 	return offered(ctx, presencePiece, func(ctx context.Context) (<-chan presence.View, error) {

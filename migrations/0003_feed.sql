@@ -93,7 +93,9 @@ create index stints_user_idx on realtime.stints (user_id, channel_id);
 -- (it became public or ceased to be) · emptied (all its messages are no more at
 -- once; readers are told that it is opened) · gone (the channel itself) · mark
 -- (user_id has read or received up to seq, in a thread where there is one; ref:
--- realtime.moves; null: its own devices alone are told). countable, deleted and mentions are the message's after the change; of a channel
+-- realtime.moves; null: its own devices alone are told) · notify (user_id has
+-- chosen what it wants to hear of the channel). countable,
+-- deleted and mentions are the message's after the change; of a channel
 -- countable is whether it is a direct one now.
 create table realtime.inbox (
   id         bigint generated always as identity primary key,

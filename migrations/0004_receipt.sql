@@ -12,6 +12,9 @@ create table realtime.marks (
   reached_seq   bigint,                         -- null: read_seq
   delivered_seq bigint not null,
   delivered_at  timestamptz,
+  -- How far everybody may know it to be read: what nchat's own columns are told. null: nobody was told.
+  told_seq      bigint,
+  told_at       timestamptz,
   primary key (user_id, channel_id),
   check (delivered_seq >= read_seq)
 ) with (fillfactor = 70);
@@ -69,3 +72,14 @@ create table realtime.legacy_head (
   mark     bigint                               -- of the entry there
 );
 insert into realtime.legacy_head default values;
+
+-- What nchat_channel_members cannot say of what a member wants to hear: until
+-- when a channel is muted, and the level where it has no column for it.
+create table realtime.notifications (
+  user_id     uuid not null,
+  channel_id  uuid not null,
+  level       text check (level in ('all', 'mentions', 'none')),
+  muted_until timestamptz check (muted_until < '10000-01-01'),
+  primary key (user_id, channel_id)
+);
+create index notifications_muted_idx on realtime.notifications (muted_until) where muted_until is not null;

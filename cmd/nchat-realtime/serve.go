@@ -60,6 +60,9 @@ func serve(ctx context.Context, c config.Config, doorOnly bool) error {
 	if more := j.Ignored(); len(more) > 0 {
 		log.Warn("HASURA_GRAPHQL_JWT_SECRET has keys that mean nothing here", "keys", more)
 	}
+	for _, s := range j.Weak() {
+		log.Warn("HASURA_GRAPHQL_JWT_SECRET is weak", "reason", s)
+	}
 	for _, s := range j.StricterThanHasura() {
 		log.Info("stricter than Hasura", "rule", s)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	gqlparser "github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 )
@@ -26,11 +27,14 @@ func NewExecutableSchema(cfg Config) graphql.ExecutableSchema {
 type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
+	ChannelState() ChannelStateResolver
+	EditResult() EditResultResolver
 	Message() MessageResolver
 	MessageDelivery() MessageDeliveryResolver
 	Mutation() MutationResolver
 	Query() QueryResolver
 	RoomTyping() RoomTypingResolver
+	SendResult() SendResultResolver
 	Subscription() SubscriptionResolver
 }
 
@@ -38,17 +42,25 @@ type DirectiveRoot struct {
 }
 
 type ComplexityRoot struct {
+	ChannelNotifications struct {
+		ChannelID  func(childComplexity int) int
+		ID         func(childComplexity int) int
+		Level      func(childComplexity int) int
+		MutedUntil func(childComplexity int) int
+	}
+
 	ChannelState struct {
-		CanWrite    func(childComplexity int) int
-		ChannelID   func(childComplexity int) int
-		ID          func(childComplexity int) int
-		IsArchived  func(childComplexity int) int
-		IsReadonly  func(childComplexity int) int
-		LastSeq     func(childComplexity int) int
-		MemberCount func(childComplexity int) int
-		Name        func(childComplexity int) int
-		Role        func(childComplexity int) int
-		Type        func(childComplexity int) int
+		CanWrite      func(childComplexity int) int
+		ChannelID     func(childComplexity int) int
+		ID            func(childComplexity int) int
+		IsArchived    func(childComplexity int) int
+		IsReadonly    func(childComplexity int) int
+		LastSeq       func(childComplexity int) int
+		MemberCount   func(childComplexity int) int
+		Name          func(childComplexity int) int
+		Notifications func(childComplexity int) int
+		Role          func(childComplexity int) int
+		Type          func(childComplexity int) int
 	}
 
 	ChannelUpdated struct {
@@ -93,8 +105,9 @@ type ComplexityRoot struct {
 	}
 
 	EditResult struct {
-		Conflict func(childComplexity int) int
-		Message  func(childComplexity int) int
+		BreaksCover func(childComplexity int) int
+		Conflict    func(childComplexity int) int
+		Message     func(childComplexity int) int
 	}
 
 	Event struct {
@@ -127,6 +140,7 @@ type ComplexityRoot struct {
 		DeletedAt       func(childComplexity int) int
 		Delivery        func(childComplexity int) int
 		EditedAt        func(childComplexity int) int
+		EditedBy        func(childComplexity int) int
 		ID              func(childComplexity int) int
 		Mentions        func(childComplexity int) int
 		Metadata        func(childComplexity int) int
@@ -176,32 +190,34 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
-		AcknowledgeDelivered   func(childComplexity int, input []model.MarkInput) int
-		AcknowledgeRead        func(childComplexity int, input []model.MarkInput) int
-		AddContact             func(childComplexity int, userID uuid.UUID) int
-		BlockUser              func(childComplexity int, userID uuid.UUID) int
-		ClearCustomStatus      func(childComplexity int) int
-		DeleteMessage          func(childComplexity int, messageID uuid.UUID) int
-		EditMessage            func(childComplexity int, messageID uuid.UUID, content string, baseVersion int) int
-		FollowThread           func(childComplexity int, threadID uuid.UUID) int
-		Heartbeat              func(childComplexity int, input model.HeartbeatInput) int
-		MarkUnread             func(childComplexity int, messageID uuid.UUID) int
-		RefreshSession         func(childComplexity int, token string, sessionID *uuid.UUID) int
-		RemoveContact          func(childComplexity int, userID uuid.UUID) int
-		ResetPresenceSettings  func(childComplexity int) int
-		RevokeSessions         func(childComplexity int, userID uuid.UUID, tokenID *string) int
-		SendMessage            func(childComplexity int, input model.SendMessageInput) int
-		SendMessages           func(childComplexity int, input []model.SendMessageInput, digest *string) int
-		SetCustomStatus        func(childComplexity int, input model.CustomStatusInput) int
-		SetInvisibleMode       func(childComplexity int, enabled bool) int
-		SetPresence            func(childComplexity int, status presence.Status, expiresAt *time.Time) int
-		SignOutSession         func(childComplexity int, sessionID uuid.UUID) int
-		StartTyping            func(childComplexity int, room model.RoomInput) int
-		StopAllTyping          func(childComplexity int) int
-		StopTyping             func(childComplexity int, room model.RoomInput) int
-		UnblockUser            func(childComplexity int, userID uuid.UUID) int
-		UnfollowThread         func(childComplexity int, threadID uuid.UUID) int
-		UpdatePresenceSettings func(childComplexity int, input model.PresenceSettingsInput, baseUpdatedAt *time.Time) int
+		AcknowledgeDelivered    func(childComplexity int, input []model.MarkInput) int
+		AcknowledgeRead         func(childComplexity int, input []model.MarkInput) int
+		AddContact              func(childComplexity int, userID uuid.UUID) int
+		BlockUser               func(childComplexity int, userID uuid.UUID) int
+		ClearCustomStatus       func(childComplexity int) int
+		DeleteMessage           func(childComplexity int, messageID uuid.UUID) int
+		EditMessage             func(childComplexity int, messageID uuid.UUID, content string, baseVersion int) int
+		FollowThread            func(childComplexity int, threadID uuid.UUID) int
+		Heartbeat               func(childComplexity int, input model.HeartbeatInput) int
+		MarkUnread              func(childComplexity int, messageID uuid.UUID) int
+		RefreshSession          func(childComplexity int, token string, sessionID *uuid.UUID) int
+		RemoveContact           func(childComplexity int, userID uuid.UUID) int
+		ResetPresenceSettings   func(childComplexity int) int
+		RevokeSessions          func(childComplexity int, userID uuid.UUID, tokenID *string) int
+		SendMessage             func(childComplexity int, input model.SendMessageInput) int
+		SendMessages            func(childComplexity int, input []model.SendMessageInput, digest *string) int
+		SetChannelNotifications func(childComplexity int, channelID uuid.UUID, input model.ChannelNotificationsInput) int
+		SetCustomStatus         func(childComplexity int, input model.CustomStatusInput) int
+		SetInvisibleMode        func(childComplexity int, enabled bool) int
+		SetPresence             func(childComplexity int, status presence.Status, expiresAt *time.Time) int
+		SetQuietHours           func(childComplexity int, input *push.QuietHours) int
+		SignOutSession          func(childComplexity int, sessionID uuid.UUID) int
+		StartTyping             func(childComplexity int, room model.RoomInput) int
+		StopAllTyping           func(childComplexity int) int
+		StopTyping              func(childComplexity int, room model.RoomInput) int
+		UnblockUser             func(childComplexity int, userID uuid.UUID) int
+		UnfollowThread          func(childComplexity int, threadID uuid.UUID) int
+		UpdatePresenceSettings  func(childComplexity int, input model.PresenceSettingsInput, baseUpdatedAt *time.Time) int
 	}
 
 	MyPresence struct {
@@ -299,6 +315,7 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
+		ChannelNotifications  func(childComplexity int, channelID uuid.UUID) int
 		ChannelPresence       func(childComplexity int, channelID uuid.UUID, status []presence.Status, first *int, after *string) int
 		ChannelPresenceCounts func(childComplexity int, channelID uuid.UUID) int
 		Contacts              func(childComplexity int, first *int, after *string) int
@@ -313,6 +330,7 @@ type ComplexityRoot struct {
 		PresenceVisibility    func(childComplexity int, userID uuid.UUID) int
 		Presences             func(childComplexity int, userIds []uuid.UUID) int
 		PreviewPresence       func(childComplexity int, as presence.ViewerKind, userID *uuid.UUID) int
+		QuietHours            func(childComplexity int) int
 		ReadState             func(childComplexity int, channelID uuid.UUID) int
 		ReadStates            func(childComplexity int) int
 		RealtimeConfig        func(childComplexity int) int
@@ -320,6 +338,12 @@ type ComplexityRoot struct {
 		ThreadReadState       func(childComplexity int, threadID uuid.UUID) int
 		Typing                func(childComplexity int, room model.RoomInput) int
 		UnreadTotals          func(childComplexity int) int
+	}
+
+	QuietHours struct {
+		From     func(childComplexity int) int
+		TimeZone func(childComplexity int) int
+		To       func(childComplexity int) int
 	}
 
 	ReadState struct {
@@ -337,31 +361,43 @@ type ComplexityRoot struct {
 	}
 
 	RealtimeConfig struct {
-		HTTPSessionLapseMs     func(childComplexity int) int
-		HeartbeatIntervalMs    func(childComplexity int) int
-		HiddenAfterMs          func(childComplexity int) int
-		IdleAfterMs            func(childComplexity int) int
-		InitTimeoutMs          func(childComplexity int) int
-		MaxAnswerBytes         func(childComplexity int) int
-		MaxBatch               func(childComplexity int) int
-		MaxBodyBytes           func(childComplexity int) int
-		MaxContentLength       func(childComplexity int) int
-		MaxFrameBytes          func(childComplexity int) int
-		MaxIds                 func(childComplexity int) int
-		MaxOperationsPerSocket func(childComplexity int) int
-		MaxPageBytes           func(childComplexity int) int
-		MaxPageMessages        func(childComplexity int) int
-		MaxQueuedBytes         func(childComplexity int) int
-		MaxQueuedFrames        func(childComplexity int) int
-		MaxRooms               func(childComplexity int) int
-		MaxSocketsPerUser      func(childComplexity int) int
-		MaxStatusLength        func(childComplexity int) int
-		OfflineGraceMs         func(childComplexity int) int
-		OperationsPerMinute    func(childComplexity int) int
-		PingIntervalMs         func(childComplexity int) int
-		Retry                  func(childComplexity int) int
-		ServerTime             func(childComplexity int) int
-		WriteTimeoutMs         func(childComplexity int) int
+		FramesPerSecond             func(childComplexity int) int
+		HTTPSessionLapseMs          func(childComplexity int) int
+		HeartbeatIntervalMs         func(childComplexity int) int
+		HiddenAfterMs               func(childComplexity int) int
+		IdleAfterMs                 func(childComplexity int) int
+		InitTimeoutMs               func(childComplexity int) int
+		MaxAnswerBytes              func(childComplexity int) int
+		MaxBatch                    func(childComplexity int) int
+		MaxBodyBytes                func(childComplexity int) int
+		MaxConnectionsPerAddress    func(childComplexity int) int
+		MaxContentLength            func(childComplexity int) int
+		MaxDocumentBytes            func(childComplexity int) int
+		MaxFieldsAtOnce             func(childComplexity int) int
+		MaxFrameBytes               func(childComplexity int) int
+		MaxIds                      func(childComplexity int) int
+		MaxOpeningSocketsPerAddress func(childComplexity int) int
+		MaxOperationsPerSocket      func(childComplexity int) int
+		MaxPageBytes                func(childComplexity int) int
+		MaxPageMessages             func(childComplexity int) int
+		MaxQueuedBytes              func(childComplexity int) int
+		MaxQueuedFrames             func(childComplexity int) int
+		MaxRooms                    func(childComplexity int) int
+		MaxSocketsPerAddress        func(childComplexity int) int
+		MaxSocketsPerUser           func(childComplexity int) int
+		MaxStatusLength             func(childComplexity int) int
+		MaxWaitingPolls             func(childComplexity int) int
+		MaxWatchedIds               func(childComplexity int) int
+		MessagesPerMinute           func(childComplexity int) int
+		OfflineGraceMs              func(childComplexity int) int
+		OperationTimeoutMs          func(childComplexity int) int
+		OperationsPerMinute         func(childComplexity int) int
+		PingIntervalMs              func(childComplexity int) int
+		PointsPerMinute             func(childComplexity int) int
+		RequestTimeoutMs            func(childComplexity int) int
+		Retry                       func(childComplexity int) int
+		ServerTime                  func(childComplexity int) int
+		WriteTimeoutMs              func(childComplexity int) int
 	}
 
 	Receipt struct {
@@ -418,6 +454,7 @@ type ComplexityRoot struct {
 	}
 
 	SendResult struct {
+		BreaksCover     func(childComplexity int) int
 		ClientMessageID func(childComplexity int) int
 		Duplicate       func(childComplexity int) int
 		Error           func(childComplexity int) int
@@ -538,6 +575,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 	_ = ec
 	switch typeName + "." + field {
 
+	case "ChannelNotifications.channelId":
+		if e.ComplexityRoot.ChannelNotifications.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.ChannelID(childComplexity), true
+	case "ChannelNotifications.id":
+		if e.ComplexityRoot.ChannelNotifications.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.ID(childComplexity), true
+	case "ChannelNotifications.level":
+		if e.ComplexityRoot.ChannelNotifications.Level == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.Level(childComplexity), true
+	case "ChannelNotifications.mutedUntil":
+		if e.ComplexityRoot.ChannelNotifications.MutedUntil == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.MutedUntil(childComplexity), true
+
 	case "ChannelState.canWrite":
 		if e.ComplexityRoot.ChannelState.CanWrite == nil {
 			break
@@ -586,6 +648,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ChannelState.Name(childComplexity), true
+	case "ChannelState.notifications":
+		if e.ComplexityRoot.ChannelState.Notifications == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.Notifications(childComplexity), true
 	case "ChannelState.role":
 		if e.ComplexityRoot.ChannelState.Role == nil {
 			break
@@ -726,6 +794,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.EditConflict.Server(childComplexity), true
 
+	case "EditResult.breaksCover":
+		if e.ComplexityRoot.EditResult.BreaksCover == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditResult.BreaksCover(childComplexity), true
 	case "EditResult.conflict":
 		if e.ComplexityRoot.EditResult.Conflict == nil {
 			break
@@ -845,6 +919,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Message.EditedAt(childComplexity), true
+	case "Message.editedBy":
+		if e.ComplexityRoot.Message.EditedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.EditedBy(childComplexity), true
 	case "Message.id":
 		if e.ComplexityRoot.Message.ID == nil {
 			break
@@ -1191,6 +1271,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SendMessages(childComplexity, args["input"].([]model.SendMessageInput), args["digest"].(*string)), true
+	case "Mutation.setChannelNotifications":
+		if e.ComplexityRoot.Mutation.SetChannelNotifications == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setChannelNotifications_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetChannelNotifications(childComplexity, args["channelId"].(uuid.UUID), args["input"].(model.ChannelNotificationsInput)), true
 	case "Mutation.setCustomStatus":
 		if e.ComplexityRoot.Mutation.SetCustomStatus == nil {
 			break
@@ -1224,6 +1315,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SetPresence(childComplexity, args["status"].(presence.Status), args["expiresAt"].(*time.Time)), true
+	case "Mutation.setQuietHours":
+		if e.ComplexityRoot.Mutation.SetQuietHours == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setQuietHours_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetQuietHours(childComplexity, args["input"].(*push.QuietHours)), true
 	case "Mutation.signOutSession":
 		if e.ComplexityRoot.Mutation.SignOutSession == nil {
 			break
@@ -1674,6 +1776,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PresenceVisibility.IsInvisible(childComplexity), true
 
+	case "Query.channelNotifications":
+		if e.ComplexityRoot.Query.ChannelNotifications == nil {
+			break
+		}
+
+		args, err := ec.field_Query_channelNotifications_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.ChannelNotifications(childComplexity, args["channelId"].(uuid.UUID)), true
 	case "Query.channelPresence":
 		if e.ComplexityRoot.Query.ChannelPresence == nil {
 			break
@@ -1814,6 +1927,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.PreviewPresence(childComplexity, args["as"].(presence.ViewerKind), args["userId"].(*uuid.UUID)), true
+	case "Query.quietHours":
+		if e.ComplexityRoot.Query.QuietHours == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.QuietHours(childComplexity), true
 	case "Query.readState":
 		if e.ComplexityRoot.Query.ReadState == nil {
 			break
@@ -1877,6 +1996,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.UnreadTotals(childComplexity), true
 
+	case "QuietHours.from":
+		if e.ComplexityRoot.QuietHours.From == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.From(childComplexity), true
+	case "QuietHours.timeZone":
+		if e.ComplexityRoot.QuietHours.TimeZone == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.TimeZone(childComplexity), true
+	case "QuietHours.to":
+		if e.ComplexityRoot.QuietHours.To == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.To(childComplexity), true
+
 	case "ReadState.channelId":
 		if e.ComplexityRoot.ReadState.ChannelID == nil {
 			break
@@ -1927,6 +2065,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ReadStateChanged.ReadState(childComplexity), true
 
+	case "RealtimeConfig.framesPerSecond":
+		if e.ComplexityRoot.RealtimeConfig.FramesPerSecond == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.FramesPerSecond(childComplexity), true
 	case "RealtimeConfig.httpSessionLapseMs":
 		if e.ComplexityRoot.RealtimeConfig.HTTPSessionLapseMs == nil {
 			break
@@ -1975,12 +2119,30 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxBodyBytes(childComplexity), true
+	case "RealtimeConfig.maxConnectionsPerAddress":
+		if e.ComplexityRoot.RealtimeConfig.MaxConnectionsPerAddress == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxConnectionsPerAddress(childComplexity), true
 	case "RealtimeConfig.maxContentLength":
 		if e.ComplexityRoot.RealtimeConfig.MaxContentLength == nil {
 			break
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxContentLength(childComplexity), true
+	case "RealtimeConfig.maxDocumentBytes":
+		if e.ComplexityRoot.RealtimeConfig.MaxDocumentBytes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxDocumentBytes(childComplexity), true
+	case "RealtimeConfig.maxFieldsAtOnce":
+		if e.ComplexityRoot.RealtimeConfig.MaxFieldsAtOnce == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxFieldsAtOnce(childComplexity), true
 	case "RealtimeConfig.maxFrameBytes":
 		if e.ComplexityRoot.RealtimeConfig.MaxFrameBytes == nil {
 			break
@@ -1993,6 +2155,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxIds(childComplexity), true
+	case "RealtimeConfig.maxOpeningSocketsPerAddress":
+		if e.ComplexityRoot.RealtimeConfig.MaxOpeningSocketsPerAddress == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxOpeningSocketsPerAddress(childComplexity), true
 	case "RealtimeConfig.maxOperationsPerSocket":
 		if e.ComplexityRoot.RealtimeConfig.MaxOperationsPerSocket == nil {
 			break
@@ -2029,6 +2197,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxRooms(childComplexity), true
+	case "RealtimeConfig.maxSocketsPerAddress":
+		if e.ComplexityRoot.RealtimeConfig.MaxSocketsPerAddress == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxSocketsPerAddress(childComplexity), true
 	case "RealtimeConfig.maxSocketsPerUser":
 		if e.ComplexityRoot.RealtimeConfig.MaxSocketsPerUser == nil {
 			break
@@ -2041,12 +2215,36 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxStatusLength(childComplexity), true
+	case "RealtimeConfig.maxWaitingPolls":
+		if e.ComplexityRoot.RealtimeConfig.MaxWaitingPolls == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxWaitingPolls(childComplexity), true
+	case "RealtimeConfig.maxWatchedIds":
+		if e.ComplexityRoot.RealtimeConfig.MaxWatchedIds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxWatchedIds(childComplexity), true
+	case "RealtimeConfig.messagesPerMinute":
+		if e.ComplexityRoot.RealtimeConfig.MessagesPerMinute == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MessagesPerMinute(childComplexity), true
 	case "RealtimeConfig.offlineGraceMs":
 		if e.ComplexityRoot.RealtimeConfig.OfflineGraceMs == nil {
 			break
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.OfflineGraceMs(childComplexity), true
+	case "RealtimeConfig.operationTimeoutMs":
+		if e.ComplexityRoot.RealtimeConfig.OperationTimeoutMs == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.OperationTimeoutMs(childComplexity), true
 	case "RealtimeConfig.operationsPerMinute":
 		if e.ComplexityRoot.RealtimeConfig.OperationsPerMinute == nil {
 			break
@@ -2059,6 +2257,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.PingIntervalMs(childComplexity), true
+	case "RealtimeConfig.pointsPerMinute":
+		if e.ComplexityRoot.RealtimeConfig.PointsPerMinute == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.PointsPerMinute(childComplexity), true
+	case "RealtimeConfig.requestTimeoutMs":
+		if e.ComplexityRoot.RealtimeConfig.RequestTimeoutMs == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.RequestTimeoutMs(childComplexity), true
 	case "RealtimeConfig.retry":
 		if e.ComplexityRoot.RealtimeConfig.Retry == nil {
 			break
@@ -2265,6 +2475,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SendError.Retryable(childComplexity), true
 
+	case "SendResult.breaksCover":
+		if e.ComplexityRoot.SendResult.BreaksCover == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendResult.BreaksCover(childComplexity), true
 	case "SendResult.clientMessageId":
 		if e.ComplexityRoot.SendResult.ClientMessageID == nil {
 			break
@@ -2702,10 +2918,12 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
+			graphql.NewInputUnmarshaler("ChannelNotificationsInput", ec.unmarshalInputChannelNotificationsInput),
 			graphql.NewInputUnmarshaler("CustomStatusInput", ec.unmarshalInputCustomStatusInput),
 			graphql.NewInputUnmarshaler("HeartbeatInput", ec.unmarshalInputHeartbeatInput),
 			graphql.NewInputUnmarshaler("MarkInput", ec.unmarshalInputMarkInput),
 			graphql.NewInputUnmarshaler("PresenceSettingsInput", ec.unmarshalInputPresenceSettingsInput),
+			graphql.NewInputUnmarshaler("QuietHoursInput", ec.unmarshalInputQuietHoursInput),
 			graphql.NewInputUnmarshaler("RoomInput", ec.unmarshalInputRoomInput),
 			graphql.NewInputUnmarshaler("SendMessageInput", ec.unmarshalInputSendMessageInput),
 		)
@@ -2884,6 +3102,8 @@ type Message {
   createdAt: timestamptz!
   "When its content was last changed."
   editedAt: timestamptz
+  "Who changed it last, where it was changed and that is known; null once deleted."
+  editedBy: uuid
   "When it was deleted."
   deletedAt: timestamptz
   "How far it has come; the sender's alone, null for everybody else."
@@ -3011,6 +3231,8 @@ type SendResult {
   duplicate: Boolean!
   "Why it failed."
   error: SendError
+  "The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked."
+  breaksCover: Boolean!
 }
 
 "Why a message was not sent."
@@ -3039,6 +3261,8 @@ type EditResult {
   message: Message!
   "There was another edit in between."
   conflict: EditConflict
+  "The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked."
+  breaksCover: Boolean!
 }
 
 "An edit of a version that was no longer the last one."
@@ -3153,9 +3377,9 @@ extend type Mutation {
   sendMessage("The message." input: SendMessageInput!): SendResult!
   "Sends messages in order. A channel stops at its first failure that a retry may mend; the rest of it fails alike. Errors: validation-failed over maxBatch or for a digest that differs."
   sendMessages("The messages." input: [SendMessageInput!]!, "The batch is refused unless it has this digest; see SendBatch." digest: String): SendBatch!
-  "Changes a message's content. The same edit once more changes nothing, and is answered alike. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
+  "Changes a message's content. The same edit once more changes nothing, and is answered alike. Its author may, and who moderates the channel, but for a direct one. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
   editMessage("The message." messageId: uuid!, "The new text." content: String!, "The version the edit was made from." baseVersion: Int!): EditResult!
-  "Deletes a message; once more changes nothing. Errors: access-denied for a message one may not delete."
+  "Deletes a message, as its author or whoever moderates the channel (a direct one nobody does); once more changes nothing. Errors: access-denied for a message one may not delete."
   deleteMessage("The message." messageId: uuid!): Message!
   "Says up to where channels have been received. Never moves backwards. Errors: access-denied for each mark that is no message of the caller's channels, with its place as extensions.index; the others count, and their channels are answered beside."
   acknowledgeDelivered("At most maxIds." input: [MarkInput!]!): [ReadState!]!
@@ -3185,8 +3409,72 @@ extend type Subscription {
   others write, change or delete in those it follows at once and then at most once a second for each. Errors: stream-reset, as messageChanged.
   """
   threadReadStateChanged: ThreadReadState!
-  "How much the caller has to read, at once and whenever that changes, at most once a second; what it mutes counts with the next change. Errors: access-denied, and stream-reset, as messageChanged."
+  "How much the caller has to read, at once and whenever that changes, at most once a second; also when a channel is muted, or a mute is over. Errors: access-denied, and stream-reset, as messageChanged."
   unreadTotalsChanged: UnreadTotals!
+}
+`, BuiltIn: false},
+	{Name: "../../schema/notifications.graphqls", Input: `"What of a channel a member wants to be told of."
+enum NotificationLevel {
+  "Every message."
+  all
+  "Those that mention the member."
+  mentions
+  "Nothing; the channel does not count in unreadTotals."
+  none
+}
+
+"What the caller wants to hear of a channel. Nobody else can read it."
+type ChannelNotifications {
+  "The channel's id: the cache key."
+  id: ID!
+  "The channel."
+  channelId: uuid!
+  "What, while it is not muted. Muted without an end, which nchat can write, is none."
+  level: NotificationLevel!
+  "Nothing until then, as with level none; the server ends it within a second. Null: not muted."
+  mutedUntil: timestamptz
+}
+
+"A partial change: absent fields stay, at least one must be given."
+input ChannelNotificationsInput {
+  "What; null is refused."
+  level: NotificationLevel
+  "Mutes until then: ahead, and at most a year. Null ends muting."
+  mutedUntil: timestamptz
+}
+
+"When the caller is not to be disturbed by push, each day. What comes meanwhile is told when it is over. Nobody else can read it."
+type QuietHours {
+  "When it begins, HH:MM on the caller's own clock."
+  from: String!
+  "When it ends; before from: on the next day."
+  to: String!
+  "The caller's time zone, of the IANA database, as Europe/Berlin."
+  timeZone: String!
+}
+
+"Quiet hours, each day."
+input QuietHoursInput {
+  "When they begin, HH:MM."
+  from: String!
+  "When they end, HH:MM, another minute than from; before it: on the next day."
+  to: String!
+  "The time zone, of the IANA database, as Europe/Berlin."
+  timeZone: String!
+}
+
+extend type Query {
+  "What the caller wants to hear of a channel. Errors: access-denied where it is no member."
+  channelNotifications("The channel." channelId: uuid!): ChannelNotifications!
+  "The caller's quiet hours; null: it has none."
+  quietHours: QuietHours
+}
+
+extend type Mutation {
+  "Changes what the caller wants to hear of a channel. unreadTotals follow at once, and the caller's other devices are told (ChannelUpdated). Errors: access-denied where it is no member; validation-failed."
+  setChannelNotifications("The channel." channelId: uuid!, "The fields to change." input: ChannelNotificationsInput!): ChannelNotifications!
+  "Changes the caller's quiet hours; null or absent: it has none. Errors: validation-failed."
+  setQuietHours("The hours." input: QuietHoursInput): QuietHours
 }
 `, BuiltIn: false},
 	{Name: "../../schema/presence.graphqls", Input: `"What a user shows. Nobody but the user can tell a hidden user's offline from anybody's."
@@ -3553,7 +3841,7 @@ extend type Mutation {
   clearCustomStatus: Presence!
   "Reports activity. One that changes nothing writes nothing and is told to nobody. An HTTP-only session lapses 75 s after its last."
   heartbeat("What the client knows." input: HeartbeatInput!): PresenceSession!
-  "Changes some settings; everyone watching sees the effect at once."
+  "Changes some settings; everyone watching sees the effect at once, also while invisible: settings are the rules and not the picture. What they take away is gone from view then, so that a viewer may tell that somebody is at it; a line (setCustomStatus) waits until one is visible again."
   updatePresenceSettings(
     "The fields to change."
     input: PresenceSettingsInput!
@@ -3617,7 +3905,9 @@ type Mutation {
   signOutSession("The session, from mySessions or the connection's acknowledgement." sessionId: uuid!): Boolean!
   """
   Admin only. Refuses a user's tokens issued before now, or the one token named,
-  on every node within a second, and closes the sockets that run on them. Answers how many live sessions that ends.
+  on every node within a second: by whichever road they come, and what runs on them (sockets, event streams, syncs
+  that wait) is ended. Through a Hasura that does not pass tokens on, the user is refused for ` + "`" + `TOKEN_LIFETIME` + "`" + `, for
+  nobody can tell there which token it comes with. Answers how many live sessions that ends.
   """
   revokeSessions(
     "The user whose tokens are refused, in the admin's own tenant."
@@ -3683,11 +3973,11 @@ type RealtimeConfig {
   maxFrameBytes: Int!
   "Bytes in one HTTP body. Default 1 MiB."
   maxBodyBytes: Int!
-  "Ids in one operation. Default 1,000."
+  "Ids in one operation, all its fields together. Default 1,000."
   maxIds: Int!
-  "Rooms in one operation. Default 100."
+  "Rooms in one operation, all its fields together. Default 100."
   maxRooms: Int!
-  "Messages in one batch. Default 100."
+  "Messages in one operation, all its fields together. Default 100."
   maxBatch: Int!
   "Characters in a message. Default 10,000."
   maxContentLength: Int!
@@ -3695,6 +3985,30 @@ type RealtimeConfig {
   maxStatusLength: Int!
   "Operations a user may start in a minute. Default 600."
   operationsPerMinute: Int!
+  "Points a user's operations may cost in a minute, half of that over one socket and twenty times that from one address: a root field costs 1 to 5, every 50 ids, 10 rooms or 10 messages begun 1 more. Beyond it: rate-limited, with retryAfterMs. Default 6,000."
+  pointsPerMinute: Int!
+  "Messages a user may send in a minute. Default 1,200."
+  messagesPerMinute: Int!
+  "Root fields of one user that are worked on at a time; further ones wait. Default 4."
+  maxFieldsAtOnce: Int!
+  "Users whose presence one user may watch at a time, over all its subscriptions: beyond it rate-limited. Default 10,000."
+  maxWatchedIds: Int!
+  "Syncs with waitMs that one user may have waiting at a time: beyond it rate-limited. Default 20."
+  maxWaitingPolls: Int!
+  "Bytes in one document, its variables not counted. Default 65,536."
+  maxDocumentBytes: Int!
+  "Messages a socket is read at in a second, past a burst of ten seconds' worth; pings, pongs and completes do not count, up to ten times as many. Default 50."
+  framesPerSecond: Int!
+  "How long one operation over HTTP may take. Default 60,000."
+  operationTimeoutMs: Int!
+  "How long the body of an HTTP request may take to arrive. Default 30,000."
+  requestTimeoutMs: Int!
+  "Sockets from one address. Default 200."
+  maxSocketsPerAddress: Int!
+  "Sockets from one address that have not authenticated yet. Default 100."
+  maxOpeningSocketsPerAddress: Int!
+  "TCP connections from one address. Default 1,000."
+  maxConnectionsPerAddress: Int!
   "Frames that may wait for one socket. Default 256."
   maxQueuedFrames: Int!
   "Bytes that may wait for one socket. Default 1 MiB."
@@ -3775,12 +4089,14 @@ type ChannelState {
   isReadonly: Boolean!
   "The caller's role: owner, admin, moderator, member or guest."
   role: String!
-  "The caller's own right to write, as far as its membership says."
+  "Whether the caller may write there now: for sendMessage would be refused else, whatever the reason. In a direct channel a block closes it for both."
   canWrite: Boolean!
   "The number of its newest message, in decimal."
   lastSeq: String!
   "How many members may read it. Changes come with MemberJoined and MemberLeft."
   memberCount: Int!
+  "What the caller wants to hear of it."
+  notifications: ChannelNotifications!
 }
 
 "Somebody's membership that changed."
@@ -3899,7 +4215,7 @@ type TypingChanged {
   rooms: [RoomTyping!]!
 }
 
-"A channel is new to the caller or changed."
+"A channel is new to the caller, or changed, or the caller's notifications of it did."
 type ChannelUpdated {
   "The channel as it is now."
   channel: ChannelState!
@@ -4069,6 +4385,20 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
 
+func (ec *executionContext) childFields_ChannelNotifications(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_ChannelNotifications_id(ctx, field)
+	case "channelId":
+		return ec.fieldContext_ChannelNotifications_channelId(ctx, field)
+	case "level":
+		return ec.fieldContext_ChannelNotifications_level(ctx, field)
+	case "mutedUntil":
+		return ec.fieldContext_ChannelNotifications_mutedUntil(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ChannelNotifications", field.Name)
+}
+
 func (ec *executionContext) childFields_ChannelState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -4091,6 +4421,8 @@ func (ec *executionContext) childFields_ChannelState(ctx context.Context, field 
 		return ec.fieldContext_ChannelState_lastSeq(ctx, field)
 	case "memberCount":
 		return ec.fieldContext_ChannelState_memberCount(ctx, field)
+	case "notifications":
+		return ec.fieldContext_ChannelState_notifications(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ChannelState", field.Name)
 }
@@ -4167,6 +4499,8 @@ func (ec *executionContext) childFields_EditResult(ctx context.Context, field gr
 		return ec.fieldContext_EditResult_message(ctx, field)
 	case "conflict":
 		return ec.fieldContext_EditResult_conflict(ctx, field)
+	case "breaksCover":
+		return ec.fieldContext_EditResult_breaksCover(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type EditResult", field.Name)
 }
@@ -4225,6 +4559,8 @@ func (ec *executionContext) childFields_Message(ctx context.Context, field graph
 		return ec.fieldContext_Message_createdAt(ctx, field)
 	case "editedAt":
 		return ec.fieldContext_Message_editedAt(ctx, field)
+	case "editedBy":
+		return ec.fieldContext_Message_editedBy(ctx, field)
 	case "deletedAt":
 		return ec.fieldContext_Message_deletedAt(ctx, field)
 	case "delivery":
@@ -4461,6 +4797,18 @@ func (ec *executionContext) childFields_PresenceVisibility(ctx context.Context, 
 	return nil, fmt.Errorf("no field named %q was found under type PresenceVisibility", field.Name)
 }
 
+func (ec *executionContext) childFields_QuietHours(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "from":
+		return ec.fieldContext_QuietHours_from(ctx, field)
+	case "to":
+		return ec.fieldContext_QuietHours_to(ctx, field)
+	case "timeZone":
+		return ec.fieldContext_QuietHours_timeZone(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type QuietHours", field.Name)
+}
+
 func (ec *executionContext) childFields_ReadState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -4523,6 +4871,30 @@ func (ec *executionContext) childFields_RealtimeConfig(ctx context.Context, fiel
 		return ec.fieldContext_RealtimeConfig_maxStatusLength(ctx, field)
 	case "operationsPerMinute":
 		return ec.fieldContext_RealtimeConfig_operationsPerMinute(ctx, field)
+	case "pointsPerMinute":
+		return ec.fieldContext_RealtimeConfig_pointsPerMinute(ctx, field)
+	case "messagesPerMinute":
+		return ec.fieldContext_RealtimeConfig_messagesPerMinute(ctx, field)
+	case "maxFieldsAtOnce":
+		return ec.fieldContext_RealtimeConfig_maxFieldsAtOnce(ctx, field)
+	case "maxWatchedIds":
+		return ec.fieldContext_RealtimeConfig_maxWatchedIds(ctx, field)
+	case "maxWaitingPolls":
+		return ec.fieldContext_RealtimeConfig_maxWaitingPolls(ctx, field)
+	case "maxDocumentBytes":
+		return ec.fieldContext_RealtimeConfig_maxDocumentBytes(ctx, field)
+	case "framesPerSecond":
+		return ec.fieldContext_RealtimeConfig_framesPerSecond(ctx, field)
+	case "operationTimeoutMs":
+		return ec.fieldContext_RealtimeConfig_operationTimeoutMs(ctx, field)
+	case "requestTimeoutMs":
+		return ec.fieldContext_RealtimeConfig_requestTimeoutMs(ctx, field)
+	case "maxSocketsPerAddress":
+		return ec.fieldContext_RealtimeConfig_maxSocketsPerAddress(ctx, field)
+	case "maxOpeningSocketsPerAddress":
+		return ec.fieldContext_RealtimeConfig_maxOpeningSocketsPerAddress(ctx, field)
+	case "maxConnectionsPerAddress":
+		return ec.fieldContext_RealtimeConfig_maxConnectionsPerAddress(ctx, field)
 	case "maxQueuedFrames":
 		return ec.fieldContext_RealtimeConfig_maxQueuedFrames(ctx, field)
 	case "maxQueuedBytes":
@@ -4655,6 +5027,8 @@ func (ec *executionContext) childFields_SendResult(ctx context.Context, field gr
 		return ec.fieldContext_SendResult_duplicate(ctx, field)
 	case "error":
 		return ec.fieldContext_SendResult_error(ctx, field)
+	case "breaksCover":
+		return ec.fieldContext_SendResult_breaksCover(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SendResult", field.Name)
 }

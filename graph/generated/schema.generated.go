@@ -18,6 +18,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -38,6 +39,8 @@ type MutationResolver interface {
 	MarkUnread(ctx context.Context, messageID uuid.UUID) (receipt.State, error)
 	FollowThread(ctx context.Context, threadID uuid.UUID) (receipt.ThreadState, error)
 	UnfollowThread(ctx context.Context, threadID uuid.UUID) (receipt.ThreadState, error)
+	SetChannelNotifications(ctx context.Context, channelID uuid.UUID, input model.ChannelNotificationsInput) (receipt.Notifications, error)
+	SetQuietHours(ctx context.Context, input *push.QuietHours) (*push.QuietHours, error)
 	SetPresence(ctx context.Context, status presence.Status, expiresAt *time.Time) (presence.View, error)
 	SetCustomStatus(ctx context.Context, input model.CustomStatusInput) (presence.View, error)
 	ClearCustomStatus(ctx context.Context) (presence.View, error)
@@ -63,6 +66,8 @@ type QueryResolver interface {
 	ReadStates(ctx context.Context) ([]receipt.State, error)
 	ThreadReadState(ctx context.Context, threadID uuid.UUID) (*receipt.ThreadState, error)
 	UnreadTotals(ctx context.Context) (receipt.Totals, error)
+	ChannelNotifications(ctx context.Context, channelID uuid.UUID) (receipt.Notifications, error)
+	QuietHours(ctx context.Context) (*push.QuietHours, error)
 	Presence(ctx context.Context, userID uuid.UUID) (*presence.View, error)
 	Presences(ctx context.Context, userIds []uuid.UUID) ([]presence.View, error)
 	ChannelPresence(ctx context.Context, channelID uuid.UUID, status []presence.Status, first *int, after *string) (*model.PresenceConnection, error)
@@ -330,6 +335,28 @@ func (ec *executionContext) field_Mutation_sendMessages_args(ctx context.Context
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_setChannelNotifications_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "channelId",
+		func(ctx context.Context, v any) (uuid.UUID, error) {
+			return ec.unmarshalNuuid2githubᚗcomᚋgoogleᚋuuidᚐUUID(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["channelId"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ChannelNotificationsInput, error) {
+			return ec.unmarshalNChannelNotificationsInput2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋgraphᚋmodelᚐChannelNotificationsInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg1
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_setCustomStatus_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -377,6 +404,20 @@ func (ec *executionContext) field_Mutation_setPresence_args(ctx context.Context,
 		return nil, err
 	}
 	args["expiresAt"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_setQuietHours_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (*push.QuietHours, error) {
+			return ec.unmarshalOQuietHoursInput2ᚖgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋpushᚐQuietHours(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
 	return args, nil
 }
 
@@ -483,6 +524,20 @@ func (ec *executionContext) field_Query___type_args(ctx context.Context, rawArgs
 		return nil, err
 	}
 	args["name"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_channelNotifications_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "channelId",
+		func(ctx context.Context, v any) (uuid.UUID, error) {
+			return ec.unmarshalNuuid2githubᚗcomᚋgoogleᚋuuidᚐUUID(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["channelId"] = arg0
 	return args, nil
 }
 
@@ -1466,6 +1521,94 @@ func (ec *executionContext) fieldContext_Mutation_unfollowThread(ctx context.Con
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_unfollowThread_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_setChannelNotifications(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_setChannelNotifications(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().SetChannelNotifications(ctx, fc.Args["channelId"].(uuid.UUID), fc.Args["input"].(model.ChannelNotificationsInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v receipt.Notifications) graphql.Marshaler {
+			return ec.marshalNChannelNotifications2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋreceiptᚐNotifications(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_setChannelNotifications(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ChannelNotifications(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_setChannelNotifications_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_setQuietHours(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_setQuietHours(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().SetQuietHours(ctx, fc.Args["input"].(*push.QuietHours))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *push.QuietHours) graphql.Marshaler {
+			return ec.marshalOQuietHours2ᚖgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋpushᚐQuietHours(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_setQuietHours(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_QuietHours(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_setQuietHours_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -2467,6 +2610,82 @@ func (ec *executionContext) fieldContext_Query_unreadTotals(_ context.Context, f
 		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_UnreadTotals(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_channelNotifications(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_channelNotifications(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().ChannelNotifications(ctx, fc.Args["channelId"].(uuid.UUID))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v receipt.Notifications) graphql.Marshaler {
+			return ec.marshalNChannelNotifications2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋreceiptᚐNotifications(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_channelNotifications(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ChannelNotifications(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_channelNotifications_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_quietHours(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_quietHours(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().QuietHours(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *push.QuietHours) graphql.Marshaler {
+			return ec.marshalOQuietHours2ᚖgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋpushᚐQuietHours(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Query_quietHours(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_QuietHours(ctx, field)
 		},
 	}
 	return fc, nil
@@ -3509,6 +3728,282 @@ func (ec *executionContext) fieldContext_RealtimeConfig_operationsPerMinute(_ co
 	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
 }
 
+func (ec *executionContext) _RealtimeConfig_pointsPerMinute(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_pointsPerMinute(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PointsPerMinute, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_pointsPerMinute(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_messagesPerMinute(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_messagesPerMinute(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MessagesPerMinute, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_messagesPerMinute(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxFieldsAtOnce(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxFieldsAtOnce(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxFieldsAtOnce, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxFieldsAtOnce(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxWatchedIds(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxWatchedIds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxWatchedIds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxWatchedIds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxWaitingPolls(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxWaitingPolls(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxWaitingPolls, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxWaitingPolls(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxDocumentBytes(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxDocumentBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxDocumentBytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxDocumentBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_framesPerSecond(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_framesPerSecond(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.FramesPerSecond, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_framesPerSecond(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_operationTimeoutMs(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_operationTimeoutMs(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.OperationTimeoutMs, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_operationTimeoutMs(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_requestTimeoutMs(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_requestTimeoutMs(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RequestTimeoutMs, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_requestTimeoutMs(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxSocketsPerAddress(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxSocketsPerAddress(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxSocketsPerAddress, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxSocketsPerAddress(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxOpeningSocketsPerAddress(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxOpeningSocketsPerAddress(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxOpeningSocketsPerAddress, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxOpeningSocketsPerAddress(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxConnectionsPerAddress(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxConnectionsPerAddress(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxConnectionsPerAddress, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxConnectionsPerAddress(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
 func (ec *executionContext) _RealtimeConfig_maxQueuedFrames(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4370,6 +4865,20 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "setChannelNotifications":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_setChannelNotifications(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "setQuietHours":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_setQuietHours(ctx, field)
+			})
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
 		case "setPresence":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_setPresence(ctx, field)
@@ -4601,6 +5110,18 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_unreadTotals(ctx, field)
 				})
+		case "channelNotifications":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_channelNotifications(ctx, field)
+				})
+		case "quietHours":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_quietHours(ctx, field)
+				})
 		case "presence":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
 				true, false,
@@ -4812,6 +5333,66 @@ func (ec *executionContext) _RealtimeConfig(ctx context.Context, sel ast.Selecti
 			}
 		case "operationsPerMinute":
 			out.Values[i] = ec._RealtimeConfig_operationsPerMinute(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pointsPerMinute":
+			out.Values[i] = ec._RealtimeConfig_pointsPerMinute(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "messagesPerMinute":
+			out.Values[i] = ec._RealtimeConfig_messagesPerMinute(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxFieldsAtOnce":
+			out.Values[i] = ec._RealtimeConfig_maxFieldsAtOnce(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxWatchedIds":
+			out.Values[i] = ec._RealtimeConfig_maxWatchedIds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxWaitingPolls":
+			out.Values[i] = ec._RealtimeConfig_maxWaitingPolls(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxDocumentBytes":
+			out.Values[i] = ec._RealtimeConfig_maxDocumentBytes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "framesPerSecond":
+			out.Values[i] = ec._RealtimeConfig_framesPerSecond(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "operationTimeoutMs":
+			out.Values[i] = ec._RealtimeConfig_operationTimeoutMs(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "requestTimeoutMs":
+			out.Values[i] = ec._RealtimeConfig_requestTimeoutMs(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxSocketsPerAddress":
+			out.Values[i] = ec._RealtimeConfig_maxSocketsPerAddress(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxOpeningSocketsPerAddress":
+			out.Values[i] = ec._RealtimeConfig_maxOpeningSocketsPerAddress(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxConnectionsPerAddress":
+			out.Values[i] = ec._RealtimeConfig_maxConnectionsPerAddress(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

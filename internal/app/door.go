@@ -15,7 +15,6 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
-	"github.com/nself-org/nchat-realtime/internal/origin"
 )
 
 // newDoor is the endpoint of both servers; nil: there is no Hasura behind this one.
@@ -24,7 +23,7 @@ func newDoor(p *parts) (*door.Door, error) {
 	if c.HasuraUpstream == "" {
 		return nil, nil
 	}
-	pages, ips := origin.New(c.AllowedOrigins), clientip.New(c.TrustedProxies)
+	pages, ips := ownPages(p), clientip.New(c.TrustedProxies)
 	o := door.Options{Upstream: c.HasuraUpstream, Paths: c.FrontDoorPaths, Schema: generated.NewExecutableSchema(generated.Config{}).Schema(),
 		Own: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.own.ServeHTTP(w, r) }), Executor: shows(p),
 		Role: func(ctx context.Context, h http.Header) (string, error) {
@@ -51,12 +50,12 @@ func newDoor(p *parts) (*door.Door, error) {
 			if exempt {
 				return nil
 			}
-			if f := p.operations.Take(key); f != nil {
+			if f := p.budgets.operations.Take(key); f != nil {
 				return f
 			}
 			return nil
 		},
-		ClientIP: ips.From, BodyBytes: int64(c.Limits.BodyBytes) * hasuraBody, HeldBytes: 4 * c.Limits.FrameBytes, WriteTimeout: c.Limits.WriteTimeout,
+		ClientIP: ips.From, Encrypted: ips.Encrypted, BodyBytes: int64(c.Limits.BodyBytes) * hasuraBody, HeldBytes: 4 * c.Limits.FrameBytes, WriteTimeout: c.Limits.WriteTimeout,
 		Observer: p.metrics.door(), Log: p.log}
 	o.Sockets = o.Own
 	if name, _ := p.jwt.Bears(""); name != "Authorization" && name != "Cookie" {

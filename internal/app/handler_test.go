@@ -52,7 +52,7 @@ func TestWhatIsPublic(t *testing.T) {
 		t.Errorf("the admin port answers GraphQL: %d", w.Code)
 	}
 	p.dev = true
-	if w := get(t, publicHandler(p), "/playground"); w.Code != 200 || !strings.Contains(w.Header().Get("Content-Type"), "text/html") {
+	if w := get(t, publicHandler(p), "http://localhost/playground"); w.Code != 200 || !strings.Contains(w.Header().Get("Content-Type"), "text/html") {
 		t.Errorf("the playground in dev: %d", w.Code)
 	}
 }
@@ -64,6 +64,7 @@ func TestReadyz(t *testing.T) {
 	p := built(t, nil)
 	state := func() (int, map[string]any) {
 		t.Helper()
+		p.health.look(t.Context())
 		w := get(t, publicHandler(p), "/readyz")
 		var s map[string]any
 		if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil {

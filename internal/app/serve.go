@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/clientip"
 )
 
 // listen opens both ports, before anything is written anywhere.
@@ -43,13 +45,16 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	defer hush()
 	var behind, ringing sync.WaitGroup
 	ringing.Go(func() { _ = p.bus.Run(bell) })
+	behind.Go(func() { p.health.run(back) })
 	behind.Go(func() { p.authn.Run(back) })
 	behind.Go(func() { p.revoked.run(back) })
 	behind.Go(func() { p.typing.Run(back) })
 	behind.Go(func() { p.feed.Run(back) })
 	behind.Go(func() { p.receipts.Run(back) })
+	behind.Go(func() { p.notify.Run(back) })
 	behind.Go(func() { p.push.Run(back) })
 	behind.Go(func() { checkDirect(back, p) })
+	behind.Go(func() { p.announce.Run(back) })
 	behind.Go(func() { retain(back, p.log, p.forget) })
 	behind.Go(func() {
 		if err := p.presence.Run(back); err != nil {
@@ -61,9 +66,11 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	web := &http.Server{Handler: publicHandler(p), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return requests }}
-	inside := &http.Server{Handler: adminHandler(p.metrics), ReadHeaderTimeout: 10 * time.Second}
+	inside := &http.Server{Handler: p.here(adminHandler(p.metrics)), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 2)
-	go func() { failed <- web.Serve(public) }()
+	go func() {
+		failed <- web.Serve(newCounting(public, p.config.Limits.ConnectionsPerIP, clientip.New(p.config.TrustedProxies)))
+	}()
 	if admin != nil {
 		go func() { failed <- inside.Serve(admin) }()
 	}

@@ -30,7 +30,8 @@ const registerTimeout = 2 * time.Second
 func newSockets(p *parts) *wsock.Transport {
 	c := p.config
 	in := &admission{authn: p.authn, revoked: p.revoked.known, live: p.live, sessions: p.presence.Sessions, typing: p.typing, clock: p.clock, door: p.door}
-	pages, ips := origin.New(c.AllowedOrigins), clientip.New(c.TrustedProxies)
+	ips := clientip.New(c.TrustedProxies)
+	pages := origin.New(c.AllowedOrigins, ips.Encrypted)
 	var elsewhere wsock.Elsewhere
 	if p.door != nil {
 		elsewhere = p.door.Elsewhere
@@ -50,7 +51,8 @@ func newSockets(p *parts) *wsock.Transport {
 		Recover:     gqlhttp.Recover(p.log),
 		Limits: wsock.Limits{Operations: c.Limits.OperationsPerSocket, SocketsPerUser: c.Limits.SocketsPerUser,
 			SocketsPerIP: c.Limits.SocketsPerIP, FrameBytes: int64(c.Limits.FrameBytes), QueuedFrames: c.Limits.QueuedFrames,
-			QueuedBytes: c.Limits.QueuedBytes, InitTimeout: c.Limits.InitTimeout, PingEvery: c.Limits.PingInterval,
+			QueuedBytes: c.Limits.QueuedBytes, OpeningPerIP: c.Limits.OpeningPerIP, MessageRate: float64(c.Limits.FramesPerSecond),
+			InitTimeout: c.Limits.InitTimeout, PingEvery: c.Limits.PingInterval,
 			WriteTimeout: c.Limits.WriteTimeout},
 		Observer: p.metrics.sockets(),
 		Log:      p.log,
@@ -88,7 +90,7 @@ func (in *admission) init(ctx context.Context, r wsock.Request) (wsock.Accepted,
 	if may, _ := ctx.Value(cookieKey{}).(bool); id.FromCookie && !may {
 		return wsock.Accepted{}, fault.New(fault.Denied, "a token in a cookie needs a listed Origin if from a page")
 	}
-	opening, err := openingOf(r, id)
+	opening, err := openingOf(r, id, session{r.Conn, in.live, in.revoked})
 	if err != nil {
 		return wsock.Accepted{}, err
 	}
@@ -100,7 +102,7 @@ func (in *admission) init(ctx context.Context, r wsock.Request) (wsock.Accepted,
 	in.live.add(conn, id)
 	if in.revoked.Refused(id) { // revoked between the check and the add: nobody else would see it
 		in.live.remove(conn.ID())
-		return wsock.Accepted{}, fault.New(fault.InvalidJWT, "Could not verify JWT: JWTRevoked")
+		return wsock.Accepted{}, auth.Revoked()
 	}
 	ctx, link, err := in.link(ctx, r)
 	if err != nil {

@@ -49,6 +49,12 @@ func (f Finder) From(r *http.Request) string {
 	return addr.String()
 }
 
+// Trusts reports whether a connection's peer is one of the trusted proxies.
+func (f Finder) Trusts(remote string) bool {
+	addr, ok := parse(remote)
+	return ok && f.trusts(addr)
+}
+
 // parse reads an address with or without a port, in the one form it is
 // compared in: IPv4 never as IPv6, and without a zone.
 func parse(s string) (netip.Addr, bool) {
@@ -83,4 +89,16 @@ func Bucket(ip string) string {
 		return ip
 	}
 	return p.String()
+}
+
+// Encrypted reports whether a request is known to have come by TLS: to this server,
+// or to a trusted proxy that says so in X-Forwarded-Proto. Of several the first is
+// what the client spoke.
+func (f Finder) Encrypted(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	addr, ok := parse(r.RemoteAddr)
+	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	return ok && f.trusts(addr) && strings.EqualFold(strings.TrimSpace(first), "https")
 }

@@ -56,10 +56,10 @@ func (r *reader) secrets(c *Config) {
 	case c.JWTSecret != "":
 	case r.mode == Serve:
 		r.bad("HASURA_GRAPHQL_JWT_SECRET", "must be set: the same value as Hasura's")
-	case c.Host == "":
-		c.Host = "127.0.0.1"
-	case c.Host != "localhost" && !net.ParseIP(c.Host).IsLoopback():
-		r.bad("HOST", "must be a loopback address while HASURA_GRAPHQL_JWT_SECRET is unset: everybody knows the key used then")
+	default:
+		if c.KeepHere() != nil {
+			r.bad("HOST", "must be a loopback address while HASURA_GRAPHQL_JWT_SECRET is unset: everybody knows the key used then")
+		}
 	}
 	c.AdminSecret = r.take("HASURA_GRAPHQL_ADMIN_SECRET", "", "Hasura's admin secret; unset: there is no admin by secret.")
 	c.UnauthorizedRole = r.take("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "", "The role of callers without credentials; unset: they are refused.")
@@ -70,6 +70,7 @@ func (r *reader) secrets(c *Config) {
 	if c.UserRoles = r.list("USER_ROLES", "user,me", "Roles whose x-hasura-user-id is a user."); len(c.UserRoles) == 0 {
 		r.bad("USER_ROLES", "must name at least one role")
 	}
+	c.TokenLifetime = r.duration("TOKEN_LIFETIME", "24h", time.Minute, 366*24*time.Hour, "How long the longest of your tokens lives: for so long a revoked user is refused through Hasura where Hasura does not pass its token on.")
 	if c.UnauthorizedRole == "admin" || slices.Contains(c.UserRoles, c.UnauthorizedRole) {
 		r.bad("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "must be neither admin nor one of USER_ROLES: whoever has no credentials is nobody")
 	}
@@ -141,11 +142,19 @@ func (r *reader) chat(c *Config) {
 	c.FrontDoorDirect = r.choice("FRONT_DOOR_DIRECT", "off", "auto: operations of this server's fields alone are answered at /v1/graphql without Hasura, while a check every minute finds no allow list, limits or permissions there that would be gone round.", "off", "auto")
 	c.Retention = r.duration("RETENTION", "168h", time.Hour, 10*365*24*time.Hour, "How long the log is kept.")
 	c.EditPolicy = r.choice("EDIT_POLICY", "lww", "What happens to edits at odds: lww, merge.", "lww", "merge")
-	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "off", "Also write nchat's own read columns of nchat_channel_members, which nchat's metadata show to everybody.")
-	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who are not connected.", "http", "https")
+	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "off", "Also write nchat's own read columns of nchat_channel_members, with what everybody may know to be read and nothing else: nchat's metadata show them to everybody.")
+	c.LegacyPresence = r.flag("LEGACY_PRESENCE", "off", "Also write nchat's own nchat_presence and nchat_users.last_seen_at, with what everybody may see and nothing else.")
+	c.PresenceView = r.flag("PRESENCE_VIEW", "off", "Keep the view realtime.visible_presence, and have `hasura apply` track it.")
+	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who do not look at any device, and when that is over; docs/push.md.", "http", "https")
 	c.PushWebhookSecret = r.take("PUSH_WEBHOOK_SECRET", "", "Signs what is sent there; at least 16 characters.")
+	c.PushAfter = r.duration("PUSH_AFTER", "1m", time.Second, time.Hour, "A user looks at a shown device for so long after its last activity; meanwhile nothing is pushed.")
 	if c.PushWebhookURL != "" && len(c.PushWebhookSecret) < 16 {
 		r.bad("PUSH_WEBHOOK_SECRET", "must have at least 16 characters where PUSH_WEBHOOK_URL is set")
+	}
+	c.PresenceWebhookURL = r.url("PRESENCE_WEBHOOK_URL", "Told of changes of presence, as everybody may see them.", "http", "https")
+	c.PresenceWebhookSecret = r.take("PRESENCE_WEBHOOK_SECRET", "", "Signs what is sent there; at least 16 characters.")
+	if c.PresenceWebhookURL != "" && len(c.PresenceWebhookSecret) < 16 {
+		r.bad("PRESENCE_WEBHOOK_SECRET", "must have at least 16 characters where PRESENCE_WEBHOOK_URL is set")
 	}
 }
 
@@ -167,12 +176,23 @@ func (r *reader) limits(c *Config) {
 	l.SocketsPerIP = r.number("MAX_SOCKETS_PER_IP", 200, 1, 1000000, "Sockets from one address (IPv6: one /64) on one node.")
 	l.FrameBytes = r.number("MAX_FRAME_BYTES", 1<<20, 1024, 64<<20, "Bytes in one inbound frame.")
 	l.BodyBytes = r.number("MAX_BODY_BYTES", 1<<20, 1024, 64<<20, "Bytes in one HTTP body; sixteen times that from Hasura.")
-	l.Rooms = r.number("MAX_ROOMS", 100, 1, 10000, "Rooms in one operation.")
-	l.IDs = r.number("MAX_IDS", 1000, 1, 10000, "Ids in one operation.")
-	l.Batch = r.number("MAX_BATCH", 100, 1, 1000, "Messages in one batch.")
+	l.Rooms = r.number("MAX_ROOMS", 100, 1, 10000, "Rooms in one operation, all its fields together.")
+	l.IDs = r.number("MAX_IDS", 1000, 1, 10000, "Ids in one operation, all its fields together.")
+	l.Batch = r.number("MAX_BATCH", 100, 1, 1000, "Messages in one operation.")
 	l.ContentLength = r.number("MAX_CONTENT_CHARS", 10000, 1, 1000000, "Characters in a message.")
 	l.StatusLength = r.number("MAX_STATUS_CHARS", 255, 1, 255, "Characters in a custom status.")
 	l.OperationsPerMinute = r.number("OPERATIONS_PER_MINUTE", 600, 1, 1000000, "Operations a user may start in a minute, on one node.")
+	l.PointsPerMinute = r.number("POINTS_PER_MINUTE", max(10*l.OperationsPerMinute, 1), 1, 10000000, "What a user's operations may cost in a minute, on one node (docs/security.md has the prices); half of it over one socket, twenty times from one address. Default: ten times OPERATIONS_PER_MINUTE.")
+	l.MessagesPerMinute = r.number("MESSAGES_PER_MINUTE", max(2*l.OperationsPerMinute, 1), 1, 10000000, "Messages a user may send in a minute, on one node. Default: twice OPERATIONS_PER_MINUTE.")
+	l.FieldsAtOnce = r.number("FIELDS_AT_ONCE", 4, 1, 100, "Root fields of one user that are worked on at a time; further ones wait for their turn.")
+	l.WatchedIDs = r.number("MAX_WATCHED_IDS", 10000, 1, 1000000, "Users whose presence one user may watch at a time, on one node, over all its subscriptions; one larger channel is let in alone.")
+	l.WaitingPolls = r.number("MAX_WAITING_POLLS", 20, 1, 10000, "Syncs of one user that may wait for news at a time, on one node.")
+	l.DocumentBytes = r.number("MAX_DOCUMENT_BYTES", 64<<10, 1024, 1<<20, "Bytes in one GraphQL document, its variables not counted; none from Hasura.")
+	l.FramesPerSecond = r.number("FRAMES_PER_SECOND", 50, 1, 10000, "Messages a socket is read at in a second, past a burst of ten seconds' worth; pings, pongs and completes are not counted, up to ten times as many.")
+	l.OpeningPerIP = r.number("MAX_OPENING_SOCKETS_PER_IP", max(l.SocketsPerIP/2, 1), 1, 1000000, "Sockets from one address that have not authenticated yet. Default: half of MAX_SOCKETS_PER_IP.")
+	l.ConnectionsPerIP = r.number("MAX_CONNECTIONS_PER_IP", max(5*l.SocketsPerIP, 1), 1, 5000000, "TCP connections from one address that is no trusted proxy, sockets among them. Default: five times MAX_SOCKETS_PER_IP.")
+	l.OperationTimeout = r.duration("OPERATION_TIMEOUT", "60s", 30*time.Second, 10*time.Minute, "How long one operation over HTTP may take, a wait for news included.")
+	l.RequestTimeout = r.duration("REQUEST_TIMEOUT", "30s", time.Second, 10*time.Minute, "How long the body of an HTTP request may take to arrive.")
 	l.QueuedFrames = r.number("QUEUE_FRAMES", 256, 1, 100000, "Frames that may wait for one socket.")
 	l.QueuedBytes = r.number("QUEUE_BYTES", 1<<20, 4096, 256<<20, "Bytes that may wait for one socket.")
 	l.WriteTimeout = r.duration("WRITE_TIMEOUT", "10s", time.Second, time.Minute, "A socket into which nothing could be written for this long is closed.")
@@ -189,7 +209,7 @@ func (r *reader) limits(c *Config) {
 
 // unbuiltYet are variables of what is planned. Whoever sets one would rely on
 // something that is not there.
-var unbuiltYet = []string{"BUS_URL", "LEGACY_PRESENCE"}
+var unbuiltYet = []string{"BUS_URL"}
 
 func (r *reader) unbuilt() {
 	for _, name := range unbuiltYet {

@@ -44,18 +44,19 @@ const (
 
 // Options of a door. Upstream, Own and Schema have no default.
 type Options struct {
-	Upstream string      // Hasura's base URL
-	Paths    []string    // served besides /v1/graphql and /v1beta1/relay; with / at the end, all below
-	Schema   *ast.Schema // this server's
-	Own      http.Handler
-	Sockets  http.Handler                                       // takes an upgrade, with Through in its context
-	Executor func(*ast.Schema) graphql.GraphExecutor            // executes introspection of a schema
-	Role     func(context.Context, http.Header) (string, error) // of a caller
-	Admit    func(*http.Request) error                          // refuses a page, or a cookie from one
-	Take     func(context.Context) error                        // refuses an operation too many
-	ClientIP func(*http.Request) string
-	Header   string // the header, besides Authorization, in which a token comes; "": none
-	Direct   *Direct
+	Upstream  string      // Hasura's base URL
+	Paths     []string    // served besides /v1/graphql and /v1beta1/relay; with / at the end, all below
+	Schema    *ast.Schema // this server's
+	Own       http.Handler
+	Sockets   http.Handler                                       // takes an upgrade, with Through in its context
+	Executor  func(*ast.Schema) graphql.GraphExecutor            // executes introspection of a schema
+	Role      func(context.Context, http.Header) (string, error) // of a caller
+	Admit     func(*http.Request) error                          // refuses a page, or a cookie from one
+	Take      func(context.Context) error                        // refuses an operation too many
+	ClientIP  func(*http.Request) string
+	Encrypted func(*http.Request) bool // the client came over TLS
+	Header    string                   // the header, besides Authorization, in which a token comes; "": none
+	Direct    *Direct
 
 	BodyBytes    int64 // of a request; 16 MiB
 	HeldBytes    int   // of a socket's operations, kept to subscribe again; 4 MiB

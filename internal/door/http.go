@@ -81,7 +81,7 @@ func (d *Door) tell(h http.Header, r *http.Request) {
 	h.Set("X-Forwarded-For", d.o.ClientIP(r))
 	h.Set("X-Forwarded-Host", r.Host)
 	proto := "http"
-	if r.TLS != nil {
+	if d.o.Encrypted(r) {
 		proto = "https"
 	}
 	h.Set("X-Forwarded-Proto", proto)

@@ -151,8 +151,8 @@ func (s *Service) ThreadStates(ctx context.Context, v viewer.Viewer, fail func(e
 }
 
 // Totals streams how much the viewer has to read in all, at once and whenever it
-// changes, at most once a second. What it mutes counts with the next change. fail
-// gets the error that ends it: stream-reset.
+// changes, at most once a second: also when it mutes a channel, or a mute is
+// over. fail gets the error that ends it: stream-reset.
 func (s *Service) Totals(ctx context.Context, v viewer.Viewer, fail func(error)) (<-chan receipt.Totals, error) {
 	t, err := s.open(ctx, v, "", nil, false, fail)
 	if err != nil {

@@ -107,7 +107,7 @@ func sum(m message.Message) uint64 {
 		}
 		maphash.WriteComparable(&h, t.UnixNano())
 	}
-	for _, x := range []*uuid.UUID{&m.ID, &m.ChannelID, m.ThreadID, m.ParentMessageID, m.SenderID} {
+	for _, x := range []*uuid.UUID{&m.ID, &m.ChannelID, m.ThreadID, m.ParentMessageID, m.SenderID, m.EditedBy} {
 		id(x)
 	}
 	text(m.Content)

@@ -219,7 +219,7 @@ func (s *story) one(ctx context.Context, it feed.Item) error {
 		if s.wants(KindMembers) {
 			return s.entry(ctx, cursor, MemberLeft{Change: change, MemberCount: change.MemberCount})
 		}
-	case feed.Channel:
+	case feed.Channel, feed.Notify:
 		return s.channel(ctx, cursor, it.Channel)
 	case feed.Opened:
 		return s.opened(ctx, cursor, it.Channel, true)

@@ -60,6 +60,8 @@ func (gs grants) sees(v viewer.Viewer, e Entry, senders map[uuid.UUID]struct{}) 
 		return g.reaches(e.Seq)
 	case Opened:
 		return g.readable
+	case Notify:
+		return e.User == v.User && g.readable
 	case Mark:
 		if e.User == v.User {
 			return g.readable

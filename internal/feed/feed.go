@@ -32,7 +32,7 @@ type Kind string
 // The kinds of entries. Member is a change of rights; Channel one of its
 // settings; Opened that it became public or ceased to be, so that its members
 // see more of it or less; Gone the end of a channel; Mark a move of somebody's
-// marks.
+// marks; Notify a change of what somebody wants to hear of a channel.
 const (
 	Created Kind = "created"
 	Updated Kind = "updated"
@@ -44,6 +44,7 @@ const (
 	Opened  Kind = "opened"
 	Gone    Kind = "gone"
 	Mark    Kind = "mark"
+	Notify  Kind = "notify"
 )
 
 // ofMessage reports whether the entry is about a message.
@@ -57,7 +58,7 @@ type Entry struct {
 	Channel uuid.UUID
 	Kind    Kind
 	Message uuid.UUID // of a message's entry
-	User    uuid.UUID // a message's sender, or whose membership or mark it is; uuid.Nil: nobody's
+	User    uuid.UUID // a message's sender, or whose membership, mark or choice it is; uuid.Nil: nobody's
 	Seq     int64     // the message's number in its channel, else the channel's last one then
 	Ref     int64     // a mark's move, 0: its user alone learns of it; of a membership how many members there are after it
 	Thread  uuid.UUID // a message's or a mark's; uuid.Nil: none

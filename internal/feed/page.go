@@ -105,7 +105,7 @@ func (b *builder) entry(ctx context.Context, e Entry) (full bool, err error) {
 		if own {
 			b.shown[e.Channel] = struct{}{}
 		}
-	case Channel:
+	case Channel, Notify:
 		b.shown[e.Channel] = struct{}{}
 	case Opened:
 		return b.opened(ctx, e)

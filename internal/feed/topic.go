@@ -22,6 +22,8 @@ func (it *Item) concerns(f func(topic)) {
 		for id := range it.senders {
 			f(topic{id: id})
 		}
+	case Notify: // nobody's but its own
+		f(topic{id: it.User})
 	case Joined, Left, Member:
 		if it.User != uuid.Nil {
 			f(topic{id: it.User})

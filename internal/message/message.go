@@ -50,6 +50,7 @@ type Message struct {
 	Version         int
 	CreatedAt       time.Time
 	EditedAt        *time.Time
+	EditedBy        *uuid.UUID // who changed it last, where known
 	DeletedAt       *time.Time
 	Gone            bool // deleted for good, or not published any more: only ID, ChannelID, Number and Version are known
 }
@@ -64,7 +65,7 @@ func (m Message) For(user uuid.UUID) Message {
 		m.ClientMessageID = nil
 	}
 	if m.DeletedAt != nil || m.Gone {
-		m.Content, m.Metadata, m.Mentions = nil, nil, nil
+		m.Content, m.Metadata, m.Mentions, m.EditedBy = nil, nil, nil, nil
 	}
 	if m.Mentions == nil {
 		m.Mentions = []uuid.UUID{}

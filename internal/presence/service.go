@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
@@ -20,11 +21,18 @@ type Service struct {
 	w        *world
 	writer   *writer
 	orders   *orders
+	showcase *Showcase
 }
 
 // New builds the service. Nothing runs before Run.
 func New(o Options) *Service {
-	w := &world{pool: o.Pool, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log}
+	if o.Vital == nil {
+		o.Vital = o.Pool
+	}
+	w := &world{pool: o.Pool, vital: o.Vital, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log}
+	if w.watching = o.Watching; w.watching == nil {
+		w.watching = func(context.Context, viewer.Viewer, int, bool) error { return nil }
+	}
 	m := newMirror(w)
 	w.awaited = m.await
 	s := newSessions(w)
@@ -33,8 +41,9 @@ func New(o Options) *Service {
 	if e.unhidden == nil {
 		e.unhidden = func(context.Context, pgx.Tx, Key) error { return nil }
 	}
-	return &Service{Read: r, Edit: e, Lists: &Lists{w}, Sessions: s, Watch: &Watcher{w: w, mirror: m, sessions: s},
-		w: w, writer: &writer{w: w, sessions: s, node: o.Node},
+	show := newShowcase(w, o.Shown, o.Legacy)
+	return &Service{Read: r, Edit: e, Lists: &Lists{w}, Sessions: s, Watch: &Watcher{w: w, mirror: m, sessions: s, showcase: show},
+		w: w, showcase: show, writer: &writer{w: w, sessions: s, node: o.Node},
 		orders: &orders{w: w, sessions: s, node: o.Node, rung: wait.NewFlag()}}
 }
 
@@ -46,6 +55,7 @@ func (s *Service) Run(ctx context.Context) error {
 	wg.Go(func() { s.Watch.mirror.run(ctx) })
 	wg.Go(func() { s.Sessions.alarm.Run(ctx) })
 	wg.Go(func() { s.orders.run(ctx) })
+	wg.Go(func() { s.showcase.run(ctx) })
 	return s.writer.run(ctx)
 }
 

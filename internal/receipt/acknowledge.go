@@ -205,19 +205,7 @@ func (s *Service) Release(ctx context.Context, tx pgx.Tx, user viewer.Key) error
 	if err != nil {
 		return err
 	}
-	const q = `
-with shown as (
-  update realtime.moves
-     set held = false, at = clock_timestamp(), read_public = read_public and $2, delivered_public = delivered_public and $3,
-         hidden_from = hidden_from || coalesce($5::uuid[], '{}'),
-         shown_to = case when shown_to is null then $4::uuid[] when $4::uuid[] is null then shown_to
-                         else array(select unnest(shown_to) intersect select unnest($4::uuid[])) end
-   where user_id = $1 and held
-  returning id, channel_id, to_seq, thread)
-select realtime.note_marks($1, array_agg(s.channel_id order by s.id), array_agg(s.to_seq order by s.id), array_agg(s.id order by s.id),
-                           array_agg(s.thread order by s.id))
-  from shown s having count(*) > 0`
-	if _, err := tx.Exec(ctx, q, user.User, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
+	if _, err := tx.Exec(ctx, `select realtime.release($1, $2, $3, $4, $5)`, user.User, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
 		return fmt.Errorf("showing held receipts: %w", err)
 	}
 	return nil

@@ -6,8 +6,9 @@
 // messages follows from the moves. Only its user takes a mark back, and nobody
 // else hears of that. Whether others may learn of a move is decided when
 // it is made, by presence, and kept with it: a receipt once shown is never
-// taken back, and one made in private is never shown later. The package owns
-// the tables marks, thread_marks, moves and legacy of the schema realtime, and
+// taken back, and one made in private is never shown later. A Notifier knows what
+// members want to hear of their channels. The package owns the tables marks,
+// thread_marks, moves, notifications and legacy of the schema realtime, and
 // writes nchat_thread_members.
 package receipt
 

@@ -3,8 +3,8 @@ create or replace function realtime.adopt_marks(channel uuid) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
 {{- if and (has "nchat_channel_members" "last_read_message_id") (has "nchat_channel_members" "last_read_at")}}
-  insert into realtime.marks (channel_id, user_id, read_seq, read_at, delivered_seq, delivered_at)
-  select m.channel_id, m.user_id, s.seq, least(m.last_read_at, clock_timestamp()), s.seq, least(m.last_read_at, clock_timestamp())
+  insert into realtime.marks (channel_id, user_id, read_seq, read_at, delivered_seq, delivered_at, told_seq, told_at)
+  select m.channel_id, m.user_id, s.seq, least(m.last_read_at, clock_timestamp()), s.seq, least(m.last_read_at, clock_timestamp()), s.seq, least(m.last_read_at, clock_timestamp())
     from public.nchat_channel_members m
    cross join lateral (
      select coalesce((select k.seq from realtime.messages k where k.message_id = m.last_read_message_id and k.channel_id = m.channel_id),
@@ -97,6 +97,7 @@ declare
   top bigint;
   move bigint;
   instant timestamptz;
+  told boolean;
 begin
   insert into realtime.marks (channel_id, user_id, read_seq, delivered_seq) values (channel, who, began, began) on conflict do nothing;
   fresh := found;
@@ -120,12 +121,13 @@ begin
                                 shown_to, hidden_from, read_hidden_from, held)
     values (channel, who, case when reading then top else d end, up_to, reading, case when up_to > d then d end, instant,
             reading and public_read, public_delivered, shown, hidden, case when reading then unreturned else '{}' end, is_held)
-    returning id into move;
+    returning id, realtime.told_to_all(moves) into move, told;
   end if;
   update realtime.marks x
      set read_seq = case when reading then up_to else r end, read_at = case when reading then instant else x.read_at end,
          reached_seq = case when top > (case when reading then up_to else r end) then top end,
-         delivered_seq = greatest(d, up_to), delivered_at = case when up_to > d then instant else x.delivered_at end
+         delivered_seq = greatest(d, up_to), delivered_at = case when up_to > d then instant else x.delivered_at end,
+         told_seq = case when told then up_to else x.told_seq end, told_at = case when told then instant else x.told_at end
    where x.user_id = who and x.channel_id = channel;
   perform realtime.note_marks(who, array[channel], array[up_to], array[move]);
   return true;
@@ -141,11 +143,37 @@ create or replace function realtime.shown(v realtime.moves, who uuid) returns bo
 create or replace function realtime.reading_shown(v realtime.moves, who uuid) returns boolean language sql immutable as
   'select v.read and v.read_public and not who = any (v.read_hidden_from)';
 
+-- told_to_all: everybody may learn of a move what was read, whoever they are and now.
+create or replace function realtime.told_to_all(v realtime.moves) returns boolean language sql immutable as
+  'select v.read and v.read_public and not v.held and v.shown_to is null and v.hidden_from = ''{}'' and v.read_hidden_from = ''{}''';
+
+-- release shows the moves a user made while invisible, as made now, to whom it
+-- allowed that then and, by what it allows now, allows it still.
+create or replace function realtime.release(who uuid, public_read boolean, public_delivered boolean, shown uuid[], hidden uuid[]) returns void
+language sql set search_path = pg_catalog, pg_temp as $$
+  with released as (
+    update realtime.moves v
+       set held = false, at = clock_timestamp(), read_public = v.read_public and $2, delivered_public = v.delivered_public and $3,
+           hidden_from = v.hidden_from || coalesce(hidden, '{}'),
+           shown_to = case when v.shown_to is null then shown when shown is null then v.shown_to
+                           else array(select unnest(v.shown_to) intersect select unnest(shown)) end
+     where v.user_id = who and v.held
+    returning v.id, v.channel_id, v.to_seq, v.thread, v.at, v.thread is null and realtime.told_to_all(v) as told),
+  told as (
+    update realtime.marks m set told_seq = greatest(m.told_seq, r.seq), told_at = greatest(m.told_at, r.at)
+      from (select x.channel_id, max(x.to_seq) as seq, max(x.at) as at from released x where x.told group by x.channel_id) r
+     where m.user_id = who and m.channel_id = r.channel_id)
+  select realtime.note_marks(who, array_agg(s.channel_id order by s.id), array_agg(s.to_seq order by s.id), array_agg(s.id order by s.id),
+                             array_agg(s.thread order by s.id))
+    from released s having count(*) > 0
+$$;
+
 -- unread counts members' countable messages past their marks, and those of them
 -- that mention them; nobody's own messages are unread. Of one member, or (who
 -- null) of all there are: that in one pass over the messages any of them has not
 -- read, so that it costs the messages and the members, not one times the other.
-create or replace function realtime.unread(channel uuid, who uuid default null) returns table (user_id uuid, n bigint, mentioned bigint)
+-- told: past what everybody may know to be read, instead.
+create or replace function realtime.unread(channel uuid, who uuid default null, told boolean default false) returns table (user_id uuid, n bigint, mentioned bigint)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -154,7 +182,7 @@ begin
     select who, count(x.seq), count(x.seq) filter (where who = any (x.mentions))
       from realtime.stints s
       left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
-      left join realtime.messages x on x.channel_id = s.channel_id and x.seq > greatest(m.read_seq, s.from_seq)
+      left join realtime.messages x on x.channel_id = s.channel_id and x.seq > greatest(case when told then m.told_seq else m.read_seq end, s.from_seq)
                                    and x.countable and x.thread is null and x.sender is distinct from who
      where s.channel_id = channel and s.user_id = who and s.to_seq is null
     having count(*) > 0;
@@ -162,7 +190,7 @@ begin
   end if;
   return query
   with k as materialized (
-    select s.user_id, greatest(m.read_seq, s.from_seq) as mark
+    select s.user_id, greatest(case when told then m.told_seq else m.read_seq end, s.from_seq) as mark
       from realtime.stints s
       left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
      where s.channel_id = channel and s.to_seq is null),

@@ -20,6 +20,7 @@ type operation struct {
 	id     string
 	params *graphql.RawParams
 	sent   json.RawMessage // the payload as it came, until it is known who runs it
+	bytes  int             // of its message
 	ctx    context.Context //nolint:containedctx // the operation is its lifetime
 	cancel context.CancelFunc
 	gone   atomic.Bool // completed by the peer: nothing more is sent for it
