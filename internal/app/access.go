@@ -61,7 +61,8 @@ func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, toke
 		b.id.Store(&id)
 		b.conn.Extend(expires)
 		if link := b.link.Load(); link != nil {
-			link.Renew(a.jwt.Bears(token))
+			name, value := a.jwt.Bears(token)
+			link.Renew(name, value, id.Role)
 		}
 		a.presence.Sessions.Renewed(at, id.TokenID)
 		b.judge(a.revoked.known) // revoked since it was verified: nobody else would see it

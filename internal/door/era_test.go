@@ -91,9 +91,12 @@ func TestRefresh(t *testing.T) {
 		p.expect(`"id":"who"`, `alice`)
 		p.start("log", `subscription { items_stream(batch_size: 1, cursor: {initial_value: {id: 0}}) { id } }`)
 		p.expect(`"id":"log"`, `"first"`)
-		r.link().Renew("Authorization", "Bearer "+mint(t, "alice-again", time.Hour))
+		r.link().Renew("Authorization", "Bearer "+mint(t, "alice-again", time.Hour), "user")
 		p.expect(`"id":"who"`, `alice-again`)
 		eventually(t, "both moved", func() bool { return r.seen.of("resubscribed") == 2 && r.seen.of("unchanged") == 1 })
+		if inits := r.h.Inits(); fmt.Sprint(inits[len(inits)-1]["headers"].(map[string]any)["X-Hasura-Role"]) != "user" {
+			t.Error("a refresh may change the role:", inits)
+		}
 		if n := r.h.Sockets(); n != 2 {
 			t.Errorf("%d sockets while a stream lasts", n)
 		}
@@ -109,7 +112,7 @@ func TestRefresh(t *testing.T) {
 		eventually(t, "the first socket is closed", func() bool { return r.h.Sockets() == 1 })
 		// A change of metadata in the middle of a refresh: still one socket, on the new token.
 		r.h.Hold(true)
-		r.link().Renew("Authorization", "Bearer "+mint(t, "alice-at-last", time.Hour))
+		r.link().Renew("Authorization", "Bearer "+mint(t, "alice-at-last", time.Hour), "user")
 		eventually(t, "the second is dialled", func() bool { return r.h.Sockets() == 2 })
 		r.h.Close(1012, "")
 		r.h.Hold(false)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/hashicorp/golang-lru/v2/expirable"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
@@ -31,15 +31,23 @@ const (
 // schemas are what each role sees of both servers, as one schema.
 type schemas struct {
 	d      *Door
-	kept   *expirable.LRU[string, graphql.GraphExecutor]
+	kept   *lru.Cache[string, role]
 	asking singleflight.Group
 
 	mu   sync.Mutex
 	said map[string]bool // guarded by mu: conflicts that were logged
 }
 
+// role is what one sees, as it was then.
+type role struct {
+	exec graphql.GraphExecutor
+	at   time.Time
+}
+
 func newSchemas(d *Door) *schemas {
-	return &schemas{d: d, kept: expirable.NewLRU[string, graphql.GraphExecutor](schemaRoles, nil, schemaFresh), said: map[string]bool{}}
+	s := &schemas{d: d, said: map[string]bool{}}
+	s.kept, _ = lru.New[string, role](schemaRoles) //nolint:errcheck // its size is positive
+	return s
 }
 
 // refusal is what Hasura says where it shows no schema.
@@ -57,16 +65,16 @@ var ErrHidden = errors.New("Hasura shows no schema")
 
 // of is the schema of a role, asked for with a caller's headers. Errors:
 // *refusal where Hasura refuses, and so do we.
-func (s *schemas) of(ctx context.Context, role string, h http.Header) (graphql.GraphExecutor, error) {
-	if exec, ok := s.kept.Get(role); ok {
-		return exec, nil
+func (s *schemas) of(ctx context.Context, name string, h http.Header) (graphql.GraphExecutor, error) {
+	if is, ok := s.kept.Get(name); ok && time.Since(is.at) < schemaFresh {
+		return is.exec, nil
 	}
-	made, err, _ := s.asking.Do(role, func() (any, error) {
+	made, err, _ := s.asking.Do(name, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), schemaTime) // others may wait for it
 		defer cancel()
 		exec, err := s.load(ctx, h)
 		if err == nil {
-			s.kept.Add(role, exec)
+			s.kept.Add(name, role{exec, time.Now()})
 		}
 		return exec, err
 	})

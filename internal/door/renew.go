@@ -8,17 +8,14 @@ import (
 
 // Renew puts what is upstream on a new token: a second socket is dialled, what
 // lives moves there, and the first is closed when it has nothing left. Without
-// an upstream the token is kept for when there is one.
-func (l *Link) Renew(header, value string) {
+// an upstream the token is kept for when there is one. The role stays what it was,
+// whatever the token's default is.
+func (l *Link) Renew(header, value, role string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for name := range l.init {
-		if http.CanonicalHeaderKey(name) == http.CanonicalHeaderKey(header) {
-			delete(l.init, name)
-		}
-	}
 	l.init = maps.Clone(l.init)
-	l.init[header] = value
+	l.init[http.CanonicalHeaderKey(header)] = value
+	l.init[headerRole] = role
 	if l.cur == nil || l.closed {
 		return
 	}
