@@ -103,7 +103,25 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.answered("passed")
-	d.proxy.ServeHTTP(&leaving{w, control, d.o.WriteTimeout}, r)
+	ctx, done := lasting(r.Context())
+	defer done()
+	d.proxy.ServeHTTP(&leaving{w, control, d.o.WriteTimeout}, r.WithContext(ctx))
+}
+
+// ErrLeaving is the cause with which a server that leaves ends its requests'
+// contexts. What is with Hasura goes on until the server's own patience ends.
+var ErrLeaving = errors.New("the server is leaving")
+
+// lasting is a request's context that does not end because the server leaves: what
+// Hasura does for it would be lost halfway.
+func lasting(request context.Context) (ctx context.Context, done func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(request))
+	stop := context.AfterFunc(request, func() {
+		if !errors.Is(context.Cause(request), ErrLeaving) {
+			cancel()
+		}
+	})
+	return ctx, func() { stop(); cancel() }
 }
 
 // answer answers here what is introspection, or may be answered directly; false:

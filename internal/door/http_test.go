@@ -3,12 +3,15 @@ package door
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 )
@@ -229,6 +232,53 @@ func TestWhatTheDoorAnswersItself(t *testing.T) {
 			t.Error(res.Status)
 		}
 	}
+}
+
+// TestWhatHasuraDoesIsNotCutOff by a server that leaves; by a client that goes it is.
+func TestWhatHasuraDoesIsNotCutOff(t *testing.T) {
+	t.Parallel()
+	for cause, whole := range map[error]bool{ErrLeaving: true, context.Canceled: false} {
+		r := newRig(t, setup{})
+		ctx, end := context.WithCancelCause(t.Context())
+		r.h.Instead(func(w http.ResponseWriter, q *http.Request) bool {
+			end(cause)
+			select {
+			case <-q.Context().Done():
+			case <-time.After(time.Second):
+				_, _ = w.Write([]byte("done"))
+			}
+			return true
+		})
+		w := httptest.NewRecorder()
+		r.d.ServeHTTP(w, httptest.NewRequest(http.MethodPost, pathGraphQL, strings.NewReader("{}")).WithContext(ctx))
+		if got := w.Body.String() == "done"; got != whole {
+			t.Errorf("%v: %d %q", cause, w.Code, w.Body)
+		}
+	}
+}
+
+// TestALateAck: what was asked meanwhile waits for it, in both protocols.
+func TestALateAck(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, protocol string) {
+		r := newRig(t, setup{})
+		r.h.Hold(true)
+		p := r.open(protocol)
+		p.start("1", `{ whoami }`)
+		p.start("2", `subscription { whoami }`)
+		eventually(t, "it is dialled", func() bool { return len(r.h.Inits()) == 1 })
+		p.start("3", `mutation { whoami }`)
+		if n := r.h.Asked.Load(); n != 0 {
+			t.Errorf("%d operations were sent before the ack", n)
+		}
+		r.h.Hold(false)
+		results := 0
+		for results < 3 {
+			if strings.Contains(p.expect(`"id"`), "alice") {
+				results++
+			}
+		}
+	})
 }
 
 type endless struct{}

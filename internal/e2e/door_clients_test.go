@@ -148,7 +148,7 @@ func TestExamples(t *testing.T) {
 			return strings.Contains(out.String(), `"status":"online"`) && strings.Contains(out.String(), `"count":7`)
 		})
 		_ = cmd.Process.Kill()
-		<-ended
+		_ = <-ended // killed
 	}
 }
 
