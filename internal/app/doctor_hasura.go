@@ -47,7 +47,7 @@ func hasuraChecks(c config.Config) []check {
 			}
 			return "the admin secret and the webhook secret match", err
 		}, "give Hasura NCHAT_REALTIME_URL and the same HASURA_WEBHOOK_SECRET, and this server Hasura's admin secret; the server must run"},
-		{"one schema", func(ctx context.Context) (string, error) {
+		{"schema", func(ctx context.Context) (string, error) {
 			list, err := conflicts(ctx, c)
 			if errors.Is(err, door.ErrHidden) {
 				return "Hasura hides its schema, and so does the one endpoint", nil

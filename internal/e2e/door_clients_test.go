@@ -142,13 +142,13 @@ func TestExamples(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
+		ended := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(ended) }()
 		eventually(t, name+" shows both", func() bool {
 			return strings.Contains(out.String(), `"status":"online"`) && strings.Contains(out.String(), `"count":7`)
 		})
 		_ = cmd.Process.Kill()
-		_ = <-ended // killed
+		<-ended
 	}
 }
 

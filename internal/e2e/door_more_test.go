@@ -121,7 +121,7 @@ func TestOneSchema(t *testing.T) {
 	}
 	doctor := exec.CommandContext(t.Context(), bin, "doctor")
 	doctor.Env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + d.url, "HASURA_GRAPHQL_JWT_SECRET=" + secret, "HASURA_GRAPHQL_ADMIN_SECRET=" + admin, "HASURA_UPSTREAM_URL=" + d.h.URL()}
-	if out, err := doctor.CombinedOutput(); err == nil || !strings.Contains(string(out), "FAIL  one schema subscription messageChanged is not shown: Hasura has another type MessageEvent") {
+	if out, err := doctor.CombinedOutput(); err == nil || !strings.Contains(string(out), "FAIL  schema     subscription messageChanged is not shown: Hasura has another type MessageEvent") {
 		t.Errorf("doctor does not name the conflict: %v\n%s", err, out)
 	}
 	if _, got := d.at(`{ __type(name: "Presence") { fields { name } } }`); got != `{"data":{"__type":{"fields":[{"name":"userId"},{"name":"status"}]}}}` {
