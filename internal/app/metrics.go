@@ -29,6 +29,7 @@ type metrics struct {
 	latency     prometheus.Histogram
 	stale       prometheus.Gauge
 	congested   prometheus.Gauge
+	upstream    upstreamMetrics
 	numbered    prometheus.Gauge
 	toNumber    prometheus.Gauge
 }
@@ -55,6 +56,7 @@ func newMetrics() *metrics {
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.executed, m.rung, m.heard, m.latency, m.stale, m.congested, m.numbered, m.toNumber)
+	m.upstream = newUpstreamMetrics(m.registry)
 	m.stale.Set(1)
 	return m
 }

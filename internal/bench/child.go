@@ -44,13 +44,13 @@ type server struct {
 }
 
 // start runs a server of a kind in a process of its own.
-func start(ctx context.Context, kind, db string) (*server, error) {
+func start(ctx context.Context, kind, db string, more ...string) (*server, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("looking for this program: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, self, "-serve", kind)
-	cmd.Env = append(os.Environ(), envDatabase+"="+db)
+	cmd.Env = append(append(os.Environ(), envDatabase+"="+db), more...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -74,7 +74,7 @@ func TestMain(m *testing.M) {
 func leftover() string {
 	buf := make([]byte, 4<<20)
 	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		for _, p := range []string{"app", "auth", "bus", "clock", "hub", "lease", "presence", "typing", "feed", "events", "message", "receipt", "push", "announce", "webhook", "wsock", "gqlhttp"} {
+		for _, p := range []string{"app", "auth", "bus", "clock", "hub", "lease", "presence", "typing", "feed", "events", "message", "receipt", "push", "announce", "webhook", "wsock", "gqlhttp", "door"} {
 			if strings.Contains(g, "nchat-realtime/internal/"+p+".") {
 				return g
 			}
@@ -259,8 +259,13 @@ type sock struct {
 
 func (n *node) dial(tok string, extra ...map[string]any) *sock {
 	n.t.Helper()
+	return n.dialAt("/graphql", tok, extra...)
+}
+
+func (n *node) dialAt(path, tok string, extra ...map[string]any) *sock {
+	n.t.Helper()
 	d := websocket.Dialer{Subprotocols: []string{"graphql-transport-ws"}, HandshakeTimeout: patient}
-	ws, res, err := d.DialContext(n.t.Context(), strings.Replace(n.base, "http", "ws", 1)+"/graphql", nil)
+	ws, res, err := d.DialContext(n.t.Context(), strings.Replace(n.base, "http", "ws", 1)+path, nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}
