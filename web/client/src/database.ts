@@ -1,4 +1,4 @@
-import { deleteDB, type DBSchema, type IDBPDatabase, openDB } from "idb";
+import { type DBSchema, type IDBPDatabase, wrap } from "idb";
 import type { Env } from "./env.js";
 import type { Message, Row } from "./types.js";
 
@@ -46,17 +46,26 @@ async function indexed(name: string, keep: number, env: Env): Promise<Database> 
   let closed = false, opened: Promise<IDBPDatabase<Schema>> | undefined;
   const reopen = () => { opened = undefined; };
   const range = env.IDBKeyRange ?? IDBKeyRange;
-  const open = () => (opened ??= openDB<Schema>(name, 1, {
-    upgrade(db) {
+  const factory = env.indexedDB!;
+  const open = () => (opened ??= (async () => {
+    const request = factory.open(name, 1);
+    request.onupgradeneeded = () => {
+      const db = request.result;
       db.createObjectStore("outbox", { keyPath: "n", autoIncrement: true });
       db.createObjectStore("messages", { keyPath: "id" }).createIndex("place", ["channelId", "at"]);
       db.createObjectStore("kv");
-    },
-    blocking: (_c, _b, e) => { // another tab wipes it
+    };
+    await wrap(request);
+    const db = request.result;
+    db.onclose = reopen;
+    db.onversionchange = () => { // another tab wipes it
       reopen();
-      (e.target as IDBDatabase).close();
-    },
-    terminated: reopen,
+      db.close();
+    };
+    return wrap(db) as unknown as IDBPDatabase<Schema>;
+  })().catch(e => {
+    reopen();
+    throw e;
   }));
   // Browsers close databases under a page that sleeps: once more on a new connection.
   async function run<T>(fn: (db: IDBPDatabase<Schema>) => Promise<T>): Promise<T> {
@@ -114,7 +123,7 @@ async function indexed(name: string, keep: number, env: Env): Promise<Database> 
     async wipe() {
       close();
       await opened?.catch(() => {});
-      await deleteDB(name);
+      await wrap(factory.deleteDatabase(name));
     },
   };
 }

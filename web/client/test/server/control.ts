@@ -1,0 +1,21 @@
+// What the test that drives these can do: tokens, and servers that are killed and come back.
+export const calm = process.env.NCHAT_TEST_SERVER!, rough = process.env.NCHAT_TEST_ROUGH!;
+const control = process.env.NCHAT_TEST_CONTROL!;
+
+async function ask(path: string): Promise<string> {
+  const res = await fetch(`${control}${path}`, { method: "POST" });
+  const text = await res.text();
+  if (!res.ok) throw new Error(`${path}: ${text}`);
+  return text;
+}
+
+/** A token of a user of the demo world; for an hour unless told. */
+export const token = (user: string, seconds = 3600) => ask(`/token?user=${user}&seconds=${seconds}`);
+/** Kills the rough server, as kill -9 does. */
+export const kill = () => ask("/kill");
+/** Starts it again, on the same port. */
+export const start = () => ask("/start");
+/** Refuses a user's tokens issued before now, everywhere. */
+export const revoke = (user: string) => ask(`/revoke?user=${user}`);
+/** Runs SQL, as somebody who writes past this API does. */
+export const sql = (text: string) => ask(`/sql?text=${encodeURIComponent(text)}`);
