@@ -43,7 +43,7 @@ export function openSocket(url: string, params: Record<string, unknown>, impl: u
   const end = (code: number, reason: string) => {
     if (!alive) return;
     alive = false;
-    client.dispose();
+    dispose();
     on.closed(code, reason);
   };
   const client = createClient({
@@ -58,6 +58,7 @@ export function openSocket(url: string, params: Record<string, unknown>, impl: u
       closed: e => end((e as CloseEvent).code ?? 1006, (e as CloseEvent).reason ?? ""),
     },
   });
+  const dispose = () => void Promise.resolve(client.dispose()).catch(() => {}); // of one that never opened it says so
   return {
     ping() {
       if (raw?.readyState === 1) raw.send('{"type":"ping"}');
@@ -89,7 +90,7 @@ export function openSocket(url: string, params: Record<string, unknown>, impl: u
       if (!alive) return;
       if (abrupt) return client.terminate();
       alive = false;
-      client.dispose();
+      dispose();
       raw?.close(1000); // also one that is not acknowledged yet
     },
   };

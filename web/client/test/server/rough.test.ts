@@ -37,7 +37,7 @@ test("a flaky link and a killed server: two users, 200 messages, equal histories
   })();
   for (let i = 0; i < 100; i++) {
     await Promise.all([a!.rt.send(TEAM, `a${i}`), b!.rt.send(TEAM, `b${i}`)]);
-    if (i === 40) await kill();
+    if (i === 40) await kill(); // a node dies
     if (i === 60) await start();
     await new Promise(r => setTimeout(r, 40));
   }
@@ -118,15 +118,16 @@ test("two tabs of one browser: one sends, both show, nothing twice; when one die
   wire.down = false;
   two.rt.connection.check();
   await until("the other leads, and sends", () => two.rt.timeline(DM).get().some(m => m.content === "from the tab that stays" && m.seq));
-  expect(two.rt.queue.get().items).toEqual([]);
+  await until("none left", () => !two.rt.queue.get().items.length);
 });
 
 test("a link that swallows everything is noticed at once when the page is shown", async () => {
   const wire = await link(), tab = browser().tab({ url: wire.url, getToken: () => token(CAROL) });
   tab.rt.connect();
   await until("synchronized", () => tab.rt.sync.get().state === "synchronized");
-  tab.hide(true);
   wire.black = true;
+  tab.hide(true);
+  await new Promise(r => setTimeout(r, 100)); // what was under way has come
   const session = tab.rt.connection.get().sessionId, begun = Date.now();
   tab.hide(false);
   await until("noticed", () => tab.rt.connection.get().state !== "connected");
