@@ -6,7 +6,6 @@ import { type Readable, store } from "./store.js";
 export interface Activity extends Readable<{ hidden: boolean; idle: boolean }> {
   /** There was input, for apps whose input no window hears. */
   active(): void;
-  stop(): void;
 }
 
 /** After this long without input the user counts as idle here; when others see it, the server decides. */
@@ -19,7 +18,7 @@ const IDLE = 300_000, INPUT = "mousemove mousedown pointerdown keydown touchstar
 export function createActivity(connection: Connection, env: Env, idleAfter: () => number = () => IDLE): Activity {
   const hidden = () => env.document?.hidden ?? false;
   const state = store({ hidden: hidden(), idle: false });
-  let lastInput = Date.now(), told = 0, toldInput = 0, every = 30_000, running = true;
+  let lastInput = Date.now(), told = 0, toldInput = 0, every = 30_000, running = false;
   let beat: ReturnType<typeof setTimeout> | undefined, idle: ReturnType<typeof setTimeout> | undefined;
 
   async function tell() {
@@ -47,28 +46,33 @@ export function createActivity(connection: Connection, env: Env, idleAfter: () =
     if (left > 0) idle = setTimeout(rest, left);
     else state.set({ ...state.get(), idle: true });
   }
-  const offs = [
-    listen(env.window, INPUT, active),
-    listen(env.document, "visibilitychange", () => {
-      state.set({ ...state.get(), hidden: hidden() });
-      if (!hidden()) lastInput = Date.now(); // who shows a page is there
-      void tell();
-    }),
-    connection.events.on("up", ack => {
-      every = ack.heartbeatIntervalMs || every;
-      // A new socket counts as active: said only where it is otherwise.
-      told = toldInput = Date.now();
-      if (hidden() || Date.now() - lastInput > every) void tell();
-    }),
-  ];
-  idle = setTimeout(rest, idleAfter());
-  return {
-    get: state.get, subscribe: state.subscribe, active,
-    stop() {
-      running = false;
-      clearTimeout(beat);
-      clearTimeout(idle);
-      offs.forEach(f => f());
-    },
+  let offs: (() => void)[] = [];
+  const begin = () => {
+    running = true;
+    idle ??= setTimeout(rest, idleAfter());
+    offs = [
+      listen(env.window, INPUT, active),
+      listen(env.document, "visibilitychange", () => {
+        state.set({ ...state.get(), hidden: hidden() });
+        if (!hidden()) lastInput = Date.now(); // who shows a page is there
+        void tell();
+      }),
+    ];
   };
+  const end = () => {
+    running = false;
+    clearTimeout(beat);
+    clearTimeout(idle);
+    beat = idle = undefined;
+    offs.forEach(f => f());
+  };
+  connection.events.on("begin", begin);
+  connection.events.on("end", end);
+  connection.events.on("up", ack => {
+    every = ack.heartbeatIntervalMs || every;
+    // A new socket counts as active: said only where it is otherwise.
+    told = toldInput = Date.now();
+    if (hidden() || Date.now() - lastInput > every) void tell();
+  });
+  return { get: state.get, subscribe: state.subscribe, active };
 }

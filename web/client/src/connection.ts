@@ -45,6 +45,9 @@ export interface ConnectionEvents {
   up: Ack;
   /** It is gone, for whatever reason. */
   down: null;
+  /** From connect to disconnect the page is listened to. */
+  begin: null;
+  end: null;
   /** The token is somebody's; null: nobody's any more. */
   user: string | null;
   state: ConnectionInfo;
@@ -333,6 +336,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     attempt = 0;
     refreshed = false;
     deaf.forEach(f => f());
+    if (!deaf.length) events.emit("begin", null);
     deaf = [
       listen(env.window, "online focus pageshow", check),
       listen(env.window, "offline", () => {
@@ -347,6 +351,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   function disconnect() {
     wanted = false;
     generation++;
+    if (deaf.length) events.emit("end", null);
     deaf.forEach(f => f());
     deaf = [];
     cancel("dial", "retry", "ping", "pong", "refresh", "show");

@@ -76,14 +76,18 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
   }
   const totals = store<UnreadTotals | null>(null);
   const held = store<null>(null, () => connection.live(UnreadTotalsDoc, {}, d => totals.set(d.unreadTotalsChanged)));
-  const offs = [
-    connection.events.on("up", () => void flush()),
-    listen(env.window, "pagehide", () => void flush(true)),
-  ];
+  let deaf = () => {};
+  connection.events.on("up", () => void flush());
+  connection.events.on("begin", () => { deaf = listen(env.window, "pagehide", () => void flush(true)); });
+  connection.events.on("end", () => {
+    clearTimeout(timer);
+    timer = undefined;
+    deaf();
+  });
   const service: DeliveryService = {
     read: (channelId, messageId) => mark(channelId, "read", messageId),
     delivered: (channelId, messageId) => mark(channelId, "delivered", messageId),
-    flush,
+    flush: () => flush(),
   };
   const unread: Unread = {
     channel: readStates.of,
@@ -104,10 +108,6 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
     clear() {
       marks = new Map();
       totals.set(null);
-    },
-    stop() {
-      clearTimeout(timer);
-      offs.forEach(f => f());
     },
   };
 }

@@ -92,7 +92,7 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
       throw e;
     }
   }
-  const again = connection.events.on("up", () => {
+  connection.events.on("up", () => {
     for (const [what, fn] of [...wishes]) void wish(what, fn).catch(() => {});
   });
   const activity = enabled ? createActivity(connection, env, () => limits().idleAfterMs) : null;
@@ -132,10 +132,6 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
       mineValue.set(null);
       settings.set(null);
       wishes.clear();
-    },
-    stop() {
-      activity?.stop();
-      again();
     },
   };
 }

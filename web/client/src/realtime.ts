@@ -197,9 +197,6 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     close() {
       void keeper.flush();
       connection.disconnect();
-      presence.stop();
-      typing.stop();
-      delivery.stop();
       sync.halt();
       tabs.close();
     },

@@ -2,7 +2,7 @@ import type { EventsSubscription, SyncQuery } from "./generated.js";
 import type { Keeper } from "./keeper.js";
 import type { Messages } from "./messages.js";
 import { type Emitter, type Family, type Readable, store, type Writable } from "./store.js";
-import type { Channel, MemberChange, Message, PresenceSettings, ReadState } from "./types.js";
+import type { Channel, Delivery, MemberChange, Message, PresenceSettings, ReadState } from "./types.js";
 
 export type Page = SyncQuery["sync"];
 export type EventPayload = EventsSubscription["events"]["payload"];
@@ -12,6 +12,7 @@ export interface StateEvents {
   message: Message;
   "message:updated": Message;
   "message:deleted": { messageId: string; channelId: string };
+  delivery: Delivery;
   member: MemberChange;
   "channel:left": string;
 }
@@ -104,7 +105,10 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
       const news = take(p.messages, fresh);
       p.deletedMessageIds.forEach(drop);
       read(p.readStates);
-      p.deliveries.forEach(messages.deliver);
+      p.deliveries.forEach(d => {
+        messages.deliver(d);
+        events.emit("delivery", d);
+      });
       keeper.put(p.deliveries.flatMap(d => messages.find(d.messageId) ?? []));
       if (p.settings) set(p.settings);
       return news.length;
@@ -125,6 +129,7 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
           break;
         case "DeliveryChanged":
           messages.deliver(e.delivery);
+          events.emit("delivery", e.delivery);
           keeper.put([messages.find(e.delivery.messageId) ?? []].flat());
           break;
         case "ReadStateChanged":

@@ -92,15 +92,19 @@ export function createTyping(connection: Connection, env: Env, maxRooms: () => n
     typists.clear();
     if (said) void connection.request(StopAllTyping, {}, { socketOnly: true }).catch(() => {});
   }
-  const offs = [
-    listen(env.window, "blur pagehide", stopAll),
-    listen(env.document, "visibilitychange", () => env.document?.hidden && stopAll()),
-    connection.events.on("down", () => { // the server forgot it with the socket; others may have typed on
+  let offs: (() => void)[] = [];
+  connection.events.on("begin", () => {
+    offs = [
+      listen(env.window, "blur pagehide", stopAll),
+      listen(env.document, "visibilitychange", () => env.document?.hidden && stopAll()),
+    ];
+  });
+  connection.events.on("end", () => offs.forEach(f => f()));
+  connection.events.on("down", () => { // the server forgot it with the socket; others may have typed on
       for (const t of typists.values()) clearTimeout(t.timer);
       typists.clear();
       for (const name of rooms.all.get().keys()) rooms.set(name, undefined);
-    }),
-  ];
+  });
   const service: TypingService = {
     room: room => rooms.of(roomName(room)),
     all: rooms.all,
@@ -121,6 +125,5 @@ export function createTyping(connection: Connection, env: Env, maxRooms: () => n
       typists.delete(name);
     },
     clear: () => rooms.clear(),
-    stop: () => offs.forEach(f => f()),
   };
 }
