@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -49,8 +50,9 @@ func needsWebClient(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs a package of Node")
 	}
-	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node is not installed")
+	version, err := exec.CommandContext(t.Context(), "node", "-p", "parseInt(process.versions.node)").Output()
+	if major, _ := strconv.Atoi(strings.TrimSpace(string(version))); err != nil || major < 20 {
+		t.Skip("node is not installed, or older than 20")
 	}
 	if _, err := os.Stat(webClient + "/node_modules"); err != nil {
 		t.Fatal("the packages of web/client are not installed: .ci/setup does it")
