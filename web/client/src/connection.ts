@@ -211,9 +211,9 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
       socket?.ping();
       after("pong", DEADLINE, judge);
       if (refreshAt && Date.now() >= refreshAt) void refreshToken();
-    } else if (timers.retry && Date.now() - dialedAt > 250) {
+    } else if (timers.retry) {
       attempt = Math.min(attempt, 1);
-      void dial();
+      after("retry", Math.max(0, dialedAt + 250 - Date.now()), () => void dial()); // at once, but for a network that flaps
     } else if (timers.dial && Date.now() - dialedAt > DEADLINE) {
       drop(1006, "It did not answer before a sleep");
       void dial();

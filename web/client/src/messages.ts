@@ -38,7 +38,7 @@ export function createMessages(most: number): Messages {
       if (!log) changed.set(m.channelId, (log = new Map(get(m.channelId).map(x => [x.id, x]))));
       const old = log.get(m.id);
       if (!old) fresh.push(m);
-      if (!old || m.version >= old.version) log.set(m.id, old ? { ...m, delivery: further(old.delivery, m.delivery) } : m);
+      log.set(m.id, old ? { ...(m.version >= old.version ? m : old), delivery: further(old.delivery, m.delivery) } : m);
     }
     for (const [channelId, log] of changed) {
       const messages = [...log.values()].sort(by);

@@ -81,6 +81,7 @@ export class Wire {
 export function fakeTime() {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: new Date("2026-01-01T12:00:00Z") });
 }
+const later = setTimeout;
 /** Lets time pass, and what is asynchronous but not timed: storage above all. */
 export async function pass(ms: number) {
   await settle();
@@ -88,8 +89,8 @@ export async function pass(ms: number) {
   await settle();
 }
 export async function settle() {
-  for (let i = 0; i < 12; i++) {
-    await new Promise(r => setImmediate(r));
+  for (let i = 0; i < 8; i++) {
+    await new Promise(r => later(r, 1)); // digests are another thread's
     await vi.advanceTimersByTimeAsync(0);
   }
 }
