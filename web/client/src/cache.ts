@@ -18,18 +18,17 @@ const wire = <R>({ data, errors }: Answer<R>) => ({
 
 /** Runs an operation on the client's connection; a subscription is made again on each new socket. Answers what ends it. */
 export function execute(rt: Realtime, query: string, variables: Record<string, unknown>, sink: Observer): () => void {
-  const doc = query as Doc<Record<string, unknown>, Record<string, unknown>>, { next, error, complete } = sink as {
-    next?: (v: unknown) => void; error?: (e: RealtimeError) => void; complete?: () => void;
-  };
+  const doc = query as Doc<Record<string, unknown>, Record<string, unknown>>;
+  const to = sink as { next?: (v: unknown) => void; error?: (e: RealtimeError) => void; complete?: () => void };
   if (/^\s*(?:#.*\s*|fragment\b[^{]*(?:\{[^}]*\}\s*)+)*subscription\b/.test(query)) {
-    return rt.connection.live(doc, variables, data => next?.({ data }), e => error?.(e));
+    return rt.connection.live(doc, variables, data => to.next?.({ data }), e => to.error?.(e));
   }
   let over = false;
   rt.connection.ask(doc, variables).then(answer => {
     if (over) return;
-    next?.(wire(answer));
-    complete?.();
-  }, e => over || error?.(asError(e)));
+    to.next?.(wire(answer));
+    to.complete?.();
+  }, e => over || to.error?.(asError(e)));
   return () => { over = true; };
 }
 

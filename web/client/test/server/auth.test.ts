@@ -1,6 +1,6 @@
 import { afterAll, expect, test } from "vitest";
-import { BOB, Browser, DAVE, FRANK, GENERAL, TEAM, until } from "../browser.js";
-import { calm, revoke, token } from "./control.js";
+import { Browser, DAVE, FRANK, GENERAL, TEAM, until } from "../browser.js";
+import { calm, person, revoke, token } from "./control.js";
 
 const browsers: Browser[] = [];
 const browser = () => browsers[browsers.push(new Browser()) - 1]!;
@@ -42,7 +42,7 @@ test("a session that is revoked needs a sign-in", async () => {
 });
 
 test("sign-out wipes what is stored, in all tabs; another user finds nothing of it", async () => {
-  const machine = browser(), options = { url: calm, getToken: () => token(BOB) };
+  const id = await person("Nina", TEAM), machine = browser(), options = { url: calm, getToken: () => token(id) };
   const [one, two] = [machine.tab(options), machine.tab(options)];
   for (const t of [one, two]) {
     t.rt.connect();

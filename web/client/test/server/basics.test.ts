@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from "vitest";
-import { ALICE, BOB, Browser, CAROL, DM, GENERAL, TEAM, until } from "../browser.js";
-import { calm, token } from "./control.js";
+import { ALICE, BOB, Browser, DM, GENERAL, TEAM, until } from "../browser.js";
+import { calm, person, token } from "./control.js";
 
 const browsers: Browser[] = [];
 function open(user: string, options: object = {}, browser = new Browser()) {
@@ -44,22 +44,22 @@ describe("against the real server", () => {
   });
 
   test("presence: online, busy, a line, hidden, gone", async () => {
-    const bob = open(BOB), at = bob.rt.presence.user(CAROL), own: string[] = [];
+    const id = await person("Grace"), bob = open(BOB), at = bob.rt.presence.user(id), own: string[] = [];
     const stop = at.subscribe(() => own.push(at.get()?.status ?? "?"));
     await until("a first state", () => at.get()?.status === "offline");
-    const carol = open(CAROL);
+    const grace = open(id);
     await until("online", () => at.get()?.status === "online");
-    await carol.rt.presence.setStatus("busy");
+    await grace.rt.presence.setStatus("busy");
     await until("busy", () => at.get()?.status === "busy");
-    await carol.rt.presence.setCustomStatus({ text: "In a meeting", emoji: "📅", expiresAt: new Date(Date.now() + 3_600_000) });
+    await grace.rt.presence.setCustomStatus({ text: "In a meeting", emoji: "📅", expiresAt: new Date(Date.now() + 3_600_000) });
     await until("line", () => at.get()?.customStatus?.text === "In a meeting");
-    await carol.rt.presence.setStatus("online");
-    await carol.rt.presence.setCustomStatus(null);
+    await grace.rt.presence.setStatus("online");
+    await grace.rt.presence.setCustomStatus(null);
     await until("no line", () => at.get()?.status === "online" && !at.get()?.customStatus?.text);
-    await carol.rt.presence.setInvisible(true);
+    await grace.rt.presence.setInvisible(true);
     await until("invisible", () => at.get()?.status === "offline");
-    await until("told", () => carol.rt.presence.settings.get()?.invisibleMode);
-    await carol.rt.presence.setInvisible(false);
+    await until("told", () => grace.rt.presence.settings.get()?.invisibleMode);
+    await grace.rt.presence.setInvisible(false);
     await until("visible", () => at.get()?.status === "online");
     stop();
   });

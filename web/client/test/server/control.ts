@@ -1,4 +1,5 @@
 // What the test that drives these can do: tokens, and servers that are killed and come back.
+import { randomUUID } from "node:crypto";
 import { request } from "node:http";
 
 export const calm = process.env.NCHAT_TEST_SERVER!, rough = process.env.NCHAT_TEST_ROUGH!;
@@ -24,3 +25,11 @@ export const start = () => ask("/start");
 export const revoke = (user: string) => ask(`/revoke?user=${user}`);
 /** Runs SQL, as somebody who writes past this API does. */
 export const sql = (text: string) => ask(`/sql?text=${encodeURIComponent(text)}`);
+
+/** Somebody new, member of some channels: nobody else's test sees them come and go. */
+export async function person(name: string, ...channels: string[]): Promise<string> {
+  const id = randomUUID();
+  await sql(`insert into nchat_users (id, email, display_name) values ('${id}', '${id}@example.org', '${name}')`);
+  for (const c of channels) await sql(`insert into nchat_channel_members (channel_id, user_id) values ('${c}', '${id}')`);
+  return id;
+}

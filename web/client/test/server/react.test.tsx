@@ -4,7 +4,7 @@ import { StrictMode } from "react";
 import { renderToString } from "react-dom/server";
 import { afterEach, expect, test } from "vitest";
 import WebSocket from "ws";
-import { ALICE, BOB, Browser, CAROL, DAVE, DM, GENERAL, TEAM, THREAD, until } from "../browser.js";
+import { ALICE, BOB, Browser, CAROL, DM, GENERAL, TEAM, THREAD, until } from "../browser.js";
 import { Chat, ChatApp, Small, UserList } from "../examples/call-sites.js";
 import { MessageInput } from "../examples/message-input.js";
 import { Providers } from "../examples/providers.js";
@@ -13,19 +13,19 @@ import { UserPresenceIndicator } from "../examples/user-presence-indicator.js";
 import { createRealtime } from "../../src/index.js";
 import { configureRealtime, RealtimeProvider, useDelivery, useMessages, useRealtime, useSync } from "../../src/react.js";
 import { realtimeClient } from "../../src/services.js";
-import { calm, token } from "./control.js";
+import { calm, person, token } from "./control.js";
 
 const environment = { WebSocket, indexedDB: undefined };
 afterEach(cleanup);
 
 test("the examples of the source document: provider, input, indicator", async () => {
-  const other = new Browser().tab({ url: calm, getToken: () => token(CAROL) });
+  const id = await person("Heidi", TEAM), other = new Browser().tab({ url: calm, getToken: () => token(id) });
   other.rt.connect();
   const at = other.rt.typing.room(TEAM), stop = at.subscribe(() => {});
   configureRealtime({ url: calm, getToken: () => token(ALICE), environment });
-  const { container } = render(<StrictMode><Providers><MessageInput channelId={TEAM} /><UserPresenceIndicator userId={CAROL} /><ChatApp /></Providers></StrictMode>);
+  const { container } = render(<StrictMode><Providers><MessageInput channelId={TEAM} /><UserPresenceIndicator userId={id} /><ChatApp /></Providers></StrictMode>);
   await until("connected", () => container.textContent!.includes("Status: connected on"));
-  await until("carol's presence", () => container.querySelector(".bg-green-500"));
+  await until("her presence", () => container.querySelector(".bg-green-500"));
   await act(() => other.rt.presence.setCustomStatus({ text: "Lunch", emoji: "🍜" }));
   await until("her line", () => container.textContent!.includes("🍜 Lunch"));
   const input = screen.getByLabelText("message") as HTMLInputElement;
@@ -43,17 +43,17 @@ test("counted: two parts watch a user, one goes, the other still sees; StrictMod
   const dials: unknown[] = [];
   class Counted extends WebSocket { constructor(...args: ConstructorParameters<typeof WebSocket>) { super(...args); dials.push(args[0]); } }
   const client = createRealtime({ url: calm, getToken: () => token(BOB), environment: { ...environment, WebSocket: Counted } });
-  const dave = new Browser().tab({ url: calm, getToken: () => token(DAVE) });
-  const Two = ({ second }: { second: boolean }) => <><UserPresenceIndicator userId={DAVE} />{second && <div data-testid="b"><UserPresenceIndicator userId={DAVE} /></div>}</>;
-  const page = (second: boolean) => <StrictMode><RealtimeProvider client={client}><Two second={second} /><UserList userIds={[DAVE]} /><Chat /><Small userId={DAVE} dmId={DM} channelId={GENERAL} threadId={THREAD} /></RealtimeProvider></StrictMode>;
+  const id = await person("Ivan"), ivan = new Browser().tab({ url: calm, getToken: () => token(id) });
+  const Two = ({ second }: { second: boolean }) => <><UserPresenceIndicator userId={id} />{second && <div data-testid="b"><UserPresenceIndicator userId={id} /></div>}</>;
+  const page = (second: boolean) => <StrictMode><RealtimeProvider client={client}><Two second={second} /><UserList userIds={[id]} /><Chat /><Small userId={id} dmId={DM} channelId={GENERAL} threadId={THREAD} /></RealtimeProvider></StrictMode>;
   const { rerender, container } = render(page(true));
-  await until("dave is offline", () => screen.queryByTestId("b")?.querySelector(".bg-gray-500"));
+  await until("he is offline", () => screen.queryByTestId("b")?.querySelector(".bg-gray-500"));
   expect(dials).toHaveLength(1);
   rerender(page(false));
   await new Promise(r => setTimeout(r, 1300)); // past the grace of what was let go
-  dave.rt.connect();
+  ivan.rt.connect();
   await until("the other still sees", () => container.querySelector(".bg-green-500"));
-  dave.rt.close();
+  ivan.rt.close();
   client.close();
 });
 
