@@ -24,7 +24,7 @@ export interface ConnectionInfo {
   retryAt: number | null;
   /** Gone for five seconds or more: time to show it. A blip of a second is not worth a flicker. */
   interrupted: boolean;
-  /** It was connected before, and lost that: what is kept may be old. Cleared once synchronized. */
+  /** It was lost at some time since connect. */
   wasOffline: boolean;
   error: RealtimeError | null;
   sessionId: string | null;
