@@ -17,15 +17,16 @@ import (
 
 // owns is whose a table is: the one package that may write it.
 var owns = map[string]string{
-	"internal/auth":     "realtime.revoked_tokens realtime.revoked_users",
+	"internal/announce": "realtime.announced",
+	"internal/auth":     "realtime.barred_users realtime.revoked_tokens realtime.revoked_users",
 	"internal/feed":     "realtime.backfill realtime.channels realtime.feed realtime.gates realtime.head realtime.inbox realtime.log realtime.message_versions realtime.messages realtime.revisions realtime.stints",
 	"internal/lease":    "realtime.boot realtime.nodes",
 	"internal/message":  "realtime.client_keys public.nchat_messages",
 	"internal/postgres": "realtime.code",
-	"internal/presence": "realtime.audience realtime.presence realtime.presence_settings realtime.sessions public.nchat_blocked_users public.nchat_contacts",
-	"internal/push":     "realtime.push_jobs realtime.push_state",
-	"internal/receipt":  "realtime.legacy realtime.legacy_head realtime.marks realtime.moves public.nchat_channel_members",
-	"internal/roster":   "public.nchat_channels public.nchat_thread_members public.nchat_threads public.nchat_users",
+	"internal/presence": "realtime.audience realtime.directs realtime.presence realtime.presence_settings realtime.sessions realtime.showing realtime.public_presence realtime.switches public.nchat_blocked_users public.nchat_contacts",
+	"internal/push":     "realtime.push_again realtime.push_held realtime.push_jobs realtime.push_state realtime.push_told realtime.quiet_hours",
+	"internal/receipt":  "realtime.legacy realtime.legacy_head realtime.marks realtime.moves realtime.notifications realtime.thread_marks public.nchat_channel_members public.nchat_thread_members",
+	"internal/roster":   "public.nchat_channels public.nchat_presence public.nchat_threads public.nchat_users",
 	"internal/webhook":  "realtime.hasura_events",
 }
 
@@ -40,24 +41,24 @@ var shows = map[string]map[string]string{
 		"realtime.messages": "internal/message internal/push internal/receipt", "realtime.stints": "internal/push internal/receipt",
 		"realtime.revisions": "internal/message", "realtime.message_versions": "internal/message",
 		"actor()": "internal/message", "share()": "internal/message", "sign_edit()": "internal/message",
-		"last_pos()": "internal/push internal/receipt", "log_floor()": "internal/push", "mark_at()": "internal/push internal/receipt", "forgotten()": "internal/receipt", "numbered()": "internal/receipt", "note_marks()": "internal/receipt",
+		"last_pos()": "internal/push internal/receipt", "log_floor()": "internal/push", "mark_at()": "internal/push internal/receipt", "forgotten()": "internal/receipt", "numbered()": "internal/receipt", "note_marks()": "internal/receipt", "note()": "internal/receipt",
 		"reconcile()": "internal/app", "reconcile_member()": "internal/webhook", "reconcile_message()": "internal/webhook", "reconcile_user()": "internal/webhook",
 	},
 	"internal/lease":   {"realtime.boot": "internal/presence"},
 	"internal/message": {"message_rows()": "internal/push", "public.nchat_messages": "internal/feed internal/presence internal/push internal/receipt internal/roster"},
 	"internal/presence": {
-		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "touch()": "internal/feed internal/webhook",
-		"public.nchat_blocked_users": "internal/roster", "public.nchat_contacts": "internal/roster",
+		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "realtime.directs": "internal/roster", "realtime.public_presence": "internal/announce internal/roster", "touch()": "internal/feed internal/webhook",
+		"public.nchat_blocked_users": "internal/feed internal/roster", "public.nchat_contacts": "internal/roster",
 	},
-	"internal/receipt": {"adopt_marks()": "internal/feed", "public.nchat_channel_members": "internal/feed internal/presence internal/roster"},
+	"internal/receipt": {"adopt_marks()": "internal/feed", "notifications_of()": "internal/feed", "realtime.marks": "internal/push", "badge()": "internal/push", "public.nchat_channel_members": "internal/feed internal/presence internal/roster", "public.nchat_thread_members": "internal/roster"},
 	"internal/roster": {
 		"readable()": "internal/feed internal/presence internal/receipt", "readers()": "internal/feed internal/presence internal/push internal/receipt",
-		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/message",
-		"nchat_blocks()": "internal/presence internal/push", "nchat_channels()": "internal/feed internal/push", "nchat_contacts()": "internal/presence",
-		"nchat_dm_contacts()": "internal/presence", "nchat_members()": "internal/feed", "nchat_messages()": "internal/feed internal/message internal/push internal/receipt",
+		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/feed internal/message",
+		"nchat_blocks()": "internal/presence internal/push", "nchat_channels()": "internal/feed internal/message internal/push", "nchat_contacts()": "internal/presence",
+		"direct_since()": "internal/presence", "hide_legacy()": "internal/presence", "show_legacy()": "internal/presence", "nchat_dm_contacts()": "internal/presence", "nchat_members()": "internal/feed", "nchat_messages()": "internal/feed internal/message internal/push internal/receipt",
 		"told_mentions()":  "internal/message internal/push",
-		"nchat_switches()": "internal/presence", "nchat_users()": "internal/presence internal/push",
-		"public.nchat_channels": "internal/feed internal/presence", "public.nchat_users": "internal/feed internal/presence",
+		"nchat_switches()": "internal/presence", "nchat_threads()": "internal/receipt", "nchat_thread_members()": "internal/receipt", "nchat_users()": "internal/auth internal/presence internal/push",
+		"public.nchat_channels": "internal/feed internal/presence internal/receipt", "public.nchat_users": "internal/auth internal/feed internal/presence",
 	},
 }
 

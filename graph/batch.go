@@ -7,6 +7,8 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/events"
+	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
@@ -99,6 +101,9 @@ type loaders struct {
 	delivery   *batch[receipt.Delivery]
 	receipts   *batch[*receipt.Ledger]
 	states     *batch[receipt.State]
+	threads    *batch[receipt.ThreadState]
+	messages   *batch[message.Message]
+	hidden     func() (bool, error) // whether the viewer is invisible; asked once
 }
 
 type loadersKey struct{}
@@ -119,6 +124,10 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 	v := r.viewer(ctx)
 	read := r.deps.Presence.Read
 	l := &loaders{
+		hidden: sync.OnceValues(func() (bool, error) {
+			s, err := read.Settings(ctx, v)
+			return s.InvisibleMode, err
+		}),
 		presence: newBatch("presence", "userId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]presence.View, error) {
 			list, err := read.Presences(ctx, v, ids)
 			return index(list, func(x presence.View) uuid.UUID { return x.UserID }), err
@@ -130,7 +139,20 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 			return read.ChannelCounts(ctx, v, ids)
 		}),
 	}
+	l.messages = newBatch("message", "id", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]message.Message, error) {
+		found, err := r.deps.Feed.Past.Visible(ctx, v, ids)
+		out := make(map[uuid.UUID]message.Message, len(found))
+		for id, body := range found {
+			m, _ := events.MessageOf(body)
+			out[id] = m.For(v.User)
+			if m.SenderID != nil && *m.SenderID == v.User {
+				l.delivery.expect(id)
+			}
+		}
+		return out, err
+	})
 	if v.Denied() != nil { // has no messages and has read nothing: no error, for Hasura's joins
+		l.threads = nothing[receipt.ThreadState]()
 		l.delivery, l.states, l.receipts = nothing[receipt.Delivery](), nothing[receipt.State](), nothing[*receipt.Ledger]()
 		return l
 	}
@@ -153,6 +175,10 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 		list, err := r.deps.Receipts.Current(ctx, v, ids)
 		return index(list, func(x receipt.State) uuid.UUID { return x.ChannelID }), err
 	})
+	l.threads = newBatch("threadReadState", "threadId", func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]receipt.ThreadState, error) {
+		list, err := r.deps.Receipts.Threads.Current(ctx, v, ids)
+		return index(list, func(x receipt.ThreadState) uuid.UUID { return x.ThreadID }), err
+	})
 	return l
 }
 
@@ -172,4 +198,14 @@ func index[V any](list []V, key func(V) uuid.UUID) map[uuid.UUID]V {
 		out[key(x)] = x
 	}
 	return out
+}
+
+// breaksCover is whether what the caller did shows that it is there, though it is
+// invisible; on doubt it is said.
+func (r *Resolver) breaksCover(ctx context.Context, done bool) (bool, error) {
+	if !done {
+		return false, nil
+	}
+	hidden, err := r.loaders(ctx).hidden()
+	return hidden || err != nil, nil //nolint:nilerr // what was done is done: to say nothing of it would be worse
 }

@@ -54,6 +54,13 @@ func toChange(in model.PresenceSettingsInput) (presence.Change, error) {
 	return c, err
 }
 
+// toChoice refuses a level of null; a mute of null ends it.
+func toChoice(in model.ChannelNotificationsInput) (c receipt.Choice, err error) {
+	c.Level = given(in.Level, "level", func(e error) { err = e })
+	c.Until, c.Mutes = in.MutedUntil.ValueOK()
+	return c, err
+}
+
 func given[T any](o graphql.Omittable[*T], name string, fail func(error)) *T {
 	v, set := o.ValueOK()
 	if set && v == nil {
@@ -72,7 +79,7 @@ func toConnection(p presence.Page) *model.PresenceConnection {
 		c.Edges[i] = model.PresenceEdge{Cursor: p.Cursors[i], Node: v}
 	}
 	if n := len(p.Cursors); n > 0 {
-		c.PageInfo.EndCursor = &p.Cursors[n-1]
+		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &p.Cursors[0], &p.Cursors[n-1]
 	}
 	return c
 }
@@ -87,8 +94,8 @@ func toContacts(page []presence.Contact, more bool, total int) model.ContactConn
 		c.Edges[i] = model.ContactEdge{Cursor: x.Cursor(), Node: x}
 	}
 	if len(page) > 0 {
-		end := page[len(page)-1].Cursor()
-		c.PageInfo.EndCursor = &end
+		start, end := page[0].Cursor(), page[len(page)-1].Cursor()
+		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &start, &end
 	}
 	return c
 }
@@ -159,8 +166,8 @@ func toReceipts(page []receipt.Receipt, more bool, total int) model.ReceiptConne
 		c.Edges[i] = model.ReceiptEdge{Cursor: x.Cursor(), Node: x}
 	}
 	if len(page) > 0 {
-		end := page[len(page)-1].Cursor()
-		c.PageInfo.EndCursor = &end
+		start, end := page[0].Cursor(), page[len(page)-1].Cursor()
+		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &start, &end
 	}
 	return c
 }
@@ -181,6 +188,25 @@ func toQuery(cursor *string, since *time.Time, channels []uuid.UUID, first, wait
 	return q
 }
 
+func toHistory(channel uuid.UUID, thread *uuid.UUID, before, after *string, first *int) feed.HistoryQuery {
+	q := feed.HistoryQuery{Channel: channel}
+	if thread != nil {
+		q.Thread = *thread
+	}
+	if before != nil {
+		q.Before = *before
+	}
+	if after != nil {
+		q.After = *after
+	}
+	if first != nil {
+		if q.First = *first; q.First == 0 {
+			q.First = -1
+		}
+	}
+	return q
+}
+
 // acknowledge moves the caller's marks. Those that are refused are errors beside
 // the answer; if all are, there is none.
 func (r *Resolver) acknowledge(ctx context.Context, input []model.MarkInput, read bool) ([]receipt.State, error) {
@@ -190,6 +216,9 @@ func (r *Resolver) acknowledge(ctx context.Context, input []model.MarkInput, rea
 	marks := make([]receipt.Mark, len(input))
 	for i, m := range input {
 		marks[i] = receipt.Mark{Channel: m.ChannelID, Message: m.MessageID}
+		if t := m.ThreadID.Value(); t != nil {
+			marks[i].Thread = *t
+		}
 	}
 	list, err := r.deps.Receipts.Acknowledge(ctx, r.viewer(ctx), marks, read)
 	refused, partly := errors.AsType[receipt.Refusals](err)

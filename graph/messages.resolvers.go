@@ -14,7 +14,12 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/share"
 )
+
+func (r *editResultResolver) BreaksCover(ctx context.Context, obj *model.EditResult) (bool, error) {
+	return r.breaksCover(ctx, obj.Conflict == nil || obj.Conflict.Resolution != message.ServerWins)
+}
 
 func (r *messageResolver) Delivery(ctx context.Context, obj *message.Message) (*receipt.Delivery, error) {
 	v := r.viewer(ctx)
@@ -93,6 +98,31 @@ func (r *mutationResolver) AcknowledgeRead(ctx context.Context, input []model.Ma
 	return r.acknowledge(ctx, input, true)
 }
 
+func (r *mutationResolver) MarkUnread(ctx context.Context, messageID uuid.UUID) (receipt.State, error) {
+	return r.deps.Receipts.MarkUnread(ctx, r.viewer(ctx), messageID)
+}
+
+func (r *mutationResolver) FollowThread(ctx context.Context, threadID uuid.UUID) (receipt.ThreadState, error) {
+	return r.deps.Receipts.Threads.Follow(ctx, r.viewer(ctx), threadID, true)
+}
+
+func (r *mutationResolver) UnfollowThread(ctx context.Context, threadID uuid.UUID) (receipt.ThreadState, error) {
+	return r.deps.Receipts.Threads.Follow(ctx, r.viewer(ctx), threadID, false)
+}
+
+func (r *queryResolver) Message(ctx context.Context, id uuid.UUID) (*message.Message, error) {
+	return r.loaders(ctx).messages.get(ctx, id)
+}
+
+func (r *queryResolver) Messages(ctx context.Context, channelID uuid.UUID, threadID *uuid.UUID, before *string, after *string, first *int) (model.MessagePage, error) {
+	v := r.viewer(ctx)
+	h, err := r.deps.Feed.Past.Page(ctx, v, toHistory(channelID, threadID, before, after, first))
+	if err != nil {
+		return model.MessagePage{}, err
+	}
+	return r.history(ctx, v, h), nil
+}
+
 func (r *queryResolver) MessageDelivery(ctx context.Context, messageID uuid.UUID) (*receipt.Delivery, error) {
 	return r.loaders(ctx).delivery.get(ctx, messageID)
 }
@@ -115,12 +145,30 @@ func (r *queryResolver) ReadStates(ctx context.Context) ([]receipt.State, error)
 	return some(list), err
 }
 
+func (r *queryResolver) ThreadReadState(ctx context.Context, threadID uuid.UUID) (*receipt.ThreadState, error) {
+	return r.loaders(ctx).threads.get(ctx, threadID)
+}
+
 func (r *queryResolver) UnreadTotals(ctx context.Context) (receipt.Totals, error) {
 	return r.deps.Receipts.CurrentTotals(ctx, r.viewer(ctx))
 }
 
+func (r *sendResultResolver) BreaksCover(ctx context.Context, obj *model.SendResult) (bool, error) {
+	return r.breaksCover(ctx, obj.Status == receipt.Sent && !obj.Duplicate)
+}
+
 func (r *subscriptionResolver) MessageChanged(ctx context.Context, channelID uuid.UUID) (<-chan events.MessageEvent, error) {
-	return r.deps.Events.Messages(ctx, r.viewer(ctx), channelID, r.deps.AutoDeliver(ctx), failer(ctx))
+	v, deliver := r.viewer(ctx), r.deps.AutoDeliver(ctx)
+	stream := func() (<-chan events.MessageEvent, error) {
+		return r.deps.Events.Messages(ctx, v, channelID, deliver, failer(ctx))
+	}
+	if deliver {
+		return stream()
+	}
+	return share.Offer(ctx, func() (share.Source[events.MessageEvent], error) {
+		in, err := r.deps.Events.ReadMessages(ctx, v, channelID)
+		return messageSource{in}, err
+	}, stream)
 }
 
 func (r *subscriptionResolver) DeliveryChanged(ctx context.Context, channelID *uuid.UUID) (<-chan receipt.Delivery, error) {
@@ -131,9 +179,15 @@ func (r *subscriptionResolver) ReadStateChanged(ctx context.Context) (<-chan rec
 	return r.deps.Events.ReadStates(ctx, r.viewer(ctx), failer(ctx))
 }
 
+func (r *subscriptionResolver) ThreadReadStateChanged(ctx context.Context) (<-chan receipt.ThreadState, error) {
+	return r.deps.Events.ThreadStates(ctx, r.viewer(ctx), failer(ctx))
+}
+
 func (r *subscriptionResolver) UnreadTotalsChanged(ctx context.Context) (<-chan receipt.Totals, error) {
 	return r.deps.Events.Totals(ctx, r.viewer(ctx), failer(ctx))
 }
+
+func (r *Resolver) EditResult() generated.EditResultResolver { return &editResultResolver{r} }
 
 func (r *Resolver) Message() generated.MessageResolver { return &messageResolver{r} }
 
@@ -141,7 +195,11 @@ func (r *Resolver) MessageDelivery() generated.MessageDeliveryResolver {
 	return &messageDeliveryResolver{r}
 }
 
+func (r *Resolver) SendResult() generated.SendResultResolver { return &sendResultResolver{r} }
+
 type (
+	editResultResolver      struct{ *Resolver }
 	messageResolver         struct{ *Resolver }
 	messageDeliveryResolver struct{ *Resolver }
+	sendResultResolver      struct{ *Resolver }
 )

@@ -125,7 +125,9 @@ func (r *subscriptionResolver) PresenceChanged(ctx context.Context, userIds []uu
 	if err != nil {
 		return nil, err
 	}
-	return r.deps.Presence.Watch.Presence(ctx, v, userIds), nil
+	return offered(ctx, presencePiece, func(ctx context.Context) (<-chan presence.View, error) {
+		return r.deps.Presence.Watch.Presence(ctx, v, userIds), nil
+	})
 }
 
 func (r *subscriptionResolver) PresenceWindow(ctx context.Context, channelID uuid.UUID, first *int, after *string) (<-chan presence.Batch, error) {

@@ -4,6 +4,7 @@ package graph
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
@@ -26,6 +28,9 @@ type Access interface {
 	// Revoke refuses a user's tokens issued before now, or the one named, and
 	// answers how many live sessions that ends. The admin's alone.
 	Revoke(ctx context.Context, user uuid.UUID, token *string) (int, error)
+	// While bounds what may wait to the caller's token: the context ends with it,
+	// and its cause is what the caller is answered then.
+	While(ctx context.Context) (context.Context, func())
 }
 
 // Deps is what resolvers call.
@@ -34,6 +39,8 @@ type Deps struct {
 	Typing   *typing.Service
 	Messages *message.Service
 	Receipts *receipt.Service
+	Notify   *receipt.Notifier
+	Hours    push.Hours
 	Feed     *feed.Service
 	Events   *events.Service
 	Access   Access
@@ -57,6 +64,14 @@ func (r *Resolver) viewer(ctx context.Context) viewer.Viewer { return r.deps.Vie
 func (r *Resolver) caller(ctx context.Context) (viewer.Viewer, error) {
 	v := r.deps.Viewer(ctx)
 	return v, v.Denied()
+}
+
+// ended is what became of a caller's token meanwhile, else err.
+func ended(ctx context.Context, err error) error {
+	if f, ok := errors.AsType[*fault.Error](context.Cause(ctx)); ok {
+		return f
+	}
+	return err
 }
 
 // atMost refuses a list of an argument that is longer than it may be.

@@ -10,9 +10,16 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
+	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
+
+func (r *channelStateResolver) Notifications(ctx context.Context, obj *feed.ChannelState) (receipt.Notifications, error) {
+	return receipt.Notifications{ChannelID: obj.ChannelID, Level: receipt.Level(obj.Level), MutedUntil: obj.MutedUntil}, nil
+}
 
 func (r *queryResolver) Sync(ctx context.Context, cursor *string, since *time.Time, channelIds []uuid.UUID, presenceOf []uuid.UUID, rooms []model.RoomInput, first *int, waitMs *int) (model.SyncPage, error) {
 	v, at, err := r.beside(ctx, presenceOf, rooms)
@@ -22,16 +29,17 @@ func (r *queryResolver) Sync(ctx context.Context, cursor *string, since *time.Ti
 	if err := atMost("channelIds", len(channelIds), r.deps.MaxIDs); err != nil {
 		return model.SyncPage{}, err
 	}
+	ctx, end := r.deps.Access.While(ctx)
+	defer end()
 	p, err := r.deps.Feed.Sync(ctx, v, toQuery(cursor, since, channelIds, first, waitMs))
-	if err != nil {
-		return model.SyncPage{}, err
+	var out model.SyncPage
+	if err == nil {
+		out, err = r.page(ctx, v, p)
 	}
-	out, err := r.page(ctx, v, p)
-	if err != nil {
-		return out, err
+	if err == nil {
+		err = r.asked(ctx, v, presenceOf, at, &out)
 	}
-	err = r.asked(ctx, v, presenceOf, at, &out)
-	return out, err
+	return out, ended(ctx, err)
 }
 
 func (r *subscriptionResolver) Events(ctx context.Context, cursor *string, presenceOf []uuid.UUID, rooms []model.RoomInput, kinds []events.Kind) (<-chan events.Event, error) {
@@ -43,5 +51,11 @@ func (r *subscriptionResolver) Events(ctx context.Context, cursor *string, prese
 	if cursor != nil {
 		q.Cursor = *cursor
 	}
-	return r.deps.Events.Events(ctx, v, q, failer(ctx))
+	return offered(ctx, eventPiece, func(ctx context.Context) (<-chan events.Event, error) {
+		return r.deps.Events.Events(ctx, v, q, failer(ctx))
+	})
 }
+
+func (r *Resolver) ChannelState() generated.ChannelStateResolver { return &channelStateResolver{r} }
+
+type channelStateResolver struct{ *Resolver }

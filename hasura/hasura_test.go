@@ -20,7 +20,7 @@ const remoteSchemas = `# Written by go test ./hasura -update: the role's schema 
   definition:
     url: "{{"{{NCHAT_REALTIME_URL}}"}}/graphql"
     timeout_seconds: 60
-    forward_client_headers: false
+    forward_client_headers: true
     headers:
       - name: x-nchat-webhook-secret
         value_from_env: HASURA_WEBHOOK_SECRET

@@ -102,7 +102,7 @@ create table if not exists public.nchat_messages (
   updated_at timestamptz not null default now()
 );
 create index if not exists nchat_messages_channel_idx on public.nchat_messages (channel_id, created_at);
-create index if not exists nchat_messages_author_idx on public.nchat_messages (channel_id, user_id);
+create index if not exists nchat_messages_author_idx on public.nchat_messages (channel_id, user_id, created_at);
 
 create table if not exists public.nchat_threads (
   id uuid primary key default gen_random_uuid(),

@@ -50,6 +50,7 @@ create unlogged table realtime.sessions (
   connected_at     timestamptz not null,
   last_active_at   timestamptz not null,
   idle             boolean not null default false,
+  looking_until    timestamptz,                     -- somebody looks at the device until then; a socket's node ends 'infinity'
   parked_at        timestamptz,                     -- set offline by hand: counts again with activity after it
   ended_at         timestamptz,                     -- the socket closed: counts until the grace has passed
   latency_ms       integer,
@@ -60,7 +61,9 @@ create unlogged table realtime.sessions (
   -- it was told elsewhere) and parking only ever move forward, whoever writes them.
   touched          boolean not null default false,
   signed_out       boolean not null default false,
-  token_expires_at timestamptz,
+  token_expires_at timestamptz,                     -- with the next two: the token it runs on from now
+  token_next       text,
+  token_issued_at  timestamptz,
   check ((node_id is null) = (node_epoch is null)),
   check ((node_id is null) = (lapses_at is not null)),
   foreign key (node_id, node_epoch) references realtime.nodes (id, epoch) on delete cascade
@@ -107,9 +110,16 @@ create table realtime.presence_settings (
   status_shared_since     timestamptz,
   last_seen_shared_since  timestamptz,
   receipts_shared_since   timestamptz,
+  typing_shared_since     timestamptz,              -- what was typed before is nobody's to see
   created_at              timestamptz not null default clock_timestamp(),
   updated_at              timestamptz not null default clock_timestamp(),
   primary key (tenant, user_id)
+);
+
+-- One row once nchat's old switches have been taken over as settings.
+create table realtime.switches (
+  only_row boolean primary key default true check (only_row),
+  taken_at timestamptz not null default clock_timestamp()
 );
 
 -- Grows by a row whenever who-may-see-a-user may have changed (contacts,
@@ -125,6 +135,53 @@ create table realtime.audience (
 create index audience_user_idx on realtime.audience (user_id, id);
 create index audience_at_idx on realtime.audience (at);
 
+-- When channels that had been of another kind became direct ones; no row: always
+-- was. Only inserted into by triggers, as the table above.
+create table realtime.directs (
+  id         bigint generated always as identity primary key,
+  channel_id uuid not null,
+  since      timestamptz not null default clock_timestamp()
+);
+create index directs_channel_idx on realtime.directs (channel_id, since);
+
+-- What everybody may see: each user as one of the same tenant does who is no contact
+-- and shares nothing; kept only where something is told by it. version rises with
+-- each change, over all, and becomes visible in its order.
+create table realtime.public_presence (
+  tenant            text not null,
+  user_id           uuid not null,
+  status            text not null,
+  custom_text       text,
+  custom_emoji      text,
+  custom_expires_at timestamptz,
+  last_seen_at      timestamptz,
+  version           bigint not null,
+  primary key (tenant, user_id)
+) with (fillfactor = 80);
+create unique index public_presence_version_idx on realtime.public_presence (version);
+
+-- Which node keeps it, until when; the last version given, and up to which one
+-- nchat's own tables have been told.
+create table realtime.showing (
+  only_row boolean primary key default true check (only_row),
+  node     uuid,
+  until    timestamptz not null default '-infinity',
+  version  bigint not null default 0,
+  legacy   bigint not null default 0
+) with (fillfactor = 40);
+insert into realtime.showing default values;
+
+-- For Hasura to track: nobody of whom there is nothing to see, and nobody at all
+-- where no node has kept it for a minute. Whom its owner blocked is left to the
+-- permission that goes with it (hasura/).
+create view realtime.visible_presence as
+  select s.tenant, s.user_id, s.status, x.custom_text, x.custom_emoji, s.last_seen_at
+    from realtime.public_presence s
+   cross join lateral (select case when line.there then s.custom_text end as custom_text, case when line.there then s.custom_emoji end as custom_emoji
+                         from (select s.custom_expires_at is null or s.custom_expires_at > clock_timestamp() as there) line) x
+   where exists (select from realtime.showing h where h.until > clock_timestamp() - interval '1 minute')
+     and (s.status <> 'offline' or s.last_seen_at is not null or x.custom_text is not null or x.custom_emoji is not null);
+
 -- Tokens that are refused although their signature holds.
 create table realtime.revoked_users (
   tenant     text not null,
@@ -138,4 +195,11 @@ create table realtime.revoked_tokens (
   token_id   text not null,
   revoked_at timestamptz not null default clock_timestamp(),
   primary key (tenant, token_id)
+);
+-- Users who were suspended or deleted, while tokens from before may still hold.
+create table realtime.barred_users (
+  tenant  text not null,
+  user_id uuid not null,
+  at      timestamptz not null default clock_timestamp(),
+  primary key (tenant, user_id)
 );

@@ -38,12 +38,13 @@ create table realtime.messages (
   sender     uuid,
   thread     uuid,
   members    integer not null,                 -- who could read the channel when it was numbered, the sender included
-  countable  boolean not null,                 -- may be unread: not deleted, of the system or in a thread
+  countable  boolean not null,                 -- may be unread: not deleted or of the system
   deleted    boolean not null default false,   -- soft
   gone       boolean not null default false,   -- the row itself is no more, or is not published any more
   mentions   uuid[],
   unique (channel_id, seq)
 ) with (fillfactor = 90);
+create index messages_thread_idx on realtime.messages (thread, channel_id, seq) where thread is not null;
 
 -- One row a message that was changed since it was published; without one its
 -- version is 1.
@@ -91,7 +92,9 @@ create index stints_user_idx on realtime.stints (user_id, channel_id);
 -- read a public channel), member (its rights) · channel (its settings) · opened
 -- (it became public or ceased to be) · emptied (all its messages are no more at
 -- once; readers are told that it is opened) · gone (the channel itself) · mark
--- (user_id has read or received up to seq; ref: realtime.moves). countable,
+-- (user_id has read or received up to seq, in a thread where there is one; ref:
+-- realtime.moves; null: its own devices alone are told) · notify (user_id has
+-- chosen what it wants to hear of the channel). countable,
 -- deleted and mentions are the message's after the change; of a channel
 -- countable is whether it is a direct one now.
 create table realtime.inbox (
@@ -124,7 +127,7 @@ create table realtime.log (
   message_id uuid,
   user_id    uuid,
   seq        bigint not null,
-  ref        bigint,
+  ref        bigint,                           -- of joined, left and member: how many members there are after it
   thread     uuid,
   -- Drawn for each batch. A database set back gives the same positions again, to other
   -- entries: whoever stands at one knows by its mark whether it still is the same.

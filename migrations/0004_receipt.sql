@@ -1,23 +1,42 @@
 -- +goose Up
 -- Delivered and read marks: how far each member is in each channel, in the
--- channel's own numbers. A mark only moves forward; each move is one row,
--- however many messages it passes, and what a sender learns follows from the
--- moves.
+-- channel's own numbers. A mark moves forward; each move is one row, however
+-- many messages it passes, and what a sender learns follows from the moves. Its
+-- user alone can take a reading mark back: reached is where it was then, and up to
+-- there no move is made again.
 create table realtime.marks (
   channel_id    uuid not null,
   user_id       uuid not null,
   read_seq      bigint not null,
   read_at       timestamptz,
+  reached_seq   bigint,                         -- null: read_seq
   delivered_seq bigint not null,
   delivered_at  timestamptz,
+  -- How far everybody may know it to be read: what nchat's own columns are told. null: nobody was told.
+  told_seq      bigint,
+  told_at       timestamptz,
   primary key (user_id, channel_id),
   check (delivered_seq >= read_seq)
+) with (fillfactor = 70);
+
+-- How far somebody has read in a thread, in its channel's numbers. Without a row:
+-- as far as nchat's own column says.
+create table realtime.thread_marks (
+  thread_id   uuid not null,
+  user_id     uuid not null,
+  channel_id  uuid not null,
+  read_seq    bigint not null,
+  read_at     timestamptz,
+  reached_seq bigint,
+  seen_seq    bigint,                           -- up to it nothing is unread, though it may not be read: there before it was followed
+  primary key (user_id, thread_id)
 ) with (fillfactor = 70);
 
 -- Read moves cover from_seq < seq <= to_seq; delivered_from < seq <= to_seq was
 -- delivered with it (null: had been before). Who may learn of it is decided
 -- when it is made, and stays so: a receipt once shown is never taken back, and
--- none made in private is shown later.
+-- none made in private is shown later. A move within a thread reads that thread's
+-- messages alone; one of the channel reads all but those in threads.
 create table realtime.moves (
   id               bigint generated always as identity primary key,
   channel_id       uuid not null,
@@ -32,6 +51,7 @@ create table realtime.moves (
   shown_to         uuid[],                      -- null: everybody who may see it at all
   hidden_from      uuid[] not null default '{}',
   read_hidden_from uuid[] not null default '{}', -- besides: the reading only, from those who share none themselves
+  thread           uuid,
   held             boolean not null default false -- made while invisible: shown, and stamped, when that ends
 );
 create index moves_channel_idx on realtime.moves (channel_id, to_seq);
@@ -52,3 +72,14 @@ create table realtime.legacy_head (
   mark     bigint                               -- of the entry there
 );
 insert into realtime.legacy_head default values;
+
+-- What nchat_channel_members cannot say of what a member wants to hear: until
+-- when a channel is muted, and the level where it has no column for it.
+create table realtime.notifications (
+  user_id     uuid not null,
+  channel_id  uuid not null,
+  level       text check (level in ('all', 'mentions', 'none')),
+  muted_until timestamptz check (muted_until < '10000-01-01'),
+  primary key (user_id, channel_id)
+);
+create index notifications_muted_idx on realtime.notifications (muted_until) where muted_until is not null;

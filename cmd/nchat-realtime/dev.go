@@ -34,6 +34,11 @@ func devCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if j.IsDevKey() {
+				if err := c.KeepHere(); err != nil {
+					return err
+				}
+			}
 			return dev(cmd.Context(), c, j, cmd.OutOrStdout())
 		},
 	}

@@ -315,6 +315,7 @@ func TestServeAndTokenSayWhatIsWrong(t *testing.T) {
 		"serve with the dev key": {[]string{"DATABASE_URL=postgres:///x", "HASURA_GRAPHQL_JWT_SECRET=" + dev}, []string{"serve"}, "development key", false},
 		"a wrong value":          {[]string{"IDLE_AFTER=soon"}, []string{"dev"}, "IDLE_AFTER", false},
 		"the dev key for others": {[]string{"HOST=0.0.0.0"}, []string{"dev"}, "loopback", false},
+		"the dev key, given":     {[]string{"HOST=0.0.0.0", "HASURA_GRAPHQL_JWT_SECRET=" + dev}, []string{"dev"}, "loopback", false},
 		"a bad JWT secret":       {[]string{"HASURA_GRAPHQL_JWT_SECRET={}"}, []string{"token", "--user", "bob"}, "HASURA_GRAPHQL_JWT_SECRET", false},
 		"a token by name":        {nil, []string{"token", "--user", "Bob"}, "ey", true},
 		"a token by id":          {nil, []string{"token", "--user", "00000000-0000-4000-8000-000000000002", "--ttl", "5m"}, "ey", true},

@@ -33,6 +33,9 @@ func serveCommand() *cobra.Command {
 			if more := j.Ignored(); len(more) > 0 {
 				log.Warn("HASURA_GRAPHQL_JWT_SECRET has keys that mean nothing here", "keys", more)
 			}
+			for _, s := range j.Weak() {
+				log.Warn("HASURA_GRAPHQL_JWT_SECRET is weak", "reason", s)
+			}
 			for _, s := range j.StricterThanHasura() {
 				log.Info("stricter than Hasura", "rule", s)
 			}

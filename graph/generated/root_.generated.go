@@ -14,6 +14,7 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	gqlparser "github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 )
@@ -26,11 +27,14 @@ func NewExecutableSchema(cfg Config) graphql.ExecutableSchema {
 type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
+	ChannelState() ChannelStateResolver
+	EditResult() EditResultResolver
 	Message() MessageResolver
 	MessageDelivery() MessageDeliveryResolver
 	Mutation() MutationResolver
 	Query() QueryResolver
 	RoomTyping() RoomTypingResolver
+	SendResult() SendResultResolver
 	Subscription() SubscriptionResolver
 }
 
@@ -38,16 +42,25 @@ type DirectiveRoot struct {
 }
 
 type ComplexityRoot struct {
-	ChannelState struct {
-		CanWrite   func(childComplexity int) int
+	ChannelNotifications struct {
 		ChannelID  func(childComplexity int) int
 		ID         func(childComplexity int) int
-		IsArchived func(childComplexity int) int
-		IsReadonly func(childComplexity int) int
-		LastSeq    func(childComplexity int) int
-		Name       func(childComplexity int) int
-		Role       func(childComplexity int) int
-		Type       func(childComplexity int) int
+		Level      func(childComplexity int) int
+		MutedUntil func(childComplexity int) int
+	}
+
+	ChannelState struct {
+		CanWrite      func(childComplexity int) int
+		ChannelID     func(childComplexity int) int
+		ID            func(childComplexity int) int
+		IsArchived    func(childComplexity int) int
+		IsReadonly    func(childComplexity int) int
+		LastSeq       func(childComplexity int) int
+		MemberCount   func(childComplexity int) int
+		Name          func(childComplexity int) int
+		Notifications func(childComplexity int) int
+		Role          func(childComplexity int) int
+		Type          func(childComplexity int) int
 	}
 
 	ChannelUpdated struct {
@@ -92,8 +105,9 @@ type ComplexityRoot struct {
 	}
 
 	EditResult struct {
-		Conflict func(childComplexity int) int
-		Message  func(childComplexity int) int
+		BreaksCover func(childComplexity int) int
+		Conflict    func(childComplexity int) int
+		Message     func(childComplexity int) int
 	}
 
 	Event struct {
@@ -102,17 +116,20 @@ type ComplexityRoot struct {
 	}
 
 	MemberChange struct {
-		ChannelID func(childComplexity int) int
-		Kind      func(childComplexity int) int
-		UserID    func(childComplexity int) int
+		ChannelID   func(childComplexity int) int
+		Kind        func(childComplexity int) int
+		MemberCount func(childComplexity int) int
+		UserID      func(childComplexity int) int
 	}
 
 	MemberJoined struct {
-		Change func(childComplexity int) int
+		Change      func(childComplexity int) int
+		MemberCount func(childComplexity int) int
 	}
 
 	MemberLeft struct {
-		Change func(childComplexity int) int
+		Change      func(childComplexity int) int
+		MemberCount func(childComplexity int) int
 	}
 
 	Message struct {
@@ -123,6 +140,7 @@ type ComplexityRoot struct {
 		DeletedAt       func(childComplexity int) int
 		Delivery        func(childComplexity int) int
 		EditedAt        func(childComplexity int) int
+		EditedBy        func(childComplexity int) int
 		ID              func(childComplexity int) int
 		Mentions        func(childComplexity int) int
 		Metadata        func(childComplexity int) int
@@ -162,34 +180,44 @@ type ComplexityRoot struct {
 		Message func(childComplexity int) int
 	}
 
+	MessagePage struct {
+		Messages func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
 	MessageUpdated struct {
 		Message func(childComplexity int) int
 	}
 
 	Mutation struct {
-		AcknowledgeDelivered   func(childComplexity int, input []model.MarkInput) int
-		AcknowledgeRead        func(childComplexity int, input []model.MarkInput) int
-		AddContact             func(childComplexity int, userID uuid.UUID) int
-		BlockUser              func(childComplexity int, userID uuid.UUID) int
-		ClearCustomStatus      func(childComplexity int) int
-		DeleteMessage          func(childComplexity int, messageID uuid.UUID) int
-		EditMessage            func(childComplexity int, messageID uuid.UUID, content string, baseVersion int) int
-		Heartbeat              func(childComplexity int, input model.HeartbeatInput) int
-		RefreshSession         func(childComplexity int, token string, sessionID *uuid.UUID) int
-		RemoveContact          func(childComplexity int, userID uuid.UUID) int
-		ResetPresenceSettings  func(childComplexity int) int
-		RevokeSessions         func(childComplexity int, userID uuid.UUID, tokenID *string) int
-		SendMessage            func(childComplexity int, input model.SendMessageInput) int
-		SendMessages           func(childComplexity int, input []model.SendMessageInput, digest *string) int
-		SetCustomStatus        func(childComplexity int, input model.CustomStatusInput) int
-		SetInvisibleMode       func(childComplexity int, enabled bool) int
-		SetPresence            func(childComplexity int, status presence.Status, expiresAt *time.Time) int
-		SignOutSession         func(childComplexity int, sessionID uuid.UUID) int
-		StartTyping            func(childComplexity int, room model.RoomInput) int
-		StopAllTyping          func(childComplexity int) int
-		StopTyping             func(childComplexity int, room model.RoomInput) int
-		UnblockUser            func(childComplexity int, userID uuid.UUID) int
-		UpdatePresenceSettings func(childComplexity int, input model.PresenceSettingsInput, baseUpdatedAt *time.Time) int
+		AcknowledgeDelivered    func(childComplexity int, input []model.MarkInput) int
+		AcknowledgeRead         func(childComplexity int, input []model.MarkInput) int
+		AddContact              func(childComplexity int, userID uuid.UUID) int
+		BlockUser               func(childComplexity int, userID uuid.UUID) int
+		ClearCustomStatus       func(childComplexity int) int
+		DeleteMessage           func(childComplexity int, messageID uuid.UUID) int
+		EditMessage             func(childComplexity int, messageID uuid.UUID, content string, baseVersion int) int
+		FollowThread            func(childComplexity int, threadID uuid.UUID) int
+		Heartbeat               func(childComplexity int, input model.HeartbeatInput) int
+		MarkUnread              func(childComplexity int, messageID uuid.UUID) int
+		RefreshSession          func(childComplexity int, token string, sessionID *uuid.UUID) int
+		RemoveContact           func(childComplexity int, userID uuid.UUID) int
+		ResetPresenceSettings   func(childComplexity int) int
+		RevokeSessions          func(childComplexity int, userID uuid.UUID, tokenID *string) int
+		SendMessage             func(childComplexity int, input model.SendMessageInput) int
+		SendMessages            func(childComplexity int, input []model.SendMessageInput, digest *string) int
+		SetChannelNotifications func(childComplexity int, channelID uuid.UUID, input model.ChannelNotificationsInput) int
+		SetCustomStatus         func(childComplexity int, input model.CustomStatusInput) int
+		SetInvisibleMode        func(childComplexity int, enabled bool) int
+		SetPresence             func(childComplexity int, status presence.Status, expiresAt *time.Time) int
+		SetQuietHours           func(childComplexity int, input *push.QuietHours) int
+		SignOutSession          func(childComplexity int, sessionID uuid.UUID) int
+		StartTyping             func(childComplexity int, room model.RoomInput) int
+		StopAllTyping           func(childComplexity int) int
+		StopTyping              func(childComplexity int, room model.RoomInput) int
+		UnblockUser             func(childComplexity int, userID uuid.UUID) int
+		UnfollowThread          func(childComplexity int, threadID uuid.UUID) int
+		UpdatePresenceSettings  func(childComplexity int, input model.PresenceSettingsInput, baseUpdatedAt *time.Time) int
 	}
 
 	MyPresence struct {
@@ -209,6 +237,7 @@ type ComplexityRoot struct {
 	PageInfo struct {
 		EndCursor   func(childComplexity int) int
 		HasNextPage func(childComplexity int) int
+		StartCursor func(childComplexity int) int
 	}
 
 	Presence struct {
@@ -286,11 +315,14 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
+		ChannelNotifications  func(childComplexity int, channelID uuid.UUID) int
 		ChannelPresence       func(childComplexity int, channelID uuid.UUID, status []presence.Status, first *int, after *string) int
 		ChannelPresenceCounts func(childComplexity int, channelID uuid.UUID) int
 		Contacts              func(childComplexity int, first *int, after *string) int
 		DeliveryStatuses      func(childComplexity int, messageIds []uuid.UUID) int
+		Message               func(childComplexity int, id uuid.UUID) int
 		MessageDelivery       func(childComplexity int, messageID uuid.UUID) int
+		Messages              func(childComplexity int, channelID uuid.UUID, threadID *uuid.UUID, before *string, after *string, first *int) int
 		MyPresence            func(childComplexity int) int
 		MySessions            func(childComplexity int) int
 		Presence              func(childComplexity int, userID uuid.UUID) int
@@ -298,12 +330,20 @@ type ComplexityRoot struct {
 		PresenceVisibility    func(childComplexity int, userID uuid.UUID) int
 		Presences             func(childComplexity int, userIds []uuid.UUID) int
 		PreviewPresence       func(childComplexity int, as presence.ViewerKind, userID *uuid.UUID) int
+		QuietHours            func(childComplexity int) int
 		ReadState             func(childComplexity int, channelID uuid.UUID) int
 		ReadStates            func(childComplexity int) int
 		RealtimeConfig        func(childComplexity int) int
 		Sync                  func(childComplexity int, cursor *string, since *time.Time, channelIds []uuid.UUID, presenceOf []uuid.UUID, rooms []model.RoomInput, first *int, waitMs *int) int
+		ThreadReadState       func(childComplexity int, threadID uuid.UUID) int
 		Typing                func(childComplexity int, room model.RoomInput) int
 		UnreadTotals          func(childComplexity int) int
+	}
+
+	QuietHours struct {
+		From     func(childComplexity int) int
+		TimeZone func(childComplexity int) int
+		To       func(childComplexity int) int
 	}
 
 	ReadState struct {
@@ -334,6 +374,7 @@ type ComplexityRoot struct {
 		MaxIds                 func(childComplexity int) int
 		MaxOperationsPerSocket func(childComplexity int) int
 		MaxPageBytes           func(childComplexity int) int
+		MaxPageMessages        func(childComplexity int) int
 		MaxQueuedBytes         func(childComplexity int) int
 		MaxQueuedFrames        func(childComplexity int) int
 		MaxRooms               func(childComplexity int) int
@@ -401,6 +442,7 @@ type ComplexityRoot struct {
 	}
 
 	SendResult struct {
+		BreaksCover     func(childComplexity int) int
 		ClientMessageID func(childComplexity int) int
 		Duplicate       func(childComplexity int) int
 		Error           func(childComplexity int) int
@@ -439,6 +481,7 @@ type ComplexityRoot struct {
 		PresenceSettingsChanged func(childComplexity int) int
 		PresenceWindow          func(childComplexity int, channelID uuid.UUID, first *int, after *string) int
 		ReadStateChanged        func(childComplexity int) int
+		ThreadReadStateChanged  func(childComplexity int) int
 		TypingChanged           func(childComplexity int, rooms []model.RoomInput) int
 		UnreadTotalsChanged     func(childComplexity int) int
 	}
@@ -457,12 +500,28 @@ type ComplexityRoot struct {
 		ReadStates        func(childComplexity int) int
 		Reset             func(childComplexity int) int
 		Settings          func(childComplexity int) int
+		ThreadReadStates  func(childComplexity int) int
 		Typing            func(childComplexity int) int
 	}
 
 	SyncProgress struct {
 		Done  func(childComplexity int) int
 		Total func(childComplexity int) int
+	}
+
+	ThreadReadState struct {
+		ChannelID         func(childComplexity int) int
+		Followed          func(childComplexity int) int
+		ID                func(childComplexity int) int
+		LastReadAt        func(childComplexity int) int
+		LastReadMessageID func(childComplexity int) int
+		MentionCount      func(childComplexity int) int
+		ThreadID          func(childComplexity int) int
+		UnreadCount       func(childComplexity int) int
+	}
+
+	ThreadReadStateChanged struct {
+		ThreadReadState func(childComplexity int) int
 	}
 
 	TypingAck struct {
@@ -486,6 +545,7 @@ type ComplexityRoot struct {
 		Channels func(childComplexity int) int
 		Mentions func(childComplexity int) int
 		Messages func(childComplexity int) int
+		Threads  func(childComplexity int) int
 	}
 }
 
@@ -502,6 +562,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 	ec := newExecutionContext(nil, e, nil)
 	_ = ec
 	switch typeName + "." + field {
+
+	case "ChannelNotifications.channelId":
+		if e.ComplexityRoot.ChannelNotifications.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.ChannelID(childComplexity), true
+	case "ChannelNotifications.id":
+		if e.ComplexityRoot.ChannelNotifications.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.ID(childComplexity), true
+	case "ChannelNotifications.level":
+		if e.ComplexityRoot.ChannelNotifications.Level == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.Level(childComplexity), true
+	case "ChannelNotifications.mutedUntil":
+		if e.ComplexityRoot.ChannelNotifications.MutedUntil == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelNotifications.MutedUntil(childComplexity), true
 
 	case "ChannelState.canWrite":
 		if e.ComplexityRoot.ChannelState.CanWrite == nil {
@@ -539,12 +624,24 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ChannelState.LastSeq(childComplexity), true
+	case "ChannelState.memberCount":
+		if e.ComplexityRoot.ChannelState.MemberCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.MemberCount(childComplexity), true
 	case "ChannelState.name":
 		if e.ComplexityRoot.ChannelState.Name == nil {
 			break
 		}
 
 		return e.ComplexityRoot.ChannelState.Name(childComplexity), true
+	case "ChannelState.notifications":
+		if e.ComplexityRoot.ChannelState.Notifications == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelState.Notifications(childComplexity), true
 	case "ChannelState.role":
 		if e.ComplexityRoot.ChannelState.Role == nil {
 			break
@@ -685,6 +782,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.EditConflict.Server(childComplexity), true
 
+	case "EditResult.breaksCover":
+		if e.ComplexityRoot.EditResult.BreaksCover == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditResult.BreaksCover(childComplexity), true
 	case "EditResult.conflict":
 		if e.ComplexityRoot.EditResult.Conflict == nil {
 			break
@@ -723,6 +826,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.MemberChange.Kind(childComplexity), true
+	case "MemberChange.memberCount":
+		if e.ComplexityRoot.MemberChange.MemberCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MemberChange.MemberCount(childComplexity), true
 	case "MemberChange.userId":
 		if e.ComplexityRoot.MemberChange.UserID == nil {
 			break
@@ -736,6 +845,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.MemberJoined.Change(childComplexity), true
+	case "MemberJoined.memberCount":
+		if e.ComplexityRoot.MemberJoined.MemberCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MemberJoined.MemberCount(childComplexity), true
 
 	case "MemberLeft.change":
 		if e.ComplexityRoot.MemberLeft.Change == nil {
@@ -743,6 +858,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.MemberLeft.Change(childComplexity), true
+	case "MemberLeft.memberCount":
+		if e.ComplexityRoot.MemberLeft.MemberCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MemberLeft.MemberCount(childComplexity), true
 
 	case "Message.channelId":
 		if e.ComplexityRoot.Message.ChannelID == nil {
@@ -786,6 +907,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Message.EditedAt(childComplexity), true
+	case "Message.editedBy":
+		if e.ComplexityRoot.Message.EditedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Message.EditedBy(childComplexity), true
 	case "Message.id":
 		if e.ComplexityRoot.Message.ID == nil {
 			break
@@ -946,6 +1073,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.MessageEvent.Message(childComplexity), true
 
+	case "MessagePage.messages":
+		if e.ComplexityRoot.MessagePage.Messages == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessagePage.Messages(childComplexity), true
+	case "MessagePage.pageInfo":
+		if e.ComplexityRoot.MessagePage.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessagePage.PageInfo(childComplexity), true
+
 	case "MessageUpdated.message":
 		if e.ComplexityRoot.MessageUpdated.Message == nil {
 			break
@@ -1025,6 +1165,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.EditMessage(childComplexity, args["messageId"].(uuid.UUID), args["content"].(string), args["baseVersion"].(int)), true
+	case "Mutation.followThread":
+		if e.ComplexityRoot.Mutation.FollowThread == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_followThread_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.FollowThread(childComplexity, args["threadId"].(uuid.UUID)), true
 	case "Mutation.heartbeat":
 		if e.ComplexityRoot.Mutation.Heartbeat == nil {
 			break
@@ -1036,6 +1187,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.Heartbeat(childComplexity, args["input"].(model.HeartbeatInput)), true
+	case "Mutation.markUnread":
+		if e.ComplexityRoot.Mutation.MarkUnread == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_markUnread_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.MarkUnread(childComplexity, args["messageId"].(uuid.UUID)), true
 	case "Mutation.refreshSession":
 		if e.ComplexityRoot.Mutation.RefreshSession == nil {
 			break
@@ -1097,6 +1259,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SendMessages(childComplexity, args["input"].([]model.SendMessageInput), args["digest"].(*string)), true
+	case "Mutation.setChannelNotifications":
+		if e.ComplexityRoot.Mutation.SetChannelNotifications == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setChannelNotifications_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetChannelNotifications(childComplexity, args["channelId"].(uuid.UUID), args["input"].(model.ChannelNotificationsInput)), true
 	case "Mutation.setCustomStatus":
 		if e.ComplexityRoot.Mutation.SetCustomStatus == nil {
 			break
@@ -1130,6 +1303,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SetPresence(childComplexity, args["status"].(presence.Status), args["expiresAt"].(*time.Time)), true
+	case "Mutation.setQuietHours":
+		if e.ComplexityRoot.Mutation.SetQuietHours == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setQuietHours_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetQuietHours(childComplexity, args["input"].(*push.QuietHours)), true
 	case "Mutation.signOutSession":
 		if e.ComplexityRoot.Mutation.SignOutSession == nil {
 			break
@@ -1180,6 +1364,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.UnblockUser(childComplexity, args["userId"].(uuid.UUID)), true
+	case "Mutation.unfollowThread":
+		if e.ComplexityRoot.Mutation.UnfollowThread == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_unfollowThread_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UnfollowThread(childComplexity, args["threadId"].(uuid.UUID)), true
 	case "Mutation.updatePresenceSettings":
 		if e.ComplexityRoot.Mutation.UpdatePresenceSettings == nil {
 			break
@@ -1271,6 +1466,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PageInfo.HasNextPage(childComplexity), true
+	case "PageInfo.startCursor":
+		if e.ComplexityRoot.PageInfo.StartCursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PageInfo.StartCursor(childComplexity), true
 
 	case "Presence.customStatus":
 		if e.ComplexityRoot.Presence.CustomStatus == nil {
@@ -1563,6 +1764,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PresenceVisibility.IsInvisible(childComplexity), true
 
+	case "Query.channelNotifications":
+		if e.ComplexityRoot.Query.ChannelNotifications == nil {
+			break
+		}
+
+		args, err := ec.field_Query_channelNotifications_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.ChannelNotifications(childComplexity, args["channelId"].(uuid.UUID)), true
 	case "Query.channelPresence":
 		if e.ComplexityRoot.Query.ChannelPresence == nil {
 			break
@@ -1608,6 +1820,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.DeliveryStatuses(childComplexity, args["messageIds"].([]uuid.UUID)), true
 
+	case "Query.message":
+		if e.ComplexityRoot.Query.Message == nil {
+			break
+		}
+
+		args, err := ec.field_Query_message_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Message(childComplexity, args["id"].(uuid.UUID)), true
 	case "Query.messageDelivery":
 		if e.ComplexityRoot.Query.MessageDelivery == nil {
 			break
@@ -1619,6 +1842,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.MessageDelivery(childComplexity, args["messageId"].(uuid.UUID)), true
+	case "Query.messages":
+		if e.ComplexityRoot.Query.Messages == nil {
+			break
+		}
+
+		args, err := ec.field_Query_messages_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Messages(childComplexity, args["channelId"].(uuid.UUID), args["threadId"].(*uuid.UUID), args["before"].(*string), args["after"].(*string), args["first"].(*int)), true
 	case "Query.myPresence":
 		if e.ComplexityRoot.Query.MyPresence == nil {
 			break
@@ -1681,6 +1915,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.PreviewPresence(childComplexity, args["as"].(presence.ViewerKind), args["userId"].(*uuid.UUID)), true
+	case "Query.quietHours":
+		if e.ComplexityRoot.Query.QuietHours == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.QuietHours(childComplexity), true
 	case "Query.readState":
 		if e.ComplexityRoot.Query.ReadState == nil {
 			break
@@ -1715,6 +1955,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Sync(childComplexity, args["cursor"].(*string), args["since"].(*time.Time), args["channelIds"].([]uuid.UUID), args["presenceOf"].([]uuid.UUID), args["rooms"].([]model.RoomInput), args["first"].(*int), args["waitMs"].(*int)), true
+	case "Query.threadReadState":
+		if e.ComplexityRoot.Query.ThreadReadState == nil {
+			break
+		}
+
+		args, err := ec.field_Query_threadReadState_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.ThreadReadState(childComplexity, args["threadId"].(uuid.UUID)), true
 	case "Query.typing":
 		if e.ComplexityRoot.Query.Typing == nil {
 			break
@@ -1732,6 +1983,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.UnreadTotals(childComplexity), true
+
+	case "QuietHours.from":
+		if e.ComplexityRoot.QuietHours.From == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.From(childComplexity), true
+	case "QuietHours.timeZone":
+		if e.ComplexityRoot.QuietHours.TimeZone == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.TimeZone(childComplexity), true
+	case "QuietHours.to":
+		if e.ComplexityRoot.QuietHours.To == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuietHours.To(childComplexity), true
 
 	case "ReadState.channelId":
 		if e.ComplexityRoot.ReadState.ChannelID == nil {
@@ -1861,6 +2131,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxPageBytes(childComplexity), true
+	case "RealtimeConfig.maxPageMessages":
+		if e.ComplexityRoot.RealtimeConfig.MaxPageMessages == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxPageMessages(childComplexity), true
 	case "RealtimeConfig.maxQueuedBytes":
 		if e.ComplexityRoot.RealtimeConfig.MaxQueuedBytes == nil {
 			break
@@ -2115,6 +2391,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SendError.Retryable(childComplexity), true
 
+	case "SendResult.breaksCover":
+		if e.ComplexityRoot.SendResult.BreaksCover == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SendResult.BreaksCover(childComplexity), true
 	case "SendResult.clientMessageId":
 		if e.ComplexityRoot.SendResult.ClientMessageID == nil {
 			break
@@ -2283,6 +2565,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Subscription.ReadStateChanged(childComplexity), true
+	case "Subscription.threadReadStateChanged":
+		if e.ComplexityRoot.Subscription.ThreadReadStateChanged == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Subscription.ThreadReadStateChanged(childComplexity), true
 	case "Subscription.typingChanged":
 		if e.ComplexityRoot.Subscription.TypingChanged == nil {
 			break
@@ -2379,6 +2667,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.SyncPage.Settings(childComplexity), true
+	case "SyncPage.threadReadStates":
+		if e.ComplexityRoot.SyncPage.ThreadReadStates == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SyncPage.ThreadReadStates(childComplexity), true
 	case "SyncPage.typing":
 		if e.ComplexityRoot.SyncPage.Typing == nil {
 			break
@@ -2398,6 +2692,62 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.SyncProgress.Total(childComplexity), true
+
+	case "ThreadReadState.channelId":
+		if e.ComplexityRoot.ThreadReadState.ChannelID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ThreadReadState.ChannelID(childComplexity), true
+	case "ThreadReadState.followed":
+		if e.ComplexityRoot.ThreadReadState.Followed == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ThreadReadState.Followed(childComplexity), true
+	case "ThreadReadState.id":
+		if e.ComplexityRoot.ThreadReadState.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ThreadReadState.ID(childComplexity), true
+	case "ThreadReadState.lastReadAt":
+		if e.ComplexityRoot.ThreadReadState.LastReadAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ThreadReadState.LastReadAt(childComplexity), true
+	case "ThreadReadState.lastReadMessageId":
+		if e.ComplexityRoot.ThreadReadState.LastReadMessageID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ThreadReadState.LastReadMessageID(childComplexity), true
+	case "ThreadReadState.mentionCount":
+		if e.ComplexityRoot.ThreadReadState.MentionCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ThreadReadState.MentionCount(childComplexity), true
+	case "ThreadReadState.threadId":
+		if e.ComplexityRoot.ThreadReadState.ThreadID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ThreadReadState.ThreadID(childComplexity), true
+	case "ThreadReadState.unreadCount":
+		if e.ComplexityRoot.ThreadReadState.UnreadCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ThreadReadState.UnreadCount(childComplexity), true
+
+	case "ThreadReadStateChanged.threadReadState":
+		if e.ComplexityRoot.ThreadReadStateChanged.ThreadReadState == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ThreadReadStateChanged.ThreadReadState(childComplexity), true
 
 	case "TypingAck.accepted":
 		if e.ComplexityRoot.TypingAck.Accepted == nil {
@@ -2468,6 +2818,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.UnreadTotals.Messages(childComplexity), true
+	case "UnreadTotals.threads":
+		if e.ComplexityRoot.UnreadTotals.Threads == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UnreadTotals.Threads(childComplexity), true
 
 	}
 	return 0, false
@@ -2478,10 +2834,12 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
+			graphql.NewInputUnmarshaler("ChannelNotificationsInput", ec.unmarshalInputChannelNotificationsInput),
 			graphql.NewInputUnmarshaler("CustomStatusInput", ec.unmarshalInputCustomStatusInput),
 			graphql.NewInputUnmarshaler("HeartbeatInput", ec.unmarshalInputHeartbeatInput),
 			graphql.NewInputUnmarshaler("MarkInput", ec.unmarshalInputMarkInput),
 			graphql.NewInputUnmarshaler("PresenceSettingsInput", ec.unmarshalInputPresenceSettingsInput),
+			graphql.NewInputUnmarshaler("QuietHoursInput", ec.unmarshalInputQuietHoursInput),
 			graphql.NewInputUnmarshaler("RoomInput", ec.unmarshalInputRoomInput),
 			graphql.NewInputUnmarshaler("SendMessageInput", ec.unmarshalInputSendMessageInput),
 		)
@@ -2660,6 +3018,8 @@ type Message {
   createdAt: timestamptz!
   "When its content was last changed."
   editedAt: timestamptz
+  "Who changed it last, where it was changed and that is known; null once deleted."
+  editedBy: uuid
   "When it was deleted."
   deletedAt: timestamptz
   "How far it has come; the sender's alone, null for everybody else."
@@ -2740,6 +3100,29 @@ type ReadState {
   mentionCount: Int!
 }
 
+"""
+How far the caller is in a thread. Reading in a thread moves no mark of its channel, and reading in the channel none of its threads. Where it never
+read nor followed, it has everything to read that was written there while it was a member.
+"""
+type ThreadReadState {
+  "The thread's id."
+  id: ID!
+  "The thread."
+  threadId: uuid!
+  "Its channel."
+  channelId: uuid!
+  "The last message read there."
+  lastReadMessageId: uuid
+  "When."
+  lastReadAt: timestamptz
+  "Messages of others in it after that, but those deleted or the system's."
+  unreadCount: Int!
+  "Those of them that mention the caller."
+  mentionCount: Int!
+  "The caller is told of what is new there, and it counts in unreadTotals."
+  followed: Boolean!
+}
+
 "How much the caller has to read in all of its channels but those it has muted."
 type UnreadTotals {
   "Channels with unread messages."
@@ -2748,6 +3131,8 @@ type UnreadTotals {
   messages: Int!
   "Those of them that mention the caller."
   mentions: Int!
+  "Threads it follows that have unread messages; those are not counted in messages."
+  threads: Int!
 }
 
 "What became of a message to be sent."
@@ -2762,6 +3147,8 @@ type SendResult {
   duplicate: Boolean!
   "Why it failed."
   error: SendError
+  "The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked."
+  breaksCover: Boolean!
 }
 
 "Why a message was not sent."
@@ -2790,6 +3177,8 @@ type EditResult {
   message: Message!
   "There was another edit in between."
   conflict: EditConflict
+  "The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked."
+  breaksCover: Boolean!
 }
 
 "An edit of a version that was no longer the last one."
@@ -2837,15 +3226,54 @@ input SendMessageInput {
   mentions: [uuid!]
 }
 
-"A message up to which, itself included, a channel has been received or read."
+"""
+A message up to which, itself included, a channel has been received or read. What is in a thread is read in that thread, and never moves the
+channel's mark; it is received with the channel.
+"""
 input MarkInput {
   "The channel."
   channelId: uuid!
-  "A message of it."
+  "The thread the message is in; the mark is refused where it is in another or in none. Default: whichever it is in."
+  threadId: uuid
+  "A message of the channel."
   messageId: uuid!
 }
 
+"A page of a channel's messages."
+type MessagePage {
+  """
+  The messages, as messageChanged tells them: of one that is deleted only that it is. One that is no more is left out, so that their numbers have
+  gaps there, and where the caller was no member. Newest first; after a cursor oldest first.
+  """
+  messages: [Message!]!
+  "Where the page stands. endCursor goes on in its direction (as before, or as after), startCursor in the other. hasNextPage: more follow, also where maxPageBytes ended it."
+  pageInfo: PageInfo!
+}
+
 extend type Query {
+  """
+  A message; null where the caller may not read it, or it is no more. One that is deleted says so. Who may read it is decided as for messages.
+  """
+  message("The message." id: uuid!): Message
+  """
+  A channel's messages, the newest first: what was written while the caller was a member, in a public channel everything, and nothing of a channel
+  that may not be read now. Everything committed before the call is covered. Of messages from before this server some may have no number yet:
+  then hasNextPage, though a page may be empty.
+  Errors: access-denied for a channel one may not read; validation-failed over maxPageMessages, for before and after at once, and for a
+  cursor that is not the caller's for this channel and thread.
+  """
+  messages(
+    "The channel."
+    channelId: uuid!
+    "Only this thread's; default: all, those in threads too."
+    threadId: uuid
+    "A page's cursor: only what is older."
+    before: String
+    "A page's cursor: only what is newer, oldest first."
+    after: String
+    "Messages in the page, up to maxPageMessages; default 50."
+    first: Int
+  ): MessagePage!
   "How far one of the caller's messages has come; null for any other."
   messageDelivery("The message." messageId: uuid!): MessageDelivery
   "How far the caller's messages have come; others are left out. Errors: validation-failed over maxIds."
@@ -2854,6 +3282,8 @@ extend type Query {
   readState("The channel." channelId: uuid!): ReadState
   "How far the caller is in each of its channels."
   readStates: [ReadState!]!
+  "How far the caller is in a thread; null where there is none, or it is no member of its channel."
+  threadReadState("The thread." threadId: uuid!): ThreadReadState
   "How much the caller has to read; channels it has muted, or wants no notifications of, do not count. Errors: access-denied without a user."
   unreadTotals: UnreadTotals!
 }
@@ -2863,14 +3293,24 @@ extend type Mutation {
   sendMessage("The message." input: SendMessageInput!): SendResult!
   "Sends messages in order. A channel stops at its first failure that a retry may mend; the rest of it fails alike. Errors: validation-failed over maxBatch or for a digest that differs."
   sendMessages("The messages." input: [SendMessageInput!]!, "The batch is refused unless it has this digest; see SendBatch." digest: String): SendBatch!
-  "Changes a message's content. The same edit once more changes nothing, and is answered alike. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
+  "Changes a message's content. The same edit once more changes nothing, and is answered alike. Its author may, and who moderates the channel, but for a direct one. Errors: access-denied for a message one may not edit; validation-failed for a version that is not there yet."
   editMessage("The message." messageId: uuid!, "The new text." content: String!, "The version the edit was made from." baseVersion: Int!): EditResult!
-  "Deletes a message; once more changes nothing. Errors: access-denied for a message one may not delete."
+  "Deletes a message, as its author or whoever moderates the channel (a direct one nobody does); once more changes nothing. Errors: access-denied for a message one may not delete."
   deleteMessage("The message." messageId: uuid!): Message!
   "Says up to where channels have been received. Never moves backwards. Errors: access-denied for each mark that is no message of the caller's channels, with its place as extensions.index; the others count, and their channels are answered beside."
   acknowledgeDelivered("At most maxIds." input: [MarkInput!]!): [ReadState!]!
   "Says up to where channels have been read, and received. Never moves backwards. Who learns of it, the caller's settings say. Errors: as acknowledgeDelivered."
   acknowledgeRead("At most maxIds." input: [MarkInput!]!): [ReadState!]!
+  """
+  Marks a message unread, and all after it: in its thread where it is in one, else in its channel. The caller's own devices are told. What its senders
+  were told of reading stays as it is, and reading the same again tells them nothing new, also where it was first read in private.
+  Answered is the channel's state; a thread's own is threadReadState. Errors: access-denied for a message the caller may not mark.
+  """
+  markUnread("The message." messageId: uuid!): ReadState!
+  "Follows a thread. Where the caller never read there, what was written before is not unread by that. Errors: access-denied for a thread that is in no channel the caller is a member of."
+  followThread("The thread." threadId: uuid!): ThreadReadState!
+  "Follows a thread no more. Errors: as followThread."
+  unfollowThread("The thread." threadId: uuid!): ThreadReadState!
 }
 
 extend type Subscription {
@@ -2880,8 +3320,77 @@ extend type Subscription {
   deliveryChanged("Only of this channel." channelId: uuid): MessageDelivery!
   "How far the caller is and how much it has to read, whenever that changes: what one of its devices reads at once, what others do (a message comes or goes, a mention, a membership) at once and then at most once a second for each channel. Errors: stream-reset, as messageChanged."
   readStateChanged: ReadState!
-  "How much the caller has to read, at once and whenever that changes, at most once a second; what it mutes counts with the next change. Errors: access-denied, and stream-reset, as messageChanged."
+  """
+  How far the caller is in threads, whenever that changes: what one of its devices does in any thread (reading, marking unread, following) at once; what
+  others write, change or delete in those it follows at once and then at most once a second for each. Errors: stream-reset, as messageChanged.
+  """
+  threadReadStateChanged: ThreadReadState!
+  "How much the caller has to read, at once and whenever that changes, at most once a second; also when a channel is muted, or a mute is over. Errors: access-denied, and stream-reset, as messageChanged."
   unreadTotalsChanged: UnreadTotals!
+}
+`, BuiltIn: false},
+	{Name: "../../schema/notifications.graphqls", Input: `"What of a channel a member wants to be told of."
+enum NotificationLevel {
+  "Every message."
+  all
+  "Those that mention the member."
+  mentions
+  "Nothing; the channel does not count in unreadTotals."
+  none
+}
+
+"What the caller wants to hear of a channel. Nobody else can read it."
+type ChannelNotifications {
+  "The channel's id: the cache key."
+  id: ID!
+  "The channel."
+  channelId: uuid!
+  "What, while it is not muted. Muted without an end, which nchat can write, is none."
+  level: NotificationLevel!
+  "Nothing until then, as with level none; the server ends it within a second. Null: not muted."
+  mutedUntil: timestamptz
+}
+
+"A partial change: absent fields stay, at least one must be given."
+input ChannelNotificationsInput {
+  "What; null is refused."
+  level: NotificationLevel
+  "Mutes until then: ahead, and at most a year. Null ends muting."
+  mutedUntil: timestamptz
+}
+
+"When the caller is not to be disturbed by push, each day. What comes meanwhile is told when it is over. Nobody else can read it."
+type QuietHours {
+  "When it begins, HH:MM on the caller's own clock."
+  from: String!
+  "When it ends; before from: on the next day."
+  to: String!
+  "The caller's time zone, of the IANA database, as Europe/Berlin."
+  timeZone: String!
+}
+
+"Quiet hours, each day."
+input QuietHoursInput {
+  "When they begin, HH:MM."
+  from: String!
+  "When they end, HH:MM, another minute than from; before it: on the next day."
+  to: String!
+  "The time zone, of the IANA database, as Europe/Berlin."
+  timeZone: String!
+}
+
+extend type Query {
+  "What the caller wants to hear of a channel. Errors: access-denied where it is no member."
+  channelNotifications("The channel." channelId: uuid!): ChannelNotifications!
+  "The caller's quiet hours; null: it has none."
+  quietHours: QuietHours
+}
+
+extend type Mutation {
+  "Changes what the caller wants to hear of a channel. unreadTotals follow at once, and the caller's other devices are told (ChannelUpdated). Errors: access-denied where it is no member; validation-failed."
+  setChannelNotifications("The channel." channelId: uuid!, "The fields to change." input: ChannelNotificationsInput!): ChannelNotifications!
+  "Changes the caller's quiet hours; null or absent: it has none. Errors: validation-failed."
+  setQuietHours("The hours." input: QuietHoursInput): QuietHours
 }
 `, BuiltIn: false},
 	{Name: "../../schema/presence.graphqls", Input: `"What a user shows. Nobody but the user can tell a hidden user's offline from anybody's."
@@ -3248,7 +3757,7 @@ extend type Mutation {
   clearCustomStatus: Presence!
   "Reports activity. One that changes nothing writes nothing and is told to nobody. An HTTP-only session lapses 75 s after its last."
   heartbeat("What the client knows." input: HeartbeatInput!): PresenceSession!
-  "Changes some settings; everyone watching sees the effect at once."
+  "Changes some settings; everyone watching sees the effect at once, also while invisible: settings are the rules and not the picture. What they take away is gone from view then, so that a viewer may tell that somebody is at it; a line (setCustomStatus) waits until one is visible again."
   updatePresenceSettings(
     "The fields to change."
     input: PresenceSettingsInput!
@@ -3312,7 +3821,9 @@ type Mutation {
   signOutSession("The session, from mySessions or the connection's acknowledgement." sessionId: uuid!): Boolean!
   """
   Admin only. Refuses a user's tokens issued before now, or the one token named,
-  on every node within a second, and closes the sockets that run on them. Answers how many live sessions that ends.
+  on every node within a second: by whichever road they come, and what runs on them (sockets, event streams, syncs
+  that wait) is ended. Through a Hasura that does not pass tokens on, the user is refused for ` + "`" + `TOKEN_LIFETIME` + "`" + `, for
+  nobody can tell there which token it comes with. Answers how many live sessions that ends.
   """
   revokeSessions(
     "The user whose tokens are refused, in the admin's own tenant."
@@ -3330,6 +3841,8 @@ type PageInfo {
   hasNextPage: Boolean!
   "Pass as after for the next page; null on an empty page."
   endCursor: String
+  "The cursor of the page's first entry; null on an empty page."
+  startCursor: String
 }
 
 "What a refreshed socket runs on now."
@@ -3392,7 +3905,9 @@ type RealtimeConfig {
   maxQueuedFrames: Int!
   "Bytes that may wait for one socket. Default 1 MiB."
   maxQueuedBytes: Int!
-  "Bytes of messages in one page of sync, but for a single one that is larger: then hasMore, however few there are. 2 MiB."
+  "Messages in one page of sync and of messages. 1,000."
+  maxPageMessages: Int!
+  "Bytes of messages in one page of sync and of messages, but for a single one that is larger: then more follow, however few there are. 2 MiB."
   maxPageBytes: Int!
   "Bytes in one answer, and in one event of a subscription: an operation that asks for more is validation-failed. 16 MiB."
   maxAnswerBytes: Int!
@@ -3436,7 +3951,7 @@ enum EventKind {
   messages
   "How far the caller's messages have come."
   deliveries
-  "How far the caller is."
+  "How far the caller is, in channels and in threads."
   readStates
   "Presence of the users asked for."
   presence
@@ -3466,10 +3981,14 @@ type ChannelState {
   isReadonly: Boolean!
   "The caller's role: owner, admin, moderator, member or guest."
   role: String!
-  "The caller's own right to write, as far as its membership says."
+  "Whether the caller may write there now: for sendMessage would be refused else, whatever the reason. In a direct channel a block closes it for both."
   canWrite: Boolean!
   "The number of its newest message, in decimal."
   lastSeq: String!
+  "How many members may read it. Changes come with MemberJoined and MemberLeft."
+  memberCount: Int!
+  "What the caller wants to hear of it."
+  notifications: ChannelNotifications!
 }
 
 "Somebody's membership that changed."
@@ -3480,6 +3999,8 @@ type MemberChange {
   userId: uuid!
   "How."
   kind: MemberChangeKind!
+  "How many members there were after it, deactivated users and those who may not read not counted; null where the caller may not read the channel."
+  memberCount: Int
 }
 
 "How much has come of how much."
@@ -3512,6 +4033,8 @@ type SyncPage {
   deletedMessageIds: [uuid!]!
   "How far the caller is where that may have changed."
   readStates: [ReadState!]!
+  "How far the caller is in threads: where it read on, in those that it follows now or follows no more, and those it follows in which others wrote. A fresh start brings none."
+  threadReadStates: [ThreadReadState!]!
   "How far the caller's messages have come where that may have changed."
   deliveries: [MessageDelivery!]!
   "Presence of presenceOf, as it is now."
@@ -3531,7 +4054,7 @@ type Event {
 }
 
 "What happened."
-union EventPayload = MessageCreated | MessageUpdated | MessageDeleted | DeliveryChanged | ReadStateChanged | PresenceChanged | TypingChanged
+union EventPayload = MessageCreated | MessageUpdated | MessageDeleted | DeliveryChanged | ReadStateChanged | ThreadReadStateChanged | PresenceChanged | TypingChanged
   | ChannelUpdated | MemberJoined | MemberLeft | SettingsChanged | SyncProgress | StreamReset | StreamGap
 
 "A message was sent, or published."
@@ -3566,6 +4089,12 @@ type ReadStateChanged {
   readState: ReadState!
 }
 
+"The caller came further in a thread, follows it or does so no more, or has more or less to read in one it follows, as of threadReadStateChanged."
+type ThreadReadStateChanged {
+  "How far."
+  threadReadState: ThreadReadState!
+}
+
 "Somebody's presence changed."
 type PresenceChanged {
   "As the caller may see it."
@@ -3578,7 +4107,7 @@ type TypingChanged {
   rooms: [RoomTyping!]!
 }
 
-"A channel is new to the caller or changed."
+"A channel is new to the caller, or changed, or the caller's notifications of it did."
 type ChannelUpdated {
   "The channel as it is now."
   channel: ChannelState!
@@ -3588,12 +4117,16 @@ type ChannelUpdated {
 type MemberJoined {
   "Who, where."
   change: MemberChange!
+  "As change's."
+  memberCount: Int
 }
 
 "Somebody is no member any more, perhaps the caller itself."
 type MemberLeft {
   "Who, where."
   change: MemberChange!
+  "As change's."
+  memberCount: Int
 }
 
 "The caller's presence settings changed."
@@ -3744,6 +4277,20 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
 
+func (ec *executionContext) childFields_ChannelNotifications(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_ChannelNotifications_id(ctx, field)
+	case "channelId":
+		return ec.fieldContext_ChannelNotifications_channelId(ctx, field)
+	case "level":
+		return ec.fieldContext_ChannelNotifications_level(ctx, field)
+	case "mutedUntil":
+		return ec.fieldContext_ChannelNotifications_mutedUntil(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ChannelNotifications", field.Name)
+}
+
 func (ec *executionContext) childFields_ChannelState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -3764,6 +4311,10 @@ func (ec *executionContext) childFields_ChannelState(ctx context.Context, field 
 		return ec.fieldContext_ChannelState_canWrite(ctx, field)
 	case "lastSeq":
 		return ec.fieldContext_ChannelState_lastSeq(ctx, field)
+	case "memberCount":
+		return ec.fieldContext_ChannelState_memberCount(ctx, field)
+	case "notifications":
+		return ec.fieldContext_ChannelState_notifications(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ChannelState", field.Name)
 }
@@ -3840,6 +4391,8 @@ func (ec *executionContext) childFields_EditResult(ctx context.Context, field gr
 		return ec.fieldContext_EditResult_message(ctx, field)
 	case "conflict":
 		return ec.fieldContext_EditResult_conflict(ctx, field)
+	case "breaksCover":
+		return ec.fieldContext_EditResult_breaksCover(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type EditResult", field.Name)
 }
@@ -3862,6 +4415,8 @@ func (ec *executionContext) childFields_MemberChange(ctx context.Context, field 
 		return ec.fieldContext_MemberChange_userId(ctx, field)
 	case "kind":
 		return ec.fieldContext_MemberChange_kind(ctx, field)
+	case "memberCount":
+		return ec.fieldContext_MemberChange_memberCount(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type MemberChange", field.Name)
 }
@@ -3896,6 +4451,8 @@ func (ec *executionContext) childFields_Message(ctx context.Context, field graph
 		return ec.fieldContext_Message_createdAt(ctx, field)
 	case "editedAt":
 		return ec.fieldContext_Message_editedAt(ctx, field)
+	case "editedBy":
+		return ec.fieldContext_Message_editedBy(ctx, field)
 	case "deletedAt":
 		return ec.fieldContext_Message_deletedAt(ctx, field)
 	case "delivery":
@@ -3942,6 +4499,16 @@ func (ec *executionContext) childFields_MessageEvent(ctx context.Context, field 
 	return nil, fmt.Errorf("no field named %q was found under type MessageEvent", field.Name)
 }
 
+func (ec *executionContext) childFields_MessagePage(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "messages":
+		return ec.fieldContext_MessagePage_messages(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_MessagePage_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MessagePage", field.Name)
+}
+
 func (ec *executionContext) childFields_MyPresence(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -3976,6 +4543,8 @@ func (ec *executionContext) childFields_PageInfo(ctx context.Context, field grap
 		return ec.fieldContext_PageInfo_hasNextPage(ctx, field)
 	case "endCursor":
 		return ec.fieldContext_PageInfo_endCursor(ctx, field)
+	case "startCursor":
+		return ec.fieldContext_PageInfo_startCursor(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type PageInfo", field.Name)
 }
@@ -4120,6 +4689,18 @@ func (ec *executionContext) childFields_PresenceVisibility(ctx context.Context, 
 	return nil, fmt.Errorf("no field named %q was found under type PresenceVisibility", field.Name)
 }
 
+func (ec *executionContext) childFields_QuietHours(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "from":
+		return ec.fieldContext_QuietHours_from(ctx, field)
+	case "to":
+		return ec.fieldContext_QuietHours_to(ctx, field)
+	case "timeZone":
+		return ec.fieldContext_QuietHours_timeZone(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type QuietHours", field.Name)
+}
+
 func (ec *executionContext) childFields_ReadState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -4186,6 +4767,8 @@ func (ec *executionContext) childFields_RealtimeConfig(ctx context.Context, fiel
 		return ec.fieldContext_RealtimeConfig_maxQueuedFrames(ctx, field)
 	case "maxQueuedBytes":
 		return ec.fieldContext_RealtimeConfig_maxQueuedBytes(ctx, field)
+	case "maxPageMessages":
+		return ec.fieldContext_RealtimeConfig_maxPageMessages(ctx, field)
 	case "maxPageBytes":
 		return ec.fieldContext_RealtimeConfig_maxPageBytes(ctx, field)
 	case "maxAnswerBytes":
@@ -4312,6 +4895,8 @@ func (ec *executionContext) childFields_SendResult(ctx context.Context, field gr
 		return ec.fieldContext_SendResult_duplicate(ctx, field)
 	case "error":
 		return ec.fieldContext_SendResult_error(ctx, field)
+	case "breaksCover":
+		return ec.fieldContext_SendResult_breaksCover(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SendResult", field.Name)
 }
@@ -4354,6 +4939,8 @@ func (ec *executionContext) childFields_SyncPage(ctx context.Context, field grap
 		return ec.fieldContext_SyncPage_deletedMessageIds(ctx, field)
 	case "readStates":
 		return ec.fieldContext_SyncPage_readStates(ctx, field)
+	case "threadReadStates":
+		return ec.fieldContext_SyncPage_threadReadStates(ctx, field)
 	case "deliveries":
 		return ec.fieldContext_SyncPage_deliveries(ctx, field)
 	case "presences":
@@ -4374,6 +4961,28 @@ func (ec *executionContext) childFields_SyncProgress(ctx context.Context, field 
 		return ec.fieldContext_SyncProgress_total(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SyncProgress", field.Name)
+}
+
+func (ec *executionContext) childFields_ThreadReadState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_ThreadReadState_id(ctx, field)
+	case "threadId":
+		return ec.fieldContext_ThreadReadState_threadId(ctx, field)
+	case "channelId":
+		return ec.fieldContext_ThreadReadState_channelId(ctx, field)
+	case "lastReadMessageId":
+		return ec.fieldContext_ThreadReadState_lastReadMessageId(ctx, field)
+	case "lastReadAt":
+		return ec.fieldContext_ThreadReadState_lastReadAt(ctx, field)
+	case "unreadCount":
+		return ec.fieldContext_ThreadReadState_unreadCount(ctx, field)
+	case "mentionCount":
+		return ec.fieldContext_ThreadReadState_mentionCount(ctx, field)
+	case "followed":
+		return ec.fieldContext_ThreadReadState_followed(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ThreadReadState", field.Name)
 }
 
 func (ec *executionContext) childFields_TypingAck(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4410,6 +5019,8 @@ func (ec *executionContext) childFields_UnreadTotals(ctx context.Context, field 
 		return ec.fieldContext_UnreadTotals_messages(ctx, field)
 	case "mentions":
 		return ec.fieldContext_UnreadTotals_mentions(ctx, field)
+	case "threads":
+		return ec.fieldContext_UnreadTotals_threads(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type UnreadTotals", field.Name)
 }

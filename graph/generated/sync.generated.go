@@ -23,6 +23,10 @@ import (
 
 // region    ************************** generated!.gotpl **************************
 
+type ChannelStateResolver interface {
+	Notifications(ctx context.Context, obj *feed.ChannelState) (receipt.Notifications, error)
+}
+
 // endregion ************************** generated!.gotpl **************************
 
 // region    ***************************** args.gotpl *****************************
@@ -238,6 +242,61 @@ func (ec *executionContext) fieldContext_ChannelState_lastSeq(_ context.Context,
 	return graphql.NewScalarFieldContext("ChannelState", field, true, false, "String")
 }
 
+func (ec *executionContext) _ChannelState_memberCount(ctx context.Context, field graphql.CollectedField, obj *feed.ChannelState) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelState_memberCount(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MemberCount(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelState_memberCount(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ChannelState", field, true, false, "Int")
+}
+
+func (ec *executionContext) _ChannelState_notifications(ctx context.Context, field graphql.CollectedField, obj *feed.ChannelState) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelState_notifications(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ChannelState().Notifications(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v receipt.Notifications) graphql.Marshaler {
+			return ec.marshalNChannelNotifications2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋreceiptᚐNotifications(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelState_notifications(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ChannelState",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ChannelNotifications(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _ChannelUpdated_channel(ctx context.Context, field graphql.CollectedField, obj *events.ChannelUpdated) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -417,6 +476,29 @@ func (ec *executionContext) fieldContext_MemberChange_kind(_ context.Context, fi
 	return graphql.NewScalarFieldContext("MemberChange", field, false, false, "MemberChangeKind")
 }
 
+func (ec *executionContext) _MemberChange_memberCount(ctx context.Context, field graphql.CollectedField, obj *feed.MemberChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MemberChange_memberCount(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MemberCount, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return ec.marshalOInt2ᚖint(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MemberChange_memberCount(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MemberChange", field, false, false, "Int")
+}
+
 func (ec *executionContext) _MemberJoined_change(ctx context.Context, field graphql.CollectedField, obj *events.MemberJoined) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -449,6 +531,29 @@ func (ec *executionContext) fieldContext_MemberJoined_change(_ context.Context, 
 	return fc, nil
 }
 
+func (ec *executionContext) _MemberJoined_memberCount(ctx context.Context, field graphql.CollectedField, obj *events.MemberJoined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MemberJoined_memberCount(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MemberCount, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return ec.marshalOInt2ᚖint(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MemberJoined_memberCount(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MemberJoined", field, false, false, "Int")
+}
+
 func (ec *executionContext) _MemberLeft_change(ctx context.Context, field graphql.CollectedField, obj *events.MemberLeft) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -479,6 +584,29 @@ func (ec *executionContext) fieldContext_MemberLeft_change(_ context.Context, fi
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _MemberLeft_memberCount(ctx context.Context, field graphql.CollectedField, obj *events.MemberLeft) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MemberLeft_memberCount(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MemberCount, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return ec.marshalOInt2ᚖint(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MemberLeft_memberCount(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MemberLeft", field, false, false, "Int")
 }
 
 func (ec *executionContext) _MessageCreated_message(ctx context.Context, field graphql.CollectedField, obj *events.MessageCreated) (ret graphql.Marshaler) {
@@ -1054,6 +1182,38 @@ func (ec *executionContext) fieldContext_SyncPage_readStates(_ context.Context, 
 	return fc, nil
 }
 
+func (ec *executionContext) _SyncPage_threadReadStates(ctx context.Context, field graphql.CollectedField, obj *model.SyncPage) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SyncPage_threadReadStates(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ThreadReadStates, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []receipt.ThreadState) graphql.Marshaler {
+			return ec.marshalNThreadReadState2ᚕgithubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋreceiptᚐThreadStateᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SyncPage_threadReadStates(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SyncPage",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ThreadReadState(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _SyncPage_deliveries(ctx context.Context, field graphql.CollectedField, obj *model.SyncPage) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -1228,6 +1388,38 @@ func (ec *executionContext) fieldContext_SyncProgress_total(_ context.Context, f
 	return graphql.NewScalarFieldContext("SyncProgress", field, false, false, "Int")
 }
 
+func (ec *executionContext) _ThreadReadStateChanged_threadReadState(ctx context.Context, field graphql.CollectedField, obj *events.ThreadReadStateChanged) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ThreadReadStateChanged_threadReadState(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ThreadReadState, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v receipt.ThreadState) graphql.Marshaler {
+			return ec.marshalNThreadReadState2githubᚗcomᚋnselfᚑorgᚋnchatᚑrealtimeᚋinternalᚋreceiptᚐThreadState(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ThreadReadStateChanged_threadReadState(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ThreadReadStateChanged",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ThreadReadState(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _TypingChanged_rooms(ctx context.Context, field graphql.CollectedField, obj *events.TypingChanged) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -1279,6 +1471,13 @@ func (ec *executionContext) _EventPayload(ctx context.Context, sel ast.Selection
 			return graphql.Null
 		}
 		return ec._TypingChanged(ctx, sel, obj)
+	case events.ThreadReadStateChanged:
+		return ec._ThreadReadStateChanged(ctx, sel, &obj)
+	case *events.ThreadReadStateChanged:
+		if obj == nil {
+			return graphql.Null
+		}
+		return ec._ThreadReadStateChanged(ctx, sel, obj)
 	case events.SyncProgress:
 		return ec._SyncProgress(ctx, sel, &obj)
 	case *events.SyncProgress:
@@ -1397,48 +1596,59 @@ func (ec *executionContext) _ChannelState(ctx context.Context, sel ast.Selection
 		case "id":
 			out.Values[i] = ec._ChannelState_id(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "channelId":
 			out.Values[i] = ec._ChannelState_channelId(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "name":
 			out.Values[i] = ec._ChannelState_name(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "type":
 			out.Values[i] = ec._ChannelState_type(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "isArchived":
 			out.Values[i] = ec._ChannelState_isArchived(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "isReadonly":
 			out.Values[i] = ec._ChannelState_isReadonly(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "role":
 			out.Values[i] = ec._ChannelState_role(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "canWrite":
 			out.Values[i] = ec._ChannelState_canWrite(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "lastSeq":
 			out.Values[i] = ec._ChannelState_lastSeq(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "memberCount":
+			out.Values[i] = ec._ChannelState_memberCount(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "notifications":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ChannelState_notifications(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -1586,6 +1796,11 @@ func (ec *executionContext) _MemberChange(ctx context.Context, sel ast.Selection
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "memberCount":
+			out.Values[i] = ec._MemberChange_memberCount(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -1619,6 +1834,11 @@ func (ec *executionContext) _MemberJoined(ctx context.Context, sel ast.Selection
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "memberCount":
+			out.Values[i] = ec._MemberJoined_memberCount(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -1650,6 +1870,11 @@ func (ec *executionContext) _MemberLeft(ctx context.Context, sel ast.SelectionSe
 		case "change":
 			out.Values[i] = ec._MemberLeft_change(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "memberCount":
+			out.Values[i] = ec._MemberLeft_memberCount(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		default:
@@ -2009,6 +2234,11 @@ func (ec *executionContext) _SyncPage(ctx context.Context, sel ast.SelectionSet,
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "threadReadStates":
+			out.Values[i] = ec._SyncPage_threadReadStates(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "deliveries":
 			out.Values[i] = ec._SyncPage_deliveries(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -2064,6 +2294,39 @@ func (ec *executionContext) _SyncProgress(ctx context.Context, sel ast.Selection
 			}
 		case "total":
 			out.Values[i] = ec._SyncProgress_total(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var threadReadStateChangedImplementors = []string{"ThreadReadStateChanged", "EventPayload"}
+
+func (ec *executionContext) _ThreadReadStateChanged(ctx context.Context, sel ast.SelectionSet, obj *events.ThreadReadStateChanged) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, threadReadStateChangedImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ThreadReadStateChanged")
+		case "threadReadState":
+			out.Values[i] = ec._ThreadReadStateChanged_threadReadState(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

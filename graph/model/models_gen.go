@@ -16,6 +16,14 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/typing"
 )
 
+// A partial change: absent fields stay, at least one must be given.
+type ChannelNotificationsInput struct {
+	// What; null is refused.
+	Level graphql.Omittable[*receipt.Level] `json:"level,omitempty"`
+	// Mutes until then: ahead, and at most a year. Null ends muting.
+	MutedUntil graphql.Omittable[*time.Time] `json:"mutedUntil,omitempty"`
+}
+
 // A page of contacts, ordered by user id.
 type ContactConnection struct {
 	// The page.
@@ -52,6 +60,8 @@ type EditResult struct {
 	Message message.Message `json:"message"`
 	// There was another edit in between.
 	Conflict *message.Conflict `json:"conflict,omitempty"`
+	// The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked.
+	BreaksCover bool `json:"breaksCover"`
 }
 
 // What a client knows of its user's activity. Sent every 30 s, and at once when active or hidden changes.
@@ -72,12 +82,24 @@ type HeartbeatInput struct {
 	LastActivityAgoMs graphql.Omittable[*int] `json:"lastActivityAgoMs,omitempty"`
 }
 
-// A message up to which, itself included, a channel has been received or read.
+// A message up to which, itself included, a channel has been received or read. What is in a thread is read in that thread, and never moves the
+// channel's mark; it is received with the channel.
 type MarkInput struct {
 	// The channel.
 	ChannelID uuid.UUID `json:"channelId"`
-	// A message of it.
+	// The thread the message is in; the mark is refused where it is in another or in none. Default: whichever it is in.
+	ThreadID graphql.Omittable[*uuid.UUID] `json:"threadId,omitempty"`
+	// A message of the channel.
 	MessageID uuid.UUID `json:"messageId"`
+}
+
+// A page of a channel's messages.
+type MessagePage struct {
+	// The messages, as messageChanged tells them: of one that is deleted only that it is. One that is no more is left out, so that their numbers have
+	// gaps there, and where the caller was no member. Newest first; after a cursor oldest first.
+	Messages []message.Message `json:"messages"`
+	// Where the page stands. endCursor goes on in its direction (as before, or as after), startCursor in the other. hasNextPage: more follow, also where maxPageBytes ended it.
+	PageInfo PageInfo `json:"pageInfo"`
 }
 
 type Mutation struct {
@@ -89,6 +111,8 @@ type PageInfo struct {
 	HasNextPage bool `json:"hasNextPage"`
 	// Pass as after for the next page; null on an empty page.
 	EndCursor *string `json:"endCursor,omitempty"`
+	// The cursor of the page's first entry; null on an empty page.
+	StartCursor *string `json:"startCursor,omitempty"`
 }
 
 // A page of a channel's members.
@@ -180,7 +204,9 @@ type RealtimeConfig struct {
 	MaxQueuedFrames int `json:"maxQueuedFrames"`
 	// Bytes that may wait for one socket. Default 1 MiB.
 	MaxQueuedBytes int `json:"maxQueuedBytes"`
-	// Bytes of messages in one page of sync, but for a single one that is larger: then hasMore, however few there are. 2 MiB.
+	// Messages in one page of sync and of messages. 1,000.
+	MaxPageMessages int `json:"maxPageMessages"`
+	// Bytes of messages in one page of sync and of messages, but for a single one that is larger: then more follow, however few there are. 2 MiB.
 	MaxPageBytes int `json:"maxPageBytes"`
 	// Bytes in one answer, and in one event of a subscription: an operation that asks for more is validation-failed. 16 MiB.
 	MaxAnswerBytes int `json:"maxAnswerBytes"`
@@ -281,6 +307,8 @@ type SendResult struct {
 	Duplicate bool `json:"duplicate"`
 	// Why it failed.
 	Error *SendError `json:"error,omitempty"`
+	// The caller is invisible, and whoever reads this sees that it was here just now: something to warn of. True also where that could not be asked.
+	BreaksCover bool `json:"breaksCover"`
 }
 
 // What a refreshed socket runs on now.
@@ -322,6 +350,8 @@ type SyncPage struct {
 	DeletedMessageIds []uuid.UUID `json:"deletedMessageIds"`
 	// How far the caller is where that may have changed.
 	ReadStates []receipt.State `json:"readStates"`
+	// How far the caller is in threads: where it read on, in those that it follows now or follows no more, and those it follows in which others wrote. A fresh start brings none.
+	ThreadReadStates []receipt.ThreadState `json:"threadReadStates"`
 	// How far the caller's messages have come where that may have changed.
 	Deliveries []receipt.Delivery `json:"deliveries"`
 	// Presence of presenceOf, as it is now.

@@ -59,10 +59,12 @@ func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, expi
 		}
 		b.id.Store(&id)
 		b.conn.Extend(expires)
+		a.presence.Sessions.Renewed(at, id.TokenID)
+		b.judge(a.revoked.known) // revoked since it was verified: nobody else would see it
 		return nil
 	}
 	v := viewer.Of(id.Tenant, id.UserID)
-	if found, err := a.presence.Edit.Extend(ctx, v, at, expires); err != nil || !found {
+	if found, err := a.presence.Edit.Renew(ctx, v, at, presence.Token{ID: id.TokenID, IssuedAt: id.IssuedAt, ExpiresAt: expires}); err != nil || !found {
 		if err == nil {
 			err = fault.Access()
 		}
@@ -89,4 +91,12 @@ func (a access) Revoke(ctx context.Context, user uuid.UUID, token *string) (int,
 	a.revoked.enforce(ctx)
 	a.bell.Ring(revokedTopic)
 	return n, nil
+}
+
+// While is graph.Access: over a socket, what waits ends with the socket.
+func (a access) While(ctx context.Context) (context.Context, func()) {
+	if _, over := wsock.FromContext(ctx); over {
+		return ctx, func() {}
+	}
+	return a.live.while(ctx, auth.From(ctx), a.revoked.known)
 }

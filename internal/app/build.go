@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nself-org/nchat-realtime/internal/announce"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/clock"
@@ -55,9 +56,11 @@ type parts struct {
 	feed       *feed.Service
 	messages   *message.Service
 	receipts   *receipt.Service
+	notify     *receipt.Notifier
 	events     *events.Service
 	hooks      *webhook.Handler
 	push       *push.Service
+	announce   *announce.Service
 	sockets    *wsock.Transport
 	forget     func(context.Context) error // what is past its time
 	draining   atomic.Bool
@@ -81,7 +84,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 	p := &parts{dev: o.Dev, ready: o.Ready, config: c, log: o.Log, pool: pool, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
 		operations: limit.New(c.Limits.OperationsPerMinute)}
 	p.bus = bus.New(bus.Options{Pool: pool, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
-	p.revoked = newRevocations(auth.Store{DB: pool}, p.live)
+	p.revoked = newRevocations(auth.Store{DB: pool}, p.live, c.TokenLifetime)
 	p.authn = auth.New(auth.Options{JWT: &o.JWT, AdminSecret: c.AdminSecret, WebhookSecret: c.WebhookSecret,
 		UnauthorizedRole: c.UnauthorizedRole, UserRoles: c.UserRoles, Revocations: p.revoked.known, Log: o.Log})
 	p.lease = lease.New(pool, p.clock, o.Log, leaseHooks(p))
@@ -145,9 +148,14 @@ func leaseHooks(p *parts) lease.Hooks {
 
 func buildPresence(p *parts) {
 	c := p.config
+	var looking time.Duration // nobody asks but push
+	if c.PushWebhookURL != "" {
+		looking = c.PushAfter
+	}
 	p.presence = presence.New(presence.Options{Pool: p.pool, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log,
-		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, StatusText: c.Limits.StatusLength,
+		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, Looking: looking, StatusText: c.Limits.StatusLength,
 			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
+		Shown: c.PresenceView || c.PresenceWebhookURL != "", Legacy: c.LegacyPresence,
 		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
 			return p.receipts.Release(ctx, tx, user)
 		}})
@@ -159,6 +167,6 @@ type typists struct{ p *presence.Service }
 
 func (t typists) Gate(v viewer.Viewer) typing.Gate { return t.p.Watch.Gate(v) }
 
-func (t typists) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+func (t typists) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
 	return t.p.Read.Typists(ctx, v, users)
 }

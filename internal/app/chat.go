@@ -8,12 +8,13 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/announce"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/message"
+	"github.com/nself-org/nchat-realtime/internal/outcall"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
-	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/wait"
@@ -41,16 +42,28 @@ func buildChat(p *parts) {
 		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Log: p.log, Odd: p.odd.message})
 	p.receipts = receipt.New(receipt.Options{Pool: p.pool, Privacy: p.presence.Read, Committed: p.feed.Committed, Settle: p.feed.CatchUp,
 		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: p.log})
+	p.notify = receipt.NewNotifier(receipt.NotifierOptions{Pool: p.pool, Now: p.clock.Now, Committed: p.feed.Committed, Log: p.log})
 	p.events = events.New(events.Options{Feed: p.feed, Receipts: p.receipts, Presence: p.presence.Watch, Typing: p.typing, Log: p.log})
-	p.push = push.New(push.Options{Pool: p.pool, URL: c.PushWebhookURL, Secret: c.PushWebhookSecret, Log: p.log, Absent: presence.Absent})
+	p.push = push.New(push.Options{Pool: p.pool, URL: c.PushWebhookURL, Secret: c.PushWebhookSecret, Log: p.log, Now: p.clock.Now, Looking: c.PushAfter,
+		Attention: func(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]push.Attention, error) {
+			list, err := p.presence.Read.Attention(ctx, db, tenant, users)
+			out := make([]push.Attention, len(list))
+			for i, a := range list {
+				out[i] = push.Attention(a)
+			}
+			return out, err
+		}})
+	p.announce = announce.New(announce.Options{Pool: p.pool, Hook: outcall.New(c.PresenceWebhookURL, c.PresenceWebhookSecret), Log: p.log})
 }
 
 // buildHasura makes what Hasura calls besides GraphQL.
 func buildHasura(p *parts) {
 	p.forget = func(ctx context.Context) error {
-		return errors.Join(p.feed.Sweep(ctx), p.receipts.Sweep(ctx), p.messages.Sweep(ctx), p.hooks.Sweep(ctx))
+		return errors.Join(p.feed.Sweep(ctx), p.receipts.Sweep(ctx), p.notify.Sweep(ctx), p.push.Sweep(ctx), p.messages.Sweep(ctx), p.hooks.Sweep(ctx),
+			p.revoked.store.ForgetBarred(ctx, p.config.TokenLifetime))
 	}
 	p.hooks = webhook.New(webhook.Options{Pool: p.pool, Auth: p.authn, Presence: p.presence, Messages: p.messages, Receipts: p.receipts, Committed: p.feed.Committed,
+		Audit: audit{p.log}.action,
 		Admit: func(id auth.Identity) error {
 			if id.UserID == uuid.Nil {
 				return nil // it is refused anyway

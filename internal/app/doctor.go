@@ -63,7 +63,7 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 			if err := pool.QueryRow(ctx, `select current_setting('server_version')`).Scan(&v); err != nil {
 				return "", fmt.Errorf("not reachable: %w", err)
 			}
-			return "version " + v, nil
+			return "version " + v + plainText(ctx, pool), nil
 		}, "check DATABASE_URL, and that Postgres runs and lets this user in"},
 		{"migrations", func(ctx context.Context) (string, error) {
 			is, err := postgres.MigrationStatus(ctx, pool, Code())
@@ -97,6 +97,9 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 			if more := j.Ignored(); len(more) > 0 {
 				found += "; reads past " + strings.Join(more, ", ")
 			}
+			for _, s := range j.Weak() {
+				found += "; WARNING: " + s
+			}
 			for _, s := range j.StricterThanHasura() {
 				found += "; stricter: " + s
 			}
@@ -109,6 +112,36 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 			return "HASURA_WEBHOOK_SECRET is set", nil
 		}, "set HASURA_WEBHOOK_SECRET here, and send it from Hasura as x-nchat-webhook-secret"},
 	}
+}
+
+// plainText warns where what goes to Postgres and back can be read, or be made
+// readable, on the way: without an sslmode, TLS is used where it is offered only.
+func plainText(ctx context.Context, pool *pgxpool.Pool) string {
+	const q = `
+select coalesce((select s.ssl from pg_stat_ssl s where s.pid = pg_backend_pid()), false),
+       coalesce(inet_server_addr() <<= '127.0.0.0/8' or inet_server_addr() = '::1', true)`
+	var encrypted, here bool
+	if err := pool.QueryRow(ctx, q).Scan(&encrypted, &here); err != nil {
+		return "" // the checks that follow say so
+	}
+	cfg := pool.Config().ConnConfig
+	mayFallBack := cfg.TLSConfig == nil
+	for _, f := range cfg.Fallbacks {
+		mayFallBack = mayFallBack || f.TLSConfig == nil
+	}
+	return warnOfWay(here, encrypted, mayFallBack)
+}
+
+// warnOfWay says what is wrong with the way to Postgres; here: there is none in between.
+func warnOfWay(here, encrypted, mayFallBack bool) string {
+	switch {
+	case here:
+	case !encrypted:
+		return "; WARNING: not encrypted on the way: add sslmode=verify-full to DATABASE_URL"
+	case mayFallBack:
+		return "; WARNING: encrypted, but would do without if it had to: add sslmode=verify-full to DATABASE_URL"
+	}
+	return ""
 }
 
 // seesRows looks for row level security that would blind this role.

@@ -50,10 +50,14 @@ func hasuraChecks(c config.Config) []check {
 			now, _, err := h.Export(ctx)
 			return "event triggers try again", lines(hasura.Impatient(now), err)
 		}, "set num_retries of these event triggers, or run nchat-realtime hasura apply"},
-		{"writes", func(ctx context.Context) (string, error) {
+		{"access", func(ctx context.Context) (string, error) {
 			now, _, err := h.Export(ctx)
-			return "users write in their own name only", lines(hasura.Forgeable(now, c.UserRoles), err)
-		}, "add {\"user_id\": {\"_eq\": \"X-Hasura-User-Id\"}} to these permissions (blocker_id for blocks), or a column preset"},
+			var found []string
+			for _, f := range (hasura.Access{Roles: c.UserRoles, Nobody: c.UnauthorizedRole, LegacyPresence: c.LegacyPresence}).Examine(now) {
+				found = append(found, f.String())
+			}
+			return "Hasura's permissions tell nothing that is hidden here", lines(found, err)
+		}, "change these permissions in Hasura, each as it says"},
 	}
 }
 
@@ -66,7 +70,7 @@ func applied(ctx context.Context, h hasura.Client, c config.Config) error {
 	if err != nil {
 		return err
 	}
-	plan := hasura.Plan{Ours: ours, Roles: c.UserRoles, Custom: hasura.CustomOf(now)}
+	plan := hasura.Plan{Ours: ours, Roles: c.UserRoles, Custom: hasura.CustomOf(now), View: c.PresenceView}
 	_, changes, kept, err := plan.Merge(now)
 	if err == nil && len(changes) > 0 {
 		err = fmt.Errorf("not as it should be: %s", strings.Join(changes, "; "))

@@ -25,6 +25,8 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/origin"
+	"github.com/nself-org/nchat-realtime/internal/push"
+	"github.com/nself-org/nchat-realtime/internal/share"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
@@ -54,7 +56,15 @@ func publicHandler(p *parts) http.Handler {
 	}
 	p.hooks.Mount(mux)
 	mux.Handle("/graphql", graphqlHandler(p))
-	return mux
+	return p.here(mux)
+}
+
+// here keeps to this machine what `dev` serves on it.
+func (p *parts) here(h http.Handler) http.Handler {
+	if p.dev && namesHere(p.config.Host) {
+		return onlyHere(h)
+	}
+	return h
 }
 
 // graphqlHandler is /graphql, over every transport.
@@ -74,7 +84,7 @@ func graphqlHandler(p *parts) http.Handler {
 			owner, _ := rateKey(ctx)
 			return p.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), p.revoked.known)
 		}})
-	resolver := graph.NewResolver(graph.Deps{Presence: p.presence, Typing: p.typing, Messages: p.messages, Receipts: p.receipts,
+	resolver := graph.NewResolver(graph.Deps{Presence: p.presence, Typing: p.typing, Messages: p.messages, Receipts: p.receipts, Notify: p.notify, Hours: push.Hours{Pool: p.pool},
 		Feed: p.feed, Events: p.events,
 		Access:      access{authn: p.authn, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
 		AutoDeliver: autoDelivers, Viewer: asking, Config: realtimeConfig(p.clock, c), MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
@@ -91,7 +101,8 @@ func graphqlHandler(p *parts) http.Handler {
 	stitched := executor(p, generated.NewExecutableSchema(generated.Config{Resolvers: resolver, Schema: graph.Stitched(schema.Schema())}), resolver, present, rescue)
 	stitched.AddTransport(http1)
 
-	pages, ips := origin.New(c.AllowedOrigins), clientip.New(c.TrustedProxies)
+	ips := clientip.New(c.TrustedProxies)
+	pages := origin.New(c.AllowedOrigins, ips.Encrypted)
 	return pages.CORS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.sockets.Supports(r) {
 			srv.ServeHTTP(w, noteOrigin(pages, r)) // who it is, connection_init says
@@ -126,6 +137,11 @@ func executor(p *parts, schema graphql.ExecutableSchema, resolver *graph.Resolve
 	srv.Use(limit.Operations{Limiter: p.operations, Key: rateKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
+	srv.AroundOperations(audit{p.log}.operation)
+	answer := limit.Answer{Bytes: answerBytes}
+	srv.Use(share.New(share.Options{Alike: graph.Alike, Present: present,
+		Nobody:  func(context.Context) context.Context { return context.Background() },
+		Prepare: answer.MutateOperationContext}))
 	srv.AroundResponses(resolver.Batch)
 	return srv
 }
@@ -182,7 +198,7 @@ func realtimeConfig(clock *clock.Clock, c config.Config) func(context.Context) m
 		MaxOperationsPerSocket: l.OperationsPerSocket, MaxSocketsPerUser: l.SocketsPerUser, MaxFrameBytes: l.FrameBytes, MaxBodyBytes: l.BodyBytes,
 		MaxIds: l.IDs, MaxRooms: l.Rooms, MaxBatch: l.Batch, MaxContentLength: l.ContentLength, MaxStatusLength: l.StatusLength,
 		OperationsPerMinute: l.OperationsPerMinute, MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes,
-		MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes}
+		MaxPageMessages: feed.MaxFirst, MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes}
 	return func(context.Context) model.RealtimeConfig {
 		now := is
 		now.ServerTime = clock.Now()

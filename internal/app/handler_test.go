@@ -52,7 +52,7 @@ func TestWhatIsPublic(t *testing.T) {
 		t.Errorf("the admin port answers GraphQL: %d", w.Code)
 	}
 	p.dev = true
-	if w := get(t, publicHandler(p), "/playground"); w.Code != 200 || !strings.Contains(w.Header().Get("Content-Type"), "text/html") {
+	if w := get(t, publicHandler(p), "http://localhost/playground"); w.Code != 200 || !strings.Contains(w.Header().Get("Content-Type"), "text/html") {
 		t.Errorf("the playground in dev: %d", w.Code)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -31,7 +32,7 @@ type live struct {
 // behind it, but a token that expires or is revoked ends it all the same.
 type eventStream struct {
 	id     auth.Identity
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 }
 
 type behind struct {
@@ -73,13 +74,35 @@ func (l *live) refuse(r *auth.Revocations) {
 	}
 	for st := range l.streams {
 		if r.Refused(st.id) {
-			st.cancel()
+			st.cancel(auth.Revoked())
 		}
 	}
 	l.mu.Unlock()
 	for _, b := range all {
-		if r.Refused(*b.id.Load()) {
-			b.conn.Close(closeForbidden, "Token revoked")
+		b.judge(r)
+	}
+}
+
+// judge closes a socket that runs on a revoked token.
+func (b *behind) judge(r *auth.Revocations) {
+	if r.Refused(*b.id.Load()) {
+		b.conn.Close(closeForbidden, "Token revoked")
+	}
+}
+
+// renew puts the socket on a token that it was refreshed with elsewhere, unless
+// it runs on one issued later.
+func (b *behind) renew(to presence.Token) {
+	for {
+		old := b.id.Load()
+		if to.IssuedAt.Before(old.IssuedAt) {
+			return
+		}
+		id := *old
+		id.TokenID, id.IssuedAt, id.ExpiresAt = to.ID, to.IssuedAt, to.ExpiresAt
+		if b.id.CompareAndSwap(old, &id) {
+			b.conn.Extend(to.ExpiresAt)
+			return
 		}
 	}
 }
@@ -92,20 +115,10 @@ func (l *live) stream(ctx context.Context, owner string, most int, id auth.Ident
 	if l.counts[owner] >= most {
 		return nil, nil, fault.Later(fault.RateLimited, time.Second, "more than %d event streams", most)
 	}
-	var cancel context.CancelFunc
-	if until := socketDeadline(id, time.Now()); until.IsZero() {
-		ctx, cancel = context.WithCancel(ctx)
-	} else {
-		ctx, cancel = context.WithDeadline(ctx, until)
-	}
-	st := &eventStream{id, cancel}
 	l.counts[owner]++
-	l.streams[st] = struct{}{}
-	if r.Refused(id) { // revoked since it was let in: nobody else would see it
-		cancel()
-	}
+	ctx, st, end := l.holdLocked(ctx, id, r)
 	return ctx, func() {
-		cancel()
+		end()
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.streams, st)
@@ -115,10 +128,50 @@ func (l *live) stream(ctx context.Context, owner string, most int, id auth.Ident
 	}, nil
 }
 
-// session is a socket as presence sees it.
-type session struct{ c *wsock.Conn }
+// while bounds what waits to its caller's token, as a stream is. The context's
+// cause says what became of the token.
+func (l *live) while(ctx context.Context, id auth.Identity, r *auth.Revocations) (context.Context, func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ctx, st, end := l.holdLocked(ctx, id, r)
+	return ctx, func() {
+		end()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.streams, st)
+	}
+}
 
-func (s session) Extend(expires time.Time) { s.c.Extend(expires) }
+func (l *live) holdLocked(ctx context.Context, id auth.Identity, r *auth.Revocations) (context.Context, *eventStream, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	end := func() { cancel(context.Canceled) }
+	if until := socketDeadline(id, time.Now()); !until.IsZero() {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadlineCause(ctx, until, auth.Expired())
+		end = func() { stop(); cancel(context.Canceled) }
+	}
+	st := &eventStream{id, cancel}
+	l.streams[st] = struct{}{}
+	if r.Refused(id) { // revoked since it was let in: nobody else would see it
+		cancel(auth.Revoked())
+	}
+	return ctx, st, end
+}
+
+// session is a socket as presence sees it.
+type session struct {
+	c       *wsock.Conn
+	live    *live
+	revoked *auth.Revocations
+}
+
+// Renew takes a token over that the socket was refreshed with on another node.
+func (s session) Renew(to presence.Token) {
+	if b, ok := s.live.get(s.c.ID()); ok {
+		b.renew(to)
+		b.judge(s.revoked)
+	}
+}
 
 // SignOut closes a moment later, so that whoever asked for it over this very
 // socket has its answer first.

@@ -23,7 +23,7 @@ func identity(user uuid.UUID, issued time.Time) auth.Identity {
 // its stream has ended.
 func TestEventStreamsAreCounted(t *testing.T) {
 	t.Parallel()
-	l, none := newLive(), auth.NewRevocations()
+	l, none := newLive(), auth.NewRevocations(0)
 	id := identity(demo.Alice, time.Now())
 	open := func(owner string) (context.Context, func(), error) { return l.stream(t.Context(), owner, 2, id, none) }
 	one, end, err := open("a")
@@ -53,7 +53,7 @@ func TestEventStreamsAreCounted(t *testing.T) {
 func TestAnEventStreamEndsWithItsToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l, none := newLive(), auth.NewRevocations()
+		l, none := newLive(), auth.NewRevocations(0)
 		began := time.Now()
 		short := identity(demo.Alice, began)
 		short.ExpiresAt = began.Add(time.Minute)
@@ -87,7 +87,7 @@ func TestRevocationsEndStreams(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	l := newLive()
-	r := newRevocations(auth.Store{DB: pool}, l)
+	r := newRevocations(auth.Store{DB: pool}, l, 0)
 	old := time.Now().Add(-time.Hour)
 	open := func(id auth.Identity) context.Context {
 		ctx, end, err := l.stream(t.Context(), id.UserID.String(), 10, id, r.known)
@@ -120,7 +120,7 @@ func TestRevocationsEndStreams(t *testing.T) {
 func TestRevocationsAreHeardOf(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
-	r := newRevocations(auth.Store{DB: pool}, newLive())
+	r := newRevocations(auth.Store{DB: pool}, newLive(), 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); r.run(ctx) }()

@@ -12,9 +12,9 @@ import (
 
 // openingOf reads what connection_init says of the device. It is never
 // believed, only shown to its own user.
-func openingOf(r wsock.Request, id auth.Identity) (presence.Opening, error) {
+func openingOf(r wsock.Request, id auth.Identity, socket session) (presence.Opening, error) {
 	o := presence.Opening{ID: r.Conn.ID(), Key: viewer.Key{Tenant: id.Tenant, User: id.UserID}, Counts: true,
-		Device: presence.DeviceUnknown, TokenID: id.TokenID, Socket: session{r.Conn}}
+		Device: presence.DeviceUnknown, TokenID: id.TokenID, Socket: socket}
 	if v, ok := r.Payload["presence"]; ok {
 		counts, ok := v.(bool)
 		if !ok {

@@ -23,8 +23,8 @@ type revocations struct {
 	loaded atomic.Bool
 }
 
-func newRevocations(store auth.Store, l *live) *revocations {
-	return &revocations{store: store, known: auth.NewRevocations(), live: l, due: wait.NewFlag()}
+func newRevocations(store auth.Store, l *live, lifetime time.Duration) *revocations {
+	return &revocations{store: store, known: auth.NewRevocations(lifetime), live: l, due: wait.NewFlag()}
 }
 
 // run reads again whenever the database says that something was revoked, by

@@ -48,7 +48,9 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	behind.Go(func() { p.typing.Run(back) })
 	behind.Go(func() { p.feed.Run(back) })
 	behind.Go(func() { p.receipts.Run(back) })
+	behind.Go(func() { p.notify.Run(back) })
 	behind.Go(func() { p.push.Run(back) })
+	behind.Go(func() { p.announce.Run(back) })
 	behind.Go(func() { retain(back, p.log, p.forget) })
 	behind.Go(func() {
 		if err := p.presence.Run(back); err != nil {
@@ -60,7 +62,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	web := &http.Server{Handler: publicHandler(p), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return requests }}
-	inside := &http.Server{Handler: adminHandler(p.metrics), ReadHeaderTimeout: 10 * time.Second}
+	inside := &http.Server{Handler: p.here(adminHandler(p.metrics)), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 2)
 	go func() { failed <- web.Serve(public) }()
 	if admin != nil {

@@ -29,7 +29,8 @@ const registerTimeout = 2 * time.Second
 func newSockets(p *parts) *wsock.Transport {
 	c := p.config
 	in := &admission{authn: p.authn, revoked: p.revoked.known, live: p.live, sessions: p.presence.Sessions, typing: p.typing, clock: p.clock}
-	pages, ips := origin.New(c.AllowedOrigins), clientip.New(c.TrustedProxies)
+	ips := clientip.New(c.TrustedProxies)
+	pages := origin.New(c.AllowedOrigins, ips.Encrypted)
 	return wsock.New(wsock.Options{
 		Init: in.init,
 		Operation: func(ctx context.Context, conn *wsock.Conn) context.Context {
@@ -81,7 +82,7 @@ func (in *admission) init(ctx context.Context, r wsock.Request) (wsock.Accepted,
 	if may, _ := ctx.Value(cookieKey{}).(bool); id.FromCookie && !may {
 		return wsock.Accepted{}, fault.New(fault.Denied, "a token in a cookie needs a listed Origin if from a page")
 	}
-	opening, err := openingOf(r, id)
+	opening, err := openingOf(r, id, session{r.Conn, in.live, in.revoked})
 	if err != nil {
 		return wsock.Accepted{}, err
 	}
@@ -93,7 +94,7 @@ func (in *admission) init(ctx context.Context, r wsock.Request) (wsock.Accepted,
 	in.live.add(conn, id)
 	if in.revoked.Refused(id) { // revoked between the check and the add: nobody else would see it
 		in.live.remove(conn.ID())
-		return wsock.Accepted{}, fault.New(fault.InvalidJWT, "Could not verify JWT: JWTRevoked")
+		return wsock.Accepted{}, auth.Revoked()
 	}
 	a := wsock.Accepted{Context: ctx, Ack: in.ack(conn, id, expires), ExpiresAt: expires,
 		Closed: func(wsock.CloseInfo) {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/clientip"
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
@@ -25,7 +26,7 @@ func admitting(t *testing.T, key string) *admission {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := auth.NewRevocations()
+	known := auth.NewRevocations(0)
 	return &admission{authn: auth.New(auth.Options{JWT: &j, AdminSecret: testAdmin, UnauthorizedRole: "guest", Revocations: known}),
 		revoked: known, live: newLive(), clock: clock.New()}
 }
@@ -104,7 +105,7 @@ func TestWhoIsNotLetIn(t *testing.T) {
 func TestACookieNeedsAListedPage(t *testing.T) {
 	t.Parallel()
 	const key = `{"type":"HS256","key":"a-key-of-the-tests-of-app-and-of-nobody-else","header":{"type":"Cookie","name":"session"}}`
-	pages := origin.New([]string{"https://app.example.com"})
+	pages := origin.New([]string{"https://app.example.com"}, clientip.New(nil).Encrypted)
 	cookie := token(t, auth.Claims{TTL: time.Hour})
 	for page, good := range map[string]bool{"https://app.example.com": true, "https://evil.example.com": false, "": true} {
 		r := &http.Request{Method: http.MethodGet, Host: "realtime.example.com",
@@ -148,12 +149,12 @@ func TestRevokedInTheMoment(t *testing.T) {
 func TestWhatAClientSaysOfItsDevice(t *testing.T) {
 	t.Parallel()
 	id := auth.Identity{Tenant: "primary", UserID: demo.Alice, TokenID: "t1"}
-	o, err := openingOf(wsock.Request{Conn: &wsock.Conn{}}, id)
+	o, err := openingOf(wsock.Request{Conn: &wsock.Conn{}}, id, session{})
 	if err != nil || !o.Counts || o.Device != presence.DeviceUnknown || o.Name != nil || o.DeviceID != nil || o.TokenID != "t1" || o.Key.User != demo.Alice {
 		t.Errorf("said nothing: %+v %v", o, err)
 	}
 	payload := map[string]any{"presence": false, "device": map[string]any{"id": "d1", "name": "Alice's phone", "type": "ios", "colour": "red"}}
-	o, err = openingOf(wsock.Request{Conn: &wsock.Conn{}, Payload: payload}, id)
+	o, err = openingOf(wsock.Request{Conn: &wsock.Conn{}, Payload: payload}, id, session{})
 	if err != nil || o.Counts || o.Device != presence.DeviceIOS || *o.Name != "Alice's phone" || *o.DeviceID != "d1" {
 		t.Errorf("%+v %v", o, err)
 	}

@@ -51,7 +51,7 @@ func New(o Options) *Authenticator {
 		a.userRoles[r] = true
 	}
 	if a.revoked == nil {
-		a.revoked = NewRevocations()
+		a.revoked = NewRevocations(0)
 	}
 	if o.JWT != nil && o.JWT.jwkURL != "" {
 		a.keys = newKeySet(o.JWT.jwkURL, o.Client, o.Log)
@@ -119,12 +119,12 @@ func (a *Authenticator) Token(ctx context.Context, text, role string) (Identity,
 	if err != nil {
 		return Identity{}, err
 	}
-	id := a.fill(Identity{Via: ViaJWT, Role: vars[headerRole], Vars: vars, IssuedAt: t.issuedAt, ExpiresAt: t.expiresAt, TokenID: t.id})
+	id := a.fill(Identity{Via: ViaJWT, Bearer: true, Role: vars[headerRole], Vars: vars, IssuedAt: t.issuedAt, ExpiresAt: t.expiresAt, TokenID: t.id})
 	if id.Tenant == "" {
 		return Identity{}, badClaims("invalid %s", headerTenant)
 	}
 	if a.revoked.Refused(id) {
-		return Identity{}, jwtFault("JWTRevoked")
+		return Identity{}, Revoked()
 	}
 	return id, nil
 }
@@ -144,8 +144,7 @@ func (a *Authenticator) byAdminSecret(h http.Header) (Identity, bool, error) {
 	return id, true, err
 }
 
-// byHasura believes the session variables Hasura sends. A token that came
-// along must be of the same user, or the variables are not its.
+// byHasura believes the session variables Hasura sends.
 func (a *Authenticator) byHasura(ctx context.Context, h http.Header) (Identity, error) {
 	id, err := a.believe(ViaHasura, h, "")
 	if err != nil || id.Role == "" {
@@ -154,35 +153,49 @@ func (a *Authenticator) byHasura(ctx context.Context, h http.Header) (Identity, 
 		}
 		return Identity{}, err
 	}
+	return a.passedOn(ctx, id, h)
+}
+
+// passedOn judges the token that Hasura passed on of its caller, where it does:
+// it must be of the same user, or the variables are not its. Without one, only
+// that its user was revoked can be known.
+func (a *Authenticator) passedOn(ctx context.Context, id Identity, h http.Header) (Identity, error) {
 	text, found, err := a.find(h)
 	if err != nil {
 		return Identity{}, err
 	}
-	if !found {
-		return id, nil
+	if found {
+		byToken, err := a.Token(ctx, text, "")
+		if err != nil {
+			return Identity{}, err
+		}
+		if !id.Admin && (byToken.Vars[headerUser] != id.Vars[headerUser] || byToken.Tenant != id.Tenant) {
+			return Identity{}, fault.Access()
+		}
+		id.Bearer, id.TokenID, id.IssuedAt, id.ExpiresAt = true, byToken.TokenID, byToken.IssuedAt, byToken.ExpiresAt
 	}
-	byToken, err := a.Token(ctx, text, "")
-	if err != nil {
-		return Identity{}, err
-	}
-	if !id.Admin && (byToken.Vars[headerUser] != id.Vars[headerUser] || byToken.Tenant != id.Tenant) {
-		return Identity{}, fault.Access()
+	if a.revoked.Refused(id) {
+		return Identity{}, Revoked()
 	}
 	return id, nil
 }
 
 // Session is who session variables speak of that came beside the shared secret
-// in a body: an action's. They are believed as headers are.
-func (a *Authenticator) Session(vars map[string]string) (Identity, error) {
-	h := http.Header{}
+// in a body, an action's: they are believed as headers are, and with the
+// caller's token in the request's own headers h, where Hasura passes it on.
+func (a *Authenticator) Session(ctx context.Context, h http.Header, vars map[string]string) (Identity, error) {
+	said := http.Header{}
 	for name, value := range vars {
-		h[http.CanonicalHeaderKey(name)] = append(h[http.CanonicalHeaderKey(name)], value)
+		said[http.CanonicalHeaderKey(name)] = append(said[http.CanonicalHeaderKey(name)], value)
 	}
-	id, err := a.believe(ViaHasura, h, "")
+	id, err := a.believe(ViaHasura, said, "")
 	if err == nil && id.Role == "" {
 		err = fault.New(fault.InvalidHeaders, "x-hasura-role is missing")
 	}
-	return id, err
+	if err != nil {
+		return Identity{}, err
+	}
+	return a.passedOn(ctx, id, h)
 }
 
 func (a *Authenticator) believe(via Via, h http.Header, role string) (Identity, error) {

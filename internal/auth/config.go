@@ -2,6 +2,8 @@ package auth
 
 import (
 	"log/slog"
+	"net"
+	"net/url"
 	"time"
 )
 
@@ -49,6 +51,15 @@ func (c JWTConfig) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Ignored names the keys that mean nothing here, nor to Hasura.
 func (c JWTConfig) Ignored() []string { return c.ignored }
+
+// Weak names what makes a configuration less safe than it looks; empty: nothing.
+func (c JWTConfig) Weak() []string {
+	u, err := url.Parse(c.jwkURL)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback() {
+		return nil
+	}
+	return []string{"jwk_url is http: whoever is on the way to it can have any token believed; use https"}
+}
 
 // StricterThanHasura names what this server demands and Hasura does not; empty: nothing.
 func (c JWTConfig) StricterThanHasura() []string {

@@ -156,6 +156,14 @@ func configRules() []rule {
 				t.Errorf("%v %v", c.StricterThanHasura(), err)
 			}
 		}},
+		{"config", "says that keys over http are weak, but from this machine", func(t *testing.T) {
+			for url, want := range map[string]int{"http://auth.example.com/keys": 1, "https://auth.example.com/keys": 0, "http://localhost:8080/k": 0, "http://127.0.0.1/k": 0} {
+				c, err := ParseJWTConfig(`{"jwk_url":"` + url + `"}`)
+				if err != nil || len(c.Weak()) != want {
+					t.Errorf("%s: %v %v", url, c.Weak(), err)
+				}
+			}
+		}},
 		{"secrecy", "the key is in no print of the configuration", func(t *testing.T) {
 			c, err := ParseJWTConfig("{" + hs256 + "}")
 			if err != nil {

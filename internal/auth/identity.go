@@ -62,6 +62,7 @@ type Identity struct {
 	IssuedAt   time.Time         // zero: not said
 	ExpiresAt  time.Time         // exp, and allowed_skew past it; zero: not said, or no token
 	TokenID    string            // jti
+	Bearer     bool              // a token was verified, its own or one that Hasura passed on
 	FromCookie bool              // the token came in a cookie: a browser sends it unasked
 }
 

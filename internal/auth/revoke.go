@@ -15,12 +15,18 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
-// Revocations are the tokens refused although their signature holds, as this
-// node last read them.
+// TokenLifetime is how long a token is taken to live at most, where nobody says.
+const TokenLifetime = 24 * time.Hour
+
+// Revocations are the tokens refused although their signature holds, and the
+// users refused whatever they come with, as this node last read them.
 type Revocations struct {
-	loading sync.Mutex // an older read must not come after a newer one
+	lifetime time.Duration
+	now      func() time.Time
+	loading  sync.Mutex // an older read must not come after a newer one
 
 	mu     sync.RWMutex
+	barred map[revokedUser]struct{}  // guarded by mu
 	users  map[revokedUser]time.Time // guarded by mu
 	tokens map[revokedToken]struct{} // guarded by mu
 }
@@ -32,16 +38,22 @@ type revokedUser struct {
 
 type revokedToken struct{ tenant, id string }
 
-// NewRevocations refuses nothing.
-func NewRevocations() *Revocations {
-	return &Revocations{users: map[revokedUser]time.Time{}, tokens: map[revokedToken]struct{}{}}
+// NewRevocations refuses nothing. lifetime is how long the longest token lives;
+// 0: TokenLifetime.
+func NewRevocations(lifetime time.Duration) *Revocations {
+	if lifetime == 0 {
+		lifetime = TokenLifetime
+	}
+	return &Revocations{lifetime: lifetime, now: time.Now, barred: map[revokedUser]struct{}{}, users: map[revokedUser]time.Time{}, tokens: map[revokedToken]struct{}{}}
 }
 
-// Refused reports whether a caller's token was revoked: by its id, or because
-// it was issued at or before the user's mark. One that does not say when it
-// was issued was issued before. Only tokens can be revoked.
+// Refused reports whether a caller is refused: its token was revoked by its id, or
+// was issued at or before the user's mark; or the user is suspended or deleted.
+// A token that does not say when it was issued was issued before. Where Hasura
+// speaks for a caller whose token it did not pass on, the user is refused until
+// every token from before its mark has expired. Who holds the admin secret never is.
 func (r *Revocations) Refused(id Identity) bool {
-	if id.Via != ViaJWT {
+	if id.Via != ViaJWT && id.Via != ViaHasura {
 		return false
 	}
 	r.mu.RLock()
@@ -53,7 +65,13 @@ func (r *Revocations) Refused(id Identity) bool {
 	if user == uuid.Nil { // a role that is no user's: the claim still names whose token it is
 		user, _ = uuid.Parse(id.Vars[headerUser])
 	}
+	if _, ok := r.barred[revokedUser{id.Tenant, user}]; ok {
+		return true
+	}
 	before, ok := r.users[revokedUser{id.Tenant, user}]
+	if id.Via == ViaHasura && !id.Bearer {
+		return ok && r.now().Before(before.Add(r.lifetime))
+	}
 	return ok && (id.IssuedAt.IsZero() || !id.IssuedAt.After(before))
 }
 
@@ -97,7 +115,7 @@ on conflict (tenant, token_id) do nothing`
 func (s Store) Load(ctx context.Context, r *Revocations) error {
 	r.loading.Lock()
 	defer r.loading.Unlock()
-	users, tokens := map[revokedUser]time.Time{}, map[revokedToken]struct{}{}
+	users, tokens, barred := map[revokedUser]time.Time{}, map[revokedToken]struct{}{}, map[revokedUser]struct{}{}
 	rows, err := s.DB.Query(ctx, `select tenant, user_id, not_before from realtime.revoked_users`)
 	if err != nil {
 		return fmt.Errorf("reading revocations: %w", err)
@@ -115,9 +133,16 @@ func (s Store) Load(ctx context.Context, r *Revocations) error {
 	if _, err := pgx.ForEachRow(rows, []any{&t.tenant, &t.id}, func() error { tokens[t] = struct{}{}; return nil }); err != nil {
 		return fmt.Errorf("reading revocations: %w", err)
 	}
+	rows, err = s.DB.Query(ctx, `select tenant, user_id from realtime.barred_users where at > clock_timestamp() - $1::interval`, r.lifetime)
+	if err != nil {
+		return fmt.Errorf("reading revocations: %w", err)
+	}
+	if _, err := pgx.ForEachRow(rows, []any{&u.tenant, &u.user}, func() error { barred[u] = struct{}{}; return nil }); err != nil {
+		return fmt.Errorf("reading revocations: %w", err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.users, r.tokens = users, tokens
+	r.users, r.tokens, r.barred = users, tokens, barred
 	return nil
 }
 
@@ -125,7 +150,8 @@ func (s Store) Load(ctx context.Context, r *Revocations) error {
 func (s Store) Stamp(ctx context.Context) (string, error) {
 	const q = `
 select coalesce((select count(*) || '/' || max(not_before) from realtime.revoked_users), '')
-       || '/' || coalesce((select count(*) || '/' || max(revoked_at) from realtime.revoked_tokens), '')`
+       || '/' || coalesce((select count(*) || '/' || max(revoked_at) from realtime.revoked_tokens), '')
+       || '/' || coalesce((select count(*) || '/' || max(at) from realtime.barred_users), '')`
 	var stamp *string
 	if err := s.DB.QueryRow(ctx, q).Scan(&stamp); err != nil {
 		return "", fmt.Errorf("reading revocations: %w", err)
@@ -134,4 +160,13 @@ select coalesce((select count(*) || '/' || max(not_before) from realtime.revoked
 		return "", nil
 	}
 	return *stamp, nil
+}
+
+// ForgetBarred forgets users barred for longer than any token from before lives.
+// They stay no users: whatever they come with shows them nothing.
+func (s Store) ForgetBarred(ctx context.Context, lifetime time.Duration) error {
+	if _, err := s.DB.Exec(ctx, `delete from realtime.barred_users where at < clock_timestamp() - $1::interval`, lifetime); err != nil {
+		return fmt.Errorf("forgetting barred users: %w", err)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -18,9 +19,16 @@ func issued(at time.Time, more ...string) string {
 	return hs(append(more, session, fmt.Sprintf(`"iat":%.3f`, float64(at.UnixMilli())/1e3))...)
 }
 
+func said(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
 func revokeRules() []rule {
 	of := func(users map[revokedUser]time.Time, tokens ...revokedToken) *Revocations {
-		r := NewRevocations()
+		r := NewRevocations(0)
 		r.users = users
 		for _, k := range tokens {
 			r.tokens[k] = struct{}{}
@@ -61,9 +69,55 @@ func revokeRules() []rule {
 			a := rig(t, plain, Options{Revocations: of(mark), WebhookSecret: "s"})
 			refused(t, a, bearer(issued(noon.Add(-time.Hour)), "x-nchat-webhook-secret", "s", "x-hasura-role", "user", "x-hasura-user-id", alice), revoked)
 		}},
-		{"revocation", "is for tokens, not for who holds a secret", func(t *testing.T) {
+		{"revocation", "holds where Hasura keeps the token to itself, until the longest token has expired", func(t *testing.T) {
+			for _, c := range []struct {
+				after time.Duration
+				said  string
+			}{{-time.Minute, revoked}, {time.Hour - time.Minute - time.Second, revoked}, {time.Hour - time.Minute, ""}, {time.Hour, ""}} {
+				r := of(mark)
+				r.lifetime, r.now = time.Hour, func() time.Time { return noon.Add(c.after) }
+				a := rig(t, plain, Options{Revocations: r, WebhookSecret: "s"})
+				h := bearer("", "x-nchat-webhook-secret", "s", "x-hasura-role", "user", "x-hasura-user-id", alice)
+				h.Del("Authorization")
+				session := map[string]string{"x-hasura-role": "user", "x-hasura-user-id": alice}
+				if _, err := a.Session(t.Context(), http.Header{}, session); said(err) != c.said {
+					t.Errorf("an action %v after: %v", c.after, err)
+				}
+				if _, err := a.Authenticate(t.Context(), h); said(err) != c.said {
+					t.Errorf("%v after: %v", c.after, err)
+				}
+				session["x-hasura-user-id"] = bob
+				if _, err := a.Session(t.Context(), http.Header{}, session); err != nil {
+					t.Errorf("another user: %v", err)
+				}
+			}
+		}},
+		{"revocation", "of a user lets a newer token in that Hasura passes on, to actions too", func(t *testing.T) {
+			a := rig(t, plain, Options{Revocations: of(mark), WebhookSecret: "s"})
+			accepted(t, a, bearer(issued(noon), "x-nchat-webhook-secret", "s", "x-hasura-role", "user", "x-hasura-user-id", alice))
+			session := map[string]string{"x-hasura-role": "user", "x-hasura-user-id": alice}
+			if id, err := a.Session(t.Context(), bearer(issued(noon)), session); err != nil || !id.Bearer || !id.IssuedAt.Equal(noon) {
+				t.Error(id, err)
+			}
+			if _, err := a.Session(t.Context(), bearer(issued(noon.Add(-time.Hour))), session); said(err) != revoked {
+				t.Error(err)
+			}
+			session["x-hasura-user-id"] = bob
+			if _, err := a.Session(t.Context(), bearer(issued(noon)), session); said(err) != "access-denied: access denied" {
+				t.Error("another user's token:", err)
+			}
+		}},
+		{"revocation", "bars whoever is suspended, whenever its token was issued", func(t *testing.T) {
+			r := of(nil)
+			r.barred[revokedUser{"primary", user}] = struct{}{}
+			a := rig(t, plain, Options{Revocations: r, WebhookSecret: "s"})
+			refused(t, a, bearer(issued(noon)), revoked)
+			refused(t, a, bearer(issued(noon), "x-nchat-webhook-secret", "s", "x-hasura-role", "user", "x-hasura-user-id", alice), revoked)
+			accepted(t, a, bearer(hs(strings.ReplaceAll(session, alice, bob))))
+		}},
+		{"revocation", "is not for who holds the admin secret", func(t *testing.T) {
 			r := of(mark)
-			for _, via := range []Via{ViaAdminSecret, ViaHasura, ViaAnonymous} {
+			for _, via := range []Via{ViaAdminSecret, ViaAnonymous} {
 				if r.Refused(Identity{Via: via, UserID: user, Tenant: "primary"}) {
 					t.Errorf("refused %s", via)
 				}
@@ -77,7 +131,7 @@ func revokeRules() []rule {
 
 func TestRevocationsAreStored(t *testing.T) {
 	t.Parallel()
-	s, r, user := Store{DB: pgtest.New(t)}, NewRevocations(), uuid.MustParse(alice)
+	s, r, user := Store{DB: pgtest.New(t)}, NewRevocations(0), uuid.MustParse(alice)
 	load := func() {
 		t.Helper()
 		if err := s.Load(t.Context(), r); err != nil {
@@ -141,7 +195,7 @@ func TestRevocationsAreStored(t *testing.T) {
 func TestRevocationCountsWithinTheSecond(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	s, r, user := Store{DB: db}, NewRevocations(), uuid.MustParse(alice)
+	s, r, user := Store{DB: db}, NewRevocations(0), uuid.MustParse(alice)
 	var before time.Time
 	if err := db.QueryRow(t.Context(), "select clock_timestamp()").Scan(&before); err != nil {
 		t.Fatal(err)
@@ -179,7 +233,7 @@ func TestRevokeRefusesWhatNamesNothing(t *testing.T) {
 
 func TestRevocationsOutliveAnOutage(t *testing.T) {
 	t.Parallel()
-	r, id := NewRevocations(), Identity{Via: ViaJWT, Tenant: "primary", TokenID: "t1"}
+	r, id := NewRevocations(0), Identity{Via: ViaJWT, Tenant: "primary", TokenID: "t1"}
 	r.tokens[revokedToken{"primary", "t1"}] = struct{}{}
 	pool := pgtest.New(t)
 	pool.Close()

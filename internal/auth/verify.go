@@ -31,6 +31,12 @@ func jwtFault(reason string) error {
 	return fault.New(fault.InvalidJWT, "Could not verify JWT: %s", reason)
 }
 
+// Revoked is the answer to a token that was revoked, and to a user who was.
+func Revoked() error { return jwtFault("JWTRevoked") }
+
+// Expired is the answer to a token past its time.
+func Expired() error { return jwtFault("JWTExpired") }
+
 // token is a verified one.
 type token struct {
 	claims    map[string]any
@@ -135,7 +141,7 @@ func (a *Authenticator) check(claims jwt.MapClaims) (out token, err error) {
 	now := a.now()
 	switch late := now.Add(a.jwt.skew); {
 	case !exp.IsZero() && !now.Before(out.expiresAt):
-		return out, jwtFault("JWTExpired")
+		return out, Expired()
 	case out.issuedAt.After(late):
 		return out, jwtFault("JWTIssuedAtFuture")
 	case nbf.After(late):

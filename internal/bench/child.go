@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -95,7 +96,10 @@ func (s *server) ask(what string) (sample, error) {
 	return got, nil
 }
 
-const envDatabase = "BENCH_DATABASE_URL"
+const (
+	envDatabase = "BENCH_DATABASE_URL"
+	envProfile  = "BENCH_PROFILE" // a file for a CPU profile of our server
+)
 
 // serve is the child's side.
 func serve(ctx context.Context, kind string) error {
@@ -105,6 +109,17 @@ func serve(ctx context.Context, kind string) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if to := os.Getenv(envProfile); to != "" && kind == kindOurs {
+		f, err := os.Create(to) //nolint:gosec // who runs the bench says where
+		if err != nil {
+			return fmt.Errorf("profiling: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return fmt.Errorf("profiling: %w", err)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	err := run(ctx, func(url string) {
 		fmt.Println(url)
 		go func() {

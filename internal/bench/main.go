@@ -25,7 +25,8 @@ type sizes struct {
 	idle    int // sockets that do nothing
 	signals int // of typing, a second
 	probes  int // of typing, measured
-	seconds int // of inserting, a round
+	seconds int // of inserting, or of messages to rooms, a round
+	load    int // of messages to rooms: only this one, counted from 1
 }
 
 func main() {
@@ -37,7 +38,8 @@ func main() {
 	flag.IntVar(&s.signals, "signals", 2000, "typing signals a second")
 	flag.IntVar(&s.probes, "probes", 300, "typing signals measured, ten a second")
 	flag.IntVar(&s.seconds, "seconds", 2, "seconds of inserting messages a round; three times as many rounds")
-	only := flag.String("only", "", "one of the scenarios: presence, typing, inserts, messages")
+	flag.IntVar(&s.load, "load", 0, "only this line of the messages to rooms, counted from 1")
+	only := flag.String("only", "", "one of the scenarios: presence, rooms, typing, inserts, messages")
 	kind := flag.String("serve", "", "be one of the servers (what this program starts itself with)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -75,6 +77,7 @@ func run(ctx context.Context, s sizes, only string) error {
 		run  func() error
 	}{
 		{"presence", func() error { return presences(ctx, db, s) }},
+		{"rooms", func() error { return fromRooms(ctx, db, s) }},
 		{"typing", func() error { return typing(ctx, db, s) }},
 		{"inserts", func() error { return inserts(ctx, url, s) }},
 		{"messages", func() error { return messages(ctx, db, s) }},

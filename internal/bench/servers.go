@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql/handler"
@@ -22,6 +21,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/config"
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 )
@@ -90,7 +90,7 @@ func ours(ctx context.Context, ready func(url string)) error {
 // stock is what somebody writes with gqlgen alone: its own WebSocket transport,
 // and a map of channels in memory behind the resolver.
 func stock(ctx context.Context, ready func(url string)) error {
-	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: &naive{watchers: map[uuid.UUID]map[chan presence.View]struct{}{}}}))
+	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: &naive{watchers: map[uuid.UUID]map[chan presence.View]struct{}{}, readers: map[uuid.UUID]map[chan events.MessageEvent]struct{}{}}}))
 	srv.AddTransport(transport.Websocket{KeepAlivePingInterval: 25 * time.Second})
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -104,67 +104,6 @@ func stock(ctx context.Context, ready func(url string)) error {
 		return err
 	}
 	return nil
-}
-
-// naive is the resolver of stock. Only what is measured is there.
-type naive struct {
-	generated.ResolverRoot
-	mu       sync.Mutex
-	watchers map[uuid.UUID]map[chan presence.View]struct{} // guarded by mu
-}
-
-type (
-	naiveQuery    struct{ generated.QueryResolver }
-	naiveMutation struct {
-		generated.MutationResolver
-		n *naive
-	}
-	naiveSubscription struct {
-		generated.SubscriptionResolver
-		n *naive
-	}
-)
-
-func (n *naive) Query() generated.QueryResolver { return naiveQuery{} }
-
-func (n *naive) Mutation() generated.MutationResolver { return naiveMutation{n: n} }
-func (n *naive) Subscription() generated.SubscriptionResolver {
-	return naiveSubscription{n: n}
-}
-
-func (m naiveMutation) SetPresence(_ context.Context, status presence.Status, _ *time.Time) (presence.View, error) {
-	v := presence.View{UserID: users[0], Status: status}
-	m.n.mu.Lock()
-	defer m.n.mu.Unlock()
-	for c := range m.n.watchers[v.UserID] {
-		select {
-		case c <- v:
-		default: // a slow reader loses it
-		}
-	}
-	return v, nil
-}
-
-func (s naiveSubscription) PresenceChanged(ctx context.Context, ids []uuid.UUID) (<-chan presence.View, error) {
-	c := make(chan presence.View, len(ids)+16)
-	s.n.mu.Lock()
-	defer s.n.mu.Unlock()
-	for _, id := range ids {
-		if s.n.watchers[id] == nil {
-			s.n.watchers[id] = map[chan presence.View]struct{}{}
-		}
-		s.n.watchers[id][c] = struct{}{}
-		c <- presence.View{UserID: id, Status: presence.Offline}
-	}
-	context.AfterFunc(ctx, func() {
-		s.n.mu.Lock()
-		defer s.n.mu.Unlock()
-		for _, id := range ids {
-			delete(s.n.watchers[id], c)
-		}
-		close(c)
-	})
-	return c, nil
 }
 
 // populate adds n users, who show themselves to everyone.

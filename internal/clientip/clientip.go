@@ -84,3 +84,15 @@ func Bucket(ip string) string {
 	}
 	return p.String()
 }
+
+// Encrypted reports whether a request is known to have come by TLS: to this server,
+// or to a trusted proxy that says so in X-Forwarded-Proto. Of several the first is
+// what the client spoke.
+func (f Finder) Encrypted(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	addr, ok := parse(r.RemoteAddr)
+	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	return ok && f.trusts(addr) && strings.EqualFold(strings.TrimSpace(first), "https")
+}

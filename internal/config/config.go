@@ -6,6 +6,7 @@ package config
 import (
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"time"
 )
@@ -34,6 +35,7 @@ type Config struct {
 	UnauthorizedRole string
 	WebhookSecret    string
 	UserRoles        []string
+	TokenLifetime    time.Duration
 
 	AllowedOrigins []string
 	TrustedProxies []netip.Prefix
@@ -46,7 +48,11 @@ type Config struct {
 	Retention                            time.Duration
 	EditPolicy                           string // lww, merge
 	LegacyReadColumns                    bool
+	LegacyPresence, PresenceView         bool
 	PushWebhookURL, PushWebhookSecret    string
+	PushAfter                            time.Duration
+	PresenceWebhookURL                   string
+	PresenceWebhookSecret                string
 
 	LogLevel  slog.Level
 	LogFormat string // json, text
@@ -65,6 +71,18 @@ type Limits struct {
 	WriteTimeout, InitTimeout, PingInterval           time.Duration
 	DrainTimeout                                      time.Duration
 	Depth, Aliases                                    int
+}
+
+// KeepHere has the server listen on this machine alone, as is right where
+// everybody knows its key. The error says that HOST asks for more.
+func (c *Config) KeepHere() error {
+	switch {
+	case c.Host == "":
+		c.Host = "127.0.0.1"
+	case c.Host != "localhost" && !net.ParseIP(c.Host).IsLoopback():
+		return errors.New("HOST must be a loopback address with the published development key, given or not: everybody knows it")
+	}
+	return nil
 }
 
 // Row is one variable, as the documentation shows it.

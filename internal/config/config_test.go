@@ -38,6 +38,7 @@ var variables = map[string]struct {
 	"HASURA_GRAPHQL_ADMIN_SECRET":      {right: "x", free: true},
 	"HASURA_GRAPHQL_UNAUTHORIZED_ROLE": {right: "anonymous", wrong: []string{"admin", "user", "me"}},
 	"HASURA_WEBHOOK_SECRET":            {right: "0123456789abcdef", wrong: []string{"s3cr3t-hunter"}},
+	"TOKEN_LIFETIME":                   {right: "720h", wrong: []string{"10s", "9000h", "x"}},
 	"USER_ROLES":                       {right: "member", wrong: []string{","}},
 	"HASURA_UPSTREAM_URL":              {right: "http://hasura:8080", wrong: []string{"hasura:8080", "http://", "ftp://h", "https://u:s3cr3t-hunter@h\x7f"}},
 	"ALLOWED_ORIGINS":                  {right: "https://app.example.com, https://*.example.org:8443, *.example.net, capacitor://localhost, ionic://localhost, tauri://localhost, app://-, chrome-extension://abc", wrong: []string{"example.com", "https://", "ftp://x", "wss://x", "file://x", "capacitor://", "capacitor://localhost/x", "https://a.com/path", "https://a.com?x", "https://*", "https://a.*.com", "https://*.", "https://u@a.com", "http://*.*.com"}},
@@ -50,8 +51,13 @@ var variables = map[string]struct {
 	"RETENTION":                        {right: "24h", wrong: []string{"1s", "7d"}},
 	"EDIT_POLICY":                      {right: "merge", wrong: []string{"best"}},
 	"LEGACY_READ_COLUMNS":              {right: "on", wrong: []string{"1"}},
+	"LEGACY_PRESENCE":                  {right: "on", wrong: []string{"yes"}},
+	"PRESENCE_VIEW":                    {right: "on", wrong: []string{"true"}},
+	"PRESENCE_WEBHOOK_URL":             {right: "https://app.example.com/presence", wrong: []string{"ftp://x", "https://u:s3cr3t-hunter@h\x7f"}},
+	"PRESENCE_WEBHOOK_SECRET":          {right: "x", free: true},
 	"PUSH_WEBHOOK_URL":                 {right: "https://push.example.com/x", wrong: []string{"ftp://x", "push"}},
 	"PUSH_WEBHOOK_SECRET":              {right: "x", free: true},
+	"PUSH_AFTER":                       {right: "90s", wrong: []string{"90", "0s", "2h"}},
 	"LOG_LEVEL":                        {right: "debug", wrong: []string{"loud", "7"}},
 	"LOG_FORMAT":                       {right: "json", wrong: []string{"xml"}},
 	"MAX_OPERATIONS_PER_SOCKET":        {right: "1", wrong: []string{"0", "x"}},
@@ -116,8 +122,8 @@ func TestEveryVariableCounts(t *testing.T) {
 	}
 	for name, v := range variables {
 		given := []string{name, v.right}
-		if name == "PUSH_WEBHOOK_URL" {
-			given = append(given, "PUSH_WEBHOOK_SECRET", "sixteen letters.")
+		if hook, ok := strings.CutSuffix(name, "_WEBHOOK_URL"); ok {
+			given = append(given, hook+"_WEBHOOK_SECRET", "sixteen letters.")
 		}
 		c, err := Load(env(given...), Dev)
 		if err != nil {
@@ -129,12 +135,14 @@ func TestEveryVariableCounts(t *testing.T) {
 	}
 }
 
-func TestPushIsSigned(t *testing.T) {
+func TestWebhooksAreSigned(t *testing.T) {
 	t.Parallel()
-	for _, secret := range []string{"", "too short"} {
-		_, err := Load(env("PUSH_WEBHOOK_URL", "https://push.example.com", "PUSH_WEBHOOK_SECRET", secret), Dev)
-		if err == nil || !strings.HasPrefix(err.Error(), "PUSH_WEBHOOK_SECRET must ") {
-			t.Errorf("%q: %v", secret, err)
+	for _, hook := range []string{"PUSH", "PRESENCE"} {
+		for _, secret := range []string{"", "too short"} {
+			_, err := Load(env(hook+"_WEBHOOK_URL", "https://push.example.com", hook+"_WEBHOOK_SECRET", secret), Dev)
+			if err == nil || !strings.HasPrefix(err.Error(), hook+"_WEBHOOK_SECRET must ") {
+				t.Errorf("%q: %v", secret, err)
+			}
 		}
 	}
 }
@@ -191,9 +199,9 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		Port: 3101, AdminAddr: "127.0.0.1:3102", DatabaseURL: "postgres:///x", ListenDatabaseURL: "postgres:///x", DataDir: ".nchat",
-		JWTSecret: "{}", UserRoles: []string{"user", "me"},
+		JWTSecret: "{}", UserRoles: []string{"user", "me"}, TokenLifetime: 24 * time.Hour,
 		IdleAfter: 5 * time.Minute, HiddenAfter: 150 * time.Second, OfflineGrace: 5 * time.Second, TypingBatch: 100 * time.Millisecond, Reciprocity: "off",
-		Retention: 168 * time.Hour, EditPolicy: "lww", LogLevel: slog.LevelInfo, LogFormat: "json",
+		Retention: 168 * time.Hour, EditPolicy: "lww", PushAfter: time.Minute, LogLevel: slog.LevelInfo, LogFormat: "json",
 		Limits: Limits{OperationsPerSocket: 64, SocketsPerUser: 20, SocketsPerIP: 200, FrameBytes: 1 << 20, BodyBytes: 1 << 20,
 			Rooms: 100, IDs: 1000, Batch: 100, ContentLength: 10000, StatusLength: 255, OperationsPerMinute: 600,
 			QueuedFrames: 256, QueuedBytes: 1 << 20, WriteTimeout: 10 * time.Second, InitTimeout: 10 * time.Second,
@@ -258,6 +266,7 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 	t.Parallel()
 	const long = secret + secret
 	c, err := Load(env("HASURA_GRAPHQL_ADMIN_SECRET", long, "HASURA_WEBHOOK_SECRET", long, "HASURA_GRAPHQL_JWT_SECRET", long,
+		"PRESENCE_WEBHOOK_SECRET", long, "PRESENCE_WEBHOOK_URL", "https://h/?token="+long,
 		"PUSH_WEBHOOK_SECRET", long, "PUSH_WEBHOOK_URL", "https://h/?token="+long, "HASURA_UPSTREAM_URL", "http://u:"+long+"@h",
 		"DATABASE_URL", "postgres://u:"+long+"@h/d", "LISTEN_DATABASE_URL", "postgres://u:"+long+"@h/d"), Serve)
 	if err != nil {
@@ -297,7 +306,7 @@ func TestWhoeverHasNoCredentialsIsNobody(t *testing.T) {
 // it would rely on it. Empty is unset, as compose files write it.
 func TestWhatIsNotBuiltStopsTheStart(t *testing.T) {
 	t.Parallel()
-	for name, value := range map[string]string{"BUS_URL": "nats://user:" + secret + "@x", "FRONT_DOOR_PATHS": "/v1/graphql", "FRONT_DOOR_DIRECT": "off", "LEGACY_PRESENCE": "on"} {
+	for name, value := range map[string]string{"BUS_URL": "nats://user:" + secret + "@x", "FRONT_DOOR_PATHS": "/v1/graphql", "FRONT_DOOR_DIRECT": "off"} {
 		for _, mode := range []Mode{Dev, Serve} {
 			_, err := Load(env("DATABASE_URL", "postgres:///x", "HASURA_GRAPHQL_JWT_SECRET", "{}", name, value), mode)
 			if err == nil || !strings.HasPrefix(err.Error(), name+" must be unset") || !strings.Contains(err.Error(), "not built yet") || strings.Contains(err.Error(), secret) {

@@ -30,9 +30,12 @@ func TestEveryVariableIsUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, v := range variables {
-		c, _ := Load(env(name, v.right, "PUSH_WEBHOOK_SECRET", "sixteen letters."), Dev)
+		c, _ := Load(env(name, v.right, "PUSH_WEBHOOK_SECRET", "sixteen letters.", "PRESENCE_WEBHOOK_SECRET", "sixteen letters."), Dev)
 		if name != "PUSH_WEBHOOK_SECRET" {
 			c.PushWebhookSecret = plain.PushWebhookSecret
+		}
+		if name != "PRESENCE_WEBHOOK_SECRET" {
+			c.PresenceWebhookSecret = plain.PresenceWebhookSecret
 		}
 		set := append(differing("Config", reflect.ValueOf(plain), reflect.ValueOf(c)), differing("Limits", reflect.ValueOf(plain.Limits), reflect.ValueOf(c.Limits))...)
 		if !slices.ContainsFunc(set, func(f string) bool { return f != "Config.Limits" && used[f] }) {

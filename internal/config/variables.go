@@ -55,10 +55,10 @@ func (r *reader) secrets(c *Config) {
 	case c.JWTSecret != "":
 	case r.mode == Serve:
 		r.bad("HASURA_GRAPHQL_JWT_SECRET", "must be set: the same value as Hasura's")
-	case c.Host == "":
-		c.Host = "127.0.0.1"
-	case c.Host != "localhost" && !net.ParseIP(c.Host).IsLoopback():
-		r.bad("HOST", "must be a loopback address while HASURA_GRAPHQL_JWT_SECRET is unset: everybody knows the key used then")
+	default:
+		if c.KeepHere() != nil {
+			r.bad("HOST", "must be a loopback address while HASURA_GRAPHQL_JWT_SECRET is unset: everybody knows the key used then")
+		}
 	}
 	c.AdminSecret = r.take("HASURA_GRAPHQL_ADMIN_SECRET", "", "Hasura's admin secret; unset: there is no admin by secret.")
 	c.UnauthorizedRole = r.take("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "", "The role of callers without credentials; unset: they are refused.")
@@ -69,6 +69,7 @@ func (r *reader) secrets(c *Config) {
 	if c.UserRoles = r.list("USER_ROLES", "user,me", "Roles whose x-hasura-user-id is a user."); len(c.UserRoles) == 0 {
 		r.bad("USER_ROLES", "must name at least one role")
 	}
+	c.TokenLifetime = r.duration("TOKEN_LIFETIME", "24h", time.Minute, 366*24*time.Hour, "How long the longest of your tokens lives: for so long a revoked user is refused through Hasura where Hasura does not pass its token on.")
 	if c.UnauthorizedRole == "admin" || slices.Contains(c.UserRoles, c.UnauthorizedRole) {
 		r.bad("HASURA_GRAPHQL_UNAUTHORIZED_ROLE", "must be neither admin nor one of USER_ROLES: whoever has no credentials is nobody")
 	}
@@ -125,11 +126,19 @@ func (r *reader) chat(c *Config) {
 	c.HasuraUpstream = r.url("HASURA_UPSTREAM_URL", "Where Hasura is, for `hasura apply` and `doctor`.", "http", "https")
 	c.Retention = r.duration("RETENTION", "168h", time.Hour, 10*365*24*time.Hour, "How long the log is kept.")
 	c.EditPolicy = r.choice("EDIT_POLICY", "lww", "What happens to edits at odds: lww, merge.", "lww", "merge")
-	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "off", "Also write nchat's own read columns of nchat_channel_members, which nchat's metadata show to everybody.")
-	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who are not connected.", "http", "https")
+	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "off", "Also write nchat's own read columns of nchat_channel_members, with what everybody may know to be read and nothing else: nchat's metadata show them to everybody.")
+	c.LegacyPresence = r.flag("LEGACY_PRESENCE", "off", "Also write nchat's own nchat_presence and nchat_users.last_seen_at, with what everybody may see and nothing else.")
+	c.PresenceView = r.flag("PRESENCE_VIEW", "off", "Keep the view realtime.visible_presence, and have `hasura apply` track it.")
+	c.PushWebhookURL = r.url("PUSH_WEBHOOK_URL", "Told of messages for users who do not look at any device, and when that is over; docs/push.md.", "http", "https")
 	c.PushWebhookSecret = r.take("PUSH_WEBHOOK_SECRET", "", "Signs what is sent there; at least 16 characters.")
+	c.PushAfter = r.duration("PUSH_AFTER", "1m", time.Second, time.Hour, "A user looks at a shown device for so long after its last activity; meanwhile nothing is pushed.")
 	if c.PushWebhookURL != "" && len(c.PushWebhookSecret) < 16 {
 		r.bad("PUSH_WEBHOOK_SECRET", "must have at least 16 characters where PUSH_WEBHOOK_URL is set")
+	}
+	c.PresenceWebhookURL = r.url("PRESENCE_WEBHOOK_URL", "Told of changes of presence, as everybody may see them.", "http", "https")
+	c.PresenceWebhookSecret = r.take("PRESENCE_WEBHOOK_SECRET", "", "Signs what is sent there; at least 16 characters.")
+	if c.PresenceWebhookURL != "" && len(c.PresenceWebhookSecret) < 16 {
+		r.bad("PRESENCE_WEBHOOK_SECRET", "must have at least 16 characters where PRESENCE_WEBHOOK_URL is set")
 	}
 }
 
@@ -173,7 +182,7 @@ func (r *reader) limits(c *Config) {
 
 // unbuiltYet are variables of what is planned. Whoever sets one would rely on
 // something that is not there.
-var unbuiltYet = []string{"BUS_URL", "FRONT_DOOR_PATHS", "FRONT_DOOR_DIRECT", "LEGACY_PRESENCE"}
+var unbuiltYet = []string{"BUS_URL", "FRONT_DOOR_PATHS", "FRONT_DOOR_DIRECT"}
 
 func (r *reader) unbuilt() {
 	for _, name := range unbuiltYet {

@@ -26,6 +26,7 @@ func refuse(code, message string) refusal {
 func (d *double) graphql(r *http.Request, body []byte) (int, any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.client = r.Header
 	vars, role, ok := asks(r.Header)
 	if !ok {
 		return 200, hasura.Tree{"errors": refuse("invalid-jwt", "Could not verify JWT: JWSError JWSInvalidSignature")}
@@ -151,6 +152,7 @@ func (d *double) remotely(query string, variables hasura.Tree, vars map[string]s
 			h.Set(name, value)
 		}
 	}
+	h = d.forwarded(h, at(rs, "definition"))
 	d.asked = append(d.asked, query)
 	body := hasura.Tree{"query": query}
 	if len(variables) > 0 {
@@ -207,7 +209,7 @@ func (d *double) act(action hasura.Tree, f *ast.Field, op *ast.OperationDefiniti
 		input[a.Name] = v
 	}
 	handler, _ := at(action, "definition", "handler").(string)
-	status, text := d.post(d.fill(handler), d.headers(at(action, "definition", "headers")), hasura.Tree{
+	status, text := d.post(d.fill(handler), d.forwarded(d.headers(at(action, "definition", "headers")), at(action, "definition")), hasura.Tree{
 		"action": hasura.Tree{"name": f.Name}, "input": input, "session_variables": vars, "request_query": printed(op)})
 	answer := decode(text)
 	switch {

@@ -38,6 +38,7 @@ type double struct {
 	remote  *ast.Schema                    // guarded by mu: as introspected
 	roles   map[string]*ast.SchemaDocument // guarded by mu
 	asked   []string                       // guarded by mu: the operations sent to the remote schema
+	client  http.Header                    // guarded by mu: of the operation that runs
 }
 
 func newDouble(t *testing.T, n *node, pool *pgxpool.Pool) *double {
@@ -154,6 +155,19 @@ func (d *double) headers(def any) http.Header {
 			value = d.env[env]
 		}
 		h.Set(fmt.Sprint(x["name"]), value)
+	}
+	return h
+}
+
+// forwarded adds a client's own headers where metadata want them forwarded: all
+// but what Hasura keeps to itself, and never over one that is there.
+func (d *double) forwarded(h http.Header, def any) http.Header {
+	on, _ := at(def, "forward_client_headers").(bool)
+	for name, values := range d.client {
+		own := strings.HasPrefix(strings.ToLower(name), "x-hasura-") || strings.Contains(" Accept Content-Length Content-Type User-Agent Accept-Encoding ", " "+name+" ")
+		if on && !own && h.Get(name) == "" {
+			h[name] = values
+		}
 	}
 	return h
 }

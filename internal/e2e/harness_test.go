@@ -74,7 +74,7 @@ func TestMain(m *testing.M) {
 func leftover() string {
 	buf := make([]byte, 4<<20)
 	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		for _, p := range []string{"app", "auth", "bus", "clock", "hub", "lease", "presence", "typing", "feed", "events", "message", "receipt", "push", "webhook", "wsock", "gqlhttp"} {
+		for _, p := range []string{"app", "auth", "bus", "clock", "hub", "lease", "presence", "typing", "feed", "events", "message", "receipt", "push", "announce", "webhook", "wsock", "gqlhttp"} {
 			if strings.Contains(g, "nchat-realtime/internal/"+p+".") {
 				return g
 			}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -66,6 +67,7 @@ func TestBehindHasura(t *testing.T) {
 	if out, err := d.tool(url, "doctor"); err == nil || !strings.Contains(out, "FAIL  metadata") {
 		t.Errorf("doctor before: %v\n%s", err, out)
 	}
+	tellingTables(t, d, url)
 	if out, err := d.tool(url, "hasura", "apply", "--dry-run"); err != nil || !strings.Contains(out, "+ remote schema nchat_realtime") || !strings.Contains(out, "would be made") || d.resource() != 1 {
 		t.Fatalf("dry run: %v\n%s", err, out)
 	}
@@ -143,6 +145,37 @@ func TestBehindHasura(t *testing.T) {
 	}
 	hooksOf(t, d)
 	customized(t, d, url)
+}
+
+// tellingTables is a Hasura whose own permissions tell what is hidden here: apply
+// names each and changes nothing, unless it is told to; doctor fails.
+func tellingTables(t *testing.T, d *double, url string) {
+	t.Helper()
+	set := func(tables ...any) {
+		d.locked(func() {
+			d.meta = hasura.Tree{"version": json.Number("3"), "sources": []any{}}
+			if len(tables) > 0 {
+				d.meta["sources"] = []any{hasura.Tree{"name": "default", "kind": "postgres", "tables": tables}}
+			}
+			d.version = 1
+		})
+	}
+	set(hasura.Tree{"table": hasura.Tree{"schema": "public", "name": "nchat_channel_members"}, "select_permissions": []any{
+		hasura.Tree{"role": "user", "permission": hasura.Tree{"columns": "*", "filter": hasura.Tree{"source_account_id": hasura.Tree{"_eq": "primary"}}}}}})
+	const named = "role user, select of nchat_channel_members in default: it tells how far others have read: last_read_message_id, last_read_at, unread_count, mention_count; to mend: "
+	if out, err := d.tool(url, "hasura", "apply", "--dry-run"); err == nil || !strings.Contains(out, named) || !strings.Contains(out, "+ remote schema") || d.resource() != 1 {
+		t.Errorf("dry run: version %d %v\n%s", d.resource(), err, out)
+	}
+	if out, err := d.tool(url, "hasura", "apply"); err == nil || !strings.Contains(out, named) || !strings.Contains(out, "nothing is changed") || d.resource() != 1 {
+		t.Errorf("apply: version %d %v\n%s", d.resource(), err, out)
+	}
+	if out, err := d.tool(url, "doctor"); err == nil || !strings.Contains(out, "FAIL  access") || !strings.Contains(out, named) {
+		t.Errorf("doctor: %v\n%s", err, out)
+	}
+	if out, err := d.tool(url, "hasura", "apply", "--despite-permissions"); err != nil || !strings.Contains(out, named) || d.resource() == 1 {
+		t.Errorf("despite them: version %d %v\n%s", d.resource(), err, out)
+	}
+	set()
 }
 
 // hooksOf delivers events and runs crons as metadata say.

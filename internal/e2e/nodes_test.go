@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -147,7 +146,6 @@ func TestTokensAreRefreshedSignedOutAndRevokedAcrossNodes(t *testing.T) {
 	if r := two.post(revoke, bearer(fresh)); len(r.Errors) != 1 || r.Errors[0].Extensions["code"] != "access-denied" {
 		t.Fatal("a user revokes:", r)
 	}
-	asAdmin := http.Header{"X-Hasura-Admin-Secret": {admin}}
 	began := time.Now()
 	if r := two.post(revoke, asAdmin); len(r.Errors) > 0 {
 		t.Fatal(r)

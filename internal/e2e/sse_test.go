@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,22 +15,7 @@ import (
 func TestEventStreamsEndWithTheirToken(t *testing.T) {
 	whole(t)
 	n := inside(t, database(t), nil)
-	open := func(tok string) io.Reader {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, n.base+"/graphql", strings.NewReader(operation(watch(demo.Bob))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header = bearer(tok)
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Accept", "text/event-stream")
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = res.Body.Close() })
-		return res.Body
-	}
+	open := func(tok string) io.Reader { return n.events(tok, watch(demo.Bob)) }
 	ended := func(name string, body io.Reader) {
 		t.Helper()
 		done := make(chan struct{})

@@ -75,7 +75,10 @@ func (s *Service) Events(ctx context.Context, v viewer.Viewer, q Query, fail fun
 		t.unread = newUnread(s.every, t.readStates, func(ctx context.Context, x receipt.State) error {
 			return st.state(ctx, ReadStateChanged{ReadState: x})
 		})
-		t.aside = t.unread.run
+		t.aside = append(t.aside, t.unread.run)
+		t.watchThreads(s.every, func(ctx context.Context, x receipt.ThreadState) error {
+			return st.state(ctx, ThreadReadStateChanged{ThreadReadState: x})
+		})
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	beside, err := st.beside(ctx)
@@ -130,13 +133,26 @@ func (s *Service) ReadStates(ctx context.Context, v viewer.Viewer, fail func(err
 	}
 	out := make(chan receipt.State)
 	t.unread = newUnread(s.every, t.readStates, func(ctx context.Context, x receipt.State) error { return push(ctx, out, x) })
-	t.aside = t.unread.run
+	t.aside = append(t.aside, t.unread.run)
 	return stream(ctx, t, out, t.reading), nil
 }
 
+// ThreadStates streams how far the viewer is in threads, as ReadStates does: of any
+// thread what its devices do there, of those it follows what others do. fail gets the
+// error that ends it: stream-reset.
+func (s *Service) ThreadStates(ctx context.Context, v viewer.Viewer, fail func(error)) (<-chan receipt.ThreadState, error) {
+	t, err := s.open(ctx, v, "", nil, false, fail)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan receipt.ThreadState)
+	t.watchThreads(s.every, func(ctx context.Context, x receipt.ThreadState) error { return push(ctx, out, x) })
+	return stream(ctx, t, out, t.readingThreads), nil
+}
+
 // Totals streams how much the viewer has to read in all, at once and whenever it
-// changes, at most once a second. What it mutes counts with the next change. fail
-// gets the error that ends it: stream-reset.
+// changes, at most once a second: also when it mutes a channel, or a mute is
+// over. fail gets the error that ends it: stream-reset.
 func (s *Service) Totals(ctx context.Context, v viewer.Viewer, fail func(error)) (<-chan receipt.Totals, error) {
 	t, err := s.open(ctx, v, "", nil, false, fail)
 	if err != nil {
@@ -147,7 +163,7 @@ func (s *Service) Totals(ctx context.Context, v viewer.Viewer, fail func(error))
 		return patiently(ctx, s.patience, func(ctx context.Context) (receipt.Totals, error) { return s.o.Receipts.Totals(ctx, v) })
 	}
 	sums.tell = func(ctx context.Context, x receipt.Totals) error { return push(ctx, out, x) }
-	t.aside = sums.run
+	t.aside = append(t.aside, sums.run)
 	return stream(ctx, t, out, func(_ context.Context, _ chan<- receipt.Totals, b feed.Batch) error {
 		sums.heard(b.Items, v.User)
 		return nil

@@ -30,7 +30,14 @@ const (
 type Event struct {
 	Cursor  string
 	Payload Payload
+
+	class MessageClass
+	alike bool
 }
+
+// Class is the same for all viewers who are told the same, but for the cursor;
+// false: it is told this viewer alone.
+func (e Event) Class() (MessageClass, bool) { return e.class, e.alike }
 
 // MessageEvent is what happened to a message: Created, Updated or Deleted.
 type MessageEvent struct {
@@ -53,16 +60,26 @@ type (
 	DeliveryChanged struct{ Delivery receipt.Delivery }
 	// ReadStateChanged: the viewer came further, or has more to read.
 	ReadStateChanged struct{ ReadState receipt.State }
+	// ThreadReadStateChanged: the viewer came further in a thread, follows it or does
+	// not, or has more to read in one it follows.
+	ThreadReadStateChanged struct{ ThreadReadState receipt.ThreadState }
 	// PresenceChanged: somebody's presence, as the viewer may see it.
 	PresenceChanged struct{ Presence presence.View }
 	// TypingChanged: each room whose picture changed, whole.
 	TypingChanged struct{ Rooms []typing.RoomTyping }
 	// ChannelUpdated: a channel is new to the viewer or changed.
 	ChannelUpdated struct{ Channel feed.ChannelState }
-	// MemberJoined: somebody became a member, or its rights changed.
-	MemberJoined struct{ Change feed.MemberChange }
-	// MemberLeft: somebody is no member any more.
-	MemberLeft struct{ Change feed.MemberChange }
+	// MemberJoined: somebody became a member, or its rights changed. MemberCount is how
+	// many there were after it; nil: the viewer may not read the channel.
+	MemberJoined struct {
+		Change      feed.MemberChange
+		MemberCount *int
+	}
+	// MemberLeft: somebody is no member any more. MemberCount as of MemberJoined.
+	MemberLeft struct {
+		Change      feed.MemberChange
+		MemberCount *int
+	}
 	// SettingsChanged: the viewer's presence settings.
 	SettingsChanged struct{ Settings presence.Settings }
 	// SyncProgress: so many messages have come, of so many.
@@ -80,17 +97,18 @@ type (
 	}
 )
 
-func (MessageCreated) payload()   {}
-func (MessageUpdated) payload()   {}
-func (MessageDeleted) payload()   {}
-func (DeliveryChanged) payload()  {}
-func (ReadStateChanged) payload() {}
-func (PresenceChanged) payload()  {}
-func (TypingChanged) payload()    {}
-func (ChannelUpdated) payload()   {}
-func (MemberJoined) payload()     {}
-func (MemberLeft) payload()       {}
-func (SettingsChanged) payload()  {}
-func (SyncProgress) payload()     {}
-func (StreamReset) payload()      {}
-func (StreamGap) payload()        {}
+func (MessageCreated) payload()         {}
+func (MessageUpdated) payload()         {}
+func (MessageDeleted) payload()         {}
+func (DeliveryChanged) payload()        {}
+func (ReadStateChanged) payload()       {}
+func (ThreadReadStateChanged) payload() {}
+func (PresenceChanged) payload()        {}
+func (TypingChanged) payload()          {}
+func (ChannelUpdated) payload()         {}
+func (MemberJoined) payload()           {}
+func (MemberLeft) payload()             {}
+func (SettingsChanged) payload()        {}
+func (SyncProgress) payload()           {}
+func (StreamReset) payload()            {}
+func (StreamGap) payload()              {}

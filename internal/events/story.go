@@ -107,12 +107,16 @@ func (s *story) state(ctx context.Context, p Payload) error {
 
 // entry sends what is of the log, up to a cursor.
 func (s *story) entry(ctx context.Context, cursor string, p Payload) error {
+	return s.event(ctx, Event{Cursor: cursor, Payload: p})
+}
+
+func (s *story) event(ctx context.Context, e Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := push(ctx, s.out, Event{Cursor: cursor, Payload: p}); err != nil {
+	if err := push(ctx, s.out, e); err != nil {
 		return err
 	}
-	s.here = cursor
+	s.here = e.Cursor
 	return nil
 }
 
@@ -120,6 +124,9 @@ func (s *story) entry(ctx context.Context, cursor string, p Payload) error {
 // before anything that comes after them.
 func (s *story) tell(ctx context.Context, b feed.Batch) error {
 	if b.Reset != "" {
+		if s.threads != nil {
+			s.threads.anew()
+		}
 		here := s.st.Here()
 		return s.entry(ctx, here, StreamReset{Reason: b.Reset, Cursor: here})
 	}
@@ -150,6 +157,11 @@ func (s *story) tell(ctx context.Context, b feed.Batch) error {
 	}
 	if err := flush(); err != nil {
 		return err
+	}
+	if s.threads != nil {
+		if err := s.threads.heard(ctx, b.Items, s.v.User); err != nil {
+			return err
+		}
 	}
 	s.moveOn()
 	if b.Live && s.q.Cursor != "" {
@@ -190,7 +202,7 @@ func (s *story) marks(ctx context.Context, moves []int64, until feed.Entry) erro
 // one sends what one entry tells.
 func (s *story) one(ctx context.Context, it feed.Item) error {
 	cursor := s.st.Cursor(it.Entry)
-	change := feed.MemberChange{ChannelID: it.Channel, UserID: it.User, Kind: it.Kind}
+	change := s.st.Change(it.Entry)
 	switch it.Kind {
 	case feed.Created, feed.Updated, feed.Deleted:
 		return s.message(ctx, cursor, it)
@@ -201,18 +213,18 @@ func (s *story) one(ctx context.Context, it feed.Item) error {
 			}
 		}
 		if s.wants(KindMembers) {
-			return s.entry(ctx, cursor, MemberJoined{Change: change})
+			return s.entry(ctx, cursor, MemberJoined{Change: change, MemberCount: change.MemberCount})
 		}
 	case feed.Left:
 		if s.wants(KindMembers) {
-			return s.entry(ctx, cursor, MemberLeft{Change: change})
+			return s.entry(ctx, cursor, MemberLeft{Change: change, MemberCount: change.MemberCount})
 		}
-	case feed.Channel:
+	case feed.Channel, feed.Notify:
 		return s.channel(ctx, cursor, it.Channel)
 	case feed.Opened:
 		return s.opened(ctx, cursor, it.Channel, true)
 	case feed.Mark:
-		return s.mark(ctx, cursor, it.Channel)
+		return s.mark(ctx, cursor, it.Entry)
 	case feed.Gone:
 	}
 	return nil
@@ -241,13 +253,15 @@ func (s *story) message(ctx context.Context, cursor string, it feed.Item) error 
 		return nil
 	}
 	m := s.body(it)
+	e, kind := Event{Cursor: cursor, Payload: MessageCreated{Message: m}}, it.Kind
 	switch {
 	case it.Kind == feed.Deleted || m.Gone:
-		return s.entry(ctx, cursor, MessageDeleted{MessageID: it.Message, ChannelID: it.Channel})
+		e.Payload, kind = MessageDeleted{MessageID: it.Message, ChannelID: it.Channel}, feed.Deleted
 	case it.Kind == feed.Updated:
-		return s.entry(ctx, cursor, MessageUpdated{Message: m})
+		e.Payload = MessageUpdated{Message: m}
 	}
-	if err := s.entry(ctx, cursor, MessageCreated{Message: m}); err != nil {
+	e.class, e.alike = classOf(MessageEvent{Kind: kind, Message: m}, it.Entry, s.v)
+	if err := s.event(ctx, e); err != nil {
 		return err
 	}
 	s.written(it, m)
@@ -269,9 +283,14 @@ func (s *story) channel(ctx context.Context, cursor string, id uuid.UUID) error 
 	return err
 }
 
-func (s *story) mark(ctx context.Context, cursor string, channel uuid.UUID) error {
+func (s *story) mark(ctx context.Context, cursor string, e feed.Entry) error {
 	if !s.wants(KindReadStates) {
 		return nil
 	}
-	return s.unread.atOnce(ctx, channel, func(x receipt.State) error { return s.entry(ctx, cursor, ReadStateChanged{ReadState: x}) })
+	if e.Thread != uuid.Nil {
+		return s.threads.atOnce(ctx, e.Thread, func(x receipt.ThreadState) error {
+			return s.entry(ctx, cursor, ThreadReadStateChanged{ThreadReadState: x})
+		})
+	}
+	return s.unread.atOnce(ctx, e.Channel, func(x receipt.State) error { return s.entry(ctx, cursor, ReadStateChanged{ReadState: x}) })
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -25,8 +26,9 @@ type teller struct {
 	fail     func(error)
 	// deliver counts what was handed over; nil: the client says so itself.
 	deliver *deliverer
-	unread  *unread                     // nil: nobody asks
-	aside   func(context.Context) error // runs beside, and ends the stream with its error; nil: nothing does
+	unread  *unread[receipt.State]        // nil: nobody asks
+	threads *threads                      // nil: nobody asks
+	aside   []func(context.Context) error // run beside, and end the stream with their error
 }
 
 // open begins a stream of the log. deliver: what is handed over counts as delivered.
@@ -56,9 +58,9 @@ func (t *teller) each(ctx context.Context, tell func(context.Context, feed.Batch
 	if t.deliver != nil {
 		wg.Go(func() { t.deliver.run(within) })
 	}
-	if t.aside != nil {
+	for _, run := range t.aside {
 		wg.Go(func() {
-			if err := t.aside(within); err != nil {
+			if err := run(within); err != nil {
 				cancel(err)
 			}
 		})
@@ -136,7 +138,7 @@ func (t *teller) reading(ctx context.Context, out chan<- receipt.State, b feed.B
 		if affects(it, t.v.User) {
 			t.unread.changed(it.Channel)
 		}
-		if it.Kind == feed.Mark && it.User == t.v.User && !slices.Contains(moved, it.Channel) {
+		if it.Kind == feed.Mark && it.User == t.v.User && it.Thread == uuid.Nil && !slices.Contains(moved, it.Channel) {
 			moved = append(moved, it.Channel)
 		}
 	}
@@ -146,6 +148,37 @@ func (t *teller) reading(ctx context.Context, out chan<- receipt.State, b feed.B
 		}
 	}
 	return nil
+}
+
+// readingThreads tells how far the viewer is in threads: what it did itself at once,
+// what others did in those it follows by way of threads.
+func (t *teller) readingThreads(ctx context.Context, out chan<- receipt.ThreadState, b feed.Batch) error {
+	var moved []uuid.UUID
+	for _, it := range b.Items {
+		if it.Kind == feed.Mark && it.User == t.v.User && it.Thread != uuid.Nil && !slices.Contains(moved, it.Thread) {
+			moved = append(moved, it.Thread)
+		}
+	}
+	for _, thread := range moved {
+		if err := t.threads.atOnce(ctx, thread, func(s receipt.ThreadState) error { return push(ctx, out, s) }); err != nil {
+			return err
+		}
+	}
+	return t.threads.heard(ctx, b.Items, t.v.User)
+}
+
+// watchThreads has tell hear of the threads that the viewer follows, beside the stream.
+func (t *teller) watchThreads(every time.Duration, tell func(context.Context, receipt.ThreadState) error) {
+	t.threads = newThreads(every,
+		func(ctx context.Context, ids []uuid.UUID) ([]receipt.ThreadState, error) {
+			return patiently(ctx, t.patience, func(ctx context.Context) ([]receipt.ThreadState, error) {
+				return t.o.Receipts.Threads.States(ctx, t.v, ids)
+			})
+		},
+		func(ctx context.Context) ([]uuid.UUID, error) {
+			return patiently(ctx, t.patience, func(ctx context.Context) ([]uuid.UUID, error) { return t.o.Receipts.Threads.Followed(ctx, t.v) })
+		}, tell)
+	t.aside = append(t.aside, t.threads.run)
 }
 
 // body is the message of an entry as its viewer may see it; of one that is no

@@ -22,9 +22,11 @@ type totals struct {
 }
 
 // heard looks whether entries may have changed the totals: what others do to
-// them, and what the viewer has read itself.
+// them, and what the viewer has read or muted itself.
 func (t *totals) heard(items []feed.Item, user uuid.UUID) {
-	if slices.ContainsFunc(items, func(it feed.Item) bool { return affects(it, user) || it.Kind == feed.Mark && it.User == user }) {
+	if slices.ContainsFunc(items, func(it feed.Item) bool {
+		return affects(it, user) || inThread(it, user) || (it.Kind == feed.Mark || it.Kind == feed.Notify) && it.User == user
+	}) {
 		t.wake.Raise()
 	}
 }

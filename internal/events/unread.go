@@ -21,23 +21,38 @@ const unreadEvery = time.Second
 // changed without it: somebody wrote, deleted, mentioned; a membership began or
 // ended. What it did itself the log tells in its place. It costs one statement
 // for all channels of a round, and at most one round a channel and unreadEvery.
-type unread struct {
+//
+// It is the same for threads, which S tells it from.
+type unread[S counted[S]] struct {
 	every time.Duration
-	read  func(context.Context, []uuid.UUID) ([]receipt.State, error)
-	tell  func(context.Context, receipt.State) error
+	read  func(context.Context, []uuid.UUID) ([]S, error)
+	tell  func(context.Context, S) error
+	none  func(uuid.UUID) (S, bool) // what is told where nothing can be read any more; false: nothing
 	wake  wait.Flag
 
 	turn sync.Mutex // held from a reading until it is told: what was read last is told last
 
 	mu   sync.Mutex
-	due  map[uuid.UUID]struct{}      // guarded by mu: may have changed since it was read
-	last map[uuid.UUID]time.Time     // guarded by mu: when it was read; only of those read within every
-	told map[uuid.UUID]receipt.State // guarded by mu: of those it was told of
+	due  map[uuid.UUID]struct{}  // guarded by mu: may have changed since it was read
+	last map[uuid.UUID]time.Time // guarded by mu: when it was read; only of those read within every
+	told map[uuid.UUID]S         // guarded by mu: of those it was told of
 }
 
-func newUnread(every time.Duration, read func(context.Context, []uuid.UUID) ([]receipt.State, error), tell func(context.Context, receipt.State) error) *unread {
-	return &unread{every: every, read: read, tell: tell, wake: wait.NewFlag(),
-		due: map[uuid.UUID]struct{}{}, last: map[uuid.UUID]time.Time{}, told: map[uuid.UUID]receipt.State{}}
+// counted is a state of unread messages.
+type counted[S any] interface {
+	Key() uuid.UUID
+	Same(S) bool
+}
+
+func newUnread(every time.Duration, read func(context.Context, []uuid.UUID) ([]receipt.State, error), tell func(context.Context, receipt.State) error) *unread[receipt.State] {
+	u := unreadOf(every, read, tell)
+	u.none = func(channel uuid.UUID) (receipt.State, bool) { return receipt.State{ChannelID: channel}, true }
+	return u
+}
+
+func unreadOf[S counted[S]](every time.Duration, read func(context.Context, []uuid.UUID) ([]S, error), tell func(context.Context, S) error) *unread[S] {
+	return &unread[S]{every: every, read: read, tell: tell, none: func(uuid.UUID) (s S, _ bool) { return s, false }, wake: wait.NewFlag(),
+		due: map[uuid.UUID]struct{}{}, last: map[uuid.UUID]time.Time{}, told: map[uuid.UUID]S{}}
 }
 
 // affects reports whether an entry may change how much a user has to read, and
@@ -55,7 +70,7 @@ func affects(it feed.Item, user uuid.UUID) bool {
 }
 
 // changed notes a channel.
-func (u *unread) changed(channel uuid.UUID) {
+func (u *unread[S]) changed(channel uuid.UUID) {
 	u.mu.Lock()
 	u.due[channel] = struct{}{}
 	u.mu.Unlock()
@@ -63,7 +78,7 @@ func (u *unread) changed(channel uuid.UUID) {
 }
 
 // atOnce reads a channel and tells of it in whichever way it is to be told.
-func (u *unread) atOnce(ctx context.Context, channel uuid.UUID, tell func(receipt.State) error) error {
+func (u *unread[S]) atOnce(ctx context.Context, channel uuid.UUID, tell func(S) error) error {
 	u.turn.Lock()
 	defer u.turn.Unlock()
 	list, err := u.read(ctx, []uuid.UUID{channel})
@@ -77,16 +92,16 @@ func (u *unread) atOnce(ctx context.Context, channel uuid.UUID, tell func(receip
 }
 
 // differs notes what is told, and reports whether it is anything new.
-func (u *unread) differs(s receipt.State) bool {
+func (u *unread[S]) differs(s S) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	was, known := u.told[s.ChannelID]
-	u.told[s.ChannelID] = s
+	was, known := u.told[s.Key()]
+	u.told[s.Key()] = s
 	return !known || !was.Same(s)
 }
 
 // run tells of what changes until ctx ends or reading is given up.
-func (u *unread) run(ctx context.Context) error {
+func (u *unread[S]) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -111,7 +126,7 @@ func (u *unread) run(ctx context.Context) error {
 
 // ripe takes the channels that may be told of at an instant, and says how long
 // the first of the others has to wait; 0: there is none.
-func (u *unread) ripe(at time.Time) (now []uuid.UUID, later time.Duration) {
+func (u *unread[S]) ripe(at time.Time) (now []uuid.UUID, later time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for channel, read := range u.last {
@@ -135,7 +150,7 @@ func (u *unread) ripe(at time.Time) (now []uuid.UUID, later time.Duration) {
 
 // round reads channels and tells of those that are not as was told last. In one
 // the viewer has left there is nothing to read any more.
-func (u *unread) round(ctx context.Context, channels []uuid.UUID) error {
+func (u *unread[S]) round(ctx context.Context, channels []uuid.UUID) error {
 	u.turn.Lock()
 	defer u.turn.Unlock()
 	list, err := u.read(ctx, channels)
@@ -143,8 +158,11 @@ func (u *unread) round(ctx context.Context, channels []uuid.UUID) error {
 		return err
 	}
 	for _, channel := range channels {
-		if !slices.ContainsFunc(list, func(s receipt.State) bool { return s.ChannelID == channel }) {
-			list = append(list, receipt.State{ChannelID: channel})
+		if slices.ContainsFunc(list, func(s S) bool { return s.Key() == channel }) {
+			continue
+		}
+		if s, ok := u.none(channel); ok {
+			list = append(list, s)
 		}
 	}
 	for _, s := range list {

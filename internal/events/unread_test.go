@@ -249,3 +249,61 @@ func TestTotalsAreLive(t *testing.T) {
 	}
 	wait("what was read", receipt.Totals{})
 }
+
+// TestAMuteIsToldToOnesOwnDevices: the totals follow at once, whoever writes it
+// and when it is over, and events and a cursor bring it to the same user's other
+// devices and to nobody else.
+func TestAMuteIsToldToOnesOwnDevices(t *testing.T) {
+	t.Parallel()
+	r := unreadRig(t, time.Millisecond)
+	notifier := receipt.NewNotifier(receipt.NotifierOptions{Pool: r.pool, Now: time.Now, Committed: r.o.Feed.Committed, Log: r.o.Log})
+	r.exec(`update public.nchat_channel_members set is_muted = true where user_id = $1 and channel_id <> $2`, demo.Bob, demo.Team)
+	r.says(demo.Alice, demo.Team, "one")
+	totals, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.Totals, error) {
+		return r.Totals(ctx, bob, fail)
+	})
+	other := r.events(bob, Query{Kinds: []Kind{KindChannels}})
+	_, cursor := want[StreamReset](t, other)
+	foreign := r.events(alice, Query{Kinds: []Kind{KindChannels}})
+	want[StreamReset](t, foreign)
+	all, none := receipt.Totals{Channels: 1, Messages: 1}, receipt.Totals{}
+	step := func(what string, totalsThen receipt.Totals, level string, muted bool) {
+		t.Helper()
+		for got, open := next(t, totals); got != totalsThen; got, open = next(t, totals) {
+			if !open {
+				t.Fatal(what, ": the subscription has ended")
+			}
+		}
+		if level == "" {
+			return
+		}
+		if c, _ := want[ChannelUpdated](t, other); c.Channel.ChannelID != demo.Team || c.Channel.Level != level || (c.Channel.MutedUntil != nil) != muted {
+			t.Errorf("%s: another device is told %+v", what, c)
+		}
+	}
+	step("at once", all, "", false)
+	later := time.Now().Add(time.Hour)
+	if _, err := notifier.Set(t.Context(), bob, demo.Team, receipt.Choice{Mutes: true, Until: &later}); err != nil {
+		t.Fatal(err)
+	}
+	step("muted", none, "all", true)
+	r.exec(`update realtime.notifications set muted_until = clock_timestamp()`)
+	r.exec(`select realtime.unmute(10)`)
+	step("over by itself", all, "all", false)
+	r.exec(`update public.nchat_channel_members set is_muted = true where user_id = $1 and channel_id = $2`, demo.Bob, demo.Team)
+	step("muted by SQL", none, "none", false)
+	r.exec(`update public.nchat_channel_members set is_muted = false where user_id = $1 and channel_id = $2`, demo.Bob, demo.Team)
+	step("unmuted by SQL", all, "all", false)
+	level := receipt.LevelNone
+	if _, err := notifier.Set(t.Context(), bob, demo.Team, receipt.Choice{Level: &level}); err != nil {
+		t.Fatal(err)
+	}
+	step("level none", none, "none", false)
+	if p, err := r.o.Feed.Sync(t.Context(), bob, feed.Query{Cursor: cursor}); err != nil || len(p.Channels) != 1 || p.Channels[0].Level != "none" {
+		t.Errorf("a cursor brings %+v %v", p.Channels, err)
+	}
+	r.exec(`update public.nchat_channels set name = 'renamed' where id = $1`, demo.Team)
+	if c, _ := want[ChannelUpdated](t, foreign); c.Channel.Name != "renamed" || c.Channel.Level != "all" {
+		t.Errorf("somebody else is told %+v", c)
+	}
+}

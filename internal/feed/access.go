@@ -60,6 +60,8 @@ func (gs grants) sees(v viewer.Viewer, e Entry, senders map[uuid.UUID]struct{}) 
 		return g.reaches(e.Seq)
 	case Opened:
 		return g.readable
+	case Notify:
+		return e.User == v.User && g.readable
 	case Mark:
 		if e.User == v.User {
 			return g.readable
@@ -125,6 +127,19 @@ func (gs grants) readable() []uuid.UUID {
 		if g.readable {
 			out = append(out, id)
 		}
+	}
+	return out
+}
+
+// topics are what to listen to: the channels that may be read, and of each that
+// is known what changes who may read it.
+func (gs grants) topics() []topic {
+	out := make([]topic, 0, 2*len(gs))
+	for id, g := range gs {
+		if g.readable {
+			out = append(out, topic{id: id})
+		}
+		out = append(out, topic{id: id, rights: true})
 	}
 	return out
 }

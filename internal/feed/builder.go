@@ -28,7 +28,9 @@ type builder struct {
 	dead   map[uuid.UUID]struct{}
 	read   map[uuid.UUID]struct{}
 	shown  map[uuid.UUID]struct{} // channels whose state is wanted
-	fits   int                    // how many messages a page of PageBytes has; 0: all of these
+
+	threads, ownThreads map[uuid.UUID]struct{} // where others wrote; where the viewer's own mark or following changed
+	fits                int                    // how many messages a page of PageBytes has; 0: all of these
 }
 
 func (b *builder) build(ctx context.Context) (Page, error) {
@@ -49,6 +51,7 @@ func (b *builder) build(ctx context.Context) (Page, error) {
 		return b.page, err
 	}
 	b.dead, b.read, b.shown = map[uuid.UUID]struct{}{}, map[uuid.UUID]struct{}{}, map[uuid.UUID]struct{}{}
+	b.threads, b.ownThreads = map[uuid.UUID]struct{}{}, map[uuid.UUID]struct{}{}
 	if err := b.start(ctx, from); err != nil {
 		return b.page, err
 	}
@@ -139,7 +142,7 @@ func (b *builder) finish(ctx context.Context) error {
 	if b.page.Channels, err = loadStates(ctx, b.db, b.v, keys(b.shown)); err != nil {
 		return err
 	}
-	b.page.Read = keys(b.read)
+	b.page.Read, b.page.Threads, b.page.OwnThreads = keys(b.read), keys(b.threads), keys(b.ownThreads)
 	b.page.Cursor = b.keys.seal(b.at)
 	b.page.Done = len(b.ids)
 	b.page.Total = b.page.Done

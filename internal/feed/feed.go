@@ -32,7 +32,7 @@ type Kind string
 // The kinds of entries. Member is a change of rights; Channel one of its
 // settings; Opened that it became public or ceased to be, so that its members
 // see more of it or less; Gone the end of a channel; Mark a move of somebody's
-// marks.
+// marks; Notify a change of what somebody wants to hear of a channel.
 const (
 	Created Kind = "created"
 	Updated Kind = "updated"
@@ -44,6 +44,7 @@ const (
 	Opened  Kind = "opened"
 	Gone    Kind = "gone"
 	Mark    Kind = "mark"
+	Notify  Kind = "notify"
 )
 
 // ofMessage reports whether the entry is about a message.
@@ -57,10 +58,10 @@ type Entry struct {
 	Channel uuid.UUID
 	Kind    Kind
 	Message uuid.UUID // of a message's entry
-	User    uuid.UUID // a message's sender, or whose membership or mark it is; uuid.Nil: nobody's
+	User    uuid.UUID // a message's sender, or whose membership, mark or choice it is; uuid.Nil: nobody's
 	Seq     int64     // the message's number in its channel, else the channel's last one then
-	Ref     int64     // a mark's move
-	Thread  uuid.UUID // a created message's; uuid.Nil: none
+	Ref     int64     // a mark's move, 0: its user alone learns of it; of a membership how many members there are after it
+	Thread  uuid.UUID // a message's or a mark's; uuid.Nil: none
 	Mark    int64     // tells it from another that had the same position in another history
 }
 
@@ -78,6 +79,8 @@ type Item struct {
 type Body interface {
 	// Place is the channel it is in, and whether it is deleted.
 	Place() (channel uuid.UUID, deleted bool)
+	// There reports whether the app has it still, deleted or not.
+	There() bool
 	// Size is about how many bytes it takes.
 	Size() int
 }
@@ -100,6 +103,7 @@ type Options struct {
 // Service is the log as the rest of the server sees it.
 type Service struct {
 	*sequencer
+	Past *Past
 	o    Options
 	tail *tail
 
@@ -110,6 +114,7 @@ type Service struct {
 // New builds the service. Nothing runs before Run.
 func New(o Options) *Service {
 	s := &Service{o: o, tail: newTail(), seals: map[string]*sealer{}}
+	s.Past = &Past{s}
 	s.sequencer = &sequencer{o: o, wake: wait.NewFlag(), told: func() {
 		s.tail.wake.Raise()
 		o.Bell.Ring("log")

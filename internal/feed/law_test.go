@@ -30,6 +30,7 @@ type text struct {
 }
 
 func (x text) Place() (uuid.UUID, bool) { return x.Channel, x.Erased }
+func (x text) There() bool              { return true }
 func (x text) Size() int                { return 1 << 10 }
 
 func loadText(ctx context.Context, db postgres.DB, _ string, ids []uuid.UUID) (map[uuid.UUID]Body, error) {

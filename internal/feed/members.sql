@@ -35,12 +35,27 @@ begin
   return null;
 end $$;
 
--- A user deleted or restored leaves or joins wherever it is a member.
+-- A user suspended, deleted or restored leaves or joins wherever it is a member.
 create or replace function realtime.feed_user() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform realtime.restint(m.channel_id, array[m.user_id])
      from (select x.channel_id, x.user_id from realtime.nchat_members() x where x.user_id = new.id order by x.channel_id) m;
+  return null;
+end $$;
+
+-- A block closes the direct channels of the two, or a lifted one opens them: both
+-- are told to look at them again.
+create or replace function realtime.feed_block() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform realtime.note_channel(k.id)
+     from (select distinct c.id
+             from (values (old.blocker_id, old.blocked_user_id), (new.blocker_id, new.blocked_user_id)) b (one, other)
+             join realtime.nchat_members() x on x.user_id = b.one
+             join realtime.nchat_members() y on y.channel_id = x.channel_id and y.user_id = b.other
+             join realtime.nchat_channels() c on c.id = x.channel_id and c.type = 'direct'
+            order by c.id) k;
   return null;
 end $$;
 
@@ -108,7 +123,10 @@ create trigger realtime_feed_new after insert or delete on public.nchat_channels
 {{$watched := cols "nchat_channels" "name" "type" "is_archived" "is_readonly" "archived_at" "source_account_id" -}}
 create trigger realtime_feed_update after update of {{$watched}} on public.nchat_channels
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_channel();
-{{if has "nchat_users" "deleted_at" -}}
-create trigger realtime_feed after update of deleted_at on public.nchat_users
-  for each row when (old.deleted_at is distinct from new.deleted_at) execute function realtime.feed_user();
+create trigger realtime_feed after insert or update or delete on public.nchat_blocked_users
+  for each row execute function realtime.feed_block();
+{{$watched = cols "nchat_users" "deleted_at" "status" -}}
+{{if $watched -}}
+create trigger realtime_feed after update of {{$watched}} on public.nchat_users
+  for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_user();
 {{end}}

@@ -33,13 +33,15 @@ begin
   perform realtime.ring_inbox();
 end $$;
 
--- note_marks notes that moves of somebody's marks are to be told, in their order.
-create or replace function realtime.note_marks(who uuid, channels uuid[], seqs bigint[], moves bigint[]) returns void
+-- note_marks notes that moves of somebody's marks are to be told, in their order: in
+-- threads, and in channels themselves (null). Without a move it is told to nobody
+-- but that user.
+create or replace function realtime.note_marks(who uuid, channels uuid[], seqs bigint[], moves bigint[], threads uuid[] default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_current_xact_id();
-  insert into realtime.inbox (channel_id, kind, user_id, seq, ref)
-  select m.channel, 'mark', who, m.seq, m.move from unnest(channels, seqs, moves) with ordinality m (channel, seq, move, ord) order by m.ord;
+  insert into realtime.inbox (channel_id, kind, user_id, seq, ref, thread)
+  select m.channel, 'mark', who, m.seq, m.move, m.thread from unnest(channels, seqs, moves, threads) with ordinality m (channel, seq, move, thread, ord) order by m.ord;
   perform realtime.ring_inbox();
 end $$;
 

@@ -20,11 +20,12 @@ func (s *Service) Open(ctx context.Context, v viewer.Viewer, cursor string, chan
 		return nil, err
 	}
 	// turn before the state: to begin anew once too often is only a bother
-	x := &Stream{s: s, v: v, only: channels, turn: s.tail.turns()}
+	x := &Stream{s: s, v: v, only: channels, turn: s.tail.turns(), dirty: map[topic]struct{}{}}
 	if err := x.start(ctx, cursor); err != nil {
 		return nil, err
 	}
-	x.sub = s.tail.hub.Subscribe(v.User)
+	x.sub = s.tail.hub.Subscribe(topic{id: v.User})
+	x.watch()
 	if err := x.regrant(ctx); err != nil {
 		x.Close()
 		return nil, err
@@ -126,10 +127,13 @@ func (x *Stream) regrant(ctx context.Context) error {
 	}
 	for id := range x.gs {
 		if !gs[id].readable {
-			x.sub.Remove(id)
+			x.sub.Remove(topic{id: id})
+		}
+		if _, known := gs[id]; !known {
+			x.sub.Remove(topic{id: id, rights: true})
 		}
 	}
 	x.gs = gs
-	x.sub.Add(gs.readable()...)
+	x.sub.Add(gs.topics()...)
 	return nil
 }

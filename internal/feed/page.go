@@ -85,11 +85,14 @@ func (b *builder) entry(ctx context.Context, e Entry) (full bool, err error) {
 			b.dead[e.Message] = struct{}{}
 		}
 		b.read[e.Channel] = struct{}{}
+		if e.Thread != uuid.Nil && !own {
+			b.threads[e.Thread] = struct{}{}
+		}
 	case Joined:
 		return b.membership(ctx, e, own)
 	case Left:
 		if !own {
-			b.page.Members = append(b.page.Members, MemberChange{e.Channel, e.User, Left})
+			b.page.Members = append(b.page.Members, b.gs.change(e))
 		} else if !b.gs[e.Channel].member {
 			delete(b.shown, e.Channel)
 			delete(b.read, e.Channel)
@@ -98,18 +101,21 @@ func (b *builder) entry(ctx context.Context, e Entry) (full bool, err error) {
 			}
 		}
 	case Member:
-		b.page.Members = append(b.page.Members, MemberChange{e.Channel, e.User, Member})
+		b.page.Members = append(b.page.Members, b.gs.change(e))
 		if own {
 			b.shown[e.Channel] = struct{}{}
 		}
-	case Channel:
+	case Channel, Notify:
 		b.shown[e.Channel] = struct{}{}
 	case Opened:
 		return b.opened(ctx, e)
 	case Mark:
-		if own {
+		switch {
+		case own && e.Thread != uuid.Nil:
+			b.ownThreads[e.Thread] = struct{}{}
+		case own:
 			b.read[e.Channel] = struct{}{}
-		} else {
+		default:
 			b.page.Moves = append(b.page.Moves, e.Ref)
 		}
 	case Gone:
@@ -122,7 +128,7 @@ func (b *builder) entry(ctx context.Context, e Entry) (full bool, err error) {
 func (b *builder) membership(ctx context.Context, e Entry, own bool) (full bool, err error) {
 	switch {
 	case !own:
-		b.page.Members = append(b.page.Members, MemberChange{e.Channel, e.User, Joined})
+		b.page.Members = append(b.page.Members, b.gs.change(e))
 		return false, nil
 	case !b.gs[e.Channel].member:
 		return false, nil // and left again since: that follows

@@ -21,7 +21,9 @@ begin
   perform realtime.number_late(notes);
 
   with known as ( -- senders, turn, places: whose it was, when it came or went and to where, by the notes before; member: a stint is open
-    select u.*, m.seq as had, m.sender,
+    select u.*, m.seq as had, m.sender, m.thread as had_thread,
+           array_agg(u.thread) filter (where u.kind in ('created', 'updated', 'deleted'))
+             over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) as threads,
            array_agg(u.user_id) filter (where u.message_id is not null and u.user_id is not null)
              over (partition by u.message_id order by u.id rows between unbounded preceding and 1 preceding) as senders,
            max(case u.kind when 'created' then 2 * u.id + 1 when 'removed' then 2 * u.id end)
@@ -32,7 +34,7 @@ begin
            m.channel_id as place, coalesce(not m.gone and m.seq > m.void, false) as was_alive,
            coalesce(lag(u.kind = 'joined') over (partition by u.channel_id, u.user_id, u.kind in ('joined', 'left') order by u.id), s.open, false) as member
       from unnest(notes) u
-      left join lateral (select x.channel_id, x.seq, x.sender, x.gone, c.void
+      left join lateral (select x.channel_id, x.seq, x.sender, x.thread, x.gone, c.void
                            from realtime.messages x join realtime.channels c on c.channel_id = x.channel_id where x.message_id = u.message_id offset 0) m on true
       left join lateral (select true as open from realtime.stints x
                           where u.kind in ('joined', 'left') and x.channel_id = u.channel_id and x.user_id = u.user_id and x.to_seq is null offset 0) s on true),
@@ -52,12 +54,13 @@ begin
                        when 'joined' then not k.member when 'left' then k.member or k.ref = 1 else true end
     window of_channel as (partition by k.channel_id order by k.id)),
   placed as (
-    select w.*, case when w.kind = 'mark' then w.seq
+    select w.*, case when w.kind <> 'removed' then w.thread when cardinality(w.threads) > 0 then w.threads[cardinality(w.threads)] else w.had_thread end as of_thread,
+                case when w.kind = 'mark' then coalesce(w.seq, w.upto)
                      when w.kind in ('updated', 'deleted', 'removed')
                      then coalesce(max(w.upto) filter (where w.kind = 'created') over (partition by w.message_id, w.channel_id order by w.id), w.had, w.upto)
                      else w.upto end as number
       from news w)
-  select coalesce(array_agg((p.whose, p.channel_id, p.kind, p.message_id, coalesce(p.user_id, p.senders[cardinality(p.senders)], p.sender), p.number, p.ref, p.thread,
+  select coalesce(array_agg((p.whose, p.channel_id, p.kind, p.message_id, coalesce(p.user_id, p.senders[cardinality(p.senders)], p.sender), p.number, p.ref, p.of_thread,
                              p.upto, p.members, p.countable, p.deleted, p.mentions)::realtime.step order by p.id), '{}')
     into steps from placed p;
 

@@ -54,9 +54,11 @@ func deed(dice *rand.Rand, messages *int) (q string, args []any) {
 	switch n := dice.IntN(22); n {
 	case 0, 1, 2, 3, 4, 5:
 		*messages++
-		return `insert into public.nchat_messages (id, channel_id, user_id, content, scheduled_at) select $1, id, $3, 'x', case when $4 then now() + interval '1 day' end from public.nchat_channels where id = $2 on conflict do nothing`,
-			[]any{fixed('m', *messages-1), channel, user, dice.IntN(6) == 0}
-	case 6, 7:
+		return `insert into public.nchat_messages (id, channel_id, user_id, content, scheduled_at, thread_id) select $1, id, $3, 'x', case when $4 then now() + interval '1 day' end, case when $5 then id end from public.nchat_channels where id = $2 on conflict do nothing`,
+			[]any{fixed('m', *messages-1), channel, user, dice.IntN(6) == 0, dice.IntN(3) == 0}
+	case 6:
+		return `update public.nchat_messages set thread_id = case when thread_id is null then channel_id end where id = $1`, []any{message}
+	case 7:
 		return `update public.nchat_messages set content = content || 'y' where id = $1`, []any{message}
 	case 8:
 		return `update public.nchat_messages set is_deleted = not is_deleted where id = $1`, []any{message}
@@ -89,7 +91,7 @@ func deed(dice *rand.Rand, messages *int) (q string, args []any) {
 	case 18:
 		return `update public.nchat_messages set type = null, is_system = null, user_id = null where id = $1`, []any{message}
 	}
-	return `select realtime.acknowledge('primary', $2, array[$3::uuid], array[$1::uuid], true, true, true, null, '{}', '{}', realtime.audience_version('primary', $2))`, []any{message, user, channel}
+	return `select realtime.acknowledge('primary', $2, array[$3::uuid], array[null::uuid], array[$1::uuid], true, true, true, null, '{}', '{}', realtime.audience_version('primary', $2))`, []any{message, user, channel}
 }
 
 // placed is everything that sequencing decides.
@@ -97,8 +99,8 @@ func placed(t *testing.T, pool *pgxpool.Pool) (out string) {
 	t.Helper()
 	const q = `
 select string_agg(line, E'\n' order by line) from (
-  select concat_ws(' ', 'log', lpad(pos::text, 6, '0'), channel_id, kind, message_id, user_id, seq, thread) as line from realtime.log
-  union all select concat_ws(' ', 'message', message_id, channel_id, seq, coalesce(sender::text, '-'), members, countable, deleted, gone) from realtime.messages
+  select concat_ws(' ', 'log', lpad(pos::text, 6, '0'), channel_id, kind, message_id, user_id, seq, thread, case when kind <> 'mark' then ref end) as line from realtime.log
+  union all select concat_ws(' ', 'message', message_id, channel_id, seq, coalesce(sender::text, '-'), members, countable, deleted, gone, thread) from realtime.messages
   union all select concat_ws(' ', 'stint', channel_id, user_id, from_seq, to_seq) from realtime.stints
   union all select concat_ws(' ', 'channel', channel_id, tenant, seq, members, direct) from realtime.channels
   union all select concat_ws(' ', 'version', message_id, version, edited, overruled) from realtime.revisions) x`

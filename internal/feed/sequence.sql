@@ -68,7 +68,7 @@ begin
   if notes is not null then
     insert into realtime.log (pos, at, tenant, channel_id, kind, message_id, user_id, seq, ref, thread, mark)
     select last + s.ordinality, since, s.tenant, s.channel_id, case s.kind when 'removed' then 'deleted' when 'emptied' then 'opened' else s.kind end, s.message_id, s.user_id, s.seq,
-           case s.kind when 'mark' then s.ref end, case s.kind when 'created' then s.thread end, drawn
+           case when s.kind = 'mark' then s.ref when s.kind in ('joined', 'left', 'member') then s.members end, s.thread, drawn
       from unnest(realtime.place(notes)) with ordinality s;
   end if;
   return n;

@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -48,20 +49,23 @@ type Batch struct {
 
 // Stream reads the log on for one viewer. For one goroutine.
 type Stream struct {
-	s     *Service
-	v     viewer.Viewer
-	only  []uuid.UUID // the channels asked for; nil: all of the viewer's
-	keys  *keyring
-	sub   *hub.Sub[uuid.UUID]
-	gs    grants
-	epoch [8]byte
-	pos   int64
-	mark  int64  // of the entry at pos
-	reset Reason // to be told first
-	live  bool
-	fresh bool // look without being woken
-	turn  int  // of the tail
-	asked time.Time
+	s      *Service
+	v      viewer.Viewer
+	only   []uuid.UUID // the channels asked for; nil: all of the viewer's
+	keys   *keyring
+	sub    *hub.Sub[topic]
+	gs     grants
+	epoch  [8]byte
+	pos    int64
+	mark   int64  // of the entry at pos
+	reset  Reason // to be told first
+	live   bool
+	fresh  bool               // look without being woken
+	scan   bool               // at everything since pos, whatever it was told of
+	dirty  map[topic]struct{} // told of, and not yet looked at
+	turn   int                // of the tail
+	asked  time.Time
+	anyway *time.Timer // has it look without being woken
 }
 
 // Begins is why the stream does not go on from a cursor, as the first batch of
@@ -85,23 +89,38 @@ func (x *Stream) Earlier(channel uuid.UUID) bool {
 	return g.readable && (g.public || len(g.stints) > 1)
 }
 
+// Change is what an entry tells of a membership, as the viewer may know it.
+func (x *Stream) Change(e Entry) MemberChange { return x.gs.change(e) }
+
 // Close ends the stream; a waiting Next returns.
-func (x *Stream) Close() { x.sub.Close() }
+func (x *Stream) Close() {
+	x.sub.Close()
+	x.anyway.Stop()
+}
 
 // wait sleeps until something may concern the viewer, and not so long that a
-// quiet stream is overtaken by the retention.
+// quiet stream is overtaken by the retention: see anyway.
 func (x *Stream) wait(ctx context.Context) error {
-	most := lookAnyway
-	if x.only != nil {
-		most = askAgain
+	told, all, err := x.sub.Next(ctx)
+	for _, k := range told {
+		x.dirty[k] = struct{}{}
 	}
-	within, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
-	_, _, err := x.sub.Next(within)
-	if err != nil && within.Err() != nil && ctx.Err() == nil {
-		return nil
-	}
+	x.scan = x.scan || all
 	return err
+}
+
+// watch has the stream look from time to time although nothing woke it.
+func (x *Stream) watch() {
+	every := lookAnyway
+	if x.only != nil {
+		every = askAgain
+	}
+	x.anyway = time.AfterFunc(math.MaxInt64, func() {
+		if x.sub.Poke() {
+			x.anyway.Reset(every)
+		}
+	})
+	x.anyway.Reset(every)
 }
 
 // Next waits for something to tell. Errors: ctx's, access-denied once a channel
@@ -140,13 +159,27 @@ func (x *Stream) Next(ctx context.Context) (Batch, error) {
 	}
 }
 
+// look is what came since pos and concerns the viewer. ok false: it is to be
+// read from the table. What it was told of stays dirty until it is told.
+func (x *Stream) look() (items []Item, st state, ok bool) {
+	if !x.scan {
+		var all bool
+		items, st, all, ok = x.s.tail.news(x.sub, x.dirty, x.pos)
+		if !all {
+			return items, st, ok
+		}
+		x.scan = true
+	}
+	return x.s.tail.since(x.pos)
+}
+
 // read takes the next entries, from memory where it reaches back far enough.
 func (x *Stream) read(ctx context.Context) (Batch, error) {
 	if _, err := x.s.tail.known(ctx); err != nil {
 		return Batch{}, err
 	}
 	turn := x.s.tail.turns()
-	items, st, ok := x.s.tail.since(x.pos)
+	items, st, ok := x.look()
 	if turn != x.turn || st.epoch != x.epoch {
 		x.turn = turn
 		return Batch{}, x.begin(st, Changed)
@@ -154,17 +187,27 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 	if !ok {
 		return x.readTable(ctx, st)
 	}
-	moved := func(it Item) bool { return x.gs.moves(x.v, it.Entry) }
-	if x.only != nil && time.Since(x.asked) >= askAgain || slices.ContainsFunc(items, moved) {
+	anew := x.only != nil && time.Since(x.asked) >= askAgain
+	if anew || slices.ContainsFunc(items, func(it Item) bool { return x.gs.moves(x.v, it.Entry) }) {
+		if !x.scan { // of what it may read anew it was not told
+			x.scan = true
+			return x.read(ctx)
+		}
 		if err := x.regrant(ctx); err != nil {
 			return Batch{}, err
 		}
 		x.fresh = true // what came between reading the rights and listening
 	}
+	return x.take(ctx, items, st)
+}
+
+// take tells what the viewer may see of the next entries, as many as go into a
+// batch, and goes on to where that ends.
+func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error) {
 	later := changes(items)
-	if len(items) > streamRead {
+	part := len(items) > streamRead
+	if part {
 		items = items[:streamRead]
-		x.fresh = true
 	}
 	b := x.visible(items)
 	for i, it := range b.Items {
@@ -176,18 +219,28 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 	if err != nil {
 		return Batch{}, err
 	}
-	if len(items) > 0 {
-		x.pos, x.mark = items[len(items)-1].Pos, items[len(items)-1].Mark
-	}
-	if n < len(b.Items) {
+	switch {
+	case n < len(b.Items):
 		b.Items = b.Items[:n]
-		x.pos, x.fresh = b.Items[n-1].Pos, true
+		x.stand(b.Items[n-1].Entry)
+		x.fresh = true
+	case part:
+		x.stand(items[len(items)-1].Entry)
+		x.fresh = true
+	default:
+		if st.pos > x.pos {
+			x.pos, x.mark = st.pos, st.mark
+		}
+		clear(x.dirty)
+		x.scan = x.fresh
 	}
 	if !x.live && !x.fresh {
 		x.live, b.Live = true, true
 	}
 	return b, nil
 }
+
+func (x *Stream) stand(e Entry) { x.pos, x.mark = e.Pos, e.Mark }
 
 // changes are messages that were changed or deleted, and where last.
 func changes(items []Item) (out map[uuid.UUID]int64) {
@@ -208,7 +261,7 @@ func (x *Stream) begin(st state, why Reason) error {
 	if err != nil {
 		return err
 	}
-	x.keys, x.epoch, x.pos, x.mark, x.reset, x.live, x.fresh = keys, st.epoch, st.pos, st.mark, why, false, true
+	x.keys, x.epoch, x.pos, x.mark, x.reset, x.live, x.fresh, x.scan = keys, st.epoch, st.pos, st.mark, why, false, true, true
 	return nil
 }
 
@@ -249,7 +302,7 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 	if err != nil {
 		return Batch{}, err
 	}
-	x.fresh = true
+	x.fresh, x.scan = true, true
 	x.pos, x.mark = st.pos, st.mark
 	if len(list) == streamRead {
 		x.pos, x.mark = list[len(list)-1].Pos, list[len(list)-1].Mark

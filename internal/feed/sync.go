@@ -33,11 +33,23 @@ type Query struct {
 }
 
 // MemberChange is somebody else's membership that began or ended, or its
-// rights that changed (Member).
+// rights that changed (Member). MemberCount is how many members there were after
+// it, as the log counted them; nil: the viewer may not read the channel.
 type MemberChange struct {
-	ChannelID uuid.UUID
-	UserID    uuid.UUID
-	Kind      Kind
+	ChannelID   uuid.UUID
+	UserID      uuid.UUID
+	Kind        Kind
+	MemberCount *int
+}
+
+// change is what an entry tells of a membership.
+func (gs grants) change(e Entry) MemberChange {
+	c := MemberChange{ChannelID: e.Channel, UserID: e.User, Kind: e.Kind}
+	if gs[e.Channel].readable {
+		n := int(e.Ref)
+		c.MemberCount = &n
+	}
+	return c
 }
 
 // Page is what a viewer missed, or a part of it.
@@ -52,11 +64,13 @@ type Page struct {
 	Messages    []Body
 	Deleted     []uuid.UUID
 	Read        []uuid.UUID // channels whose read state may have changed
+	Threads     []uuid.UUID // where others wrote, changed or deleted something
+	OwnThreads  []uuid.UUID // in which the viewer read on, or which it follows or does not since
 	Moves       []int64     // of others' marks over the viewer's messages
 }
 
 func (p Page) empty() bool {
-	return p.Reset == "" && len(p.Channels)+len(p.Left)+len(p.Members)+len(p.Messages)+len(p.Deleted)+len(p.Read)+len(p.Moves) == 0
+	return p.Reset == "" && len(p.Channels)+len(p.Left)+len(p.Members)+len(p.Messages)+len(p.Deleted)+len(p.Read)+len(p.OwnThreads)+len(p.Moves) == 0
 }
 
 // Sync answers a page, once there is something in it or the time to wait is
@@ -101,13 +115,13 @@ func (q *Query) check(v viewer.Viewer) error {
 func (s *Service) await(ctx context.Context, v viewer.Viewer, q Query, p Page) (Page, error) {
 	waiting, cancel := context.WithTimeout(ctx, q.Wait)
 	defer cancel()
-	sub := s.tail.hub.Subscribe(v.User)
+	sub := s.tail.hub.Subscribe(topic{id: v.User})
 	defer sub.Close()
 	gs, err := loadGrants(ctx, s.o.Pool, v, q.Channels, false)
 	if err != nil {
 		return p, err
 	}
-	sub.Add(gs.readable()...)
+	sub.Add(gs.topics()...)
 	for {
 		q.Cursor = p.Cursor
 		if p, err = s.page(ctx, v, q); err != nil || !p.empty() {

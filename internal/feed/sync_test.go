@@ -84,7 +84,19 @@ type lawCase struct {
 	v        viewer.Viewer
 	r        *rand.Rand
 	channels []uuid.UUID
+	thread   uuid.UUID // in whichever channel
 	said     []string
+}
+
+func newLawCase(t *testing.T, pool *pgxpool.Pool, seed uint64) *lawCase {
+	t.Helper()
+	reader, _ := lawWorld(t, pool)
+	l := &lawCase{t: t, pool: pool, node: runService(t, pool, &bells{}), v: viewer.Of("primary", reader), thread: uuid.New(), r: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // a test's dice
+	mustExec(t, pool, `delete from public.nchat_channels`)
+	for range 4 {
+		l.channels = append(l.channels, l.channel())
+	}
+	return l
 }
 
 func (l *lawCase) catchUp(c *client) {
@@ -114,6 +126,7 @@ func (l *lawCase) step() {
 	dice := fmt.Sprint(l.r.Uint64())
 	ops := []op{
 		{`insert into public.nchat_messages (channel_id, content) values ($1, $2)`, []any{a, dice}},
+		{`insert into public.nchat_messages (channel_id, content, thread_id) values ($1, $2, $3)`, []any{a, dice, l.thread}},
 		{`insert into public.nchat_messages (channel_id, content, scheduled_at) values ($1, $2, now())`, []any{a, dice}},
 		{`update public.nchat_messages set published_at = now() where channel_id = $1 and scheduled_at is not null and published_at is null and $2::text <> ''`, []any{a, dice}},
 		{`update public.nchat_messages set published_at = null where scheduled_at is not null and id = ` + pick, []any{a, dice}},
@@ -175,14 +188,7 @@ func TestSyncLaw(t *testing.T) {
 		seed = n
 	}
 	t.Logf("FEED_SEED=%d", seed)
-	reader, _ := lawWorld(t, pool)
-	l := &lawCase{t: t, pool: pool, node: runService(t, pool, &bells{}), v: viewer.Of("primary", reader), r: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // a test's dice
-	if _, err := pool.Exec(t.Context(), `delete from public.nchat_channels`); err != nil {
-		t.Fatal(err)
-	}
-	for range 4 {
-		l.channels = append(l.channels, l.channel())
-	}
+	l := newLawCase(t, pool, seed)
 	old := &client{}
 	l.catchUp(old)
 	steps := 0

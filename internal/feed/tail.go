@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/nself-org/nchat-realtime/internal/hub"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/wait"
@@ -23,18 +21,19 @@ const (
 // tail is the newest part of the log, read once for all streams of this node.
 type tail struct {
 	wake wait.Flag
-	hub  *hub.Hub[uuid.UUID] // by channel, and by user
+	hub  *hub.Hub[topic]
 
 	mu    sync.Mutex
 	ready chan struct{} // guarded by mu: closed once state is known
 	state state         // guarded by mu: its pos and mark are those of the last entry here
 	items []Item        // guarded by mu: dense, up to state.pos
 	bytes int           // guarded by mu: of the messages in items
+	index index         // guarded by mu: of items
 	turn  int           // guarded by mu: how often the tail began anew
 }
 
 func newTail() *tail {
-	return &tail{wake: wait.NewFlag(), hub: hub.New[uuid.UUID](), ready: make(chan struct{})}
+	return &tail{wake: wait.NewFlag(), hub: hub.New[topic](), index: index{}, ready: make(chan struct{})}
 }
 
 // follow reads the log as it grows, until ctx ends.
@@ -83,7 +82,7 @@ func (s *Service) readOn(ctx context.Context) (more bool, err error) {
 	if err != nil || len(list) == 0 {
 		return false, err
 	}
-	items, err := s.fill(ctx, s.o.Pool, list, held, func(e Entry) bool { return s.tail.hub.Watched(e.Channel) })
+	items, err := s.fill(ctx, s.o.Pool, list, held, func(e Entry) bool { return s.tail.hub.Watched(topic{id: e.Channel}) })
 	if err != nil {
 		return false, err
 	}
@@ -122,7 +121,7 @@ func (t *tail) enter(now state) (known bool) {
 	if same {
 		t.state.floor, t.state.secret = now.floor, now.secret
 	} else {
-		t.state, t.items, t.bytes = now, nil, 0
+		t.state, t.items, t.bytes, t.index = now, nil, 0, index{}
 		if !first && !forgotten {
 			t.turn++
 		}
@@ -134,38 +133,27 @@ func (t *tail) enter(now state) (known bool) {
 	return same
 }
 
+// push appends entries and says whose they are, both at once: whoever looks
+// has been told of all that is here.
 func (t *tail) push(items []Item) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if len(t.items)+len(items) > 2*kept || t.bytes > 2*held {
 		t.shrinkLocked()
 	}
 	t.items = append(t.items, items...)
+	marked := map[topic]struct{}{}
 	for _, it := range items {
 		t.bytes += it.size
+		it.concerns(func(k topic) {
+			t.index.add(k, it.Pos)
+			if _, twice := marked[k]; !twice {
+				marked[k] = struct{}{}
+				t.hub.Mark(k)
+			}
+		})
 	}
 	t.state.pos, t.state.mark = items[len(items)-1].Pos, items[len(items)-1].Mark
-	t.mu.Unlock()
-	marked := map[uuid.UUID]struct{}{}
-	mark := func(id uuid.UUID) {
-		if _, ok := marked[id]; !ok && id != uuid.Nil {
-			marked[id] = struct{}{}
-			t.hub.Mark(id)
-		}
-	}
-	for _, it := range items {
-		switch it.Kind {
-		case Mark: // whoever else is in the channel has nothing to learn
-			mark(it.User)
-			for id := range it.senders {
-				mark(id)
-			}
-		case Joined, Left, Member:
-			mark(it.User)
-			mark(it.Channel)
-		default:
-			mark(it.Channel)
-		}
-	}
 }
 
 // shrinkLocked leaves the newest entries, and the messages of the newest of
@@ -180,6 +168,7 @@ func (t *tail) shrinkLocked() {
 			it.Body, it.loaded, it.size = nil, false, 0
 		}
 	}
+	t.index.shrink(t.state.pos-int64(len(t.items)), t.hub.Watched)
 }
 
 // since is what came after pos; ok false: the tail does not reach
@@ -195,6 +184,27 @@ func (t *tail) since(pos int64) (items []Item, st state, ok bool) {
 		return nil, t.state, true
 	}
 	return t.items[pos-first:], t.state, true
+}
+
+// news is what came after pos and concerns a subscription, by what was told it:
+// whatever else came, it has no part in. all: it was told to look at everything.
+// ok false: the tail does not reach back so far.
+func (t *tail) news(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []Item, st state, all, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	told, all := sub.Take()
+	for _, k := range told {
+		dirty[k] = struct{}{}
+	}
+	if all {
+		return nil, t.state, true, true
+	}
+	at, ok := t.index.since(dirty, pos)
+	first := t.state.pos - int64(len(t.items))
+	for _, p := range at {
+		items = append(items, t.items[p-first-1])
+	}
+	return items, t.state, false, ok
 }
 
 // turns is how often the database turned out to be another than before.

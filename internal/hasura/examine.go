@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -86,87 +85,6 @@ func Impatient(t Tree) (lines []string) {
 		}
 	}
 	return lines
-}
-
-// owned are nchat's tables that this server believes, and the column that says whose a row is.
-var owned = map[string]string{"nchat_contacts": "user_id", "nchat_blocked_users": "blocker_id", "nchat_channel_members": "user_id", "nchat_messages": "user_id"}
-
-// Forgeable are permissions by which a user role writes rows in another's name:
-// into contacts, blocks, members or messages, without the row's user being
-// bound to x-hasura-user-id.
-func Forgeable(t Tree, roles []string) (lines []string) {
-	for _, s := range list(t, "sources") {
-		for _, table := range list(s, "tables") {
-			id, _ := table["table"].(Tree)
-			column, ok := owned[text(id, "name")]
-			if !ok {
-				continue
-			}
-			for key, rule := range map[string]string{"insert_permissions": "check", "update_permissions": "filter", "delete_permissions": "filter"} {
-				for _, p := range list(table, key) {
-					perm, _ := p["permission"].(Tree)
-					safe := binds(perm[rule], column) || rule == "check" && sets(perm, column)
-					if key == "update_permissions" && writes(perm, column) {
-						safe = safe && (binds(perm["check"], column) || sets(perm, column))
-						rule = "filter and check"
-					}
-					if role := text(p, "role"); slices.Contains(roles, role) && !safe {
-						lines = append(lines, fmt.Sprintf("role %s may %s %s for others: bind %s to X-Hasura-User-Id in its %s", role,
-							strings.TrimSuffix(key, "_permissions"), text(id, "name"), column, rule))
-					}
-				}
-			}
-		}
-	}
-	slices.Sort(lines)
-	return lines
-}
-
-// binds reports whether a condition holds only for the caller's own rows: every
-// branch of an _or has to.
-func binds(cond any, column string) bool {
-	c, _ := cond.(Tree)
-	for key, x := range c {
-		switch key {
-		case "_and":
-			for _, part := range branches(x) {
-				if binds(part, column) {
-					return true
-				}
-			}
-		case "_or":
-			all := branches(x)
-			if len(all) > 0 && !slices.ContainsFunc(all, func(part any) bool { return !binds(part, column) }) {
-				return true
-			}
-		case column:
-			if is, ok := x.(Tree); ok && isCaller(is["_eq"]) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func branches(x any) []any {
-	l, _ := x.([]any)
-	return l
-}
-
-// writes reports whether a role may put something else into the column.
-func writes(perm Tree, column string) bool {
-	return perm["columns"] == "*" || slices.Contains(branches(perm["columns"]), any(column))
-}
-
-// sets reports whether Hasura itself writes the caller into the column.
-func sets(perm Tree, column string) bool {
-	set, _ := perm["set"].(Tree)
-	return isCaller(set[column])
-}
-
-func isCaller(x any) bool {
-	s, ok := x.(string)
-	return ok && strings.EqualFold(s, "x-hasura-user-id")
 }
 
 // Namespace is the field under which the remote schema's root fields stand; "": none.

@@ -104,16 +104,21 @@ func over(theirs, ours any) Tree {
 }
 
 func (m *merger) permission(schema, ours Tree) {
-	have, _ := schema["permissions"].([]any)
+	m.grant(schema, "permissions", ours, fmt.Sprint(schema["name"]))
+}
+
+// grant adds a role's permission to a list, or makes the one there is like it.
+func (m *merger) grant(in Tree, key string, ours Tree, on string) {
+	have, _ := in[key].([]any)
 	for i, x := range have {
 		if x, ok := x.(Tree); ok && x["role"] == ours["role"] {
 			if !covers(x, ours, "") {
-				m.change("~ permission of role %s on %s", ours["role"], schema["name"])
+				m.change("~ permission of role %s on %s", ours["role"], on)
 				have[i] = ours
 			}
 			return
 		}
 	}
-	m.change("+ permission of role %s on %s", ours["role"], schema["name"])
-	schema["permissions"] = append(have, any(ours))
+	m.change("+ permission of role %s on %s", ours["role"], on)
+	in[key] = append(have, any(ours))
 }

@@ -40,12 +40,20 @@ type Table struct {
 	EventTriggers       []EventTrigger       `json:"event_triggers,omitempty"`
 }
 
-// Relationship is one between tables. Using is a column, or a column of another table.
+// Relationship is one between tables. Using is a column, a column of another
+// table, or columns of both.
 type Relationship struct {
 	Name  string `json:"name"`
 	Using struct {
-		On any `json:"foreign_key_constraint_on"`
+		On     any     `json:"foreign_key_constraint_on,omitempty"`
+		Manual *Manual `json:"manual_configuration,omitempty"`
 	} `json:"using"`
+}
+
+// Manual says which columns of a table are which of another.
+type Manual struct {
+	RemoteTable   TableName         `json:"remote_table"`
+	ColumnMapping map[string]string `json:"column_mapping"`
 }
 
 // RemoteRelationship joins a table's rows to a field of a remote schema.
@@ -154,13 +162,14 @@ type Role struct {
 
 // ActionDefinition is how an action is called, and what it takes and gives.
 type ActionDefinition struct {
-	Kind       string     `json:"kind,omitempty"`
-	Type       string     `json:"type,omitempty"`
-	Handler    string     `json:"handler"`
-	Timeout    int        `json:"timeout"`
-	Headers    []Header   `json:"headers"`
-	Arguments  []Argument `json:"arguments"`
-	OutputType string     `json:"output_type"`
+	Kind                 string     `json:"kind,omitempty"`
+	Type                 string     `json:"type,omitempty"`
+	Handler              string     `json:"handler"`
+	Timeout              int        `json:"timeout"`
+	Headers              []Header   `json:"headers"`
+	ForwardClientHeaders bool       `json:"forward_client_headers,omitempty"`
+	Arguments            []Argument `json:"arguments"`
+	OutputType           string     `json:"output_type"`
 }
 
 // Argument is one of an action, or a field of a type.

@@ -3,6 +3,7 @@ package hasura
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Plan says how ours is put into theirs.
@@ -11,6 +12,7 @@ type Plan struct {
 	Source string   // the database's name in Hasura; "": the one there is
 	Roles  []string // that get what the project's role user gets
 	Custom *Customization
+	View   bool // track what everybody may see of presence, and join users to it
 }
 
 // Merge puts ours into theirs: what of ours is missing is added, what is there
@@ -75,6 +77,9 @@ func (p Plan) tree() (Tree, error) {
 	for i := range o.Actions {
 		o.Actions[i].Permission = each(o.Actions[i].Permission, p.Roles, func(x Role, role string) Role { x.Role = role; return x })
 	}
+	if !p.View {
+		o.unseen()
+	}
 	for i := range o.Sources {
 		for j := range o.Sources[i].Tables {
 			t := &o.Sources[i].Tables[j]
@@ -83,6 +88,24 @@ func (p Plan) tree() (Tree, error) {
 	}
 	return clone(o)
 }
+
+// unseen takes out the view of visible presence, and what leads to it.
+func (m *Metadata) unseen() {
+	for i := range m.Sources {
+		s := &m.Sources[i]
+		s.Tables = slices.DeleteFunc(s.Tables, func(t Table) bool { return t.Table == view || t.Table == blocks })
+		for j := range s.Tables {
+			s.Tables[j].ObjectRelationships = slices.DeleteFunc(s.Tables[j].ObjectRelationships, func(r Relationship) bool {
+				return r.Using.Manual != nil && r.Using.Manual.RemoteTable == view
+			})
+		}
+	}
+}
+
+var (
+	view   = TableName{ourSchema, "visible_presence"}
+	blocks = TableName{"public", "nchat_blocked_users"} // the view's permission asks it
+)
 
 func each[T any](in []T, roles []string, as func(T, string) T) (out []T) {
 	for _, role := range roles {

@@ -141,7 +141,7 @@ func TestEveryNameExists(t *testing.T) {
 		}
 	}
 	for _, x := range m.Sources[0].Tables {
-		if x.Table.Schema == "realtime" {
+		if x.Table.Schema == "realtime" && x.Table.Name != "visible_presence" {
 			t.Errorf("%s is ours, and tracked", x.Table.Name)
 		}
 		var columns []string
@@ -150,7 +150,7 @@ func TestEveryNameExists(t *testing.T) {
 		}
 		for _, p := range x.SelectPermissions {
 			columns = append(columns, p.Permission.Columns...)
-			if slices.Contains(p.Permission.Columns, "email") || slices.Contains(p.Permission.Columns, "last_seen_at") {
+			if slices.Contains(p.Permission.Columns, "email") || x.Table.Schema != "realtime" && slices.Contains(p.Permission.Columns, "last_seen_at") {
 				t.Errorf("%s: a user reads of others what is private", x.Table.Name)
 			}
 		}
@@ -168,8 +168,16 @@ func TestEveryNameExists(t *testing.T) {
 				}
 			}
 		}
-		for _, r := range x.ObjectRelationships {
-			columns = append(columns, fmt.Sprint(r.Using.On))
+		for _, r := range append(slices.Clone(x.ObjectRelationships), x.ArrayRelationships...) {
+			if on, ok := r.Using.On.(string); ok {
+				columns = append(columns, on)
+			}
+			if r.Using.Manual != nil {
+				for ours, theirs := range r.Using.Manual.ColumnMapping {
+					columns = append(columns, ours)
+					exists(r.Using.Manual.RemoteTable, theirs)
+				}
+			}
 		}
 		for _, c := range columns {
 			exists(x.Table, c)

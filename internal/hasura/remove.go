@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Remove takes everything of ours out of theirs. Tables stay tracked.
+// Remove takes everything of ours out of theirs. Tables stay tracked, but for
+// the view of visible presence.
 func Remove(theirs Tree) (merged Tree, changes []string, err error) {
 	merged, err = clone(theirs)
 	if err != nil {
@@ -16,7 +17,11 @@ func Remove(theirs Tree) (merged Tree, changes []string, err error) {
 		var left []any
 		for _, x := range have {
 			if t, ok := x.(Tree); ok && isOurs(t) {
-				changes = append(changes, fmt.Sprintf("- %s %s", what, t["name"]))
+				name, ok := t["name"].(string)
+				if !ok {
+					name = tableName(t["table"])
+				}
+				changes = append(changes, fmt.Sprintf("- %s %s", what, name))
 				continue
 			}
 			left = append(left, x)
@@ -29,7 +34,9 @@ func Remove(theirs Tree) (merged Tree, changes []string, err error) {
 	}
 	named := func(x Tree) bool { return strings.HasPrefix(text(x, "name"), Name) }
 	for _, s := range list(merged, "sources") {
+		drop(s, "tables", "table", isView)
 		for _, t := range list(s, "tables") {
+			drop(t, "object_relationships", "relationship", leadsToView)
 			drop(t, "event_triggers", "event trigger", named)
 			drop(t, "remote_relationships", "relationship", joinsUs)
 		}

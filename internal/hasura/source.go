@@ -72,12 +72,41 @@ func (m *merger) table(source, ours Tree, alone bool) {
 		tables, _ := source["tables"].([]any)
 		source["tables"] = append(tables, any(have))
 	}
+	m.visible(have, ours, name)
 	for _, x := range list(ours, "event_triggers") {
 		m.put(have, "event_triggers", x, "event trigger", anyway)
 	}
 	for _, x := range list(ours, "remote_relationships") {
 		m.put(have, "remote_relationships", x, "relationship "+name, joinsUs)
 	}
+}
+
+// visible puts what is about the view of visible presence, whatever of nchat's
+// tables is there already: it is ours.
+func (m *merger) visible(have, ours Tree, name string) {
+	if isView(ours) {
+		for _, x := range list(ours, "array_relationships") {
+			m.put(have, "array_relationships", x, "relationship "+name, anyway)
+		}
+		for _, x := range list(ours, "select_permissions") {
+			m.grant(have, "select_permissions", x, name)
+		}
+		return
+	}
+	for _, x := range list(ours, "object_relationships") {
+		if leadsToView(x) {
+			m.put(have, "object_relationships", x, "relationship "+name, leadsToView)
+		}
+	}
+}
+
+func isView(table Tree) bool {
+	return text(table, "table", "schema") == view.Schema && text(table, "table", "name") == view.Name
+}
+
+func leadsToView(x Tree) bool {
+	using, _ := x["using"].(Tree)
+	return text(using, "manual_configuration", "remote_table", "schema") == view.Schema && text(using, "manual_configuration", "remote_table", "name") == view.Name
 }
 
 func joinsUs(x Tree) bool { return text(x, "definition", "to_remote_schema", "remote_schema") == Name }

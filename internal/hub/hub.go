@@ -41,6 +41,7 @@ type Sub[K comparable] struct {
 	keys  map[K]struct{}
 	dirty map[K]struct{}
 	all   bool
+	poked bool
 }
 
 // Subscribe listens to keys. Nothing is dirty at first.
@@ -62,6 +63,16 @@ func (h *Hub[K]) Mark(k K) {
 		s.dirty[k] = struct{}{}
 		s.wake.Raise()
 	}
+}
+
+// Poke has a subscription's Next return, with or without news; false: it is closed.
+func (s *Sub[K]) Poke() bool {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	_, open := s.hub.subs[s]
+	s.poked = open
+	s.wake.Raise()
+	return open
 }
 
 // MarkAll says that anything may have changed.
@@ -128,7 +139,8 @@ func (s *Sub[K]) remove(k K) {
 // be, whatever dirty says. Errors: ctx's, or ErrClosed.
 func (s *Sub[K]) Next(ctx context.Context) (dirty []K, all bool, err error) {
 	for {
-		if dirty, all = s.take(); len(dirty) > 0 || all {
+		var poked bool
+		if dirty, all, poked = s.take(); len(dirty) > 0 || all || poked {
 			return dirty, all, nil
 		}
 		select {
@@ -141,20 +153,26 @@ func (s *Sub[K]) Next(ctx context.Context) (dirty []K, all bool, err error) {
 	}
 }
 
-func (s *Sub[K]) take() ([]K, bool) {
+// Take is Next without waiting: what is dirty now, if anything is.
+func (s *Sub[K]) Take() (dirty []K, all bool) {
+	dirty, all, _ = s.take()
+	return dirty, all
+}
+
+func (s *Sub[K]) take() (dirty []K, all, poked bool) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	all := s.all
-	s.all = false
+	all, poked = s.all, s.poked
+	s.all, s.poked = false, false
 	if len(s.dirty) == 0 {
-		return nil, all
+		return nil, all, poked
 	}
-	dirty := make([]K, 0, len(s.dirty))
+	dirty = make([]K, 0, len(s.dirty))
 	for k := range s.dirty {
 		dirty = append(dirty, k)
 	}
 	clear(s.dirty)
-	return dirty, all
+	return dirty, all, poked
 }
 
 // Close ends the subscription; a waiting Next returns ErrClosed.

@@ -165,7 +165,7 @@ func (s *Service) change(ctx context.Context, v viewer.Viewer, do func(pgx.Tx) e
 }
 
 // lock takes hold of a message that the caller may change, as the author or as
-// one who moderates its channel; all others are answered alike, and hold up
+// one who moderates its channel, which nobody does where it is a direct one; all others are answered alike, and hold up
 // nobody by asking.
 func lock(ctx context.Context, tx pgx.Tx, v viewer.Viewer, id uuid.UUID) (current, error) {
 	if _, err := mayChange(ctx, tx, v, id); err != nil {
@@ -182,6 +182,7 @@ func mayChange(ctx context.Context, tx pgx.Tx, v viewer.Viewer, id uuid.UUID) (c
 	const q = `
 select m.channel_id, m.thread, coalesce(r.version, 1), coalesce(r.edited, 1), coalesce(r.overruled, false), o.content, coalesce(o.sender = $3, false), m.deleted,
        w.role is not null, coalesce(realtime.moderates(w.role), false)
+         and not exists (select from realtime.nchat_channels() d where d.id = m.channel_id and d.type = 'direct')
   from realtime.nchat_messages() m
  cross join lateral (select realtime.write_role($1, $3, m.channel_id, m.thread) as role offset 0) w
   join realtime.message_rows() o on o.id = m.id

@@ -50,6 +50,7 @@ type Message struct {
 	Version         int
 	CreatedAt       time.Time
 	EditedAt        *time.Time
+	EditedBy        *uuid.UUID // who changed it last, where known
 	DeletedAt       *time.Time
 	Gone            bool // deleted for good, or not published any more: only ID, ChannelID, Number and Version are known
 }
@@ -64,7 +65,7 @@ func (m Message) For(user uuid.UUID) Message {
 		m.ClientMessageID = nil
 	}
 	if m.DeletedAt != nil || m.Gone {
-		m.Content, m.Metadata, m.Mentions = nil, nil, nil
+		m.Content, m.Metadata, m.Mentions, m.EditedBy = nil, nil, nil, nil
 	}
 	if m.Mentions == nil {
 		m.Mentions = []uuid.UUID{}
@@ -84,6 +85,9 @@ func (m Message) taken(at time.Time) Message {
 func (m Message) Place() (channel uuid.UUID, deleted bool) {
 	return m.ChannelID, m.Gone || m.DeletedAt != nil
 }
+
+// There reports whether the app has it still, deleted or not.
+func (m Message) There() bool { return !m.Gone }
 
 // Size is about how many bytes a message takes in memory.
 func (m Message) Size() int {

@@ -85,7 +85,8 @@ select k.message_id, k.channel_id, k.seq, coalesce(r.version, 1), o.id is null, 
        o.thread_id, o.parent_message_id,
        case when pg_column_size(o.metadata) <= 8 then o.metadata::text else realtime.told_metadata(o.metadata, $4) end,
        case when m.clean then o.mentions else realtime.told_mentions(o.mentions, $5) end, o.edited_at, o.deleted_at,
-       coalesce(octet_length(o.content) > $3, false), o.metadata is not null, not m.clean
+       coalesce(octet_length(o.content) > $3, false), o.metadata is not null, not m.clean,
+       case when r.edited > 1 then r.editor end
   from realtime.messages k
   join realtime.channels c on c.channel_id = k.channel_id and c.tenant = $1
   left join realtime.nchat_messages() n on n.id = k.message_id and n.channel_id = k.channel_id and n.published and not k.gone and k.seq > c.void
@@ -99,7 +100,7 @@ select k.message_id, k.channel_id, k.seq, coalesce(r.version, 1), o.id is null, 
 // readBare is readRows without the app's row, of which it only says that it is there.
 const readBare = `
 select k.message_id, k.channel_id, k.seq, coalesce(r.version, 1), k.gone, null, k.sender, null, 'text', 'epoch'::timestamptz,
-       k.thread, null::uuid, null, null::uuid[], null::timestamptz, case when k.deleted then 'epoch'::timestamptz end, false, false, false
+       k.thread, null::uuid, null, null::uuid[], null::timestamptz, case when k.deleted then 'epoch'::timestamptz end, false, false, false, null::uuid
   from realtime.messages k
   join realtime.channels c on c.channel_id = k.channel_id and c.tenant = $1
   left join realtime.revisions r on r.message_id = k.message_id
@@ -112,7 +113,7 @@ func (r Reader) read(ctx context.Context, db postgres.DB, q string, args []any, 
 		var long, described, unclean bool
 		var meta *string
 		into := []any{&m.ID, &m.ChannelID, &m.Number, &m.Version, &m.Gone, &m.ClientMessageID, &m.SenderID, &m.Content, &m.Type, &m.CreatedAt,
-			&m.ThreadID, &m.ParentMessageID, &meta, &m.Mentions, &m.EditedAt, &m.DeletedAt, &long, &described, &unclean}
+			&m.ThreadID, &m.ParentMessageID, &meta, &m.Mentions, &m.EditedAt, &m.DeletedAt, &long, &described, &unclean, &m.EditedBy}
 		_, err := pgx.ForEachRow(rows, into, func() error {
 			one := m
 			m = Message{}

@@ -17,6 +17,7 @@ type Policy struct {
 	exact    []string
 	suffixes []suffix
 	any      bool
+	https    func(*http.Request) bool
 }
 
 // suffix lets in what lies below a domain; it begins with a dot.
@@ -24,9 +25,10 @@ type suffix struct{ scheme, domain string }
 
 // New reads a list of origins: exact ones, also of native apps
 // (capacitor://localhost), https://*.example.com for subdomains at any depth but
-// not the domain itself (*.example.com is the same), or *. An empty list allows the server's own host alone.
-func New(list []string) Policy {
-	var p Policy
+// not the domain itself (*.example.com is the same), or *. An empty list allows the server's own host alone,
+// and that is not its pages without TLS where https says that a request came by TLS.
+func New(list []string, https func(*http.Request) bool) Policy {
+	p := Policy{https: https}
 	for _, o := range list {
 		if o == "*" {
 			p.any = true
@@ -70,7 +72,7 @@ func (p Policy) Listed(r *http.Request) bool {
 		return false
 	}
 	host := withoutDefaultPort(u.Scheme, u.Host)
-	own := (u.Scheme == "http" || u.Scheme == "https") && host == withoutDefaultPort(u.Scheme, strings.ToLower(r.Host))
+	own := (u.Scheme == "https" || u.Scheme == "http" && !p.https(r)) && host == withoutDefaultPort(u.Scheme, strings.ToLower(r.Host))
 	if own || slices.Contains(p.exact, u.Scheme+"://"+host) {
 		return true
 	}

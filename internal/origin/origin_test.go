@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nself-org/nchat-realtime/internal/clientip"
 	"github.com/nself-org/nchat-realtime/internal/origin"
 )
 
@@ -68,7 +69,7 @@ func TestPolicy(t *testing.T) {
 		"an app's that is our own host":  {nil, "capacitor://api.localhost", false, false},
 		"a query that ends alike":        {some, "https://evil.net?.example.org", false, false},
 	} {
-		p := origin.New(c.list)
+		p := origin.New(c.list, clientip.New(nil).Encrypted)
 		if got := p.Listed(request(http.MethodPost, c.origin)); got != c.listed {
 			t.Errorf("%s: listed %v", name, got)
 		}
@@ -80,7 +81,7 @@ func TestPolicy(t *testing.T) {
 
 func TestTwoOriginsAreNone(t *testing.T) {
 	t.Parallel()
-	p := origin.New([]string{"https://app.example.com"})
+	p := origin.New([]string{"https://app.example.com"}, clientip.New(nil).Encrypted)
 	r := request(http.MethodPost, "https://app.example.com")
 	r.Header.Add("Origin", "https://evil.net")
 	if p.Listed(r) || p.Allowed(r) {
@@ -130,7 +131,7 @@ func TestMayUseCookie(t *testing.T) {
 		if c.upgrade {
 			r.Header.Set("Upgrade", "WebSocket")
 		}
-		if got := origin.New(c.list).MayUseCookie(r); got != c.want {
+		if got := origin.New(c.list, clientip.New(nil).Encrypted).MayUseCookie(r); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -154,7 +155,7 @@ func TestCORS(t *testing.T) {
 		"a method not served": {[]string{page}, page, http.MethodDelete, "", ""},
 	} {
 		served := 0
-		h := origin.New(c.list).CORS(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h := origin.New(c.list, clientip.New(nil).Encrypted).CORS(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			served++
 			w.WriteHeader(http.StatusTeapot)
 		}))

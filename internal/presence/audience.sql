@@ -43,17 +43,22 @@ begin
   return null;
 end $$;
 
--- A direct channel makes contacts; any channel makes a list of members.
+-- A direct channel makes contacts of two; any channel makes a list of members.
+-- Where many are members nobody was a contact before nor is after.
 create or replace function realtime.member_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
   direct boolean;
+  few uuid[];
 begin
   if tg_op = 'DELETE' then r := old; else r := new; end if;
   select c.type::text = 'direct' into direct from public.nchat_channels c where c.id = r.channel_id;
   if coalesce(direct, tg_op = 'DELETE') then
-    perform realtime.touch(m.user_id) from public.nchat_channel_members m where m.channel_id = r.channel_id;
+    few := array(select m.user_id from public.nchat_channel_members m where m.channel_id = r.channel_id limit 5);
+    if cardinality(few) < 5 then
+      perform realtime.touch(u.id) from unnest(few) u (id);
+    end if;
     perform realtime.touch(r.user_id);
   end if;
   perform realtime.ring('members/' || r.channel_id);
@@ -68,6 +73,9 @@ create or replace function realtime.channel_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if 'direct' in (old.type::text, new.type::text) and old.type <> new.type then
+    if new.type::text = 'direct' then
+      insert into realtime.directs (channel_id) values (new.id);
+    end if;
     perform realtime.touch(m.user_id) from public.nchat_channel_members m where m.channel_id = new.id;
   end if;
   perform realtime.ring('members/' || new.id);
@@ -80,9 +88,14 @@ end $$;
 -- nothing for sure.
 create or replace function realtime.first_word(channel uuid, who uuid, message uuid) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  since timestamptz := realtime.direct_since(channel);
 begin
+  if since is null and not exists (select from public.nchat_messages m where m.id = message and m.xmin = pg_current_xact_id()::xid) then
+    return; -- not between two: once it is, that touches both
+  end if;
   if not exists (select from public.nchat_messages m
-                  where m.channel_id = channel and m.user_id = who and m.id <> message
+                  where m.channel_id = channel and m.user_id = who and m.id <> message and m.created_at >= since
                     and m.type::text <> 'system' and coalesce(to_jsonb(m) ->> 'is_system', 'false') <> 'true'
                     and m.xmin <> pg_current_xact_id()::xid) then
     perform realtime.touch(who);
@@ -109,13 +122,13 @@ create trigger realtime_presence after insert or update or delete on public.ncha
   for each row execute function realtime.contact_changed();
 create trigger realtime_presence after insert or update or delete on public.nchat_blocked_users
   for each row execute function realtime.block_changed();
-create trigger realtime_presence after insert or delete or update of {{cols "nchat_channel_members" "channel_id" "user_id" "can_read" "can_write" "role"}} on public.nchat_channel_members
+create trigger realtime_presence after insert or delete or update of {{cols "nchat_channel_members" "channel_id" "user_id" "can_read" "can_write" "role" "created_at"}} on public.nchat_channel_members
   for each row execute function realtime.member_changed();
 create trigger realtime_presence after update of {{cols "nchat_channels" "type" "source_account_id" "is_archived" "archived_at" "is_readonly"}} on public.nchat_channels
   for each row execute function realtime.channel_changed();
-create trigger realtime_presence after delete or update of {{cols "nchat_messages" "type" "user_id" "channel_id" "is_system"}} on public.nchat_messages
+create trigger realtime_presence after delete or update of {{cols "nchat_messages" "type" "user_id" "channel_id" "is_system" "created_at"}} on public.nchat_messages
   for each row execute function realtime.message_changed();
-create trigger realtime_presence after insert or delete or update of {{or (cols "nchat_users" "deleted_at" "source_account_id") "id"}} on public.nchat_users
+create trigger realtime_presence after insert or delete or update of {{or (cols "nchat_users" "deleted_at" "status" "source_account_id") "id"}} on public.nchat_users
   for each row execute function realtime.user_changed();
 
 -- TRUNCATE takes relations of anybody.

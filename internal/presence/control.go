@@ -53,26 +53,34 @@ func (e *Editor) SignOut(ctx context.Context, v viewer.Viewer, id uuid.UUID) (bo
 	return found, nil
 }
 
-// Extend moves the expiry of a socket's token, on whichever node it is; false:
-// there is no such socket of the caller's.
-func (e *Editor) Extend(ctx context.Context, v viewer.Viewer, id uuid.UUID, expires time.Time) (bool, error) {
+// Renew puts a socket on another token, on whichever node it is; false: there is
+// no such socket of the caller's.
+func (e *Editor) Renew(ctx context.Context, v viewer.Viewer, id uuid.UUID, to Token) (bool, error) {
 	const q = `
-update realtime.sessions set token_expires_at = $4
+update realtime.sessions set token_expires_at = $4, token_next = $5, token_issued_at = $6
  where id = $1 and tenant = $2 and user_id = $3 and node_id is not null and ended_at is null returning id`
 	var got uuid.UUID
-	err := e.w.pool.QueryRow(ctx, q, id, v.Tenant, v.User, expires).Scan(&got)
+	var next *string
+	if to.ID != "" {
+		next = &to.ID
+	}
+	var issued *time.Time
+	if !to.IssuedAt.IsZero() {
+		issued = &to.IssuedAt
+	}
+	err := e.w.pool.QueryRow(ctx, q, id, v.Tenant, v.User, to.ExpiresAt, next, issued).Scan(&got)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("extending a session: %w", err)
+		return false, fmt.Errorf("renewing a session: %w", err)
 	}
 	e.w.ringSessions(id)
 	return true, nil
 }
 
 // CountLive is how many live sessions a user has, with token only those that
-// began with that token.
+// run on that token.
 func (r *Reader) CountLive(ctx context.Context, k Key, token *string) (int, error) {
 	const q = `
 select count(*) from realtime.sessions

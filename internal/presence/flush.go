@@ -60,7 +60,7 @@ type changes struct {
 	deviceIDs, names, toks []*string
 	devices                []string
 	connected, active      []time.Time
-	idle                   []bool
+	idle, looking          []bool
 	parked, ended          []*time.Time
 	latency                []*int32
 	gone                   []uuid.UUID
@@ -89,6 +89,7 @@ func (c *changes) add(o *own) {
 	c.toks, c.devices = append(c.toks, tok), append(c.devices, string(o.Device))
 	c.connected, c.active = append(c.connected, o.connected), append(c.active, o.lastActive)
 	c.idle, c.parked, c.ended = append(c.idle, o.idle), append(c.parked, o.parked), append(c.ended, o.ended)
+	c.looking = append(c.looking, o.looking && o.ended == nil)
 	var ms *int32
 	if d, ok := o.Socket.Latency(); ok {
 		v := int32(min(d.Milliseconds(), 1<<30))
@@ -194,18 +195,18 @@ func (wr *writer) isolate(ctx context.Context, c *changes) error {
 // meanwhile is not taken back.
 const writeSessions = `
 insert into realtime.sessions as s (id, tenant, user_id, node_id, node_epoch, counts, device_id, device, name, token_id,
-                                    connected_at, last_active_at, idle, parked_at, ended_at, latency_ms)
+                                    connected_at, last_active_at, idle, parked_at, ended_at, latency_ms, looking_until)
 select id, tenant, user_id, $1, $2, counts, device_id, device, name, token_id,
-       connected_at, last_active_at, idle, parked_at, ended_at, latency_ms
+       connected_at, last_active_at, idle, parked_at, ended_at, latency_ms, case when looking then 'infinity'::timestamptz end
   from unnest($3::uuid[], $4::text[], $5::uuid[], $6::boolean[], $7::text[], $8::text[], $9::text[], $10::text[],
-              $11::timestamptz[], $12::timestamptz[], $13::boolean[], $14::timestamptz[], $15::timestamptz[], $16::integer[])
+              $11::timestamptz[], $12::timestamptz[], $13::boolean[], $14::timestamptz[], $15::timestamptz[], $16::integer[], $17::boolean[])
     as v (id, tenant, user_id, counts, device_id, device, name, token_id,
-          connected_at, last_active_at, idle, parked_at, ended_at, latency_ms)
+          connected_at, last_active_at, idle, parked_at, ended_at, latency_ms, looking)
 on conflict (id) do update
    set node_id = excluded.node_id, node_epoch = excluded.node_epoch,
        device_id = excluded.device_id, device = excluded.device, name = excluded.name, token_id = excluded.token_id,
        last_active_at = greatest(s.last_active_at, excluded.last_active_at), idle = excluded.idle,
-       parked_at = greatest(s.parked_at, excluded.parked_at), ended_at = excluded.ended_at, latency_ms = excluded.latency_ms,
+       parked_at = greatest(s.parked_at, excluded.parked_at), ended_at = excluded.ended_at, latency_ms = excluded.latency_ms, looking_until = excluded.looking_until,
        idle_at = null, lapses_at = null -- a heartbeat elsewhere may have made it an HTTP-only one while its node was thought dead
  where s.user_id = excluded.user_id and s.tenant = excluded.tenant`
 
@@ -221,7 +222,7 @@ func (wr *writer) write(ctx context.Context, c *changes) error {
 	err := postgres.QuietBatch(ctx, wr.w.pool, func(b *pgx.Batch) {
 		if len(c.ids) > 0 {
 			b.Queue(writeSessions, id, epoch, c.ids, c.tenants, c.users, c.counts, c.deviceIDs, c.devices,
-				c.names, c.toks, c.connected, c.active, c.idle, c.parked, c.ended, c.latency)
+				c.names, c.toks, c.connected, c.active, c.idle, c.parked, c.ended, c.latency, c.looking)
 		}
 		c.touched.lock(b)
 		if len(c.gone) > 0 {

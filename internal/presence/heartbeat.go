@@ -150,11 +150,11 @@ type stored struct {
 func readSession(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*stored, error) {
 	const q = `
 select tenant, user_id, node_id, counts, device_id, device, name, connected_at,
-       last_active_at, idle, parked_at, ended_at, latency_ms, idle_at, lapses_at
+       last_active_at, idle, parked_at, ended_at, latency_ms, idle_at, lapses_at, looking_until
   from realtime.sessions where id = $1 for update`
 	s := &stored{session: session{ID: id}}
 	err := tx.QueryRow(ctx, q, id).Scan(&s.key.Tenant, &s.key.User, &s.Node, &s.Counts, &s.DeviceID, &s.Device, &s.Name, &s.ConnectedAt,
-		&s.LastActiveAt, &s.Idle, &s.ParkedAt, &s.EndedAt, &s.LatencyMs, &s.IdleAt, &s.LapsesAt)
+		&s.LastActiveAt, &s.Idle, &s.ParkedAt, &s.EndedAt, &s.LatencyMs, &s.IdleAt, &s.LapsesAt, &s.LookingUntil)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // no such session is an answer
 	}
@@ -182,7 +182,9 @@ func (s *stored) beat(id uuid.UUID, a Activity, r Rules, now time.Time) session 
 	if a.Name != nil {
 		n.Name = a.Name
 	}
-	if at := now.Add(-a.Ago); a.Active && at.After(n.LastActiveAt) {
+	at := now.Add(-a.Ago)
+	moved := a.Active && at.After(n.LastActiveAt)
+	if moved {
 		n.LastActiveAt, n.Idle = at, false
 	}
 	if n.Node != nil {
@@ -194,6 +196,11 @@ func (s *stored) beat(id uuid.UUID, a Activity, r Rules, now time.Time) session 
 	}
 	if idle := n.LastActiveAt.Add(wait); n.IdleAt == nil || a.Active || a.Hidden != nil {
 		n.IdleAt = &idle
+	}
+	if hidden := a.Hidden != nil && *a.Hidden; hidden || r.Looking == 0 {
+		n.LookingUntil = nil
+	} else if until := n.LastActiveAt.Add(r.Looking); s == nil || moved || a.Hidden != nil {
+		n.LookingUntil = &until
 	}
 	lapses := now.Add(r.HTTPLapse)
 	n.LapsesAt = &lapses
@@ -209,13 +216,14 @@ func queueBeat(b *pgx.Batch, k Key, s session) {
 		return
 	}
 	const q = `
-insert into realtime.sessions as s (id, tenant, user_id, device_id, device, name, connected_at, last_active_at, idle_at, lapses_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+insert into realtime.sessions as s (id, tenant, user_id, device_id, device, name, connected_at, last_active_at, idle_at, lapses_at, looking_until)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12)
 on conflict (id) do update
    set device_id = excluded.device_id, device = excluded.device, name = excluded.name, idle = $11,
-       last_active_at = greatest(s.last_active_at, excluded.last_active_at), idle_at = excluded.idle_at, lapses_at = excluded.lapses_at
+       last_active_at = greatest(s.last_active_at, excluded.last_active_at), idle_at = excluded.idle_at, lapses_at = excluded.lapses_at,
+       looking_until = excluded.looking_until
  where s.user_id = excluded.user_id and s.tenant = excluded.tenant and s.node_id is null`
-	b.Queue(q, s.ID, k.Tenant, k.User, s.DeviceID, s.Device, s.Name, s.ConnectedAt, s.LastActiveAt, s.IdleAt, s.LapsesAt, s.Idle).
+	b.Queue(q, s.ID, k.Tenant, k.User, s.DeviceID, s.Device, s.Name, s.ConnectedAt, s.LastActiveAt, s.IdleAt, s.LapsesAt, s.Idle, s.LookingUntil).
 		Exec(func(tag pgconn.CommandTag) error {
 			if tag.RowsAffected() == 0 { // in this very moment it became a socket's, or somebody else's
 				return fault.Later(fault.Unexpected, 0, "the session has just changed: send the heartbeat again")

@@ -22,14 +22,20 @@ func TestASessionIsSteeredFromAnotherNode(t *testing.T) {
 	ctx := t.Context()
 
 	at := time.Now().Add(time.Hour).Truncate(time.Microsecond)
-	if ok, err := two.Edit.Extend(ctx, as(demo.Alice), alice.Session, at); !ok || err != nil {
-		t.Fatal(ok, err)
+	for _, fresh := range []Token{{ID: "t2", IssuedAt: at.Add(-time.Hour), ExpiresAt: at}, {ID: "t3", ExpiresAt: at}} { // the same expiry, another token
+		if ok, err := two.Edit.Renew(ctx, as(demo.Alice), alice.Session, fresh); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if got := next(t, s.renewed); !got.equal(fresh) {
+			t.Fatalf("renewed to %+v, want %+v", got, fresh)
+		}
+		eventually(t, "it counts as a session of that token", func() bool {
+			n, err := two.Read.CountLive(ctx, alice.Key, &fresh.ID)
+			return err == nil && n == 1
+		})
 	}
-	if got := next(t, s.extended); !got.Equal(at) {
-		t.Fatalf("extended to %v, want %v", got, at)
-	}
-	if ok, err := two.Edit.Extend(ctx, as(demo.Bob), alice.Session, at); ok || err != nil {
-		t.Fatal("bob extends alice's socket:", ok, err)
+	if ok, err := two.Edit.Renew(ctx, as(demo.Bob), alice.Session, Token{ExpiresAt: at}); ok || err != nil {
+		t.Fatal("bob renews alice's socket:", ok, err)
 	}
 
 	// Offline by hand over HTTP, on a node that has no socket of hers.

@@ -49,7 +49,7 @@ func (o *orders) read(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	const q = `
-select id, signed_out, token_expires_at, parked_at, last_active_at
+select id, signed_out, token_expires_at, token_next, token_issued_at, parked_at, last_active_at
   from realtime.sessions
  where node_id = $1 and (signed_out or token_expires_at is not null or parked_at is not null or touched)`
 	rows, err := o.w.pool.Query(ctx, q, node)
@@ -60,17 +60,28 @@ select id, signed_out, token_expires_at, parked_at, last_active_at
 	for rows.Next() {
 		var id uuid.UUID
 		var out bool
-		var expires, parked *time.Time
+		var next *string
+		var expires, issued, parked *time.Time
 		var active time.Time
-		if rows.Scan(&id, &out, &expires, &parked, &active) != nil {
+		if rows.Scan(&id, &out, &expires, &next, &issued, &parked, &active) != nil {
 			return
 		}
-		o.sessions.obey(id, out, expires, parked, active)
+		var to *Token
+		if expires != nil {
+			to = &Token{ExpiresAt: *expires}
+			if next != nil {
+				to.ID = *next
+			}
+			if issued != nil {
+				to.IssuedAt = *issued
+			}
+		}
+		o.sessions.obey(id, out, to, parked, active)
 	}
 }
 
 // obey does what another node asks of a session, if it is held here.
-func (s *Sessions) obey(id uuid.UUID, out bool, expires, parked *time.Time, active time.Time) {
+func (s *Sessions) obey(id uuid.UUID, out bool, to *Token, parked *time.Time, active time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o, ok := s.all[id]
@@ -81,9 +92,10 @@ func (s *Sessions) obey(id uuid.UUID, out bool, expires, parked *time.Time, acti
 		o.Socket.SignOut()
 		return
 	}
-	if expires != nil && !equalTime(expires, o.extended) {
-		o.extended = expires
-		o.Socket.Extend(*expires)
+	if to != nil && !to.equal(o.renewed) {
+		o.renewed = *to
+		o.Socket.Renew(*to)
+		s.runsOnLocked(o, to.ID)
 	}
 	unpark := parked != nil && o.lastActive.After(*parked) && !active.After(*parked)
 	if parked != nil && !o.lastActive.After(*parked) {
@@ -96,9 +108,7 @@ func (s *Sessions) obey(id uuid.UUID, out bool, expires, parked *time.Time, acti
 			o.parked = nil
 		}
 	}
-	idle := !s.w.now().Before(o.idleAt(s.w.rules))
-	if unpark || idle != o.idle {
-		o.idle = idle
+	if o.edges(s.w.rules, s.w.now()) || unpark {
 		s.changeLocked(o)
 	} else if moved {
 		s.setAlarmLocked(o)

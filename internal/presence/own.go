@@ -9,9 +9,20 @@ import (
 // Socket is the connection behind a session. Its methods must neither block nor
 // call back.
 type Socket interface {
-	Extend(expires time.Time)       // the token it runs on was replaced on another node
+	Renew(to Token)                 // the token it runs on was replaced on another node
 	SignOut()                       // its user closed it from elsewhere
 	Latency() (time.Duration, bool) // average of the last round trips, if measured
+}
+
+// Token is what a socket runs on, as far as it must be known to refuse it.
+type Token struct {
+	ID        string    // "": it has none
+	IssuedAt  time.Time // zero: not said
+	ExpiresAt time.Time
+}
+
+func (t Token) equal(o Token) bool {
+	return t.ID == o.ID && t.IssuedAt.Equal(o.IssuedAt) && t.ExpiresAt.Equal(o.ExpiresAt)
 }
 
 // Opening describes a socket that has just been acknowledged.
@@ -35,10 +46,11 @@ type own struct {
 	hidden     time.Time // since when the page is hidden; zero: it is not
 	parked     *time.Time
 	idle       bool
+	looking    bool // see looks
 	ended      *time.Time
-	extended   *time.Time // the last expiry another node asked for
-	over       bool       // the grace has passed: to be deleted
-	want       int64      // counts the changes made here, each of which is to be written
+	renewed    Token // the last that another node asked for
+	over       bool  // the grace has passed: to be deleted
+	want       int64 // counts the changes made here, each of which is to be written
 }
 
 // idleAt is when the session becomes idle without further activity.
@@ -54,6 +66,13 @@ func (o *own) idleAt(r Rules) time.Time {
 		}
 	}
 	return at
+}
+
+// looks is whether somebody looks at the device, which needs no telling by push
+// then, and until when without further activity.
+func (o *own) looks(r Rules, now time.Time) (until time.Time, yes bool) {
+	until = o.lastActive.Add(r.Looking)
+	return until, r.Looking > 0 && o.ended == nil && o.hidden.IsZero() && now.Before(until)
 }
 
 // Activity is what a client says of its user.

@@ -2,9 +2,6 @@ package presence
 
 import (
 	"context"
-	"go/parser"
-	"go/token"
-	"io/fs"
 	"regexp"
 	"strings"
 	"testing"
@@ -18,65 +15,6 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
-
-// proofs is every way in which a hidden user's presence could be found out, and
-// the test that fails when it can. A row without a test fails TestEveryLeakHasAProof.
-var proofs = []struct{ leak, test string }{
-	{"the disclosure tells of invisibility", "TestDisclosureNeverTellsOfInvisibility"},
-	{"hidden looks other than never seen", "TestUnknownHiddenBlockedAndNeverSeenAreByteIdentical"},
-	{"going invisible looks other than disconnecting: no event, or one too soon", "TestInvisibleIsAnOrdinaryDisconnection"},
-	{"the moment of going invisible is no disconnection's", "TestInvisibleLooksAsADisconnectionDoes"},
-	{"a stream that may show nothing says more than one of a user who does nothing", "TestAStreamThatMayShowNothingIsSilent"},
-	{"what a hidden user does reaches a viewer", "TestNothingHiddenIsSeen"},
-	{"heartbeats and what changes nothing make events or writes", "TestAHeartbeatThatChangesNothingWritesNothing"},
-	{"last seen moves while invisible", "TestInvisibleIsAnOrdinaryDisconnection"},
-	{"last seen is exact, or the device is shown", "TestOthersNeverSeeDeviceOrSeconds"},
-	{"a custom status vanishes or changes with invisibility", "TestInvisibleIsAnOrdinaryDisconnection"},
-	{"a frozen custom status outlives its expiry", "TestFrozenLineStillRunsOut"},
-	{"settings are one-sided where they must be mutual, or peeked around", "TestReciprocityCannotBePeekedAround"},
-	{"mutual settings do not act on live streams", "TestReciprocity"},
-	{"counts count the hidden", "TestListsAndCountsAreTheViewersOwn"},
-	{"filters, order, pages or cursors know the hidden status", "TestListsAndCountsAreTheViewersOwn"},
-	{"a cursor holds more than its holder saw", "TestACursorHoldsWhatItsHolderSaw"},
-	{"doorbells carry status or text", "TestDoorbellsCarryIdsOnly"},
-	{"denied, unknown and another tenant's answer differently", "TestDeniedUnknownAndForeignAnswerAlike"},
-	{"an unknown id is told apart by how it is read", "TestUnknownIdsCostTheSameStatements"},
-	{"a viewer makes itself a contact", "TestBlocksAndContactsTakeEffectAtOnceOnLiveStreams"},
-	{"a block shows, or takes effect late", "TestBlocksAndContactsTakeEffectAtOnceOnLiveStreams"},
-	{"visibility is not what its owner chose", "TestWhoSeesWhatByEachVisibility"},
-	{"a combination of settings nobody thought of", "TestDecisionTable"},
-	{"tenants meet", "TestTenantsNeverMeet"},
-	{"offline is stamped when it was found out, not when it happened", "TestADeadNodesUsersGoOfflineAndNobodyElse"},
-	{"an outage shows only those who are visible", "TestSessionsSurviveWhatTheDatabaseForgets"},
-	{"membership of a channel one may not read", "TestAWindowOnAChannel"},
-	{"two devices at odds show more than either chose", "TestStricterWins"},
-	{"a caller without a user sees somebody", "TestWhoSeesWhatByEachVisibility"},
-	{"somebody types while invisible, or to whom it may not show", "TestWhoMaySeeWhomTyping"},
-	{"errors or missing input show instead of hide", "TestOnDoubtNothingIsShown"},
-}
-
-func TestEveryLeakHasAProof(t *testing.T) {
-	t.Parallel()
-	have := map[string]bool{}
-	set := token.NewFileSet()
-	pkgs, err := parser.ParseDir(set, ".", func(f fs.FileInfo) bool { return strings.HasSuffix(f.Name(), "_test.go") }, 0) //nolint:staticcheck // names only
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range pkgs {
-		for _, f := range p.Files {
-			for _, o := range f.Scope.Objects {
-				have[o.Name] = true
-			}
-
-		}
-	}
-	for _, p := range proofs {
-		if !have[p.test] {
-			t.Errorf("%q has no proof: there is no %s", p.leak, p.test)
-		}
-	}
-}
 
 func TestAStreamThatMayShowNothingIsSilent(t *testing.T) {
 	t.Parallel()

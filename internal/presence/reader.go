@@ -72,7 +72,7 @@ func (r *Reader) look(ctx context.Context, v Key, users []uuid.UUID) ([]looked, 
 	var recs []*record
 	var rels []relation
 	b := &pgx.Batch{}
-	queueRecords(b, keys, &recs)
+	queueSeen(b, keys, v.User, &recs)
 	queueRelations(b, v, users, &rels)
 	if err := r.w.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, err

@@ -67,23 +67,6 @@ select k.user_id, u.id is not null,` + settingsColumns + `
 	return list, nil
 }
 
-// Absent are those of users who have no session that counts. Nobody's but the
-// operator's own push service may learn of it.
-func Absent(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
-	const q = `
-select k.user_id, coalesce(p.active, false)
-  from unnest($2::uuid[]) with ordinality k (user_id, ord)
-  left join realtime.presence p on p.tenant = $1 and p.user_id = k.user_id
- order by k.ord`
-	list, err := whoever(ctx, db, q, tenant, users, func(row pgx.CollectableRow, rec *record) error {
-		return row.Scan(&rec.key.User, &rec.active)
-	}, absent)
-	if err != nil {
-		return nil, fmt.Errorf("reading who is away: %w", err)
-	}
-	return list, nil
-}
-
 // whoever is those of users of whom a rule holds, in the order asked; of their
 // records scan reads as much as the rule asks for.
 func whoever(ctx context.Context, db postgres.DB, q, tenant string, users []uuid.UUID,

@@ -27,7 +27,8 @@ type record struct {
 	frozenLine  Custom
 	updatedAt   *time.Time
 	audience    version
-	held        Status // what was last derived, should a crash have taken the sessions
+	audienceAt  *time.Time // when it last changed, as far as that is kept; nil: long ago
+	held        Status     // what was last derived, should a crash have taken the sessions
 }
 
 // version tells whether who-may-see-a-user may have changed between two reads.
@@ -63,6 +64,7 @@ type session struct {
 	LatencyMs    *int       `json:"latency_ms"`
 	IdleAt       *time.Time `json:"idle_at"`
 	LapsesAt     *time.Time `json:"lapses_at"`
+	LookingUntil *time.Time `json:"-"` // only where it is written
 }
 
 // UnmarshalJSON reads a row of realtime.sessions, whatever its times are.
@@ -123,6 +125,7 @@ type Rules struct {
 	HiddenAfter time.Duration // hidden and without activity for this long it is idle
 	Grace       time.Duration // a closed socket still counts for this long
 	HTTPLapse   time.Duration // an HTTP-only session ends this long after its last heartbeat
+	Looking     time.Duration // a user looks at a shown device for so long after its last activity; 0: nobody asks
 	StatusText  int           // characters in a custom status; at most and by default MaxStatusText
 	Reciprocity bool          // a viewer sees of status and last seen only what it shares itself
 	// ReceiptReciprocity: who shares no reading of its own sees nobody's.

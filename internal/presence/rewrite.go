@@ -119,18 +119,19 @@ func queueSettings(b *pgx.Batch, k Key, s *Settings) {
 	const q = `
 insert into realtime.presence_settings as p (tenant, user_id, visibility, show_online_status, show_last_seen, allow_read_receipts,
        allow_delivery_receipts, invisible_mode, broadcast_typing, typing_visibility,
-       status_shared_since, last_seen_shared_since, receipts_shared_since)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+       status_shared_since, last_seen_shared_since, receipts_shared_since, typing_shared_since)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 on conflict (tenant, user_id) do update
    set visibility = excluded.visibility, show_online_status = excluded.show_online_status, show_last_seen = excluded.show_last_seen,
        allow_read_receipts = excluded.allow_read_receipts, allow_delivery_receipts = excluded.allow_delivery_receipts,
        invisible_mode = excluded.invisible_mode, broadcast_typing = excluded.broadcast_typing,
        typing_visibility = excluded.typing_visibility, status_shared_since = excluded.status_shared_since,
        last_seen_shared_since = excluded.last_seen_shared_since, receipts_shared_since = excluded.receipts_shared_since,
+       typing_shared_since = excluded.typing_shared_since,
        updated_at = greatest(clock_timestamp(), p.updated_at + interval '1 microsecond')
 returning created_at, updated_at`
 	b.Queue(q, k.Tenant, k.User, s.Visibility, s.ShowOnlineStatus, s.ShowLastSeen, s.AllowReadReceipts,
 		s.AllowDeliveryReceipts, s.InvisibleMode, s.BroadcastTyping, s.TypingVisibility,
-		s.statusSharedSince, s.lastSeenSharedSince, s.receiptsSharedSince).
+		s.statusSharedSince, s.lastSeenSharedSince, s.receiptsSharedSince, s.typingSharedSince).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&s.CreatedAt, &s.UpdatedAt) })
 }

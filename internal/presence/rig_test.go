@@ -29,6 +29,8 @@ type rig struct {
 	all   []*node
 	mute  bool     // guarded by mu: doorbells are held back
 	held  []string // guarded by mu
+
+	showing, legacy bool // the next node keeps what everybody may see
 }
 
 // bell hands every doorbell to every node at once, as the bus would after a
@@ -113,7 +115,7 @@ func (r *rig) node(rules Rules) *node {
 		Reassert: func() { svc.Sessions.Reassert() },
 		Restored: func(from, to time.Time) { svc.Watch.Restored(from, to) },
 	})
-	svc = New(Options{Pool: r.nodes, Clock: c, Bell: r, Node: n.lease, Rules: rules, Log: slog.New(slog.DiscardHandler)})
+	svc = New(Options{Pool: r.nodes, Clock: c, Bell: r, Node: n.lease, Rules: rules, Log: slog.New(slog.DiscardHandler), Shown: r.showing, Legacy: r.legacy})
 	n.Service = svc
 	if err := n.lease.Acquire(r.t.Context()); err != nil {
 		r.t.Fatal(err)
@@ -137,14 +139,14 @@ func (r *rig) node(rules Rules) *node {
 
 // socket is a connection's end as Sessions sees it.
 type socket struct {
-	out      chan struct{}
-	extended chan time.Time
+	out     chan struct{}
+	renewed chan Token
 }
 
 func newSocket() *socket {
-	return &socket{out: make(chan struct{}, 8), extended: make(chan time.Time, 8)}
+	return &socket{out: make(chan struct{}, 8), renewed: make(chan Token, 8)}
 }
-func (s *socket) Extend(t time.Time)             { s.extended <- t }
+func (s *socket) Renew(t Token)                  { s.renewed <- t }
 func (s *socket) SignOut()                       { s.out <- struct{}{} }
 func (s *socket) Latency() (time.Duration, bool) { return 42 * time.Millisecond, true }
 

@@ -60,11 +60,28 @@ func disclose(rec *record, rel relation, r Rules) Disclosure {
 }
 
 // mayType is whether a viewer may see a target typing: never the invisible,
-// whatever room they share; else as the target's typing settings say. Nobody is
-// shown its own typing.
+// whatever room they share; else who may see its presence (as of receipts), so far
+// as the target's typing settings say. Nobody is shown its own typing.
 func mayType(rec *record, rel relation) bool {
 	s := rec.settings
-	return !rel.self && open(rec, rel) && !rec.invisible() && s.BroadcastTyping && s.TypingVisibility.allows(rel.contact)
+	return !rel.self && open(rec, rel) && !rec.invisible() && s.Visibility.allows(rel.contact) && s.BroadcastTyping && s.TypingVisibility.allows(rel.contact)
+}
+
+// typedBefore is until when a target may have typed without this viewer being one
+// to see it: what it typed by then is not told, nor when that began. Its settings
+// say since when more see it; of contacts and blocks only that they changed.
+func typedBefore(rec *record) time.Time {
+	return latest(rec.settings.typingSharedSince, rec.audienceAt)
+}
+
+// latest is the last of instants; zero: there is none.
+func latest(list ...*time.Time) (at time.Time) {
+	for _, t := range list {
+		if t != nil && t.After(at) {
+			at = *t
+		}
+	}
+	return at
 }
 
 // audience is who may learn that a user receives and reads: those who may see
@@ -106,6 +123,13 @@ func sharesReading(rec *record, now time.Time) bool {
 	return rec.known && shared(rec.settings.AllowReadReceipts, rec.settings.receiptsSharedSince, now)
 }
 
-// absent is whether a user has no session that counts: for the operator's own
-// push service, and never for a viewer.
-func absent(rec *record) bool { return !rec.active }
+// attend is where a user's own attention is: for the operator's own push service,
+// and never for a viewer. looks: at a device whose session counts.
+func attend(rec *record, looks bool, now time.Time) Attention {
+	var d derived
+	a := Attention{Looking: looks, Busy: d.manual(rec, now) == Busy}
+	if a.Busy {
+		a.BusyUntil = rec.manualUntil
+	}
+	return a
+}

@@ -20,6 +20,7 @@ type Service struct {
 	w        *world
 	writer   *writer
 	orders   *orders
+	showcase *Showcase
 }
 
 // New builds the service. Nothing runs before Run.
@@ -33,8 +34,9 @@ func New(o Options) *Service {
 	if e.unhidden == nil {
 		e.unhidden = func(context.Context, pgx.Tx, Key) error { return nil }
 	}
-	return &Service{Read: r, Edit: e, Lists: &Lists{w}, Sessions: s, Watch: &Watcher{w: w, mirror: m, sessions: s},
-		w: w, writer: &writer{w: w, sessions: s, node: o.Node},
+	show := newShowcase(w, o.Shown, o.Legacy)
+	return &Service{Read: r, Edit: e, Lists: &Lists{w}, Sessions: s, Watch: &Watcher{w: w, mirror: m, sessions: s, showcase: show},
+		w: w, showcase: show, writer: &writer{w: w, sessions: s, node: o.Node},
 		orders: &orders{w: w, sessions: s, node: o.Node, rung: wait.NewFlag()}}
 }
 
@@ -46,6 +48,7 @@ func (s *Service) Run(ctx context.Context) error {
 	wg.Go(func() { s.Watch.mirror.run(ctx) })
 	wg.Go(func() { s.Sessions.alarm.Run(ctx) })
 	wg.Go(func() { s.orders.run(ctx) })
+	wg.Go(func() { s.showcase.run(ctx) })
 	return s.writer.run(ctx)
 }
 

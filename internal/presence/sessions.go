@@ -40,7 +40,7 @@ func newSessions(w *world) *Sessions {
 func (s *Sessions) Begin(ctx context.Context, o Opening) {
 	now := s.w.now()
 	s.mu.Lock()
-	s.all[o.ID] = &own{Opening: o, connected: now, lastActive: now}
+	s.all[o.ID] = &own{Opening: o, connected: now, lastActive: now, looking: s.w.rules.Looking > 0}
 	s.changeLocked(s.all[o.ID])
 	done := s.waitLocked()
 	s.mu.Unlock()
@@ -100,11 +100,29 @@ func (s *Sessions) setAlarmLocked(o *own) {
 		s.alarm.Clear(o.ID)
 	case o.ended != nil:
 		s.alarm.Set(o.ID, s.w.rules.over(*o.ended))
+	case o.looking:
+		until, _ := o.looks(s.w.rules, s.w.now())
+		if idle := o.idleAt(s.w.rules); !o.idle && idle.Before(until) {
+			until = idle
+		}
+		s.alarm.Set(o.ID, until)
 	case o.idle:
 		s.alarm.Clear(o.ID)
 	default:
 		s.alarm.Set(o.ID, o.idleAt(s.w.rules))
 	}
+}
+
+// edges takes in what the passage of time or a report has made of a session: true,
+// it is to be written.
+func (o *own) edges(r Rules, now time.Time) (edge bool) {
+	if idle := !now.Before(o.idleAt(r)); idle != o.idle {
+		o.idle, edge = idle, true
+	}
+	if _, looking := o.looks(r, now); looking != o.looking {
+		o.looking, edge = looking, true
+	}
+	return edge
 }
 
 // due is the alarm: sessions that became idle, or whose grace has passed.
@@ -122,8 +140,7 @@ func (s *Sessions) due(ids []uuid.UUID) {
 		case o.ended != nil && !now.Before(s.w.rules.over(*o.ended)):
 			o.over = true
 			s.changeLocked(o)
-		case o.ended == nil && !o.idle && !now.Before(o.idleAt(s.w.rules)):
-			o.idle = true
+		case o.ended == nil && o.edges(s.w.rules, now):
 			s.changeLocked(o)
 		default:
 			s.setAlarmLocked(o)
@@ -157,10 +174,7 @@ func (s *Sessions) report(id uuid.UUID, k Key, a Activity) (Session, bool) {
 			o.hidden = now
 		}
 	}
-	if idle := !now.Before(o.idleAt(s.w.rules)); idle != o.idle {
-		o.idle, edge = idle, true
-	}
-	if edge {
+	if o.edges(s.w.rules, now) || edge {
 		s.changeLocked(o)
 	} else {
 		s.setAlarmLocked(o)
@@ -190,7 +204,7 @@ func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held
 		}
 		counts := o.parked == nil && !o.idle
 		o.act(now)
-		if counts {
+		if counts && !o.edges(s.w.rules, now) {
 			s.setAlarmLocked(o)
 			s.mu.Unlock()
 			return true, nil
@@ -208,6 +222,22 @@ func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held
 	case <-ctx.Done():
 	}
 	return true, fault.Later(fault.Unexpected, time.Second, "not written yet: the database is out of reach")
+}
+
+// Renewed says that a session held here runs on another token now.
+func (s *Sessions) Renewed(id uuid.UUID, token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o, ok := s.all[id]; ok && o.ended == nil {
+		s.runsOnLocked(o, token)
+	}
+}
+
+func (s *Sessions) runsOnLocked(o *own, token string) {
+	if o.TokenID != token {
+		o.TokenID = token
+		s.changeLocked(o)
+	}
 }
 
 func (s *Sessions) holds(id uuid.UUID) bool {

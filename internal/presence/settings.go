@@ -23,6 +23,7 @@ type Settings struct {
 	statusSharedSince   *time.Time // when the owner began to share its status again; nil: always did
 	lastSeenSharedSince *time.Time
 	receiptsSharedSince *time.Time
+	typingSharedSince   *time.Time // when more came to see its typing than before; nil: always did
 }
 
 // ID is the cache key: the owner's id.
@@ -68,10 +69,12 @@ func (s Settings) reset() Settings {
 	d := defaultSettings(s.UserID)
 	d.CreatedAt, d.UpdatedAt = s.CreatedAt, s.UpdatedAt
 	d.statusSharedSince, d.lastSeenSharedSince, d.receiptsSharedSince = s.statusSharedSince, s.lastSeenSharedSince, s.receiptsSharedSince
+	d.typingSharedSince = s.typingSharedSince
 	return d
 }
 
-// sharing notes when the owner began to share again what reciprocity asks of it.
+// sharing notes when the owner began to share again what reciprocity asks of it,
+// and to type before more people.
 func (s Settings) sharing(old Settings, now time.Time) Settings {
 	if s.ShowOnlineStatus && !old.ShowOnlineStatus {
 		s.statusSharedSince = &now
@@ -82,8 +85,22 @@ func (s Settings) sharing(old Settings, now time.Time) Settings {
 	if s.AllowReadReceipts && !old.AllowReadReceipts {
 		s.receiptsSharedSince = &now
 	}
+	if s.typedTo() > old.typedTo() {
+		s.typingSharedSince = &now
+	}
 	return s
 }
+
+// typedTo is how wide the circle is that sees its owner typing.
+func (s Settings) typedTo() int {
+	if s.InvisibleMode || !s.BroadcastTyping {
+		return 0
+	}
+	return min(s.Visibility.width(), s.TypingVisibility.width())
+}
+
+// width orders visibilities; 0: nobody.
+func (v Visibility) width() int { return map[Visibility]int{Everyone: 2, Contacts: 1}[v] }
 
 func pick[T any](old T, to *T, stricter bool, strict func(a, b T) T) T {
 	switch {
@@ -98,8 +115,7 @@ func pick[T any](old T, to *T, stricter bool, strict func(a, b T) T) T {
 func lessShown(a, b bool) bool { return a && b }
 
 func narrower(a, b Visibility) Visibility {
-	width := map[Visibility]int{Everyone: 2, Contacts: 1}
-	if width[b] < width[a] {
+	if b.width() < a.width() {
 		return b
 	}
 	return a

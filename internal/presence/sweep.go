@@ -60,8 +60,17 @@ func (s *Service) Sweep(ctx context.Context, inTouch time.Duration) error {
 	if err := s.sweepOrphans(ctx); err != nil {
 		return err
 	}
-	_, err := w.pool.Exec(ctx, `delete from realtime.audience where at < clock_timestamp() - $1::interval`, audienceKeep)
-	return err
+	if _, err := w.pool.Exec(ctx, `delete from realtime.audience where at < clock_timestamp() - $1::interval`, audienceKeep); err != nil {
+		return fmt.Errorf("forgetting audiences: %w", err)
+	}
+	const spent = `
+delete from realtime.directs d
+ where exists (select from realtime.directs n where n.channel_id = d.channel_id and n.since > d.since)
+    or not exists (select from public.nchat_channels c where c.id = d.channel_id)`
+	if _, err := w.pool.Exec(ctx, spent); err != nil {
+		return fmt.Errorf("forgetting when channels became direct: %w", err)
+	}
+	return nil
 }
 
 // sweepLapsed ends HTTP-only sessions whose client has gone silent.

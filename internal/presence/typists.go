@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -9,15 +10,18 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
-// Typists are those of users whose typing the viewer may see, once.
-func (r *Reader) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+// Typists are those of users whose typing the viewer may see, once: each with
+// until when what it typed is not the viewer's to know of (zero: all of it is).
+func (r *Reader) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
 	seen, err := r.look(ctx, v.Key, users)
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[uuid.UUID]bool, len(seen))
+	out := make(map[uuid.UUID]time.Time, len(seen))
 	for i, s := range seen {
-		out[users[i]] = mayType(s.rec, s.rel)
+		if mayType(s.rec, s.rel) {
+			out[users[i]] = typedBefore(s.rec)
+		}
 	}
 	return out, nil
 }
@@ -25,8 +29,9 @@ func (r *Reader) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID
 // Gate decides for one viewer, and goes on deciding: it notices when the
 // answer may have changed. May is for one goroutine, Changed for another.
 type Gate struct {
-	t   *tracker
-	sub *hub.Sub[subject]
+	t    *tracker
+	sub  *hub.Sub[subject]
+	seen map[uuid.UUID]time.Time // whose typing may be seen, as last asked, and what before is not told
 }
 
 // mostGated is how many typists a gate remembers that no longer type.
@@ -35,7 +40,7 @@ const mostGated = 200
 // Gate opens one for a viewer; it is to be closed.
 func (wa *Watcher) Gate(v viewer.Viewer) *Gate {
 	t := wa.mirror.track(v, nil)
-	return &Gate{t, t.sub}
+	return &Gate{t, t.sub, map[uuid.UUID]time.Time{}}
 }
 
 // Changed waits until what the viewer may see may have changed.
@@ -44,9 +49,10 @@ func (g *Gate) Changed(ctx context.Context) error {
 	return err
 }
 
-// May is which of users the viewer may see typing.
-func (g *Gate) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]bool, error) {
-	out := make(map[uuid.UUID]bool, len(users))
+// May is which of users the viewer may see typing, as Typists says it. Of one whom
+// it has seen all along, a change that left that as it was hides nothing anew.
+func (g *Gate) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
+	out := make(map[uuid.UUID]time.Time, len(users))
 	if len(users) == 0 {
 		return out, nil
 	}
@@ -70,7 +76,16 @@ func (g *Gate) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]bool, 
 			continue
 		}
 		rel.viewer = rel.viewer && viewer.known
-		out[u] = mayType(rec, rel)
+		before, seen := g.seen[u]
+		if !mayType(rec, rel) {
+			delete(g.seen, u)
+			continue
+		}
+		if !seen {
+			before = typedBefore(rec)
+		}
+		g.seen[u] = latest(&before, rec.settings.typingSharedSince)
+		out[u] = g.seen[u]
 	}
 	return out, nil
 }
@@ -84,6 +99,7 @@ func (g *Gate) remember(users []uuid.UUID) {
 	all := g.t.users
 	if len(all) > mostGated {
 		all, known = nil, map[uuid.UUID]struct{}{}
+		clear(g.seen)
 	}
 	grown := len(all) != len(g.t.users)
 	for _, u := range users {

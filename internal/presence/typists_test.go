@@ -2,6 +2,7 @@ package presence
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -19,7 +20,8 @@ func TestAGateNoticesAndForgets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return may[u]
+		_, ok := may[u]
+		return ok
 	}
 	eventually(t, "alice's typing is everybody's", func() bool { return ask(demo.Alice) })
 	if _, err := n.Edit.UpdateSettings(t.Context(), as(demo.Alice), Change{BroadcastTyping: ptr(false)}, nil); err != nil {
@@ -42,5 +44,70 @@ func TestAGateNoticesAndForgets(t *testing.T) {
 	}
 	if len(n.Watch.mirror.entries) != 0 {
 		t.Fatal("something is still watched")
+	}
+}
+
+// TestTypingIsToldFromWhenItMayBeSeen: what was typed in hiding, or before a
+// contact or a block changed, is not told; a change that hides nothing leaves those
+// who saw it with what they saw.
+func TestTypingIsToldFromWhenItMayBeSeen(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	set := func(c Change) {
+		t.Helper()
+		if _, err := n.Edit.UpdateSettings(t.Context(), as(demo.Alice), c, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := n.Watch.Gate(as(demo.Bob))
+	defer g.Close()
+	gate := func() (time.Time, bool) {
+		t.Helper()
+		may, err := g.May(t.Context(), []uuid.UUID{demo.Alice})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, ok := may[demo.Alice]
+		return at, ok
+	}
+	once := func() (time.Time, bool) {
+		t.Helper()
+		may, err := n.Read.Typists(t.Context(), as(demo.Bob), []uuid.UUID{demo.Alice})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, ok := may[demo.Alice]
+		return at, ok
+	}
+	r.exec(`delete from realtime.audience`) // as long after
+	eventually(t, "all she types is told", func() bool { at, ok := gate(); return ok && at.IsZero() })
+	for name, c := range map[string][2]Change{
+		"invisible":      {{InvisibleMode: ptr(true)}, {InvisibleMode: ptr(false)}},
+		"not broadcast":  {{BroadcastTyping: ptr(false)}, {BroadcastTyping: ptr(true)}},
+		"typing nobody":  {{TypingVisibility: ptr(Nobody)}, {TypingVisibility: ptr(Contacts)}},
+		"visible nobody": {{Visibility: ptr(Nobody)}, {Visibility: ptr(Everyone)}},
+	} {
+		set(c[0])
+		eventually(t, name+": hidden", func() bool { _, seen := gate(); _, also := once(); return !seen && !also })
+		before := n.Edit.w.now()
+		set(c[1])
+		eventually(t, name+": told from then", func() bool {
+			at, seen := gate()
+			also, ok := once()
+			return seen && ok && at.Equal(also) && !at.Before(before)
+		})
+	}
+	was, _ := gate()
+	set(Change{ShowLastSeen: ptr(false)})
+	if at, seen := once(); !seen || !at.Equal(was) {
+		t.Errorf("a setting that has nothing to do with it shows: %v, was %v", at, was)
+	}
+	r.exec(`insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`, demo.Alice, demo.Carol)
+	eventually(t, "who asks anew is told of what follows", func() bool { at, ok := once(); return ok && at.After(was) })
+	var at time.Time
+	eventually(t, "the gate has read it", func() bool { at, _ = gate(); return g.t.rels[demo.Alice].at.count > 0 })
+	if !at.Equal(was) {
+		t.Errorf("who saw her all along notices that she blocks another: %v, was %v", at, was)
 	}
 }

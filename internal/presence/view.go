@@ -29,6 +29,44 @@ func (v View) ID() string { return v.UserID.String() }
 // neverSeen is the answer whenever nothing may be told.
 func neverSeen(user uuid.UUID) View { return View{UserID: user, Status: Offline} }
 
+// Class is comparable and stands for all of a view: who is told equal ones is
+// told the same.
+func (v View) Class() any {
+	type class struct {
+		user                                       uuid.UUID
+		status                                     Status
+		custom, text, emoji, expires, seen, device bool
+		line, sign                                 string
+		until, last                                int64
+		on                                         Device
+	}
+	c := class{user: v.UserID, status: v.Status}
+	if x := v.CustomStatus; x != nil {
+		c.custom = true
+		c.text, c.line = known(x.Text)
+		c.emoji, c.sign = known(x.Emoji)
+		c.expires, c.until = instant(x.ExpiresAt)
+	}
+	c.seen, c.last = instant(v.LastSeenAt)
+	c.device, c.on = known(v.Device)
+	return c
+}
+
+func known[T any](p *T) (bool, T) {
+	if p == nil {
+		var none T
+		return false, none
+	}
+	return true, *p
+}
+
+func instant(t *time.Time) (bool, int64) {
+	if t == nil {
+		return false, 0
+	}
+	return true, t.UnixNano()
+}
+
 func (v View) equal(o View) bool {
 	return v.UserID == o.UserID && v.Status == o.Status && v.CustomStatus.equal(o.CustomStatus) &&
 		equalTime(v.LastSeenAt, o.LastSeenAt) && equalPtr(v.Device, o.Device)

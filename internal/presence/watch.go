@@ -17,6 +17,7 @@ type Watcher struct {
 	w        *world
 	mirror   *mirror
 	sessions *Sessions
+	showcase *Showcase
 }
 
 // Topics are the doorbells this package answers, by prefix.
@@ -29,7 +30,8 @@ func (wa *Watcher) Notify(topic string) {
 	u, err := uuid.Parse(id)
 	switch {
 	case err != nil:
-		wa.mirror.markAll()
+		wa.Resync()
+		return
 	case kind == "presence":
 		wa.mirror.mark(Key{Tenant: tenant, User: u})
 	case kind == "audience":
@@ -37,16 +39,20 @@ func (wa *Watcher) Notify(topic string) {
 	case kind == "members":
 		wa.mirror.rooms.tell(u)
 	}
+	wa.showcase.notify(kind, Key{Tenant: tenant, User: u})
 }
 
 // Resync says that doorbells may have been lost.
-func (wa *Watcher) Resync() { wa.mirror.markAll() }
+func (wa *Watcher) Resync() {
+	wa.mirror.markAll()
+	wa.showcase.markAll()
+}
 
 // Restored says that Postgres was out of reach between two instants: clients
 // that could not report meanwhile are not absent for it.
 func (wa *Watcher) Restored(from, to time.Time) {
 	wa.w.setOutage(from, to)
-	wa.mirror.markAll()
+	wa.Resync()
 }
 
 // Presence streams each user's state, then every change this viewer may notice.

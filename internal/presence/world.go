@@ -22,6 +22,9 @@ type Options struct {
 	Node  Node
 	Rules Rules
 	Log   *slog.Logger
+	// Shown: keep what everybody may see as a table (Showcase). Legacy: and tell
+	// nchat's own tables of it.
+	Shown, Legacy bool
 	// Unhidden is called in the transaction that ends a user's invisibility.
 	Unhidden func(ctx context.Context, tx pgx.Tx, k Key) error
 }

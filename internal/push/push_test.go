@@ -30,14 +30,16 @@ type rig struct {
 	s    *Service
 
 	mu     sync.Mutex
-	status []int // to answer with, the last one for good; guarded by mu
+	where  map[uuid.UUID]Attention // guarded by mu
+	now    time.Duration           // guarded by mu: how far the clock is ahead
+	status []int                   // to answer with, the last one for good; guarded by mu
 	got    []Payload
 	bad    []string
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, pool: pgtest.New(t), status: []int{http.StatusOK}}
+	r := &rig{t: t, pool: pgtest.New(t), status: []int{http.StatusOK}, where: map[uuid.UUID]Attention{}}
 	if _, err := demo.Load(t.Context(), r.pool); err != nil {
 		t.Fatal(err)
 	}
@@ -52,15 +54,51 @@ func newRig(t *testing.T) *rig {
 }
 
 func (r *rig) service(url string) *Service {
-	return New(Options{Pool: r.pool, URL: url, Secret: secret, Log: slog.New(slog.DiscardHandler), Absent: r.absent})
+	return New(Options{Pool: r.pool, URL: url, Secret: secret, Log: slog.New(slog.DiscardHandler), Attention: r.attention, Now: r.clock, Looking: time.Minute})
 }
 
-// absent reads what presence keeps; its own tests prove that.
-func (r *rig) absent(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]uuid.UUID, error) {
-	var out []uuid.UUID
-	err := db.QueryRow(ctx, `select array(select k from unnest($2::uuid[]) k
-	  where not exists (select from realtime.presence p where p.tenant = $1 and p.user_id = k and p.active) order by k)`, tenant, users).Scan(&out)
-	return out, err
+// attention is as a test says; presence's own tests prove how it is known.
+func (r *rig) attention(_ context.Context, _ postgres.DB, tenant string, users []uuid.UUID) ([]Attention, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]Attention, len(users))
+	for i, u := range users {
+		if tenant == "primary" {
+			out[i] = r.where[u]
+		}
+	}
+	return out, nil
+}
+
+// is says where somebody's attention is from now on.
+func (r *rig) is(user uuid.UUID, a Attention) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.where[user] = a
+}
+
+// due makes everything due that waits for its time.
+func (r *rig) due() {
+	r.t.Helper()
+	r.exec(`update realtime.push_jobs set next_at = clock_timestamp()`)
+	r.exec(`update realtime.push_held set until = clock_timestamp()`)
+	r.exec(`update realtime.push_again set at = clock_timestamp()`)
+}
+
+// read moves somebody's mark up to a message, as receipts do.
+func (r *rig) read(user, message uuid.UUID) {
+	r.t.Helper()
+	r.exec(`insert into realtime.marks as k (channel_id, user_id, read_seq, read_at, delivered_seq, delivered_at)
+	        select m.channel_id, $1, m.seq, now(), m.seq, now() from realtime.messages m where m.message_id = $2
+	        on conflict (user_id, channel_id) do update set read_seq = excluded.read_seq, delivered_seq = excluded.delivered_seq`, user, message)
+	r.exec(`select realtime.note_marks($1, array[m.channel_id], array[m.seq], array[0::bigint]) from realtime.messages m where m.message_id = $2`, user, message)
+	r.exec(`select realtime.sequence(1000, false)`)
+}
+
+func (r *rig) clock() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Now().Add(r.now)
 }
 
 func (r *rig) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -110,11 +148,14 @@ func (r *rig) say(channel, sender uuid.UUID, text string, mentions ...uuid.UUID)
 // told looks at the log and makes what calls are due: those that came.
 func (r *rig) told() []Payload {
 	r.t.Helper()
-	if _, err := r.s.scan(r.t.Context()); err != nil {
+	if err := r.s.look(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
-	if _, err := r.s.tellSome(r.t.Context()); err != nil {
-		r.t.Fatal(err)
+	for n := atOnce; n == atOnce; {
+		var err error
+		if n, err = r.s.tellSome(r.t.Context()); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -137,7 +178,9 @@ func (r *rig) jobs() (n int) {
 func users(list []Payload) []uuid.UUID {
 	var out []uuid.UUID
 	for _, p := range list {
-		out = append(out, p.UserIDs...)
+		for _, x := range p.Recipients {
+			out = append(out, x.UserID)
+		}
 	}
 	slices.SortFunc(out, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
 	return out
@@ -151,13 +194,16 @@ func TestWhoIsTold(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		set      string
+		looks    uuid.UUID
 		mentions []uuid.UUID
 		want     []uuid.UUID
 	}{
-		"all but the sender": {want: general},
-		"not who is here":    {set: `insert into realtime.presence (tenant, user_id, active) values ('primary', '` + demo.Bob.String() + `', true)`, want: without(demo.Bob)},
-		"not who muted":      {set: `update public.nchat_channel_members set is_muted = true where user_id = '` + demo.Carol.String() + `'`, want: without(demo.Carol)},
-		"not who wants none": {set: `update public.nchat_channel_members set notification_level = 'none' where user_id = '` + demo.Carol.String() + `'`, want: without(demo.Carol)},
+		"all but the sender":                     {want: general},
+		"who is connected, and looks at nothing": {set: `insert into realtime.presence (tenant, user_id, active) values ('primary', '` + demo.Bob.String() + `', true)`, want: general},
+		"not who looks":                          {looks: demo.Bob, want: without(demo.Bob)},
+		"not who muted for a while":              {set: `select realtime.set_notifications('primary', '` + demo.General.String() + `', '` + demo.Carol.String() + `', null, true, now() + interval '1 hour')`, want: without(demo.Carol)},
+		"not who muted":                          {set: `update public.nchat_channel_members set is_muted = true where user_id = '` + demo.Carol.String() + `'`, want: without(demo.Carol)},
+		"not who wants none":                     {set: `update public.nchat_channel_members set notification_level = 'none' where user_id = '` + demo.Carol.String() + `'`, want: without(demo.Carol)},
 		"not who wants mentions only": {set: `update public.nchat_channel_members set notification_level = 'mentions' where user_id = '` + demo.Carol.String() + `'`,
 			want: without(demo.Carol)},
 		"who wants mentions and is mentioned": {set: `update public.nchat_channel_members set notification_level = 'mentions' where user_id = '` + demo.Carol.String() + `'`,
@@ -174,14 +220,20 @@ func TestWhoIsTold(t *testing.T) {
 			if c.set != "" {
 				r.exec(c.set)
 			}
+			r.is(c.looks, Attention{Looking: true})
 			id := r.say(demo.General, demo.Alice, "hello", c.mentions...)
 			list := r.told()
 			if got := users(list); !slices.Equal(got, c.want) {
 				t.Errorf("told %v, want %v", got, c.want)
 			}
 			for _, p := range list {
-				if p.MessageID != id || p.Preview != "hello" || *p.SenderID != demo.Alice || *p.Sender != "Alice" || p.Channel != "general" || !slices.Equal(p.Mentioned, append([]uuid.UUID{}, c.mentions...)) {
+				if p.MessageID != id || p.Preview != "hello" || *p.SenderID != demo.Alice || *p.Sender != "Alice" || p.Channel != "general" || p.Type != TypeMessage || p.CollapseKey != "channel:"+demo.General.String() {
 					t.Errorf("told %+v", p)
+				}
+				for _, x := range p.Recipients {
+					if x.Mentioned != slices.Contains(c.mentions, x.UserID) || x.Badge == 0 {
+						t.Errorf("told %+v", x)
+					}
 				}
 			}
 			if r.jobs() != 0 || len(r.told()) != 0 {
@@ -269,7 +321,7 @@ func TestTheAnswerDecides(t *testing.T) {
 	r.status = []int{http.StatusServiceUnavailable, http.StatusOK}
 	r.say(demo.AliceBob, demo.Alice, "four")
 	r.told()
-	r.exec(`insert into realtime.presence (tenant, user_id, active) values ('primary', $1, true)`, demo.Bob)
+	r.is(demo.Bob, Attention{Looking: true})
 	r.exec(`update realtime.push_jobs set next_at = clock_timestamp()`)
 	if got := r.told(); len(got) != 0 || r.jobs() != 0 {
 		t.Fatalf("who came back was told: %v", got)

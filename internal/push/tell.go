@@ -1,23 +1,19 @@
 package push
 
 import (
-	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/text"
 )
 
 const (
@@ -28,33 +24,18 @@ const (
 	longestWait = time.Hour
 	givenUp     = 24 * time.Hour // then nobody wants to hear of a message any more
 	previewLen  = 240            // characters of the content
+	badgeMost   = 999
 )
 
 // job is one call to be made.
 type job struct {
 	id       uuid.UUID
-	tenant   string
-	message  uuid.UUID
+	kind     string
+	m        candidate
 	users    []uuid.UUID
+	second   bool
 	attempts int
 	created  time.Time
-}
-
-// Payload is what the webhook is told. It says nothing of anybody's presence
-// but that these users had no session.
-type Payload struct {
-	ID        uuid.UUID   `json:"id"` // the same for each try: for the receiver to drop what came before
-	Type      string      `json:"type"`
-	Tenant    string      `json:"tenant"`
-	UserIDs   []uuid.UUID `json:"userIds"`
-	MessageID uuid.UUID   `json:"messageId"`
-	ChannelID uuid.UUID   `json:"channelId"`
-	Channel   string      `json:"channelName"`
-	SenderID  *uuid.UUID  `json:"senderId"`
-	Sender    *string     `json:"senderName"`
-	Preview   string      `json:"preview"` // at most 240 characters of the content
-	Mentioned []uuid.UUID `json:"mentionedUserIds"`
-	CreatedAt time.Time   `json:"createdAt"`
 }
 
 func (s *Service) tell(ctx context.Context) {
@@ -79,18 +60,19 @@ func (s *Service) tellSome(ctx context.Context) (int, error) {
 	const q = `
 update realtime.push_jobs j set attempts = j.attempts + 1, next_at = clock_timestamp() + $2::interval
  where j.id in (select d.id from realtime.push_jobs d where d.next_at <= clock_timestamp() order by d.next_at limit $1 for update skip locked)
-returning j.id, j.tenant, j.message_id, j.users, j.attempts, j.created_at`
+returning j.id, j.kind, j.tenant, j.channel_id, j.message_id, j.seq, j.users, j.second, j.attempts, j.created_at`
 	rows, err := s.o.Pool.Query(ctx, q, atOnce, leaseOfJob+atOnce*callLimit)
 	if err != nil {
 		return 0, fmt.Errorf("taking jobs: %w", err)
 	}
 	jobs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (j job, err error) {
-		err = row.Scan(&j.id, &j.tenant, &j.message, &j.users, &j.attempts, &j.created)
+		err = row.Scan(&j.id, &j.kind, &j.m.tenant, &j.m.channel, &j.m.message, &j.m.seq, &j.users, &j.second, &j.attempts, &j.created)
 		return j, err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("taking jobs: %w", err)
 	}
+	slices.SortFunc(jobs, func(a, b job) int { return a.created.Compare(b.created) })
 	var all error
 	for _, j := range jobs {
 		all = errors.Join(all, s.one(ctx, j))
@@ -100,23 +82,34 @@ returning j.id, j.tenant, j.message_id, j.users, j.attempts, j.created_at`
 
 // one makes a job's call, unless nobody is left to tell.
 func (s *Service) one(ctx context.Context, j job) error {
-	if time.Since(j.created) > givenUp {
-		return s.done(ctx, j)
+	if s.o.Now().Sub(j.created) > givenUp {
+		return s.done(ctx, j, nil)
 	}
-	p, ok, err := s.payload(ctx, j)
+	p := Payload{ID: j.id, Type: j.kind, Tenant: j.m.tenant, ChannelID: j.m.channel, MessageID: j.m.message, Seq: strconv.FormatInt(j.m.seq, 10),
+		CollapseKey: "channel:" + j.m.channel.String()}
+	var users []uuid.UUID
+	var err error
+	if j.kind == TypeWithdraw {
+		users, err = s.stillTold(ctx, j)
+	} else {
+		users, err = s.message(ctx, &j, &p)
+	}
 	if err != nil {
 		return err
 	}
-	if !ok {
-		return s.done(ctx, j)
+	if len(users) == 0 {
+		return s.done(ctx, j, nil)
+	}
+	if p.Recipients, err = s.badges(ctx, j, users); err != nil {
+		return err
 	}
 	wait, err := s.call(ctx, p)
 	switch {
 	case err == nil:
-		return s.done(ctx, j)
+		return s.done(ctx, j, users)
 	case wait < 0:
 		s.o.Log.WarnContext(ctx, "the push webhook refuses a message", "error", err)
-		return s.done(ctx, j)
+		return s.done(ctx, j, nil)
 	}
 	if wait == 0 {
 		wait = backoff(j.attempts)
@@ -137,115 +130,126 @@ func backoff(attempts int) time.Duration {
 	return d + rand.N(d/5+1) - d/10
 }
 
-func (s *Service) done(ctx context.Context, j job) error {
-	if _, err := s.o.Pool.Exec(ctx, `delete from realtime.push_jobs where id = $1`, j.id); err != nil {
+// done ends a job. Users just told of its message for whom that is over are told
+// so: what happened while the call was made nobody has withdrawn, or too early.
+func (s *Service) done(ctx context.Context, j job, told []uuid.UUID) error {
+	const q = `
+with ended as (delete from realtime.push_jobs where id = $1),
+over as (
+  select u from unnest($6::uuid[]) u
+   where not exists (select from realtime.push_told t where t.user_id = u and t.channel_id = $3 and t.seq >= $5)
+      or exists (select from realtime.marks k where k.user_id = u and k.channel_id = $3 and k.read_seq >= $5)
+      or not exists (select from realtime.readers() r where r.tenant = $2 and r.channel_id = $3 and r.user_id = u)
+      or not exists (select from realtime.messages m where m.message_id = $4 and m.channel_id = $3 and not m.gone and not m.deleted)),
+untold as (delete from realtime.push_told t using over o where t.user_id = o.u and t.channel_id = $3 and t.seq = $5)
+insert into realtime.push_jobs (kind, tenant, channel_id, message_id, seq, users)
+select 'withdraw', $2, $3, $4, $5, array_agg(u) from over having count(*) > 0`
+	if j.kind == TypeWithdraw {
+		told = nil
+	}
+	if _, err := s.o.Pool.Exec(ctx, q, j.id, j.m.tenant, j.m.channel, j.m.message, j.m.seq, told); err != nil {
 		return fmt.Errorf("ending a job: %w", err)
 	}
 	return nil
 }
 
-// payload reads what is to be told as it is now; false: the message is no more,
-// or everybody has come back.
-func (s *Service) payload(ctx context.Context, j job) (Payload, bool, error) {
+// message reads what is to be told as it is now, and to whom of a job's users;
+// nobody: the message is no more, or too old, or nobody is to hear of it now.
+func (s *Service) message(ctx context.Context, j *job, p *Payload) ([]uuid.UUID, error) {
 	const q = `
-select m.channel_id, m.seq, n.sender, realtime.told_mentions(n.mentions, 1000), coalesce(c.name, ''), u.display_name,
-       coalesce(left(o.content, $3), ''), o.created_at
+select m.seq, n.sender, realtime.told_mentions(n.mentions, 1000), coalesce(c.name, ''), u.display_name, coalesce(left(o.content, $4), ''), o.created_at
   from realtime.messages m
   join realtime.nchat_messages() n on n.id = m.message_id and n.channel_id = m.channel_id and n.published and not n.deleted
   join realtime.message_rows() o on o.id = m.message_id
   join realtime.nchat_channels() c on c.id = m.channel_id and c.tenant = $2
   left join realtime.nchat_users() u on u.id = n.sender and u.tenant = $2
- where m.message_id = $1 and not m.gone`
-	var seq int64
-	p := Payload{ID: j.id, Type: "message", Tenant: j.tenant, MessageID: j.message}
-	err := s.o.Pool.QueryRow(ctx, q, j.message, j.tenant, previewLen+1).Scan(
-		&p.ChannelID, &seq, &p.SenderID, &p.Mentioned, &p.Channel, &p.Sender, &p.Preview, &p.CreatedAt)
+ cross join lateral (` + since + `) w
+ where m.message_id = $1 and m.channel_id = $3 and not m.gone and w.since > clock_timestamp() - $5::interval`
+	err := s.o.Pool.QueryRow(ctx, q, j.m.message, j.m.tenant, j.m.channel, previewLen+1, givenUp).Scan(
+		&j.m.seq, &j.m.sender, &j.m.mentions, &p.Channel, &p.Sender, &p.Preview, &p.CreatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return p, false, nil
+		return nil, nil
 	} else if err != nil {
-		return p, false, fmt.Errorf("reading a message to push: %w", err)
+		return nil, fmt.Errorf("reading a message to push: %w", err)
 	}
-	m := candidate{tenant: j.tenant, message: j.message, channel: p.ChannelID, seq: seq, sender: p.SenderID, mentions: p.Mentioned}
-	if p.UserIDs, err = s.recipients(ctx, s.o.Pool, m, j.users); err != nil {
-		return p, false, err
-	}
-	p.Preview = preview(p.Preview)
-	p.Mentioned = both(p.Mentioned, p.UserIDs)
-	return p, len(p.UserIDs) > 0, nil
-}
-
-func preview(text string) string {
-	if utf8.RuneCountInString(text) <= previewLen {
-		return text
-	}
-	return string([]rune(text)[:previewLen-1]) + "…"
-}
-
-// both are those of a that are in b as well.
-func both(a, b []uuid.UUID) []uuid.UUID {
-	in := make(map[uuid.UUID]struct{}, len(b))
-	for _, id := range b {
-		in[id] = struct{}{}
-	}
-	out := []uuid.UUID{}
-	for _, id := range a {
-		if _, ok := in[id]; ok {
-			out = append(out, id)
-		}
-	}
-	return out
-}
-
-// Sign is the value of the header x-nchat-signature: t=<unix seconds>,v1=<hex
-// HMAC-SHA256 of "<t>.<body>" under the secret>.
-func Sign(secret string, at time.Time, body []byte) string {
-	t := strconv.FormatInt(at.Unix(), 10)
-	mac := hmac.New(sha256.New, []byte(secret))
-	_, _ = mac.Write([]byte(t + "."))
-	_, _ = mac.Write(body)
-	return "t=" + t + ",v1=" + hex.EncodeToString(mac.Sum(nil))
-}
-
-// call posts. After an error wait is for how long to put it off: 0 as usual,
-// below 0 for good.
-func (s *Service) call(ctx context.Context, p Payload) (wait time.Duration, err error) {
-	body, err := json.Marshal(p)
+	p.SenderID, p.Sender, p.Preview, p.Seq = j.m.sender, named(j.m.sender, p.Sender), preview(p.Preview), strconv.FormatInt(j.m.seq, 10)
+	users, err := s.recipients(ctx, s.o.Pool, j.m, j.users)
 	if err != nil {
-		return -1, fmt.Errorf("writing a payload: %w", err)
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callLimit)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.o.URL, bytes.NewReader(body))
+	verdict, err := s.judge(ctx, s.o.Pool, j.m.tenant, users)
 	if err != nil {
-		return 0, fmt.Errorf("calling the push webhook: %w", err)
+		return nil, err
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "nchat-realtime")
-	req.Header.Set("Idempotency-Key", p.ID.String())
-	if s.o.Secret != "" {
-		req.Header.Set("X-Nchat-Signature", Sign(s.o.Secret, time.Now(), body))
+	if j.second {
+		verdict.looking = nil // they have been here all the while
 	}
-	res, err := s.o.Client.Do(req)
-	if err != nil {
-		return 0, fmt.Errorf("calling the push webhook: %w", err)
+	if err := s.putOff(ctx, s.o.Pool, j.m, verdict); err != nil {
+		return nil, err
 	}
-	defer func() { _ = res.Body.Close() }()
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
-	return verdict(res)
+	return s.claim(ctx, *j, verdict.tell)
 }
 
-// verdict reads an answer: 2xx is taken, a 4xx that no retry mends ends the job.
-func verdict(res *http.Response) (time.Duration, error) {
-	if res.StatusCode/100 == 2 {
-		return 0, nil
+// claim notes that users are told of a message, before they are: those who have
+// not been by another job.
+func (s *Service) claim(ctx context.Context, j job, users []uuid.UUID) ([]uuid.UUID, error) {
+	if len(users) == 0 {
+		return nil, nil
 	}
-	err := fmt.Errorf("the push webhook answered %d", res.StatusCode)
-	if res.StatusCode/100 == 4 && res.StatusCode != http.StatusRequestTimeout && res.StatusCode != http.StatusTooManyRequests &&
-		res.StatusCode != http.StatusUnauthorized && res.StatusCode != http.StatusNotFound {
-		return -1, err
+	const q = `
+insert into realtime.push_told as t (user_id, channel_id, tenant, message_id, seq, job)
+select u, $2, $3, $4, $5, $6 from unnest($1::uuid[]) u order by u
+on conflict (user_id, channel_id) do update
+   set tenant = excluded.tenant, at = excluded.at, seq = greatest(t.seq, excluded.seq),
+       message_id = case when excluded.seq >= t.seq then excluded.message_id else t.message_id end,
+       job = case when excluded.seq >= t.seq then excluded.job else t.job end
+ where t.seq <> excluded.seq or t.job = excluded.job
+returning t.user_id`
+	return ids(s.o.Pool.Query(ctx, q, users, j.m.channel, j.m.tenant, j.m.message, j.m.seq, j.id))
+}
+
+// stillTold are users of a withdrawal who have not been told of a newer message
+// since: that takes the place of what is withdrawn.
+func (s *Service) stillTold(ctx context.Context, j job) ([]uuid.UUID, error) {
+	const q = `
+select u from unnest($1::uuid[]) u
+ where not exists (select from realtime.push_told t where t.user_id = u and t.channel_id = $2 and t.seq > $3) order by u`
+	return ids(s.o.Pool.Query(ctx, q, j.users, j.m.channel, j.m.seq))
+}
+
+// badges are users with how much each has to read.
+func (s *Service) badges(ctx context.Context, j job, users []uuid.UUID) ([]Recipient, error) {
+	const q = `select u.id, realtime.badge($1, u.id, $3) from unnest($2::uuid[]) with ordinality u (id, ord) order by u.ord`
+	rows, err := s.o.Pool.Query(ctx, q, j.m.tenant, users, badgeMost)
+	if err != nil {
+		return nil, fmt.Errorf("reading badges: %w", err)
 	}
-	if n, bad := strconv.Atoi(res.Header.Get("Retry-After")); bad == nil && n > 0 {
-		return min(time.Duration(n)*time.Second, longestWait), err
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r Recipient, err error) {
+		err = row.Scan(&r.UserID, &r.Badge)
+		r.Mentioned = j.kind == TypeMessage && slices.Contains(j.m.mentions, r.UserID)
+		return r, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading badges: %w", err)
 	}
-	return 0, err
+	return list, nil
+}
+
+// named is what a sender is called; nil: there is none.
+func named(sender *uuid.UUID, name *string) *string {
+	if sender == nil {
+		return nil
+	}
+	if name == nil || text.Blank(*name) {
+		someone := "Someone"
+		return &someone
+	}
+	return name
+}
+
+func preview(content string) string {
+	if utf8.RuneCountInString(content) <= previewLen {
+		return content
+	}
+	return string([]rune(content)[:previewLen-1]) + "…"
 }

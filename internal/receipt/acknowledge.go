@@ -56,7 +56,7 @@ func (s *Service) AcknowledgeAll(ctx context.Context, v viewer.Viewer, channel u
 	}
 	var newest uuid.UUID
 	const q = `
-select coalesce((select m.message_id from realtime.messages m where m.channel_id = $1 and not m.gone order by m.seq desc limit 1), $2)`
+select coalesce((select m.message_id from realtime.messages m where m.channel_id = $1 and not m.gone and m.thread is null order by m.seq desc limit 1), $2)`
 	if err := s.o.Pool.QueryRow(ctx, q, channel, uuid.Nil).Scan(&newest); err != nil {
 		return nil, fmt.Errorf("looking for the newest message: %w", err)
 	}
@@ -77,12 +77,14 @@ const changedMost = 5
 // where reading is returned to those who share theirs, else by two; again where
 // who may learn of it changed meanwhile.
 func (s *Service) acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark, read, settled bool) ([]State, Refusals, error) {
-	channels, messages := make([]uuid.UUID, len(marks)), make([]uuid.UUID, len(marks))
+	channels, messages, threads := make([]uuid.UUID, len(marks)), make([]uuid.UUID, len(marks)), make([]*uuid.UUID, len(marks))
 	for i, m := range marks {
-		channels[i], messages[i] = m.Channel, m.Message
+		if channels[i], messages[i] = m.Channel, m.Message; m.Thread != uuid.Nil {
+			threads[i] = &marks[i].Thread
+		}
 	}
 	for range changedMost {
-		outcomes, list, err := s.move(ctx, v, channels, messages, read, settled)
+		outcomes, list, err := s.move(ctx, v, channels, threads, messages, read, settled)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -100,7 +102,8 @@ func (s *Service) acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark
 }
 
 // move is one try: what became of each mark, and what the channels' states are.
-func (s *Service) move(ctx context.Context, v viewer.Viewer, channels, messages []uuid.UUID, read, settled bool) (outcomes []string, list []State, err error) {
+func (s *Service) move(ctx context.Context, v viewer.Viewer, channels []uuid.UUID, threads []*uuid.UUID, messages []uuid.UUID, read, settled bool) (
+	outcomes []string, list []State, err error) {
 	a, err := s.o.Privacy.Audience(ctx, s.o.Pool, v.Key)
 	if err != nil {
 		return nil, nil, err
@@ -111,9 +114,9 @@ func (s *Service) move(ctx context.Context, v viewer.Viewer, channels, messages 
 			return nil, nil, err
 		}
 	}
-	const q = `select realtime.acknowledge($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+	const q = `select realtime.acknowledge($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
 	err = postgres.QuietBatch(ctx, s.o.Pool, func(b *pgx.Batch) {
-		b.Queue(q, v.Tenant, v.User, channels, messages, read, a.Read, a.Delivered, a.ShownTo, some(a.HiddenFrom), some(unreturned), a.Version).
+		b.Queue(q, v.Tenant, v.User, channels, threads, messages, read, a.Read, a.Delivered, a.ShownTo, some(a.HiddenFrom), some(unreturned), a.Version).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&outcomes) })
 		b.Queue(readStates, v.Tenant, v.User, distinct(channels)).Query(func(rows pgx.Rows) (err error) {
 			list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[State])
@@ -174,14 +177,16 @@ func some(ids []uuid.UUID) []uuid.UUID {
 func (s *Service) unreturned(ctx context.Context, v viewer.Viewer, channels, messages []uuid.UUID, settled bool) ([]uuid.UUID, error) {
 	const q = `
 with t as (
-  select a.channel, m.seq
+  select a.channel, m.thread, m.seq
     from unnest($2::uuid[], $3::uuid[]) a (channel, message)
     join realtime.messages m on m.message_id = a.message and m.channel_id = a.channel)
 select (select count(*) from t), coalesce(array_agg(distinct x.sender) filter (where x.sender is not null), '{}')
   from t
   join realtime.stints s on s.channel_id = t.channel and s.user_id = $1 and s.to_seq is null
-  left join realtime.marks m on m.channel_id = t.channel and m.user_id = $1
-  join realtime.messages x on x.channel_id = t.channel and x.seq <= t.seq and x.seq > greatest(m.read_seq, s.from_seq)`
+  left join realtime.marks m on t.thread is null and m.channel_id = t.channel and m.user_id = $1
+  left join realtime.thread_marks h on h.thread_id = t.thread and h.channel_id = t.channel and h.user_id = $1
+  join realtime.messages x on x.channel_id = t.channel and x.thread is not distinct from t.thread
+                          and x.seq <= t.seq and x.seq > greatest(m.read_seq, h.read_seq, s.from_seq)`
 	var found int
 	var senders []uuid.UUID
 	if err := s.o.Pool.QueryRow(ctx, q, v.User, channels, messages).Scan(&found, &senders); err != nil {
@@ -200,18 +205,7 @@ func (s *Service) Release(ctx context.Context, tx pgx.Tx, user viewer.Key) error
 	if err != nil {
 		return err
 	}
-	const q = `
-with shown as (
-  update realtime.moves
-     set held = false, at = clock_timestamp(), read_public = read_public and $2, delivered_public = delivered_public and $3,
-         hidden_from = hidden_from || coalesce($5::uuid[], '{}'),
-         shown_to = case when shown_to is null then $4::uuid[] when $4::uuid[] is null then shown_to
-                         else array(select unnest(shown_to) intersect select unnest($4::uuid[])) end
-   where user_id = $1 and held
-  returning id, channel_id, to_seq)
-select realtime.note_marks($1, array_agg(s.channel_id order by s.id), array_agg(s.to_seq order by s.id), array_agg(s.id order by s.id))
-  from shown s having count(*) > 0`
-	if _, err := tx.Exec(ctx, q, user.User, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
+	if _, err := tx.Exec(ctx, `select realtime.release($1, $2, $3, $4, $5)`, user.User, a.Read, a.Delivered, a.ShownTo, a.HiddenFrom); err != nil {
 		return fmt.Errorf("showing held receipts: %w", err)
 	}
 	return nil

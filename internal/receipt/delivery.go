@@ -69,6 +69,9 @@ func count(own []mine, moves []move) []Delivery {
 			if own[i].seq > mv.to {
 				break
 			}
+			if !mv.passes(own[i]) {
+				continue
+			}
 			bits := had[mv.user]
 			if bits == nil {
 				bits = make([]uint64, (len(own)+63)/64)

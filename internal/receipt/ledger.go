@@ -75,7 +75,7 @@ func (l *Ledger) Receipts(message uuid.UUID, first int, after string) (page []Re
 func receipts(m mine, moves []move) []Receipt {
 	by := map[uuid.UUID]*Receipt{}
 	for _, mv := range moves {
-		if m.seq <= mv.from || m.seq > mv.to {
+		if m.seq <= mv.from || m.seq > mv.to || !mv.passes(m) {
 			continue
 		}
 		r, ok := by[mv.user]

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
@@ -51,7 +52,7 @@ func (s *Service) legacyOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, legacyLimit)
 	defer cancel()
 	var due []uuid.UUID
-	mine, err := s.legacyTx(ctx, func(tx pgx.Tx) error {
+	mine, err := legacyTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `select realtime.legacy_look()`); err != nil {
 			return fmt.Errorf("looking for changes: %w", err)
 		}
@@ -72,7 +73,7 @@ select l.channel_id
 		return nil
 	})
 	for i := 0; err == nil && mine && i < len(due); i++ {
-		mine, err = s.legacyTx(ctx, func(tx pgx.Tx) error {
+		mine, err = legacyTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, `update realtime.legacy set due = false, at = clock_timestamp() where channel_id = $1`, due[i]); err != nil {
 				return fmt.Errorf("counting for the old columns: %w", err)
 			}
@@ -86,8 +87,8 @@ select l.channel_id
 }
 
 // legacyTx runs fn in a transaction, unless another node is at it.
-func (s *Service) legacyTx(ctx context.Context, fn func(pgx.Tx) error) (mine bool, err error) {
-	err = postgres.Quietly(ctx, s.o.Pool, func(tx pgx.Tx) error {
+func legacyTx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) (mine bool, err error) {
+	err = postgres.Quietly(ctx, pool, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock($1)`, int64(lockLegacy)).Scan(&mine); err != nil || !mine {
 			return err
 		}
@@ -101,6 +102,7 @@ func (s *Service) legacyTx(ctx context.Context, fn func(pgx.Tx) error) (mine boo
 func (s *Service) legacyRead(ctx context.Context, v viewer.Viewer, channels []uuid.UUID) {
 	err := postgres.QuietBatch(ctx, s.o.Pool, func(b *pgx.Batch) {
 		b.Queue(`select realtime.legacy_read(c, $2) from unnest($1::uuid[]) c order by c`, channels, v.User)
+		b.Queue(`select realtime.legacy_threads($1, $2, c) from unnest($3::uuid[]) c order by c`, v.Tenant, v.User, channels)
 	})
 	if err != nil {
 		s.o.Log.WarnContext(ctx, "an old read column is behind, until its user reads on", "error", err)

@@ -16,6 +16,7 @@ import (
 // mine is one of the viewer's own messages.
 type mine struct {
 	id, channel uuid.UUID
+	thread      uuid.UUID // uuid.Nil: none
 	seq         int64
 	total       int
 }
@@ -24,10 +25,15 @@ type mine struct {
 // as the viewer may know.
 type move struct {
 	channel, user uuid.UUID
-	from, to      int64 // from < seq <= to
+	thread        uuid.UUID // of what was read
+	from, to      int64     // from < seq <= to
 	read          bool
 	at            time.Time
 }
+
+// passes reports whether a message, within the move's numbers, is one it speaks of:
+// what is read is a thread's, or the channel's but for its threads.
+func (m move) passes(x mine) bool { return !m.read || m.thread == x.thread }
 
 // Reach is how many of the messages a mark passes are told of as it moves; how
 // far older ones are is known to whoever asks.
@@ -40,19 +46,19 @@ var reached = fmt.Sprintf(`
 // loadMine reads the viewer's own messages, in the order asked.
 func loadMine(ctx context.Context, db postgres.DB, v viewer.Viewer, ids []uuid.UUID) ([]mine, error) {
 	const q = `
-select m.message_id, m.channel_id, m.seq,
+select m.message_id, m.channel_id, coalesce(m.thread, $4), m.seq,
        m.members - (select count(*) from realtime.stints s
                      where s.channel_id = m.channel_id and s.user_id = $2 and s.from_seq < m.seq and (s.to_seq is null or m.seq <= s.to_seq))::int
   from unnest($3::uuid[]) with ordinality k (id, ord)
   join realtime.messages m on m.message_id = k.id and m.sender = $2 and not m.gone
   join realtime.readable($1, $2) r on r.channel_id = m.channel_id
  order by k.ord`
-	rows, err := db.Query(ctx, q, v.Tenant, v.User, distinct(ids))
+	rows, err := db.Query(ctx, q, v.Tenant, v.User, distinct(ids), uuid.Nil)
 	if err != nil {
 		return nil, fmt.Errorf("reading messages: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m mine, err error) {
-		err = row.Scan(&m.id, &m.channel, &m.seq, &m.total)
+		err = row.Scan(&m.id, &m.channel, &m.thread, &m.seq, &m.total)
 		m.total = max(m.total, 0)
 		return m, err
 	})
@@ -63,10 +69,12 @@ select m.message_id, m.channel_id, m.seq,
 }
 
 // loadMoves reads what the viewer may know of moves over its messages. A move
-// that read is one that delivered as well.
+// that read is one that delivered as well what it read.
 func loadMoves(ctx context.Context, db postgres.DB, v viewer.Viewer, shares bool, own []mine) ([]move, error) {
 	low, high := map[uuid.UUID]int64{}, map[uuid.UUID]int64{}
+	threads := false
 	for _, m := range own {
+		threads = threads || m.thread != uuid.Nil
 		if l, ok := low[m.channel]; !ok || m.seq < l {
 			low[m.channel] = m.seq
 		}
@@ -80,21 +88,21 @@ func loadMoves(ctx context.Context, db postgres.DB, v viewer.Viewer, shares bool
 		channels, lows, highs = append(channels, c), append(lows, l), append(highs, high[c])
 	}
 	const q = `
-select v.channel_id, v.user_id, x.from_seq, v.to_seq, x.read, v.at
+select v.channel_id, v.user_id, coalesce(v.thread, $7), x.from_seq, v.to_seq, x.read, v.at
   from unnest($3::uuid[], $4::bigint[], $5::bigint[]) k (channel, low, high)
   join realtime.moves v on v.channel_id = k.channel and v.to_seq >= k.low
  cross join lateral (
    select v.from_seq, true as read where $2 and realtime.reading_shown(v, $1)
    union all
    select v.delivered_from, false where v.delivered_public and v.delivered_from is not null
-      and not ($2 and realtime.reading_shown(v, $1) and v.from_seq <= v.delivered_from)) x
+      and ($6 or not ($2 and realtime.reading_shown(v, $1) and v.from_seq <= v.delivered_from))) x
  where x.from_seq < k.high and realtime.shown(v, $1)`
-	rows, err := db.Query(ctx, q, v.User, shares, channels, lows, highs)
+	rows, err := db.Query(ctx, q, v.User, shares, channels, lows, highs, threads, uuid.Nil)
 	if err != nil {
 		return nil, fmt.Errorf("reading receipts: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m move, err error) {
-		err = row.Scan(&m.channel, &m.user, &m.from, &m.to, &m.read, &m.at)
+		err = row.Scan(&m.channel, &m.user, &m.thread, &m.from, &m.to, &m.read, &m.at)
 		return m, err
 	})
 	if err != nil {
@@ -115,7 +123,7 @@ select v.id, array_agg(distinct x.sender)
   from realtime.moves v
   join realtime.messages x on ` + reached + `
  where v.id = any ($1) and realtime.shown(v, x.sender)
-   and (realtime.reading_shown(v, x.sender) and x.seq > v.from_seq or v.delivered_public and x.seq > v.delivered_from)
+   and (realtime.reading_shown(v, x.sender) and x.seq > v.from_seq and x.thread is not distinct from v.thread or v.delivered_public and x.seq > v.delivered_from)
  group by v.id`
 	out := map[int64][]uuid.UUID{}
 	for part := range slices.Chunk(moves, sendersAtOnce) {
@@ -151,7 +159,8 @@ select x.message_id
   from realtime.moves v
   join realtime.messages x on x.sender = $1 and not x.gone and ` + reached + `
  where v.id = any ($3) and realtime.shown(v, $1)
-   and ($2 and realtime.reading_shown(v, $1) and x.seq > v.from_seq or v.delivered_public and x.seq > v.delivered_from)
+   and ($2 and realtime.reading_shown(v, $1) and x.seq > v.from_seq and x.thread is not distinct from v.thread
+        or v.delivered_public and x.seq > v.delivered_from)
  group by x.message_id, x.channel_id, x.seq order by x.channel_id, x.seq`
 	rows, err := s.o.Pool.Query(ctx, q, v.User, shares, moves)
 	if err != nil {

@@ -1,12 +1,15 @@
 // Package receipt knows how far each member of a channel has received and read
 // its messages, and who may learn of it.
 //
-// A mark is a position in a channel and only moves forward; one move is one
-// row, however many messages it passes. What a sender learns of its messages
-// follows from the moves. Whether others may learn of a move is decided when
+// A mark is a position in a channel, or in a thread of it, and moves forward; one
+// move is one row, however many messages it passes. What a sender learns of its
+// messages follows from the moves. Only its user takes a mark back, and nobody
+// else hears of that. Whether others may learn of a move is decided when
 // it is made, by presence, and kept with it: a receipt once shown is never
-// taken back, and one made in private is never shown later. The package owns
-// the tables marks, moves and legacy of the schema realtime.
+// taken back, and one made in private is never shown later. A Notifier knows what
+// members want to hear of their channels. The package owns the tables marks,
+// thread_marks, moves, notifications and legacy of the schema realtime, and
+// writes nchat_thread_members.
 package receipt
 
 import (
@@ -31,8 +34,9 @@ const (
 	Failed    Status = "failed"
 )
 
-// Mark is a message up to which, itself included, all of a channel is meant.
-type Mark struct{ Channel, Message uuid.UUID }
+// Mark is a message up to which, itself included, all of a channel is meant, or of
+// its thread where it is in one. Thread uuid.Nil: whichever it is in.
+type Mark struct{ Channel, Thread, Message uuid.UUID }
 
 // Privacy is presence, as far as receipts ask it.
 type Privacy interface {
@@ -56,10 +60,17 @@ type Options struct {
 }
 
 // Service is receipts as the rest of the server sees them.
-type Service struct{ o Options }
+type Service struct {
+	Threads *Threads
+	o       Options
+}
 
 // New builds the service.
-func New(o Options) *Service { return &Service{o} }
+func New(o Options) *Service {
+	s := &Service{o: o}
+	s.Threads = &Threads{s}
+	return s
+}
 
 func distinct(ids []uuid.UUID) []uuid.UUID {
 	seen := make(map[uuid.UUID]struct{}, len(ids))

@@ -3,8 +3,8 @@ create or replace function realtime.adopt_marks(channel uuid) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
 {{- if and (has "nchat_channel_members" "last_read_message_id") (has "nchat_channel_members" "last_read_at")}}
-  insert into realtime.marks (channel_id, user_id, read_seq, read_at, delivered_seq, delivered_at)
-  select m.channel_id, m.user_id, s.seq, least(m.last_read_at, clock_timestamp()), s.seq, least(m.last_read_at, clock_timestamp())
+  insert into realtime.marks (channel_id, user_id, read_seq, read_at, delivered_seq, delivered_at, told_seq, told_at)
+  select m.channel_id, m.user_id, s.seq, least(m.last_read_at, clock_timestamp()), s.seq, least(m.last_read_at, clock_timestamp()), s.seq, least(m.last_read_at, clock_timestamp())
     from public.nchat_channel_members m
    cross join lateral (
      select coalesce((select k.seq from realtime.messages k where k.message_id = m.last_read_message_id and k.channel_id = m.channel_id),
@@ -30,15 +30,17 @@ begin
             or exists (select from realtime.stints o where o.channel_id = channel and o.user_id = who and o.from_seq < seq and seq <= o.to_seq)));
 end $$;
 
--- acknowledge moves a user's marks up to messages, each channel's once; a mark
--- that is further already stays. Answered is what became of each: moved, or denied
--- where it is no message of its channel or none that the user may mark, or
--- unnumbered where a member only waits for messages from before us to be numbered.
--- A message that is no more has its place still. The caller has checked nothing.
--- Who may learn of it (public_read to unreturned) is presence's, and decided by
--- as_of: where that is another by now, for the caller may have waited for a change
--- of settings, nothing is moved and all is answered as changed.
-create or replace function realtime.acknowledge(ten text, who uuid, in_channels uuid[], in_messages uuid[], reading boolean,
+-- acknowledge moves a user's marks up to messages, each channel's and each thread's
+-- once; a mark that is further already stays. A message in a thread is read there
+-- and not in the channel, and received in the channel. Answered is what became of
+-- each: moved, or denied where it is no message of its channel, or of the thread
+-- named, or none that the user may mark, or unnumbered where a member only waits for
+-- messages from before us to be numbered. A message that is no more has its place
+-- still. The caller has checked nothing. Who may learn of it (public_read to
+-- unreturned) is presence's, and decided by as_of: where that is another by now, for
+-- the caller may have waited for a change of settings, nothing is moved and all is
+-- answered as changed.
+create or replace function realtime.acknowledge(ten text, who uuid, in_channels uuid[], in_threads uuid[], in_messages uuid[], reading boolean,
                                      public_read boolean, public_delivered boolean,
                                      shown uuid[], hidden uuid[], unreturned uuid[], as_of text) returns text[]
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -46,11 +48,13 @@ declare
   outcomes text[];
   k record;
   is_held boolean;
+  is_moved boolean;
 begin
-  select array_agg(case when m.message_id is not null and realtime.may_mark(ten, who, m.channel_id, m.seq) is not null then 'moved'
+  select array_agg(case when m.message_id is not null and (a.thread is null or a.thread = m.thread)
+                             and realtime.may_mark(ten, who, m.channel_id, m.seq) is not null then 'moved'
                         when m.message_id is null and s.user_id is not null then 'unnumbered' else 'denied' end order by a.n)
     into outcomes
-    from unnest(in_channels, in_messages) with ordinality a (channel, message, n)
+    from unnest(in_channels, in_threads, in_messages) with ordinality a (channel, thread, message, n)
     left join realtime.messages m on m.message_id = a.message and m.channel_id = a.channel
     left join realtime.nchat_messages() o on o.id = a.message and o.channel_id = a.channel and o.published
     left join realtime.stints s on s.channel_id = o.channel_id and s.user_id = who and s.to_seq is null;
@@ -61,11 +65,15 @@ begin
   if as_of is distinct from realtime.audience_version(ten, who) then
     return array_fill('changed'::text, array[cardinality(outcomes)]);
   end if;
-  for k in select m.channel_id, max(m.seq) as seq, array_agg(a.n) as places
+  for k in select m.channel_id, case when reading then m.thread end as thread, max(m.seq) as seq, array_agg(a.n) as places
              from unnest(in_messages, outcomes) with ordinality a (message, outcome, n) join realtime.messages m on m.message_id = a.message
-            where a.outcome = 'moved' group by m.channel_id order by m.channel_id loop
-    if not realtime.move_mark(ten, who, k.channel_id, k.seq, reading,
-                              public_read, public_delivered, is_held, shown, hidden, unreturned) then
+            where a.outcome = 'moved' group by 1, 2 order by 1, 2 loop
+    if k.thread is null then
+      is_moved := realtime.move_mark(ten, who, k.channel_id, k.seq, reading, public_read, public_delivered, is_held, shown, hidden, unreturned);
+    else
+      is_moved := realtime.move_thread_mark(ten, who, k.channel_id, k.thread, k.seq, public_read, is_held, shown, hidden, unreturned);
+    end if;
+    if not is_moved then
       select array_agg(case when a.n = any (k.places) then 'denied' else a.outcome end order by a.n) into outcomes
         from unnest(outcomes) with ordinality a (outcome, n);
     end if;
@@ -74,7 +82,8 @@ begin
 end $$;
 
 -- move_mark moves one mark, if it is not as far; false: the right to has ended
--- while it waited for the mark, and nothing is changed.
+-- while it waited for the mark, and nothing is changed. What was read before, and
+-- marked unread since, is told to its reader alone.
 create or replace function realtime.move_mark(ten text, who uuid, channel uuid, up_to bigint, reading boolean,
                                      public_read boolean, public_delivered boolean, is_held boolean,
                                      shown uuid[], hidden uuid[], unreturned uuid[]) returns boolean
@@ -85,8 +94,10 @@ declare
   m realtime.marks;
   r bigint;
   d bigint;
+  top bigint;
   move bigint;
   instant timestamptz;
+  told boolean;
 begin
   insert into realtime.marks (channel_id, user_id, read_seq, delivered_seq) values (channel, who, began, began) on conflict do nothing;
   fresh := found;
@@ -100,18 +111,23 @@ begin
   end if;
   r := greatest(m.read_seq, began);
   d := greatest(m.delivered_seq, began);
+  top := greatest(m.reached_seq, r);
   if up_to <= (case when reading then r else d end) then
     return true;
   end if;
   instant := greatest(clock_timestamp(), m.read_at, m.delivered_at);
-  insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, delivered_from, at, read_public, delivered_public,
-                              shown_to, hidden_from, read_hidden_from, held)
-  values (channel, who, case when reading then r else d end, up_to, reading, case when up_to > d then d end, instant,
-          reading and public_read, public_delivered, shown, hidden, case when reading then unreturned else '{}' end, is_held)
-  returning id into move;
+  if not reading or up_to > top then
+    insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, delivered_from, at, read_public, delivered_public,
+                                shown_to, hidden_from, read_hidden_from, held)
+    values (channel, who, case when reading then top else d end, up_to, reading, case when up_to > d then d end, instant,
+            reading and public_read, public_delivered, shown, hidden, case when reading then unreturned else '{}' end, is_held)
+    returning id, realtime.told_to_all(moves) into move, told;
+  end if;
   update realtime.marks x
      set read_seq = case when reading then up_to else r end, read_at = case when reading then instant else x.read_at end,
-         delivered_seq = greatest(d, up_to), delivered_at = case when up_to > d then instant else x.delivered_at end
+         reached_seq = case when top > (case when reading then up_to else r end) then top end,
+         delivered_seq = greatest(d, up_to), delivered_at = case when up_to > d then instant else x.delivered_at end,
+         told_seq = case when told then up_to else x.told_seq end, told_at = case when told then instant else x.told_at end
    where x.user_id = who and x.channel_id = channel;
   perform realtime.note_marks(who, array[channel], array[up_to], array[move]);
   return true;
@@ -127,11 +143,37 @@ create or replace function realtime.shown(v realtime.moves, who uuid) returns bo
 create or replace function realtime.reading_shown(v realtime.moves, who uuid) returns boolean language sql immutable as
   'select v.read and v.read_public and not who = any (v.read_hidden_from)';
 
+-- told_to_all: everybody may learn of a move what was read, whoever they are and now.
+create or replace function realtime.told_to_all(v realtime.moves) returns boolean language sql immutable as
+  'select v.read and v.read_public and not v.held and v.shown_to is null and v.hidden_from = ''{}'' and v.read_hidden_from = ''{}''';
+
+-- release shows the moves a user made while invisible, as made now, to whom it
+-- allowed that then and, by what it allows now, allows it still.
+create or replace function realtime.release(who uuid, public_read boolean, public_delivered boolean, shown uuid[], hidden uuid[]) returns void
+language sql set search_path = pg_catalog, pg_temp as $$
+  with released as (
+    update realtime.moves v
+       set held = false, at = clock_timestamp(), read_public = v.read_public and $2, delivered_public = v.delivered_public and $3,
+           hidden_from = v.hidden_from || coalesce(hidden, '{}'),
+           shown_to = case when v.shown_to is null then shown when shown is null then v.shown_to
+                           else array(select unnest(v.shown_to) intersect select unnest(shown)) end
+     where v.user_id = who and v.held
+    returning v.id, v.channel_id, v.to_seq, v.thread, v.at, v.thread is null and realtime.told_to_all(v) as told),
+  told as (
+    update realtime.marks m set told_seq = greatest(m.told_seq, r.seq), told_at = greatest(m.told_at, r.at)
+      from (select x.channel_id, max(x.to_seq) as seq, max(x.at) as at from released x where x.told group by x.channel_id) r
+     where m.user_id = who and m.channel_id = r.channel_id)
+  select realtime.note_marks(who, array_agg(s.channel_id order by s.id), array_agg(s.to_seq order by s.id), array_agg(s.id order by s.id),
+                             array_agg(s.thread order by s.id))
+    from released s having count(*) > 0
+$$;
+
 -- unread counts members' countable messages past their marks, and those of them
 -- that mention them; nobody's own messages are unread. Of one member, or (who
 -- null) of all there are: that in one pass over the messages any of them has not
 -- read, so that it costs the messages and the members, not one times the other.
-create or replace function realtime.unread(channel uuid, who uuid default null) returns table (user_id uuid, n bigint, mentioned bigint)
+-- told: past what everybody may know to be read, instead.
+create or replace function realtime.unread(channel uuid, who uuid default null, told boolean default false) returns table (user_id uuid, n bigint, mentioned bigint)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -140,21 +182,21 @@ begin
     select who, count(x.seq), count(x.seq) filter (where who = any (x.mentions))
       from realtime.stints s
       left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
-      left join realtime.messages x on x.channel_id = s.channel_id and x.seq > greatest(m.read_seq, s.from_seq)
-                                   and x.countable and x.sender is distinct from who
+      left join realtime.messages x on x.channel_id = s.channel_id and x.seq > greatest(case when told then m.told_seq else m.read_seq end, s.from_seq)
+                                   and x.countable and x.thread is null and x.sender is distinct from who
      where s.channel_id = channel and s.user_id = who and s.to_seq is null
     having count(*) > 0;
     return;
   end if;
   return query
   with k as materialized (
-    select s.user_id, greatest(m.read_seq, s.from_seq) as mark
+    select s.user_id, greatest(case when told then m.told_seq else m.read_seq end, s.from_seq) as mark
       from realtime.stints s
       left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
      where s.channel_id = channel and s.to_seq is null),
   x as materialized (
     select y.seq, y.sender, y.mentions from realtime.messages y
-     where y.channel_id = channel and y.countable and y.seq > (select min(k.mark) from k)),
+     where y.channel_id = channel and y.countable and y.thread is null and y.seq > (select min(k.mark) from k)),
   past as (select coalesce(array_agg(x.seq order by x.seq), '{}') as seqs from x),
   own as (select k.user_id, count(*) as n from x join k on k.user_id = x.sender and x.seq > k.mark group by k.user_id),
   named as (

@@ -18,7 +18,9 @@ delete from realtime.moves v where v.id = any (array(
 delete from realtime.moves v where v.ctid = any (array(
   select o.ctid from realtime.forgotten() f join realtime.moves o on o.channel_id = f.channel_id limit $1))`, `
 delete from realtime.marks m where m.ctid = any (array(
-  select o.ctid from realtime.forgotten() f join realtime.marks o on o.channel_id = f.channel_id limit $1))`,
+  select o.ctid from realtime.forgotten() f join realtime.marks o on o.channel_id = f.channel_id limit $1))`, `
+delete from realtime.thread_marks m where m.ctid = any (array(
+  select o.ctid from realtime.forgotten() f join realtime.thread_marks o on o.channel_id = f.channel_id limit $1))`,
 	} {
 		for {
 			tag, err := s.o.Pool.Exec(ctx, q, sweepBatch)

@@ -25,10 +25,14 @@ type State struct {
 
 // Same reports whether two states tell the same.
 func (s State) Same(o State) bool {
-	id := func(a, b *uuid.UUID) bool { return a == b || a != nil && b != nil && *a == *b }
 	return s.ChannelID == o.ChannelID && s.UnreadCount == o.UnreadCount && s.MentionCount == o.MentionCount &&
-		id(s.LastReadMessageID, o.LastReadMessageID) && id(s.LastDeliveredMessageID, o.LastDeliveredMessageID)
+		sameID(s.LastReadMessageID, o.LastReadMessageID) && sameID(s.LastDeliveredMessageID, o.LastDeliveredMessageID)
 }
+
+func sameID(a, b *uuid.UUID) bool { return a == b || a != nil && b != nil && *a == *b }
+
+// Key is the channel's id.
+func (s State) Key() uuid.UUID { return s.ChannelID }
 
 // ID is the cache key: the channel's id.
 func (s State) ID() string { return s.ChannelID.String() }

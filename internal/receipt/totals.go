@@ -8,12 +8,12 @@ import (
 )
 
 // Totals is how much a viewer has to read in all of its channels but those it has
-// muted.
-type Totals struct{ Channels, Messages, Mentions int }
+// muted; Threads are those it follows that have something unread.
+type Totals struct{ Channels, Messages, Mentions, Threads int }
 
 // A level of notification that is none is as good as muted.
 const unreadTotals = `
-select count(*) filter (where u.n > 0), coalesce(sum(u.n), 0)::bigint, coalesce(sum(u.mentioned), 0)::bigint
+select count(*) filter (where u.n > 0), coalesce(sum(u.n), 0)::bigint, coalesce(sum(u.mentioned), 0)::bigint, realtime.unread_threads($1, $2)
   from realtime.stints s
  cross join lateral (select from realtime.readers() x
                       where x.tenant = $1 and x.user_id = $2 and x.channel_id = s.channel_id and x.notify <> 'none' offset 0) k
@@ -36,7 +36,7 @@ func (s *Service) Totals(ctx context.Context, v viewer.Viewer) (t Totals, err er
 	if err := v.Denied(); err != nil {
 		return t, err
 	}
-	if err := s.o.Pool.QueryRow(ctx, unreadTotals, v.Tenant, v.User).Scan(&t.Channels, &t.Messages, &t.Mentions); err != nil {
+	if err := s.o.Pool.QueryRow(ctx, unreadTotals, v.Tenant, v.User).Scan(&t.Channels, &t.Messages, &t.Mentions, &t.Threads); err != nil {
 		return t, fmt.Errorf("reading unread totals: %w", err)
 	}
 	return t, nil

@@ -7,12 +7,19 @@
   {{if has . "source_account_id"}}source_account_id::text{{else}}'primary'{{end}}
 {{- end}}
 
+{{define "tenant_of" -}}
+  {{if has "nchat_users" "source_account_id"}}{{.}}.source_account_id::text{{else}}'primary'{{end}}
+{{- end}}
+
+-- Who is suspended or deleted is no user: it sees nobody, nobody sees it, and it writes nowhere.
 -- A picture that stands in the row itself is nothing to tell with each name.
 create or replace function realtime.nchat_users()
 returns table (id uuid, tenant text, display_name text, avatar_url text) language sql stable as $$
   select id, {{template "tenant" "nchat_users"}}, left(display_name::text, 255),
          {{if has "nchat_users" "avatar_url"}}case when octet_length(avatar_url::text) <= 8192 then avatar_url::text end{{else}}null::text{{end}}
-    from public.nchat_users {{if has "nchat_users" "deleted_at"}}where deleted_at is null{{end}}
+    from public.nchat_users
+   where {{if has "nchat_users" "deleted_at"}}deleted_at is null{{else}}true{{end}}
+     {{- if has "nchat_users" "status"}} and coalesce(status::text, 'active') in ('active', 'inactive'){{end}}
 $$;
 
 create or replace function realtime.nchat_channels()
@@ -24,16 +31,15 @@ returns table (id uuid, tenant text, type text, name text, archived boolean, rea
     from public.nchat_channels
 $$;
 
--- notify: all, mentions or none.
+-- notify: all, mentions or none; what is muted is none.
 create or replace function realtime.nchat_members()
 returns table (channel_id uuid, user_id uuid, can_read boolean, can_write boolean, role text, notify text) language sql stable as $$
   select channel_id, user_id,
          {{if has "nchat_channel_members" "can_read"}}coalesce(can_read, true){{else}}true{{end}},
          {{if has "nchat_channel_members" "can_write"}}coalesce(can_write, true){{else}}true{{end}},
          {{if has "nchat_channel_members" "role"}}coalesce(role::text, 'member'){{else}}'member'{{end}},
-         case when {{if has "nchat_channel_members" "is_muted"}}is_muted{{else}}false{{end}} then 'none' else
-           {{- if has "nchat_channel_members" "notification_level"}} coalesce(notification_level::text, 'all'){{else}} 'all'{{end}} end
-    from public.nchat_channel_members
+         case when {{template "muted" "m"}} then 'none' else {{template "level" "m"}} end
+    from public.nchat_channel_members m
 $$;
 
 -- What a row of nchat_messages is, by the name it goes by. Operators and types are named with
@@ -53,7 +59,7 @@ $$;
 {{- end}}
 {{define "thread"}}{{if has "nchat_messages" "thread_id"}}{{.}}.thread_id{{else}}null::pg_catalog.uuid{{end}}{{end}}
 {{define "mentions"}}{{if has "nchat_messages" "mentions"}}{{.}}.mentions{{else}}null::pg_catalog.uuid[]{{end}}{{end}}
-{{define "countable"}}not ({{template "deleted" .}}) and not ({{template "system" .}}) and {{template "thread" .}} is null{{end}}
+{{define "countable"}}not ({{template "deleted" .}}) and not ({{template "system" .}}){{end}}
 
 create or replace function realtime.nchat_messages()
 returns table (id uuid, channel_id uuid, sender uuid, thread uuid, created_at timestamptz, countable boolean, deleted boolean, mentions uuid[], published boolean)
@@ -63,20 +69,61 @@ language sql stable as $$
     from public.nchat_messages r
 $$;
 
+{{$threads := and (has "nchat_threads" "id") (has "nchat_threads" "channel_id") -}}
+create or replace function realtime.nchat_threads()
+returns table (id uuid, channel_id uuid, open boolean) language sql stable as $$
+{{- if $threads}}
+  select id, channel_id, {{if has "nchat_threads" "is_locked"}}is_locked is not true{{else}}true{{end}}
+         {{- if has "nchat_threads" "is_archived"}} and is_archived is not true{{end}} from public.nchat_threads
+{{- else}}
+  select null::uuid, null::uuid, false where false
+{{- end}}
+$$;
+
+-- followed: it is to be told of what is new there. Whoever has no row follows nothing.
+create or replace function realtime.nchat_thread_members()
+returns table (thread_id uuid, user_id uuid, followed boolean, last_read_message_id uuid) language sql stable as $$
+{{- if and $threads (has "nchat_thread_members" "thread_id") (has "nchat_thread_members" "user_id")}}
+  select thread_id, user_id, {{if has "nchat_thread_members" "is_subscribed"}}coalesce(is_subscribed, true){{else}}true{{end}},
+         {{if has "nchat_thread_members" "last_read_message_id"}}last_read_message_id{{else}}null::uuid{{end}} from public.nchat_thread_members
+{{- else}}
+  select null::uuid, null::uuid, false, null::uuid where false
+{{- end}}
+$$;
+
 -- told_mentions is a list of mentions flat, without nulls, and not too long.
 create or replace function realtime.told_mentions(named uuid[], most integer) returns uuid[]
 language sql immutable as 'select array(select u.id from unnest(named) with ordinality u (id, ord) where u.id is not null order by u.ord limit most)';
 
--- Whoever wrote in a direct channel has its other member as a contact.
+-- Since when a direct channel has been one between the two who are its members;
+-- null: it is not. A channel that others could read before, for it was of another
+-- kind or others were members, does not make what was written there then a word
+-- to whoever is its member now.
+{{define "direct_since" -}}
+  (select greatest(max(x.since), (select max(o.since) from realtime.directs o where o.channel_id = {{.}}))
+     from (select {{if has "nchat_channel_members" "created_at"}}coalesce(y.created_at, '-infinity'){{else}}'-infinity'::timestamptz{{end}} as since
+             from public.nchat_channel_members y where y.channel_id = {{.}} order by y.user_id limit 3) x
+   having count(*) = 2)
+{{- end}}
+
+create or replace function realtime.direct_since(channel uuid) returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select {{template "direct_since" "channel"}}
+$$;
+
+-- Whoever wrote in a direct channel has its other member as a contact. Looking
+-- costs the same however many members a channel has, and however much was written.
 create or replace function realtime.nchat_dm_contacts()
 returns table (user_id uuid, contact_user_id uuid) language sql stable as $$
   select mine.user_id, other.user_id
     from public.nchat_channels c
     join public.nchat_channel_members mine on mine.channel_id = c.id
+   cross join lateral {{template "direct_since" "c.id"}} d (since)
     join public.nchat_channel_members other on other.channel_id = c.id and other.user_id <> mine.user_id
-   where c.type::text = 'direct'
+   where c.type::text = 'direct' and d.since is not null
      and exists (select from public.nchat_messages m
-                  where m.channel_id = c.id and m.user_id = mine.user_id and m.type::text <> 'system' {{if has "nchat_messages" "is_system"}}and m.is_system is not true{{end}})
+                  where m.channel_id = c.id and m.user_id = mine.user_id and m.created_at >= d.since
+                    and m.type::text <> 'system' {{if has "nchat_messages" "is_system"}}and m.is_system is not true{{end}})
 $$;
 
 create or replace function realtime.nchat_contacts()

@@ -60,8 +60,5 @@ begin
 end $$;
 
 -- thread_open is whether a thread of a channel may be written in.
-create or replace function realtime.thread_open(channel uuid, thread uuid) returns boolean language sql stable as $$
-  select exists (select from public.nchat_threads t where t.id = thread and t.channel_id = channel
-    {{- if has "nchat_threads" "is_locked"}} and t.is_locked is not true{{end}}
-    {{- if has "nchat_threads" "is_archived"}} and t.is_archived is not true{{end}})
-$$;
+create or replace function realtime.thread_open(channel uuid, thread uuid) returns boolean language sql stable as
+  'select exists (select from realtime.nchat_threads() t where t.id = thread and t.channel_id = channel and t.open)';

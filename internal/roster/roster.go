@@ -31,7 +31,7 @@ type Access struct {
 func Readable(ctx context.Context, db postgres.DB, tenant string, user uuid.UUID, places []Place) ([]Access, error) {
 	const q = `
 select realtime.may_read($1, $2, k.channel)
-         and (k.thread = $5 or exists (select from public.nchat_threads t where t.id = k.thread and t.channel_id = k.channel)),
+         and (k.thread = $5 or exists (select from realtime.nchat_threads() t where t.id = k.thread and t.channel_id = k.channel)),
        exists (select from realtime.nchat_channels() c where c.id = k.channel and c.tenant = $1 and c.type in ('direct', 'group'))
   from unnest($3::uuid[], $4::uuid[]) with ordinality k (channel, thread, ord)
  order by k.ord`

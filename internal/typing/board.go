@@ -1,7 +1,6 @@
 package typing
 
 import (
-	"bytes"
 	"context"
 	"maps"
 	"slices"
@@ -62,10 +61,14 @@ func (b *board) apply(s signal) (until time.Time) {
 	was := t.until(now)
 	t.devices[s.session] = device{at: s.at, typing: !s.stop}
 	is := t.until(now)
-	if was.IsZero() && !is.IsZero() {
-		t.started = s.at
+	if was.IsZero() {
+		t.said = nil
 	}
-	b.changedLocked(s.roomKey, s.user, t, was.IsZero() != is.IsZero())
+	if !s.stop {
+		t.say(s.at)
+	}
+	b.changedLocked(s.roomKey, s.user, t, was.IsZero() != is.IsZero() || t.awaited && !s.stop)
+	t.awaited = t.awaited && s.stop
 	return is
 }
 
@@ -168,11 +171,22 @@ func (b *board) stopsOf(user *uuid.UUID, session uuid.UUID) []signal {
 
 // raw is somebody typing, before any viewer.
 type raw struct {
-	user    uuid.UUID
-	started time.Time
+	user uuid.UUID
+	said []time.Time
 }
 
-// typing is who types in a room, by when they began, then by id.
+// after is when somebody began, as far as it is told who may know of what was
+// typed past an instant only; false: nothing was.
+func (r raw) after(before time.Time) (time.Time, bool) {
+	for _, at := range r.said {
+		if at.After(before) {
+			return at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// typing is who types in a room.
 func (b *board) typing(s roomKey) []raw {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -180,16 +194,26 @@ func (b *board) typing(s roomKey) []raw {
 	var out []raw
 	for u, t := range b.rooms[s] {
 		if !t.until(now).IsZero() {
-			out = append(out, raw{u, t.started})
+			out = append(out, raw{u, slices.Clone(t.said)})
 		}
 	}
-	slices.SortFunc(out, func(a, c raw) int {
-		if by := a.started.Compare(c.started); by != 0 {
-			return by
-		}
-		return bytes.Compare(a.user[:], c.user[:])
-	})
 	return out
+}
+
+// await has watchers told of somebody's next word, though it goes on typing: of
+// those before, known as x, somebody may not know. One that has come meanwhile is
+// told at once.
+func (b *board) await(s roomKey, x raw) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.rooms[s][x.user]
+	switch {
+	case t == nil:
+	case len(t.said) > 0 && t.said[len(t.said)-1].After(x.said[len(x.said)-1]):
+		b.hub.Mark(s)
+	default:
+		t.awaited = true
+	}
 }
 
 // until is when a user stops by itself in a room; zero: it does not type.

@@ -52,10 +52,10 @@ func TestTypingEndsByItself(t *testing.T) {
 			t.Fatal("not told")
 		}
 		pass(3 * time.Second)
-		began := b.typing(room)[0].started
+		began := b.typing(room)[0].said[0]
 		types(b, ann, uuid.UUID{9})
 		pass(4 * time.Second)
-		if l := b.typing(room); len(l) != 1 || !l[0].started.Equal(began) {
+		if l := b.typing(room); len(l) != 1 || !l[0].said[0].Equal(began) {
 			t.Fatalf("who goes on typing blinks: %+v", l)
 		}
 		pass(time.Second)
@@ -143,8 +143,65 @@ func TestOrderIsByBeginning(t *testing.T) {
 		types(b, ann, uuid.Nil)
 		pass(time.Second)
 		types(b, bo, uuid.Nil)
-		if l := b.typing(room); l[0].user != bo || l[1].user != ann {
-			t.Fatalf("%+v", l)
+		list := b.typing(room)
+		all := map[uuid.UUID]time.Time{ann: {}, bo: {}}
+		if now, _ := picture(Room{}, list, all, nil); now.all[0].UserID != bo || now.all[1].UserID != ann {
+			t.Fatalf("%+v", now)
+		}
+		// Of whom a viewer may know the last second only, it is shown by that.
+		all[bo] = b.clock.Now().Add(-1500 * time.Millisecond)
+		if now, _ := picture(Room{}, list, all, nil); now.all[0].UserID != ann || !now.all[1].StartedAt.Equal(b.clock.Now()) {
+			t.Fatalf("what may not be told tells by the order: %+v", now)
+		}
+	})
+}
+
+// TestWhatMayNotBeToldWaitsForTheNextWord: one who goes on typing is told anew where
+// somebody could not be told of what was typed before, and else is not.
+func TestWhatMayNotBeToldWaitsForTheNextWord(t *testing.T) {
+	t.Parallel()
+	inABubble(t, func(t *testing.T, b *board) {
+		sub := b.hub.Subscribe(room)
+		told := func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			dirty, _, _ := sub.Next(ctx)
+			return len(dirty) > 0
+		}
+		types(b, ann, uuid.Nil)
+		told()
+		list := b.typing(room)
+		may := map[uuid.UUID]time.Time{ann: b.clock.Now()}
+		now, later := picture(Room{}, list, may, nil)
+		if len(now.all) != 0 || len(later) != 1 {
+			t.Fatalf("%+v, later %v", now, later)
+		}
+		pass(time.Second)
+		types(b, ann, uuid.Nil)
+		if told() {
+			t.Fatal("told though nobody waits")
+		}
+		b.await(room, later[0]) // it has spoken already
+		if !told() {
+			t.Fatal("its word of meanwhile is lost")
+		}
+		b.await(room, b.typing(room)[0])
+		pass(time.Second)
+		types(b, ann, uuid.Nil)
+		if !told() {
+			t.Fatal("its next word is not told")
+		}
+		pass(time.Second)
+		types(b, ann, uuid.Nil)
+		if told() {
+			t.Fatal("told for ever")
+		}
+		for range 3 * mostSaid {
+			pass(time.Second)
+			types(b, ann, uuid.Nil)
+		}
+		if said := b.typing(room)[0].said; len(said) != mostSaid || !said[0].Equal(list[0].said[0]) {
+			t.Fatalf("%d words, the first %v", len(said), said[0])
 		}
 	})
 }

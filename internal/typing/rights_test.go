@@ -70,16 +70,16 @@ func (r *rig) Gate(viewer.Viewer) Gate {
 	return open{}
 }
 
-func (r *rig) Typists(_ context.Context, _ viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+func (r *rig) Typists(_ context.Context, _ viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
 	return open{}.May(context.Background(), users)
 }
 
 type open struct{}
 
-func (open) May(_ context.Context, users []uuid.UUID) (map[uuid.UUID]bool, error) {
-	out := map[uuid.UUID]bool{}
+func (open) May(_ context.Context, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
+	out := map[uuid.UUID]time.Time{}
 	for _, u := range users {
-		out[u] = true
+		out[u] = time.Time{}
 	}
 	return out, nil
 }
@@ -268,7 +268,7 @@ type shut struct {
 	times atomic.Int32
 }
 
-func (g *shut) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]bool, error) {
+func (g *shut) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
 	if g.times.Add(-1) >= 0 {
 		return nil, errors.New("away")
 	}

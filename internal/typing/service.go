@@ -19,7 +19,9 @@ const readTimeout = 5 * time.Second
 
 // Gate decides whose typing one viewer may see. Presence has them.
 type Gate interface {
-	May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]bool, error)
+	// May is whose typing the viewer may see, with until when what each typed is not
+	// the viewer's to know of; zero: all of it is.
+	May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]time.Time, error)
 	Changed(ctx context.Context) error
 	Close()
 }
@@ -27,7 +29,7 @@ type Gate interface {
 // Privacy is presence, as far as typing asks it.
 type Privacy interface {
 	Gate(v viewer.Viewer) Gate
-	Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]bool, error)
+	Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]time.Time, error)
 }
 
 // Options are what the package stands on.

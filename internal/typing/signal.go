@@ -2,6 +2,7 @@ package typing
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,8 +42,22 @@ func (d device) ends() time.Time { return d.at.Add(Expiry) }
 func (d device) types(now time.Time) bool { return d.typing && d.ends().After(now) }
 
 type typist struct {
-	started time.Time
+	said    []time.Time // its words since it began, in order: the first, and the last of many
+	awaited bool        // somebody waits for its next word
 	devices map[uuid.UUID]device
+}
+
+// mostSaid is how many words of one who goes on typing are remembered: two minutes
+// of a client that says so every second or two.
+const mostSaid = 64
+
+// say remembers a word.
+func (t *typist) say(at time.Time) {
+	i, _ := slices.BinarySearchFunc(t.said, at, time.Time.Compare)
+	t.said = slices.Insert(t.said, i, at)
+	if len(t.said) > mostSaid {
+		t.said = slices.Delete(t.said, 1, 2)
+	}
 }
 
 // until is when the typist stops by itself; zero: it does not type.

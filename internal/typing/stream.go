@@ -192,7 +192,8 @@ func (st *stream) look(ctx context.Context, at roomKey) (RoomTyping, error) {
 	}
 	var unknown []uuid.UUID
 	for _, u := range ids {
-		if _, ok := st.people[u]; !ok && may[u] {
+		_, seen := may[u]
+		if _, ok := st.people[u]; !ok && seen {
 			unknown = append(unknown, u)
 		}
 	}
@@ -205,5 +206,9 @@ func (st *stream) look(ctx context.Context, at roomKey) (RoomTyping, error) {
 			st.people[id] = p
 		}
 	}
-	return picture(st.rooms[at], list, may, st.people), nil
+	now, later := picture(st.rooms[at], list, may, st.people)
+	for _, x := range later {
+		st.s.board.await(at, x)
+	}
+	return now, nil
 }

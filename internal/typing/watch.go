@@ -1,8 +1,10 @@
 package typing
 
 import (
+	"bytes"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -28,7 +30,8 @@ func (s *Service) Room(ctx context.Context, v viewer.Viewer, r Room) (RoomTyping
 	if err != nil {
 		return RoomTyping{}, false, err
 	}
-	return picture(rooms[0], list, may, people), true, nil
+	now, _ := picture(rooms[0], list, may, people)
+	return now, true, nil
 }
 
 func users(list []raw) []uuid.UUID {
@@ -39,15 +42,30 @@ func users(list []raw) []uuid.UUID {
 	return out
 }
 
-func picture(r Room, list []raw, may map[uuid.UUID]bool, people map[uuid.UUID]roster.Person) RoomTyping {
-	t := RoomTyping{Room: r}
+// picture is who of list is shown, by when they began, then by id; later: those
+// who will be, with their next word.
+func picture(r Room, list []raw, may map[uuid.UUID]time.Time, people map[uuid.UUID]roster.Person) (t RoomTyping, later []raw) {
+	t.Room = r
 	for _, x := range list {
-		if may[x.user] {
-			p := people[x.user]
-			t.all = append(t.all, User{UserID: x.user, DisplayName: p.DisplayName, AvatarURL: p.AvatarURL, StartedAt: x.started})
+		before, ok := may[x.user]
+		if !ok {
+			continue
 		}
+		began, ok := x.after(before)
+		if !ok {
+			later = append(later, x)
+			continue
+		}
+		p := people[x.user]
+		t.all = append(t.all, User{UserID: x.user, DisplayName: p.DisplayName, AvatarURL: p.AvatarURL, StartedAt: began})
 	}
-	return t
+	slices.SortFunc(t.all, func(a, b User) int {
+		if by := a.StartedAt.Compare(b.StartedAt); by != 0 {
+			return by
+		}
+		return bytes.Compare(a.UserID[:], b.UserID[:])
+	})
+	return t, later
 }
 
 // readable are rooms as the viewer may read them, each with its own word

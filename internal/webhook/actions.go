@@ -69,13 +69,16 @@ func (h *Handler) action(w http.ResponseWriter, r *http.Request, body []byte) {
 		refuse(w, http.StatusNotFound, fault.New(fault.Invalid, "there is no such action"))
 		return
 	}
-	id, err := h.o.Auth.Session(call.SessionVariables)
+	id, err := h.o.Auth.Session(r.Context(), r.Header, call.SessionVariables)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, fault.From(err))
 		return
 	}
 	var out any
 	if err = h.o.Admit(id); err == nil {
+		if h.o.Audit != nil {
+			h.o.Audit(r.Context(), id, call.Action.Name)
+		}
 		out, err = do(r.Context(), id, call.Input)
 	}
 	if err == nil {

@@ -31,8 +31,8 @@ import (
 type Identify interface {
 	// TrustsHasura reports whether a request bears the shared secret.
 	TrustsHasura(h http.Header) bool
-	// Session is who session variables that Hasura sends speak of.
-	Session(vars map[string]string) (auth.Identity, error)
+	// Session is who session variables that Hasura sends beside headers speak of.
+	Session(ctx context.Context, h http.Header, vars map[string]string) (auth.Identity, error)
 }
 
 // Options are what the package stands on.
@@ -46,7 +46,9 @@ type Options struct {
 	Crons     map[string]func(context.Context) error // by name
 	Admit     func(auth.Identity) error              // whether a caller may do one more operation now
 	BodyLimit int64                                  // bytes
-	Log       *slog.Logger
+	// Audit is told of each action before it is done; nil: nobody asks.
+	Audit func(ctx context.Context, caller auth.Identity, action string)
+	Log   *slog.Logger
 }
 
 // Handler serves /hasura/.

@@ -30,6 +30,7 @@ func (c *Conn) Close(code int, reason string) {
 	c.mu.Unlock()
 	c.queue.close(websocket.FormatCloseMessage(code, cut(reason, longestReason))) // before the writer can notice the next
 	c.cancel()                                                                    // operations end; what they still say is not sent
+	c.writer.kick()
 }
 
 // sever ends the connection under the socket. What the peer has not taken is
@@ -69,6 +70,7 @@ func (c *Conn) abort(code int) {
 	c.queue.close(nil)
 	c.cancel()
 	c.sever()
+	c.writer.kick()
 }
 
 // note remembers how the socket ended, unless that is known already.
@@ -81,13 +83,14 @@ func (c *Conn) note(code int) {
 }
 
 // finish ends everything that belongs to the socket, and says so once.
-func (c *Conn) finish(written <-chan struct{}) {
+func (c *Conn) finish() {
 	c.cancel()
 	c.queue.close(nil)
 	if c.queue.last() == nil {
 		_ = c.ws.NetConn().Close() // nothing is left to say, and the writer may be stuck
 	}
-	<-written
+	c.writer.kick()
+	<-c.writer.done
 	_ = c.ws.Close()
 	c.ops.all.Wait()
 	c.mu.Lock()

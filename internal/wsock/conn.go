@@ -17,6 +17,7 @@ import (
 type Conn struct {
 	t      *Transport
 	ws     *websocket.Conn
+	out    *corked // under ws
 	exec   graphql.GraphExecutor
 	id     uuid.UUID
 	header http.Header
@@ -29,6 +30,7 @@ type Conn struct {
 	ctx    context.Context //nolint:containedctx // the socket's lifetime, and it ends with it
 	cancel context.CancelFunc
 	queue  *queue
+	writer *writer
 	pulse  pulse
 	ops    operations
 
@@ -49,10 +51,11 @@ func FromContext(ctx context.Context) (*Conn, bool) {
 	return c, ok
 }
 
-func newConn(t *Transport, ws *websocket.Conn, r *http.Request, exec graphql.GraphExecutor, ip, bucket string) *Conn {
-	c := &Conn{t: t, ws: ws, exec: exec, id: uuid.New(), header: r.Header.Clone(), ip: ip, bucket: bucket,
+func newConn(t *Transport, ws *websocket.Conn, out *corked, r *http.Request, exec graphql.GraphExecutor, ip, bucket string) *Conn {
+	c := &Conn{t: t, ws: ws, out: out, exec: exec, id: uuid.New(), header: r.Header.Clone(), ip: ip, bucket: bucket,
 		legacy: ws.Subprotocol() == LegacyWS, log: t.o.Log, queue: newQueue(t.o.Limits.QueuedFrames, t.o.Limits.QueuedBytes),
 		pulse: pulse{began: time.Now()}}
+	c.writer = newWriter(c)
 	c.ops = operations{c: c, running: map[string]*operation{}}
 	// Detached: the request's context ends when Do returns.
 	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.WithoutCancel(r.Context()), connKey{}, c))
@@ -100,12 +103,11 @@ func (c *Conn) Extend(expires time.Time) {
 
 // start runs the socket.
 func (c *Conn) start() {
-	in, out := newReader(c), &writer{c: c}
-	written := make(chan struct{})
-	go func() { defer close(written); out.run() }()
+	in := newReader(c)
+	c.writer.start()
 	go func() {
 		in.run()
-		c.finish(written)
+		c.finish()
 	}()
 }
 
@@ -115,4 +117,12 @@ func (c *Conn) answer(f frame) {
 	if !c.queue.urgent(f) {
 		c.Close(closeSlow, "Slow consumer")
 	}
+	c.writer.kick()
+}
+
+// put sends an operation's frame, once there is room for it; false: not any more.
+func (c *Conn) put(ctx context.Context, f frame) bool {
+	ok := c.queue.put(ctx, f)
+	c.writer.write()
+	return ok
 }

@@ -40,7 +40,7 @@ func (o *operation) run() {
 	defer o.c.ops.all.Done()
 	defer o.cancel()
 	last := o.execute()
-	if last == nil || !o.c.queue.put(o.ctx, frame{data: last, op: o, last: true}) {
+	if last == nil || !o.c.put(o.ctx, frame{data: last, op: o, last: true}) {
 		o.c.ops.release(o)
 	}
 }
@@ -75,7 +75,7 @@ func (o *operation) execute() (last []byte) {
 			return o.errorFrame(r.Errors)
 		}
 		// Before the next call, which writes over r.Data.
-		if !o.c.queue.put(o.ctx, frame{data: o.next(r), op: o}) {
+		if !o.c.put(o.ctx, frame{data: o.next(r), op: o}) {
 			return nil
 		}
 	}

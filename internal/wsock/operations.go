@@ -56,7 +56,7 @@ func (o *operations) judge() bool {
 func (o *operations) open(base context.Context, ack []byte) {
 	o.mu.Lock()
 	o.base, o.stage = base, ready
-	room := o.c.queue.urgent(frame{data: ack}) && o.c.queue.urgent(frame{tick: true}) // the first round trip is measured at once
+	room := o.c.queue.urgent(frame{data: ack}) && o.c.writer.askPing() // the first round trip is measured at once
 	held := o.held
 	o.held = nil
 	answers := make([]admission, len(held))
@@ -67,6 +67,7 @@ func (o *operations) open(base context.Context, ack []byte) {
 	if !room {
 		o.c.Close(closeSlow, "Slow consumer")
 	}
+	o.c.writer.kick()
 	for i, op := range held {
 		o.begin(op, answers[i]) //nolint:contextcheck // op.ctx is base's
 	}

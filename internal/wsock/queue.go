@@ -3,9 +3,6 @@ package wsock
 import (
 	"context"
 	"sync"
-	"time"
-
-	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // frame is one message to write.
@@ -23,7 +20,6 @@ type frame struct {
 // is answered is given up.
 type queue struct {
 	most, mostBytes int
-	wake            wait.Flag // for the writer
 
 	mu        sync.Mutex
 	fast      []frame       // guarded by mu
@@ -31,12 +27,13 @@ type queue struct {
 	fastBytes int           // guarded by mu: of fast
 	bytes     int           // guarded by mu: of data
 	closed    bool          // guarded by mu
+	writing   bool          // guarded by mu: somebody writes
 	bye       []byte        // guarded by mu
 	room      chan struct{} // guarded by mu: closed when there is room again; nil: nobody waits
 }
 
 func newQueue(frames, bytes int) *queue {
-	return &queue{most: frames, mostBytes: bytes, wake: wait.NewFlag()}
+	return &queue{most: frames, mostBytes: bytes}
 }
 
 // urgentMost bounds the urgent lane, beside its bytes.
@@ -54,7 +51,6 @@ func (q *queue) urgent(f frame) bool {
 	}
 	q.fast = append(q.fast, f)
 	q.fastBytes += len(f.data)
-	q.wake.Raise()
 	return true
 }
 
@@ -81,7 +77,6 @@ func (q *queue) put(ctx context.Context, f frame) bool {
 		if len(q.data) == 0 || len(q.data) < q.most && q.bytes+len(f.data) <= q.mostBytes {
 			q.data = append(q.data, f)
 			q.bytes += len(f.data)
-			q.wake.Raise()
 			q.mu.Unlock()
 			return true
 		}
@@ -98,28 +93,38 @@ func (q *queue) put(ctx context.Context, f frame) bool {
 	}
 }
 
-// take is the next frame to write, or a tick; false: the queue was closed.
-func (q *queue) take(tick <-chan time.Time) (frame, bool) {
-	for {
-		select {
-		case <-tick: // also when there is always something to write
-			return frame{tick: true}, true
-		default:
-		}
-		if f, ok, closed := q.pop(); ok || closed {
-			return f, ok
-		}
-		select {
-		case <-q.wake:
-		case <-tick:
-			return frame{tick: true}, true
-		}
-	}
-}
-
-func (q *queue) pop() (f frame, ok, closed bool) {
+// claim makes the caller the one who writes; false: somebody does, or there is
+// nothing to write.
+func (q *queue) claim() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.writing || !q.closed && len(q.fast) == 0 && len(q.data) == 0 {
+		return false
+	}
+	q.writing = true
+	return true
+}
+
+// next is the next frame to write; neither: there is none, and the caller is no
+// longer the one who writes. closed: the queue is, and everything that goes
+// before the close frame is written; the caller writes that, and nobody again.
+func (q *queue) next() (f frame, ok, closed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	f, ok, closed = q.popLocked()
+	q.writing = ok || closed
+	return f, ok, closed
+}
+
+// pop is next for one who goes on writing whatever comes.
+func (q *queue) pop() (f frame, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	f, ok, _ = q.popLocked()
+	return f, ok
+}
+
+func (q *queue) popLocked() (f frame, ok, closed bool) {
 	switch {
 	case len(q.fast) > 0: // also when closed: it was queued before
 		f, q.fast[0] = q.fast[0], frame{}
@@ -159,7 +164,6 @@ func (q *queue) close(bye []byte) {
 		q.fast = nil
 	}
 	q.roomLocked()
-	q.wake.Raise()
 }
 
 // last is what close was given.

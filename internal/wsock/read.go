@@ -35,6 +35,11 @@ func newReader(c *Conn) *reader {
 		_ = r.pace.Wait(c.ctx)
 		return nil
 	})
+	echo := c.ws.CloseHandler()
+	c.ws.SetCloseHandler(func(code int, text string) error {
+		c.out.within(goodbye, func() { _ = echo(code, text) })
+		return nil
+	})
 	return r
 }
 

@@ -184,12 +184,12 @@ func TestGoroutinesEndWithTheirSocket(t *testing.T) { //nolint:paralleltest // s
 }
 
 // Not parallel: it counts goroutines.
-func TestAnIdleSocketIsTwoGoroutines(t *testing.T) { //nolint:paralleltest // see above
+func TestAnIdleSocketIsOneGoroutine(t *testing.T) { //nolint:paralleltest // see above
 	eventually(t, "nothing is left of other tests", func() bool { return len(ours()) == 0 })
 	const sockets = 500
 	r := newRig(t, wsock.Options{Limits: wsock.Limits{SocketsPerIP: sockets}})
 	for range sockets {
 		r.modern(t)
 	}
-	eventually(t, "two each", func() bool { return len(ours()) == 2*sockets })
+	eventually(t, "one each", func() bool { return len(ours()) == sockets })
 }

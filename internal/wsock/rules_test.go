@@ -100,7 +100,7 @@ var rules = []struct{ protocol, rule, test string }{
 	{"ours", "an operation ends with its socket, whatever its context came from", "TestOperationsEndWithTheirSocket"},
 	{"ours", "how a socket ended is told once, and rightly", "TestCloseInfoTellsWhoAndHow"},
 	{"ours", "every goroutine ends with its socket, however that ends", "TestGoroutinesEndWithTheirSocket"},
-	{"ours", "an idle socket is two goroutines", "TestAnIdleSocketIsTwoGoroutines"},
+	{"ours", "an idle socket is one goroutine", "TestAnIdleSocketIsOneGoroutine"},
 }
 
 func TestEveryRuleHasAProof(t *testing.T) {

@@ -4,8 +4,9 @@
 // and goroutine it made until Drain, and knows nothing of users: Init decides
 // who is let in.
 //
-// A socket is one reading and one writing goroutine, and one for each running
-// operation. Nobody waits for a socket but what belongs to it:
+// A socket is one reading goroutine, one for each running operation, and one to
+// write while there is something that no operation writes itself. Nobody waits
+// for a socket but what belongs to it:
 //
 //   - An operation whose frames find the socket's queue full waits before it
 //     takes its next response. A stream of state coalesces meanwhile, and its
@@ -96,12 +97,13 @@ func (t *Transport) Do(w http.ResponseWriter, r *http.Request, exec graphql.Grap
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
-	ws, err := t.upgrader.Upgrade(w, r, nil)
+	under := &corking{ResponseWriter: w}
+	ws, err := t.upgrader.Upgrade(under, r, nil)
 	if err != nil { // answered by the upgrader
 		t.release(bucket, bye != 0)
 		return
 	}
-	c := newConn(t, ws, r, exec, ip, bucket)
+	c := newConn(t, ws, under.conn, r, exec, ip, bucket)
 	if c.turned = bye != 0; !c.turned {
 		bye = t.enlist(c)
 	}

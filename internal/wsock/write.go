@@ -2,7 +2,9 @@ package wsock
 
 import (
 	"errors"
+	"math"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -12,34 +14,91 @@ import (
 // a dead one.
 const chunk = 32 << 10
 
-// writer sends what the socket's queue holds.
-type writer struct{ c *Conn }
+// writer sends what the socket's queue holds. It is nobody's goroutine: whoever
+// has something to send and finds nobody writing writes, and an idle socket has
+// none that waits for it.
+type writer struct {
+	c    *Conn
+	done chan struct{} // closed when nothing is written any more
+	beat *time.Timer   // the next ping
+	due  atomic.Bool   // a ping is to be sent
+}
 
-// run sends what is queued, control before data, until the queue is closed;
-// then the close frame, after which the peer has a moment to answer.
-func (w *writer) run() {
-	tick := time.NewTicker(w.c.t.o.Limits.PingEvery)
-	defer tick.Stop()
-	for {
-		f, ok := w.c.queue.take(tick.C)
-		if !ok {
-			break
-		}
-		if !f.tick && !f.due() {
-			continue
-		}
-		err := w.put(f, tick.C)
-		if errors.Is(err, errUnfinished) {
-			break
-		}
-		if err != nil {
-			w.broken(err)
-			return
-		}
-		if !f.tick && f.kind == 0 && w.c.t.o.Observer.Written != nil {
-			w.c.t.o.Observer.Written(len(f.data))
-		}
+func newWriter(c *Conn) *writer {
+	w := &writer{c: c, done: make(chan struct{})}
+	w.beat = time.AfterFunc(math.MaxInt64, w.pulse)
+	return w
+}
+
+// start begins to ping.
+func (w *writer) start() { w.beat.Reset(w.c.t.o.Limits.PingEvery) }
+
+func (w *writer) pulse() {
+	if w.c.ctx.Err() == nil {
+		w.start()
+		w.askPing()
+		w.kick()
 	}
+}
+
+// askPing queues one; false: the peer has left too many answers unread.
+func (w *writer) askPing() bool {
+	w.due.Store(true)
+	return w.c.queue.urgent(frame{tick: true})
+}
+
+// kick sees to it that what is queued is written, by a goroutine of its own.
+func (w *writer) kick() {
+	if w.c.queue.claim() {
+		go w.drain()
+	}
+}
+
+// write is kick, where the caller may wait for the network: what is queued now
+// it writes itself.
+func (w *writer) write() {
+	if w.c.queue.claim() && w.step() {
+		go w.drain()
+	}
+}
+
+// drain writes until nothing is queued.
+func (w *writer) drain() {
+	for w.step() {
+	}
+}
+
+// step writes what one system call takes, control before data; false: nothing
+// is left, or the socket is over. A closed queue ends with its close frame,
+// after which the peer has a moment to answer.
+func (w *writer) step() bool {
+	f, ok, closed := w.c.queue.next()
+	if !ok {
+		if closed {
+			w.farewell()
+		}
+		return false
+	}
+	err := w.several(f)
+	if err == nil {
+		return true
+	}
+	if errors.Is(err, errUnfinished) {
+		w.farewell()
+		return false
+	}
+	w.broken(err)
+	w.end()
+	return false
+}
+
+func (w *writer) end() {
+	w.beat.Stop()
+	close(w.done)
+}
+
+func (w *writer) farewell() {
+	defer w.end()
 	bye := w.c.queue.last()
 	if bye == nil {
 		_ = w.c.ws.NetConn().Close()
@@ -55,17 +114,50 @@ func (w *writer) run() {
 	w.c.mu.Unlock()
 }
 
+// several writes a frame, and with it in one system call what has piled up
+// behind it. A frame that needs more than one deadline goes by itself.
+func (w *writer) several(f frame) error {
+	timeout := w.c.t.o.Limits.WriteTimeout
+	w.c.out.turn <- struct{}{}
+	defer func() { <-w.c.out.turn }()
+	for {
+		if f.tick || f.due() {
+			if len(f.data) > chunk {
+				if err := w.c.out.flush(timeout); err != nil {
+					return err
+				}
+			} else {
+				w.c.out.cork()
+			}
+			if err := w.put(f); err != nil {
+				_ = w.c.out.flush(timeout)
+				return err
+			}
+			if !f.tick && f.kind == 0 && w.c.t.o.Observer.Written != nil {
+				w.c.t.o.Observer.Written(len(f.data))
+			}
+		}
+		more := false
+		if w.c.out.waiting() < corkMost {
+			f, more = w.c.queue.pop()
+		}
+		if !more {
+			return w.c.out.flush(timeout)
+		}
+	}
+}
+
 // errUnfinished says that the socket was closed while a message was being
 // written. A close frame may come between its fragments, and nothing else may.
 var errUnfinished = errors.New("closed within a message")
 
 // put writes one frame. A socket into which nothing goes for the write deadline
 // fails.
-func (w *writer) put(f frame, tick <-chan time.Time) error {
+func (w *writer) put(f frame) error {
 	timeout := w.c.t.o.Limits.WriteTimeout
 	switch {
 	case f.tick:
-		return w.ping()
+		return w.ping() // unless a long message had it
 	case f.kind != 0:
 		return w.c.ws.WriteControl(f.kind, f.data, time.Now().Add(timeout))
 	}
@@ -75,14 +167,11 @@ func (w *writer) put(f frame, tick <-chan time.Time) error {
 	}
 	out, err := w.c.ws.NextWriter(websocket.TextMessage)
 	for rest := f.data; err == nil && len(rest) > 0; {
-		select {
-		case <-w.c.ctx.Done():
+		if w.c.ctx.Err() != nil {
 			return errUnfinished
-		case <-tick: // a peer that takes its time is asked for a sign of life all the same
-			if err := w.ping(); err != nil {
-				return err
-			}
-		default:
+		}
+		if err := w.ping(); err != nil { // a peer that takes its time is asked for a sign of life all the same
+			return err
 		}
 		_ = w.c.ws.SetWriteDeadline(time.Now().Add(timeout))
 		n := min(chunk, len(rest))
@@ -109,10 +198,10 @@ func (w *writer) broken(err error) {
 	}
 }
 
-// ping asks the peer for a sign of life. Control frames, which every WebSocket
+// ping asks the peer for a sign of life, if that is due. Control frames, which every WebSocket
 // answers by itself, so that a frozen page still counts as connected.
 func (w *writer) ping() error {
-	if w.c.ops.at() != ready {
+	if !w.due.CompareAndSwap(true, false) || w.c.ops.at() != ready {
 		return nil
 	}
 	if w.c.legacy {

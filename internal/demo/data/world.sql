@@ -2,7 +2,7 @@
 -- the columns it finds there. Ids are fixed: docs and tests name them.
 create temporary table nchat_users (id uuid, email text, display_name text, username text, avatar_url text) on commit drop;
 create temporary table nchat_channels (id uuid, name text, slug text, type text, created_by uuid) on commit drop;
-create temporary table nchat_channel_members (channel_id uuid, user_id uuid) on commit drop;
+create temporary table nchat_channel_members (channel_id uuid, user_id uuid, created_at timestamptz) on commit drop;
 create temporary table nchat_messages (id uuid, channel_id uuid, user_id uuid, content text, created_at timestamptz, thread_id uuid, parent_message_id uuid) on commit drop;
 create temporary table nchat_threads (id uuid, channel_id uuid, root_message_id uuid, message_count integer, participant_count integer) on commit drop;
 create temporary table nchat_thread_members (thread_id uuid, user_id uuid) on commit drop;
@@ -26,8 +26,8 @@ values
   ('00000000-0000-4000-9000-000000000004', 'dave, alice', 'dm-dave-alice', 'direct', '00000000-0000-4000-8000-000000000004'),
   ('00000000-0000-4000-9000-000000000005', 'alice, erin', 'dm-alice-erin', 'direct', '00000000-0000-4000-8000-000000000001');
 
-insert into pg_temp.nchat_channel_members (channel_id, user_id)
-select ('00000000-0000-4000-9000-00000000000' || c)::uuid, ('00000000-0000-4000-8000-00000000000' || u)::uuid
+insert into pg_temp.nchat_channel_members (channel_id, user_id, created_at)
+select ('00000000-0000-4000-9000-00000000000' || c)::uuid, ('00000000-0000-4000-8000-00000000000' || u)::uuid, now() - interval '1 day'
   from (values (1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (2, 1), (2, 2), (2, 3),
                (3, 1), (3, 2), (4, 4), (4, 1), (5, 1), (5, 5)) m (c, u);
 

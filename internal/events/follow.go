@@ -1,0 +1,127 @@
+package events
+
+import (
+	"cmp"
+	"context"
+	"hash/maphash"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/message"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+)
+
+// MessageReader is Messages for one who asks, instead of a channel. For one
+// goroutine.
+type MessageReader struct{ t *teller }
+
+// ReadMessages begins what Messages streams. Errors: as Messages.
+func (s *Service) ReadMessages(ctx context.Context, v viewer.Viewer, channel uuid.UUID) (*MessageReader, error) {
+	t, err := s.open(ctx, v, "", []uuid.UUID{channel}, false, func(error) {})
+	if err != nil {
+		return nil, err
+	}
+	return &MessageReader{t}, nil
+}
+
+// Close ends it; a waiting Next returns.
+func (r *MessageReader) Close() { r.t.st.Close() }
+
+// Told is what happened to a message, as a viewer is told.
+type Told struct {
+	Event MessageEvent
+	// Class is the same for all viewers who are told the same, but for the
+	// cursor; ok false: this is told the viewer alone.
+	Class MessageClass
+	Alike bool
+}
+
+// Next waits for more. Its error ends it: as of Messages, or ctx's.
+func (r *MessageReader) Next(ctx context.Context) ([]Told, error) {
+	for {
+		b, err := r.t.st.Next(ctx)
+		if err != nil {
+			return nil, cmp.Or(ctx.Err(), err)
+		}
+		if b.Reset != "" && b.Reset != feed.Started {
+			return nil, errAnew
+		}
+		var out []Told
+		for _, it := range b.Items {
+			if it.Kind != feed.Created && it.Kind != feed.Updated && it.Kind != feed.Deleted {
+				continue
+			}
+			x := Told{Event: MessageEvent{Kind: it.Kind, Message: r.t.body(it), Cursor: r.t.st.Cursor(it.Entry)}}
+			x.Class, x.Alike = classOf(x.Event, it.Entry, r.t.v)
+			out = append(out, x)
+		}
+		if len(out) > 0 {
+			return out, nil
+		}
+	}
+}
+
+// MessageClass is an event and all on which it depends what a viewer is told of
+// it. Made by classOf alone, of what the viewer is told.
+type MessageClass struct {
+	pos  int64
+	kind feed.Kind
+	is   uint64 // of all of the message as it is told
+}
+
+var seed = maphash.MakeSeed()
+
+// classOf is the class of an event. The sender of a message is told its key and
+// how far it came: that is nobody else's.
+func classOf(e MessageEvent, at feed.Entry, v viewer.Viewer) (MessageClass, bool) {
+	m := e.Message
+	if m.ClientMessageID != nil || m.SenderID != nil && *m.SenderID == v.User {
+		return MessageClass{}, false
+	}
+	return MessageClass{pos: at.Pos, kind: e.Kind, is: sum(m)}, true
+}
+
+// sum stands for all a message says.
+func sum(m message.Message) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	text := func(s *string) {
+		if s == nil {
+			_ = h.WriteByte(0)
+			return
+		}
+		maphash.WriteComparable(&h, len(*s))
+		_, _ = h.WriteString(*s)
+	}
+	id := func(x *uuid.UUID) {
+		if x == nil {
+			x = &uuid.UUID{}
+		}
+		_, _ = h.Write(x[:])
+	}
+	instant := func(t *time.Time) {
+		if t == nil {
+			t = &time.Time{}
+		}
+		maphash.WriteComparable(&h, t.UnixNano())
+	}
+	for _, x := range []*uuid.UUID{&m.ID, &m.ChannelID, m.ThreadID, m.ParentMessageID, m.SenderID, m.EditedBy} {
+		id(x)
+	}
+	text(m.Content)
+	text((*string)(&m.Type))
+	maphash.WriteComparable(&h, len(m.Metadata))
+	_, _ = h.Write(m.Metadata)
+	maphash.WriteComparable(&h, len(m.Mentions))
+	for _, x := range m.Mentions {
+		id(&x)
+	}
+	maphash.WriteComparable(&h, [3]int64{m.Number, int64(m.Version), int64(len(m.Type))})
+	maphash.WriteComparable(&h, m.Gone)
+	for _, x := range []*time.Time{&m.CreatedAt, m.EditedAt, m.DeletedAt} {
+		instant(x)
+	}
+	return h.Sum64()
+}

@@ -1,0 +1,139 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// everybody is the viewer for whom it is kept.
+var everybody = relation{viewer: true}
+
+// columns of what is shown, as unnest takes them.
+type shownColumns struct {
+	tenants, statuses []string
+	users             []uuid.UUID
+	texts, emojis     []*string
+	expiries, seen    []*time.Time
+}
+
+func (c *shownColumns) add(k Key, v View) {
+	c.tenants, c.users, c.statuses = append(c.tenants, k.Tenant), append(c.users, k.User), append(c.statuses, string(v.Status))
+	line := v.CustomStatus
+	if line == nil {
+		line = &Custom{}
+	}
+	c.texts, c.emojis, c.expiries = append(c.texts, line.Text), append(c.emojis, line.Emoji), append(c.expiries, line.ExpiresAt)
+	c.seen = append(c.seen, v.LastSeenAt)
+}
+
+var errNotKept = errors.New("another node keeps it now")
+
+// show reads users, makes of each what everybody may see, and writes what differs.
+func (k *keeper) show(ctx context.Context, keys []Key) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	w := k.s.w
+	recs, err := loadRecords(ctx, w.pool, keys)
+	if err != nil {
+		return err
+	}
+	var c shownColumns
+	now, o := w.now(), w.outage()
+	for _, rec := range recs {
+		if rec.active && len(rec.sessions) == 0 && !rec.invisible() {
+			k.s.alarm.Set(rec.key, now.Add(retryMost)) // a crash took its sessions: their nodes are about to say which live
+			continue
+		}
+		view, _ := project(rec, everybody, w.rules, o, now)
+		c.add(rec.key, view)
+		if next := nextChange(rec, w.rules, o, now); next.IsZero() {
+			k.s.alarm.Clear(rec.key)
+		} else {
+			k.s.alarm.Set(rec.key, next)
+		}
+	}
+	var n *int64
+	err = w.pool.QueryRow(ctx, `select realtime.show($1, $2, $3, $4, $5, $6, $7, $8)`,
+		k.s.node, c.tenants, c.users, c.statuses, c.texts, c.emojis, c.expiries, c.seen).Scan(&n)
+	if err == nil && n == nil {
+		k.renewed = time.Time{}
+		return errNotKept
+	}
+	return err
+}
+
+// legacy brings nchat's own tables to where the table is. A user whom they refuse
+// is passed by: nobody else is to wait for that.
+func (k *keeper) legacy(ctx context.Context) error {
+	if !k.s.also {
+		return nil
+	}
+	for ctx.Err() == nil {
+		told, err := k.tellLegacy(ctx, showAtOnce)
+		if e, is := errors.AsType[*pgconn.PgError](err); is && (strings.HasPrefix(e.Code, "22") || strings.HasPrefix(e.Code, "23")) {
+			told, err = k.oneByOne(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if !told {
+			return k.hide(ctx)
+		}
+		if holds, err := k.hold(ctx); err != nil || !holds {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// hide has nchat's own tables say nothing of whom there is nothing to see.
+func (k *keeper) hide(ctx context.Context) error {
+	for k.passed && ctx.Err() == nil {
+		var n int
+		if err := k.s.w.pool.QueryRow(ctx, `select realtime.hide_legacy($1)`, 10*showAtOnce).Scan(&n); err != nil {
+			return err
+		}
+		k.passed = n > 0
+		if holds, err := k.hold(ctx); err != nil || !holds {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+const tellLegacy = `
+with next as (select realtime.show_legacy(h.legacy, $2) as upto from realtime.showing h where h.node = $1)
+update realtime.showing h set legacy = n.upto from next n where n.upto is not null and h.node = $1`
+
+func (k *keeper) tellLegacy(ctx context.Context, most int) (told bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	tag, err := k.s.w.pool.Exec(ctx, tellLegacy, k.s.node, most)
+	return tag.RowsAffected() > 0, err
+}
+
+func (k *keeper) oneByOne(ctx context.Context) (told bool, err error) {
+	for range showAtOnce {
+		if told, err = k.tellLegacy(ctx, 1); err == nil && told {
+			continue
+		}
+		e, is := errors.AsType[*pgconn.PgError](err)
+		if !is {
+			return told, err
+		}
+		k.s.w.log.WarnContext(ctx, "nchat's own presence refuses a user", "code", e.Code, "constraint", e.ConstraintName)
+		const pass = `
+update realtime.showing h set legacy = n.version
+  from (select min(s.version) as version from realtime.public_presence s, realtime.showing o where s.version > o.legacy) n
+ where h.node = $1 and n.version is not null`
+		if _, err := k.s.w.pool.Exec(ctx, pass, k.s.node); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,226 @@
+package presence
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
+)
+
+// shows is a node that keeps what everybody may see.
+func (r *rig) shows(also bool) *node {
+	r.t.Helper()
+	r.showing, r.legacy = true, also
+	defer func() { r.showing, r.legacy = false, false }()
+	return r.node(quick)
+}
+
+// everybodySees waits until the view says that of a user: "" is no row.
+func (r *rig) everybodySees(user uuid.UUID, want string) {
+	r.t.Helper()
+	var got string
+	eventuallySaying(r.t, func() bool {
+		const q = `select coalesce((select concat_ws(' ', v.status, v.custom_text, case when v.last_seen_at is not null then 'seen' end)
+		                              from realtime.visible_presence v where v.tenant = $1 and v.user_id = $2), '')`
+		if err := r.pool.QueryRow(r.t.Context(), q, primary, user).Scan(&got); err != nil {
+			r.t.Fatal(err)
+		}
+		return got == want
+	}, func() string { return fmt.Sprintf("everybody sees %q, not %q", got, want) })
+}
+
+func eventuallySaying(t *testing.T, ok func() bool, what func() string) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(20 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal(what())
+		}
+	}
+}
+
+// TestWhatEverybodySees: as a stranger would, and of the hidden what of one who
+// went away: no row where nothing was ever seen.
+func TestWhatEverybodySees(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.shows(false)
+	alice := r.connect(n, demo.Alice)
+	r.everybodySees(demo.Alice, "online")
+	if _, err := n.Edit.SetCustom(t.Context(), alice, Custom{Text: ptr("lunch")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Edit.SetStatus(t.Context(), alice, Busy, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.everybodySees(demo.Alice, "busy lunch")
+	if _, err := n.Edit.SetInvisible(t.Context(), alice, true); err != nil {
+		t.Fatal(err)
+	}
+	r.everybodySees(demo.Alice, "offline lunch seen")
+	if _, err := n.Edit.SetCustom(t.Context(), alice, Custom{Text: ptr("secret")}); err != nil {
+		t.Fatal(err)
+	}
+	bob := r.connect(n, demo.Bob) // whatever is to be shown of alice is shown before this
+	r.everybodySees(demo.Bob, "online")
+	r.everybodySees(demo.Alice, "offline lunch seen")
+	for _, c := range []struct {
+		change Change
+		want   string
+	}{{Change{Visibility: ptr(Contacts)}, ""}, {Change{Visibility: ptr(Everyone), ShowOnlineStatus: ptr(false)}, ""}, {Change{ShowOnlineStatus: ptr(true)}, "online"}, {Change{Visibility: ptr(Nobody)}, ""}} {
+		if _, err := n.Edit.UpdateSettings(t.Context(), bob, c.change, nil); err != nil {
+			t.Fatal(err)
+		}
+		r.everybodySees(demo.Bob, c.want)
+	}
+	r.connect(n, demo.Carol)
+	r.everybodySees(demo.Carol, "online")
+	r.exec(`update public.nchat_users set deleted_at = now() where id = $1`, demo.Carol)
+	n.Watch.Notify("audience/" + demo.Carol.String()) // the trigger's doorbell
+	r.everybodySees(demo.Carol, "")
+	// Nobody keeps it: nobody is seen.
+	n.stop()
+	<-n.done
+	r.exec(`update realtime.showing set until = now() - interval '61 seconds'`)
+	r.everybodySees(demo.Alice, "")
+}
+
+// TestWhatEverybodySeesIsOneLaw: the table holds what project says, of whatever
+// users, and by a pass alone: no doorbell is heard.
+func TestWhatEverybodySeesIsOneLaw(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	dice := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's dice
+	statuses := []string{"online", "away", "busy", "offline"}
+	some := func(x string) *string {
+		if dice.IntN(2) == 0 {
+			return nil
+		}
+		return &x
+	}
+	var ids []uuid.UUID
+	for i := range 60 {
+		id := uuid.New()
+		ids = append(ids, id)
+		r.exec(`insert into public.nchat_users (id, email, display_name) values ($1, $2, 'x')`, id, id.String())
+		var hidden, expires *time.Time
+		var frozen *string
+		if dice.IntN(3) == 0 {
+			hidden, frozen = ptr(time.Now().Add(-time.Duration(dice.IntN(100))*time.Second)), &statuses[i%4]
+		}
+		if dice.IntN(3) == 0 {
+			expires = ptr(time.Now().Add(time.Duration(dice.IntN(3)-1) * time.Hour))
+		}
+		r.exec(`insert into realtime.presence (tenant, user_id, manual_status, custom_text, custom_emoji, custom_expires_at, last_seen_at, hidden_since, frozen_status, frozen_text)
+values ('primary', $1, $2, $3, $4, $5, now() - $6 * interval '1 hour', $7, $8, $9)`,
+			id, some("busy"), some("line"), some("x"), expires, dice.IntN(50), hidden, frozen, some("frozen"))
+		if dice.IntN(2) == 0 {
+			r.exec(`insert into realtime.presence_settings (tenant, user_id, visibility, show_online_status, show_last_seen, invisible_mode) values ('primary', $1, $2, $3, $4, $5)`,
+				id, []Visibility{Everyone, Contacts, Nobody}[dice.IntN(3)], dice.IntN(2) == 0, dice.IntN(2) == 0, hidden != nil)
+		}
+		if dice.IntN(2) == 0 {
+			r.exec(`insert into realtime.sessions (id, tenant, user_id, connected_at, last_active_at, lapses_at) values (gen_random_uuid(), 'primary', $1, now(), now(), now() + interval '1 hour')`, id)
+		}
+	}
+	n := r.shows(false)
+	stranger := as(demo.Frank)
+	for _, id := range ids {
+		v := r.see(n, stranger, id)
+		want := ""
+		if !v.equal(neverSeen(id)) {
+			want = string(v.Status)
+			if v.CustomStatus != nil && v.CustomStatus.Text != nil {
+				want += " " + *v.CustomStatus.Text
+			}
+			if v.LastSeenAt != nil {
+				want += " seen"
+			}
+		}
+		r.everybodySees(id, want)
+	}
+}
+
+// TestOneNodeKeepsIt at a time, and another goes on where it ends; versions are
+// without gaps, one for each change.
+func TestOneNodeKeepsIt(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	one := r.shows(false)
+	two := r.shows(false)
+	r.connect(one, demo.Alice)
+	r.everybodySees(demo.Alice, "online")
+	r.connect(two, demo.Bob)
+	r.everybodySees(demo.Bob, "online")
+	var version, keepers int
+	if err := r.pool.QueryRow(t.Context(), `select version, (select count(*) from realtime.public_presence) from realtime.showing`).Scan(&version, &keepers); err != nil || version != 2 || keepers != 2 {
+		t.Fatalf("%d versions for two changes, of %d users: %v", version, keepers, err)
+	}
+	one.stop()
+	<-one.done
+	r.everybodySees(demo.Alice, "offline seen")
+	r.connect(two, demo.Carol)
+	r.everybodySees(demo.Carol, "online")
+	// A node that was thought dead writes no more.
+	var n *int64
+	if err := r.pool.QueryRow(t.Context(), `select realtime.show($1, '{primary}', array[$2]::uuid[], '{online}', '{null}', '{null}', '{null}', '{null}')`, one.showcase.node, demo.Alice).Scan(&n); err != nil || n != nil {
+		t.Errorf("it wrote %v, %v", n, err)
+	}
+}
+
+// TestNchatsOwnPresence is told what everybody may see, whatever its clients had
+// written there, and one user it refuses costs only itself.
+func TestNchatsOwnPresence(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(`create type public.presence_status as enum ('online', 'away', 'dnd', 'offline', 'invisible')`)
+	r.exec(`create table public.nchat_presence (id uuid primary key default gen_random_uuid(), user_id uuid unique not null references public.nchat_users (id),
+  status public.presence_status not null default 'offline', custom_message varchar(255), last_heartbeat_at timestamptz not null default now(), current_channel_id uuid,
+  device_info jsonb not null default '{}', is_mobile boolean default false, source_account_id text not null default 'primary', check (custom_message <> 'refused'))`)
+	r.exec(`insert into public.nchat_presence (user_id, status, current_channel_id, device_info, is_mobile) select id, 'online', $1, '{"os": "x"}', true from public.nchat_users`, demo.Team)
+	r.exec(`update public.nchat_users set last_seen_at = now()`)
+	pgtest.Migrate(t, r.pool)
+	says := func(user uuid.UUID, want string) {
+		t.Helper()
+		var got string
+		eventuallySaying(t, func() bool {
+			const q = `select concat_ws(' ', p.status, p.custom_message, p.current_channel_id, p.device_info, p.is_mobile, case when u.last_seen_at is not null then 'seen' end,
+			             case when date_trunc('minute', u.last_seen_at) <> u.last_seen_at or date_trunc('minute', p.last_heartbeat_at) <> p.last_heartbeat_at then 'exact' end)
+			             from public.nchat_presence p join public.nchat_users u on u.id = p.user_id where p.user_id = $1`
+			if err := r.pool.QueryRow(t.Context(), q, user).Scan(&got); err != nil {
+				t.Fatal(err)
+			}
+			return got == want
+		}, func() string { return fmt.Sprintf("%q, not %q", got, want) })
+	}
+	n := r.shows(true)
+	alice := r.connect(n, demo.Alice)
+	says(demo.Alice, "online {} f")
+	says(demo.Dave, "offline {} f") // of whom there is nothing to see, whatever a client wrote
+	if _, err := n.Edit.SetStatus(t.Context(), alice, Busy, nil); err != nil {
+		t.Fatal(err)
+	}
+	says(demo.Alice, "dnd {} f")
+	bob := r.connect(n, demo.Bob)
+	says(demo.Bob, "online {} f")
+	if _, err := n.Edit.SetCustom(t.Context(), bob, Custom{Text: ptr("refused")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Edit.SetInvisible(t.Context(), alice, true); err != nil {
+		t.Fatal(err)
+	}
+	says(demo.Alice, "offline {} f seen")
+	if _, err := n.Edit.SetCustom(t.Context(), bob, Custom{Text: ptr("good")}); err != nil {
+		t.Fatal(err)
+	}
+	says(demo.Bob, "online good {} f")
+	if _, err := n.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Contacts)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	says(demo.Alice, "offline {} f")
+}

@@ -1,0 +1,70 @@
+-- show_legacy tells nchat's own tables, where they are there, of the next users
+-- after a version, and answers how far that goes; null: there is nothing to tell.
+-- What nchat's clients had written there themselves gives way to it.
+create or replace function realtime.show_legacy(after bigint, most integer) returns bigint
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  upto bigint;
+begin
+  select max(x.version) into upto from (select s.version from realtime.public_presence s where s.version > after order by s.version limit most) x;
+{{- if has "nchat_users" "last_seen_at"}}
+  update public.nchat_users u set last_seen_at = s.last_seen_at
+    from realtime.public_presence s join realtime.nchat_users() k on k.id = s.user_id and k.tenant = s.tenant
+   where s.version > after and s.version <= upto and u.id = s.user_id and u.last_seen_at is distinct from s.last_seen_at;
+{{- end}}
+{{- if and (has "nchat_presence" "user_id") (has "nchat_presence" "status")}}
+{{- $sets := list
+  "status = excluded.status"
+  (and (has "nchat_presence" "custom_message") "custom_message = excluded.custom_message")
+  (and (has "nchat_presence" "last_heartbeat_at") "last_heartbeat_at = excluded.last_heartbeat_at")
+  (and (has "nchat_presence" "current_channel_id") "current_channel_id = default")
+  (and (has "nchat_presence" "device_info") "device_info = default")
+  (and (has "nchat_presence" "is_mobile") "is_mobile = default")}}
+{{- $cols := list "user_id" "status"
+  (and (has "nchat_presence" "custom_message") "custom_message")
+  (and (has "nchat_presence" "last_heartbeat_at") "last_heartbeat_at")
+  (and (has "nchat_presence" "source_account_id") "source_account_id")}}
+  insert into public.nchat_presence as p ({{$cols}})
+  select {{of "r" $cols}}
+    from realtime.public_presence s
+    join realtime.nchat_users() k on k.id = s.user_id and k.tenant = s.tenant
+   cross join lateral jsonb_populate_record(null::public.nchat_presence, jsonb_build_object(
+           'user_id', s.user_id, 'status', case s.status when 'busy' then 'dnd' else s.status end, 'source_account_id', s.tenant,
+           'custom_message', left(nullif(concat_ws(' ', s.custom_emoji, s.custom_text), ''), 255),
+           'last_heartbeat_at', coalesce(s.last_seen_at, 'epoch'))) r
+   where s.version > after and s.version <= upto
+  on conflict (user_id) do update set {{$sets}};
+{{- end}}
+  return upto;
+end $$;
+
+-- hide_legacy takes back what nchat's own tables say of users of whom there is
+-- nothing to see, some at a time, and answers of how many.
+create or replace function realtime.hide_legacy(most integer) returns bigint
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  n bigint := 0;
+  more bigint;
+begin
+{{- if has "nchat_users" "last_seen_at"}}
+  update public.nchat_users u set last_seen_at = null
+   where u.id = any (array(select x.id from public.nchat_users x
+                            where x.last_seen_at is not null and not exists (select from realtime.public_presence s where s.user_id = x.id) limit most));
+  get diagnostics more = row_count;
+  n := n + more;
+{{- end}}
+{{- if and (has "nchat_presence" "user_id") (has "nchat_presence" "status")}}
+{{- $sets := list
+  (and (has "nchat_presence" "custom_message") "custom_message = null")
+  (and (has "nchat_presence" "last_heartbeat_at") "last_heartbeat_at = 'epoch'")
+  (and (has "nchat_presence" "current_channel_id") "current_channel_id = default")
+  (and (has "nchat_presence" "device_info") "device_info = default")
+  (and (has "nchat_presence" "is_mobile") "is_mobile = default")}}
+  update public.nchat_presence p set status = 'offline'{{if $sets}}, {{$sets}}{{end}}
+   where p.user_id = any (array(select x.user_id from public.nchat_presence x
+                                 where x.status <> 'offline' and not exists (select from realtime.public_presence s where s.user_id = x.user_id) limit most));
+  get diagnostics more = row_count;
+  n := n + more;
+{{- end}}
+  return n;
+end $$;
