@@ -138,7 +138,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     if (!id) return;
     opening = opening.then(async () => {
       const desk = await tabs.open(id);
-      if (user.get() !== id) return;
+      if (user.get() !== id) return tabs.close();
       const { messages: list, kv } = await desk.db.load();
       if (user.get() !== id) return;
       sync.open(state.restore(list, kv), (kv.get("conflicts") as Conflict[] | undefined) ?? []);
@@ -156,6 +156,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
 
   function forgetUser() {
     sync.halt(true);
+    keeper.discard();
     outbox.close();
     tabs.close();
     messages.clear();
@@ -195,10 +196,10 @@ export function createRealtime(o: RealtimeOptions): Realtime {
       return { discarded };
     },
     close() {
-      void keeper.flush();
+      const written = keeper.flush();
       connection.disconnect();
       sync.halt();
-      tabs.close();
+      void written.then(tabs.close);
     },
     on: events.on,
   };
