@@ -57,7 +57,7 @@ var allowed = map[string]string{
 	"internal/hasura/rolesdl": "",
 	"internal/hub":            "internal/wait",
 	"internal/lease":          "internal/clock internal/postgres",
-	"internal/limit":          "internal/fault",
+	"internal/limit":          "internal/fault internal/wait",
 	"internal/origin":         "",
 	"internal/outcall":        "",
 	"internal/postgres":       "migrations",

@@ -125,6 +125,9 @@ func (r *subscriptionResolver) PresenceChanged(ctx context.Context, userIds []uu
 	if err != nil {
 		return nil, err
 	}
+	if err := r.deps.Watching(ctx, v, len(userIds), false); err != nil {
+		return nil, err
+	}
 	return offered(ctx, presencePiece, func(ctx context.Context) (<-chan presence.View, error) {
 		return r.deps.Presence.Watch.Presence(ctx, v, userIds), nil
 	})

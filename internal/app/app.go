@@ -32,7 +32,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer p.pool.Close()
+	defer p.close()
 	public, admin, err := listen(ctx, o)
 	if err != nil {
 		return err

@@ -28,6 +28,8 @@ type metrics struct {
 	latency     prometheus.Histogram
 	stale       prometheus.Gauge
 	congested   prometheus.Gauge
+	numbered    prometheus.Gauge
+	toNumber    prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -45,9 +47,11 @@ func newMetrics() *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.5, 2, 14)}),
 		stale:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_stale", Help: "1 while doorbells do not arrive."}),
 		congested: prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_congested", Help: "1 while the server's notification queue is half full."}),
+		numbered:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_numbered", Help: "Channels that had messages before the installation and are numbered."}),
+		toNumber:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_to_number", Help: "Channels whose older messages are still to be numbered."}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.rung, m.heard, m.latency, m.stale, m.congested)
+		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.rung, m.heard, m.latency, m.stale, m.congested, m.numbered, m.toNumber)
 	m.stale.Set(1)
 	return m
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/clientip"
 )
 
 // listen opens both ports, before anything is written anywhere.
@@ -43,6 +45,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	defer hush()
 	var behind, ringing sync.WaitGroup
 	ringing.Go(func() { _ = p.bus.Run(bell) })
+	behind.Go(func() { p.health.run(back) })
 	behind.Go(func() { p.authn.Run(back) })
 	behind.Go(func() { p.revoked.run(back) })
 	behind.Go(func() { p.typing.Run(back) })
@@ -64,7 +67,9 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 		BaseContext: func(net.Listener) context.Context { return requests }}
 	inside := &http.Server{Handler: p.here(adminHandler(p.metrics)), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 2)
-	go func() { failed <- web.Serve(public) }()
+	go func() {
+		failed <- web.Serve(newCounting(public, p.config.Limits.ConnectionsPerIP, clientip.New(p.config.TrustedProxies)))
+	}()
 	if admin != nil {
 		go func() { failed <- inside.Serve(admin) }()
 	}

@@ -67,6 +67,11 @@ type Limits struct {
 	Rooms, IDs, Batch                                 int
 	ContentLength, StatusLength                       int
 	OperationsPerMinute                               int
+	PointsPerMinute, MessagesPerMinute                int
+	FieldsAtOnce, WatchedIDs, WaitingPolls            int
+	DocumentBytes, FramesPerSecond                    int
+	OpeningPerIP, ConnectionsPerIP                    int
+	OperationTimeout, RequestTimeout                  time.Duration
 	QueuedFrames, QueuedBytes                         int
 	WriteTimeout, InitTimeout, PingInterval           time.Duration
 	DrainTimeout                                      time.Duration

@@ -19,6 +19,7 @@ type operation struct {
 	c      *Conn
 	id     string
 	params *graphql.RawParams
+	bytes  int             // of its message
 	ctx    context.Context //nolint:containedctx // the operation is its lifetime
 	cancel context.CancelFunc
 	gone   atomic.Bool // completed by the peer: nothing more is sent for it
