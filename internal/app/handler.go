@@ -98,6 +98,7 @@ func graphqlHandler(p *parts) http.Handler {
 	execute(p, srv, resolver, present, rescue)
 	srv.Use(p.budgets.cost(c.Limits, 0))
 	srv.Use(persisted.Keep()) // after all that may refuse
+	shared(p, srv, present)
 	srv.AddTransport(p.sockets)
 	srv.AddTransport(http1)
 	// What Hasura sends is made by Hasura: a join of thousands of rows is one
@@ -144,11 +145,16 @@ func execute(p *parts, srv *handler.Server, resolver *graph.Resolver, present gr
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
 	srv.AroundOperations(audit{p.log}.operation)
+	srv.AroundResponses(resolver.Batch)
+}
+
+// shared has a server encode once what many are told; after all else that
+// intercepts operations.
+func shared(p *parts, srv *handler.Server, present graphql.ErrorPresenterFunc) {
 	answer := limit.Answer{Bytes: answerBytes}
-	srv.Use(share.New(share.Options{Alike: graph.Alike, Present: present,
+	srv.Use(share.New(share.Options{Alike: graph.Alike, Encoded: p.metrics.encoded, Present: present,
 		Nobody:  func(context.Context) context.Context { return context.Background() },
 		Prepare: answer.MutateOperationContext}))
-	srv.AroundResponses(resolver.Batch)
 }
 
 func statusOf(err error) int {

@@ -98,7 +98,7 @@ func (s *server) ask(what string) (sample, error) {
 
 const (
 	envDatabase = "BENCH_DATABASE_URL"
-	envProfile  = "BENCH_PROFILE" // a file for a CPU profile of our server
+	envProfile  = "BENCH_PROFILE" // files for CPU profiles of our servers, one for each process
 )
 
 // serve is the child's side.
@@ -110,7 +110,7 @@ func serve(ctx context.Context, kind string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if to := os.Getenv(envProfile); to != "" && kind == kindOurs {
-		f, err := os.Create(to) //nolint:gosec // who runs the bench says where
+		f, err := os.Create(fmt.Sprintf("%s.%d", to, os.Getpid())) //nolint:gosec // who runs the bench says where
 		if err != nil {
 			return fmt.Errorf("profiling: %w", err)
 		}
