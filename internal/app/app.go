@@ -12,11 +12,12 @@ import (
 
 // Options are what Run is started with.
 type Options struct {
-	Config config.Config
-	JWT    auth.JWTConfig
-	Dev    bool // serve the playground
-	Log    *slog.Logger
-	Ready  func(Addresses) // called once, when requests are served
+	Config   config.Config
+	JWT      auth.JWTConfig
+	Dev      bool // serve the playground
+	DoorOnly bool // serve the one endpoint and nothing else
+	Log      *slog.Logger
+	Ready    func(Addresses) // called once, when requests are served
 }
 
 // Addresses are where the server listens.

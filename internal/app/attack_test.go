@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -77,7 +79,11 @@ func (a *attacked) calm() {
 
 // ask sends an operation of a user's, and answers what is said of it.
 func (a *attacked) ask(ctx context.Context, user uuid.UUID, query string, variables map[string]any, headers ...string) string {
-	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
+	return a.post(ctx, user, map[string]any{"query": query, "variables": variables}, headers...)
+}
+
+func (a *attacked) post(ctx context.Context, user uuid.UUID, operation map[string]any, headers ...string) string {
+	body, err := json.Marshal(operation)
 	if err != nil {
 		return err.Error()
 	}
@@ -210,6 +216,16 @@ func TestManyDocuments(t *testing.T) {
 	}
 	if n := a.documents.Bytes(); n > cachedBytes || n < cachedBytes/2 {
 		t.Errorf("%d bytes of documents are kept", n)
+	}
+	for text, good := range map[string]bool{`{ realtimeConfig { serverTime } }`: true, `{ realtimeConfig { nothing } }`: false, `{ no`: false, pad(0, 1000000): false} {
+		sum := sha256.Sum256([]byte(text))
+		hash := map[string]any{"persistedQuery": map[string]any{"version": 1, "sha256Hash": hex.EncodeToString(sum[:])}}
+		if got := a.post(t.Context(), demo.Carol, map[string]any{"query": text, "extensions": hash}); good != !strings.Contains(got, `"errors"`) {
+			t.Errorf("%.40s: %.200s", text, got)
+		}
+		if got := a.post(t.Context(), demo.Carol, map[string]any{"extensions": hash}); good == strings.Contains(got, "PERSISTED_QUERY_NOT_FOUND") {
+			t.Errorf("%.40s, by its hash: %.200s", text, got)
+		}
 	}
 	a.calm()
 }

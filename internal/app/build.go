@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/lease"
@@ -45,8 +47,10 @@ const vitalConns = 6
 // that runs is given all of them.
 type parts struct {
 	dev       bool
+	doorOnly  bool // nothing but the one endpoint is served
 	ready     func(Addresses)
 	config    config.Config
+	jwt       auth.JWTConfig
 	log       *slog.Logger
 	pool      *pgxpool.Pool
 	vital     *pgxpool.Pool // for what keeps the node alive, and for nothing that a caller asks for
@@ -72,8 +76,11 @@ type parts struct {
 	hooks     *webhook.Handler
 	push      *push.Service
 	announce  *announce.Service
+	door      *door.Door   // nil: no Hasura behind this server
+	direct    *door.Direct // nil: nothing is answered without Hasura
 	sockets   *wsock.Transport
 	sweeps    *sweep.Keeper
+	own       http.Handler // this server's GraphQL, over every transport
 	draining  atomic.Bool
 }
 
@@ -97,7 +104,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		pool.Close()
 		return nil, err
 	}
-	p := &parts{dev: o.Dev, ready: o.Ready, config: c, log: o.Log, pool: pool, vital: vital, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
+	p := &parts{dev: o.Dev, doorOnly: o.DoorOnly, jwt: o.JWT, ready: o.Ready, config: c, log: o.Log, pool: pool, vital: vital, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
 		documents: limit.NewCache(cachedBytes, func(text string, _ *ast.QueryDocument) int { return len(text) }),
 		persisted: limit.NewCache(cachedBytes, func(hash, text string) int { return len(hash) + len(text) }),
 		budgets:   newBudgets(c.Limits, int(pool.Config().MaxConns))}
@@ -110,7 +117,12 @@ func build(ctx context.Context, o Options) (*parts, error) {
 	buildPresence(p)
 	buildChat(p)
 	buildHasura(p)
+	if p.door, err = newDoor(p); err != nil {
+		p.close()
+		return nil, err
+	}
 	p.sockets = newSockets(p)
+	p.own = graphqlHandler(p)
 	for _, d := range doorbells(p) {
 		p.bus.Handle(d.prefix, d.hears)
 	}

@@ -45,6 +45,9 @@ func publicHandler(p *parts) http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", p.health.readyz)
+	if p.doorOnly {
+		return newEdge(p, withDoor(p, mux))
+	}
 	if p.dev {
 		mux.HandleFunc("GET /playground", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -52,8 +55,30 @@ func publicHandler(p *parts) http.Handler {
 		})
 	}
 	p.hooks.Mount(mux)
-	mux.Handle("/graphql", graphqlHandler(p))
-	return p.here(newEdge(p, mux))
+	own := ownPages(p).CORS(p.own)
+	mux.Handle("/graphql", own)
+	if p.door == nil { // a client that looks where Hasura is finds this server
+		mux.Handle("/v1/graphql", own)
+		return p.here(newEdge(p, mux))
+	}
+	return p.here(newEdge(p, withDoor(p, mux)))
+}
+
+// ownPages is who is let in of browsers' pages.
+func ownPages(p *parts) origin.Policy {
+	return origin.New(p.config.AllowedOrigins, clientip.New(p.config.TrustedProxies).Encrypted)
+}
+
+// withDoor has the one endpoint's paths served by it, and the others as they are.
+func withDoor(p *parts, others http.Handler) http.Handler {
+	through := ownPages(p).CORS(p.door, http.MethodPut, http.MethodPatch, http.MethodDelete)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.door.Serves(r.URL) {
+			through.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
 }
 
 // here keeps to this machine what `dev` serves on it.
@@ -83,7 +108,7 @@ func graphqlHandler(p *parts) http.Handler {
 		}})
 	resolver := graph.NewResolver(graph.Deps{Presence: p.presence, Typing: p.typing, Messages: p.messages, Receipts: p.receipts, Notify: p.notify, Hours: push.Hours{Pool: p.pool},
 		Feed: p.feed, Events: p.events,
-		Access:      access{authn: p.authn, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
+		Access:      access{authn: p.authn, jwt: p.jwt, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
 		AutoDeliver: autoDelivers, Viewer: asking, Config: realtimeConfig(p.clock, c), MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms,
 		Watching: p.budgets.watch, Polling: p.budgets.poll})
 	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})
@@ -98,6 +123,7 @@ func graphqlHandler(p *parts) http.Handler {
 	execute(p, srv, resolver, present, rescue)
 	srv.Use(p.budgets.cost(c.Limits, 0))
 	srv.Use(persisted.Keep()) // after all that may refuse
+	shared(p, srv, present)
 	srv.AddTransport(p.sockets)
 	srv.AddTransport(http1)
 	// What Hasura sends is made by Hasura: a join of thousands of rows is one
@@ -110,14 +136,14 @@ func graphqlHandler(p *parts) http.Handler {
 
 	ips := clientip.New(c.TrustedProxies)
 	pages := origin.New(c.AllowedOrigins, ips.Encrypted)
-	return pages.CORS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.sockets.Supports(r) {
 			srv.ServeHTTP(w, noteOrigin(pages, r)) // who it is, connection_init says
 			return
 		}
 		id, err := p.authn.Authenticate(r.Context(), r.Header)
 		if err == nil && id.FromCookie && !pages.MayUseCookie(r) {
-			err = fault.New(fault.Denied, "a token in a cookie needs a POST of JSON, from a listed Origin if from a page")
+			err = cookieRefused()
 		}
 		if err != nil {
 			http1.Fail(w, r, statusOf(err), err) //nolint:contextcheck // r carries it
@@ -129,7 +155,7 @@ func graphqlHandler(p *parts) http.Handler {
 			return
 		}
 		srv.ServeHTTP(w, r.WithContext(ctx))
-	}))
+	})
 }
 
 // execute has a server run operations as every caller has them run.
@@ -144,11 +170,16 @@ func execute(p *parts, srv *handler.Server, resolver *graph.Resolver, present gr
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
 	srv.AroundOperations(audit{p.log}.operation)
+	srv.AroundResponses(resolver.Batch)
+}
+
+// shared has a server encode once what many are told; after all else that
+// intercepts operations.
+func shared(p *parts, srv *handler.Server, present graphql.ErrorPresenterFunc) {
 	answer := limit.Answer{Bytes: answerBytes}
-	srv.Use(share.New(share.Options{Alike: graph.Alike, Present: present,
+	srv.Use(share.New(share.Options{Alike: graph.Alike, Encoded: p.metrics.encoded, Present: present,
 		Nobody:  func(context.Context) context.Context { return context.Background() },
 		Prepare: answer.MutateOperationContext}))
-	srv.AroundResponses(resolver.Batch)
 }
 
 func statusOf(err error) int {

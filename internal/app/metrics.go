@@ -23,6 +23,7 @@ type metrics struct {
 	messages    prometheus.Counter
 	written     prometheus.Counter
 	operations  *prometheus.CounterVec
+	executed    *prometheus.CounterVec
 	rung        prometheus.Counter
 	heard       prometheus.Counter
 	latency     prometheus.Histogram
@@ -31,6 +32,7 @@ type metrics struct {
 	forgotten   *prometheus.CounterVec
 	unforgotten *prometheus.CounterVec
 	sweep       prometheus.Gauge
+	upstream    upstreamMetrics
 	numbered    prometheus.Gauge
 	toNumber    prometheus.Gauge
 }
@@ -44,8 +46,10 @@ func newMetrics() *metrics {
 		messages:    prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_messages_total", Help: "Frames written to sockets."}),
 		written:     prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_written_bytes_total", Help: "Bytes written to sockets."}),
 		operations:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_operations_total", Help: "Operations started, by kind."}, []string{"kind"}),
-		rung:        prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_total", Help: "Topics rung by this node."}),
-		heard:       prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_heard_total", Help: "Topics heard, this node's own among them."}),
+		executed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_events_executed_total",
+			Help: "Events of subscriptions that can be shared, by whom they were executed and encoded for: a class of viewers, or one viewer."}, []string{"for"}),
+		rung:  prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_total", Help: "Topics rung by this node."}),
+		heard: prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_heard_total", Help: "Topics heard, this node's own among them."}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "realtime_latency_ms", Help: "A doorbell's way through Postgres and back, in milliseconds.",
 			Buckets: prometheus.ExponentialBuckets(0.5, 2, 14)}),
 		stale:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_stale", Help: "1 while doorbells do not arrive."}),
@@ -57,8 +61,9 @@ func newMetrics() *metrics {
 		toNumber:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_to_number", Help: "Channels whose older messages are still to be numbered."}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.rung, m.heard, m.latency, m.stale, m.congested, m.forgotten, m.unforgotten, m.sweep,
-		m.numbered, m.toNumber)
+		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.executed, m.rung, m.heard, m.latency, m.stale, m.congested,
+		m.forgotten, m.unforgotten, m.sweep, m.numbered, m.toNumber)
+	m.upstream = newUpstreamMetrics(m.registry)
 	m.stale.Set(1)
 	return m
 }
@@ -68,6 +73,14 @@ func (m *metrics) swept(table string, n int) { m.forgotten.WithLabelValues(table
 func (m *metrics) unswept(table string) { m.unforgotten.WithLabelValues(table).Inc() }
 
 func (m *metrics) turned(took time.Duration) { m.sweep.Set(took.Seconds()) }
+
+func (m *metrics) encoded(shared bool) {
+	whom := "viewer"
+	if shared {
+		whom = "class"
+	}
+	m.executed.WithLabelValues(whom).Inc()
+}
 
 func (m *metrics) sockets() wsock.Observer {
 	return wsock.Observer{

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/clientip"
+	"github.com/nself-org/nchat-realtime/internal/door"
 )
 
 // listen opens both ports, before anything is written anywhere.
@@ -37,7 +38,8 @@ func listen(ctx context.Context, o Options) (public, admin net.Listener, err err
 // serve runs everything. Order of leaving: the sockets first, so that their
 // ends are still written; then presence, the lease, and the doorbell last.
 func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
-	requests, cut := context.WithCancel(context.WithoutCancel(ctx)) // what requests and streams run in
+	requests, end := context.WithCancelCause(context.WithoutCancel(ctx)) // what requests and streams run in
+	cut := func() { end(door.ErrLeaving) }
 	defer cut()
 	back, stop := context.WithCancel(context.WithoutCancel(ctx)) // what runs behind
 	defer stop()
@@ -53,6 +55,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	behind.Go(func() { p.receipts.Run(back) })
 	behind.Go(func() { p.notify.Run(back) })
 	behind.Go(func() { p.push.Run(back) })
+	behind.Go(func() { checkDirect(back, p) })
 	behind.Go(func() { p.announce.Run(back) })
 	behind.Go(func() { p.sweeps.Run(back) })
 	behind.Go(func() {
@@ -90,6 +93,9 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	hush()
 	ringing.Wait()
 	_ = inside.Close()
+	if p.door != nil {
+		p.door.Close()
+	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -40,7 +40,9 @@ type Config struct {
 	AllowedOrigins []string
 	TrustedProxies []netip.Prefix
 
-	HasuraUpstream string
+	HasuraUpstream  string
+	FrontDoorPaths  []string
+	FrontDoorDirect string // off, auto
 
 	IdleAfter, HiddenAfter, OfflineGrace time.Duration
 	TypingBatch                          time.Duration

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,6 +115,16 @@ func isOrigin(o string) bool {
 	return strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && host != "" && !strings.Contains(host, "*")
 }
 
+// isPath reports whether an entry is a clean path, and not one that is served here.
+func isPath(p string) bool {
+	clean := path.Clean(p)
+	if !strings.HasPrefix(p, "/") || clean == "/" || p != clean && p != clean+"/" || strings.ContainsAny(p, "?#%\\;* {}") {
+		return false
+	}
+	own := []string{"/graphql", "/healthz", "/health", "/readyz", "/playground", "/hasura"}
+	return !slices.ContainsFunc(own, func(o string) bool { return clean == o || strings.HasPrefix(clean, o+"/") })
+}
+
 func (r *reader) presence(c *Config) {
 	c.IdleAfter = r.duration("IDLE_AFTER", "5m", time.Second, 24*time.Hour, "Without activity for this long a user is away.")
 	c.HiddenAfter = r.duration("HIDDEN_AFTER", "150s", 0, 24*time.Hour, "Hidden and without activity for this long a user is away.")
@@ -123,7 +134,12 @@ func (r *reader) presence(c *Config) {
 }
 
 func (r *reader) chat(c *Config) {
-	c.HasuraUpstream = r.url("HASURA_UPSTREAM_URL", "Where Hasura is, for `hasura apply` and `doctor`.", "http", "https")
+	c.HasuraUpstream = r.url("HASURA_UPSTREAM_URL", "Where Hasura is: for `hasura apply` and `doctor`, and behind /v1/graphql, where both are one endpoint. Unset: this server alone answers there.", "http", "https")
+	c.FrontDoorPaths = r.list("FRONT_DOOR_PATHS", "", "Paths of Hasura's served besides /v1/graphql and /v1beta1/relay, such as /api/rest/; with / at the end, all below. Hasura's admin API only if you name it.")
+	if slices.ContainsFunc(c.FrontDoorPaths, func(p string) bool { return !isPath(p) }) {
+		r.bad("FRONT_DOOR_PATHS", "must list paths such as /api/rest/, none of them this server's own")
+	}
+	c.FrontDoorDirect = r.choice("FRONT_DOOR_DIRECT", "off", "auto: operations of this server's fields alone are answered at /v1/graphql without Hasura, while a check every minute finds no allow list, limits or permissions there that would be gone round.", "off", "auto")
 	c.Retention = r.duration("RETENTION", "168h", time.Hour, 10*365*24*time.Hour, "How long the log is kept.")
 	c.EditPolicy = r.choice("EDIT_POLICY", "lww", "What happens to edits at odds: lww, merge.", "lww", "merge")
 	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "off", "Also write nchat's own read columns of nchat_channel_members, with what everybody may know to be read and nothing else: nchat's metadata show them to everybody.")
@@ -193,7 +209,7 @@ func (r *reader) limits(c *Config) {
 
 // unbuiltYet are variables of what is planned. Whoever sets one would rely on
 // something that is not there.
-var unbuiltYet = []string{"BUS_URL", "FRONT_DOOR_PATHS", "FRONT_DOOR_DIRECT"}
+var unbuiltYet = []string{"BUS_URL"}
 
 func (r *reader) unbuilt() {
 	for _, name := range unbuiltYet {

@@ -60,6 +60,8 @@ type Options struct {
 	// Alike reports whether a field's resolver answers all viewers of a class alike.
 	Alike   func(object, field string) bool
 	Present graphql.ErrorPresenterFunc
+	// Encoded is told of each execution of an event: for a class, or for one viewer.
+	Encoded func(shared bool)
 }
 
 // Sharing is a gqlgen extension. It has to be the last that intercepts operations.
@@ -122,7 +124,11 @@ func (x *Sharing) forAll(ctx context.Context, oc *graphql.OperationContext, run 
 	}
 	p := &play{}
 	ctx = context.WithValue(ctx, playKey{}, p)
-	return &player{play: p, ctx: ctx, respond: run(ctx)}
+	respond := run(ctx)
+	return &player{play: p, ctx: ctx, respond: func(ctx context.Context) *graphql.Response {
+		x.o.Encoded(true)
+		return respond(ctx)
+	}}
 }
 
 // InterceptField notes that a class's execution came by a resolver that may
@@ -269,6 +275,7 @@ func (m *member) respond(ctx context.Context) *graphql.Response {
 		}
 	}
 	p.put()
+	m.x.o.Encoded(false)
 	r := m.own(ctx)
 	if r == nil {
 		m.over = true

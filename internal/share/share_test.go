@@ -111,6 +111,7 @@ func newRig(t *testing.T, alike func(object, field string) bool) *rig {
 		Nobody:  func(context.Context) context.Context { return context.Background() },
 		Prepare: func(context.Context, *graphql.OperationContext) *gqlerror.Error { return nil },
 		Alike:   alike,
+		Encoded: func(bool) {},
 		Present: func(_ context.Context, err error) *gqlerror.Error { return gqlerror.WrapPath(nil, err) },
 	}))
 	return r

@@ -101,6 +101,7 @@ type Observer struct {
 type Options struct {
 	Init        func(ctx context.Context, r Request) (Accepted, error)
 	Operation   func(ctx context.Context, c *Conn) context.Context // the context of each operation as it starts
+	Elsewhere   Elsewhere                                          // who runs what the executor does not; nil: nobody
 	CheckOrigin func(*http.Request) bool                           // false: HTTP 403; nil: nobody gets in
 	ClientIP    func(*http.Request) string
 	IPBucket    func(ip string) string // what SocketsPerIP is counted by

@@ -110,7 +110,7 @@ func (p protocol) onSubscribe(m message) {
 		return
 	}
 	params.Headers = p.c.header
-	p.c.ops.add(&operation{c: p.c, id: m.id, params: params, bytes: m.bytes})
+	p.c.ops.add(&operation{c: p.c, id: m.id, params: params, bytes: m.bytes, sent: m.payload})
 }
 
 func (p protocol) onComplete(m message) {

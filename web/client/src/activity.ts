@@ -1,0 +1,78 @@
+import type { Connection } from "./connection.js";
+import { type Env, listen } from "./env.js";
+import { Heartbeat } from "./generated.js";
+import { type Readable, store } from "./store.js";
+
+export interface Activity extends Readable<{ hidden: boolean; idle: boolean }> {
+  /** There was input, for apps whose input no window hears. */
+  active(): void;
+}
+
+/** After this long without input the user counts as idle here; when others see it, the server decides. */
+const IDLE = 300_000, INPUT = "mousemove mousedown pointerdown keydown touchstart wheel scroll click";
+
+/**
+ * Tells the server what it cannot know: input, and whether the page is hidden. At the edges at once, between them at most once in an
+ * interval, and nothing while there is nothing new: the server runs the timers, so that a page that is frozen is not online for ever.
+ */
+export function createActivity(connection: Connection, env: Env, idleAfter: () => number = () => IDLE): Activity {
+  const hidden = () => env.document?.hidden ?? false;
+  const state = store({ hidden: hidden(), idle: false });
+  let lastInput = Date.now(), told = 0, toldInput = 0, every = 30_000, running = false;
+  let beat: ReturnType<typeof setTimeout> | undefined, idle: ReturnType<typeof setTimeout> | undefined;
+
+  async function tell() {
+    clearTimeout(beat);
+    beat = undefined;
+    if (!running || connection.get().state !== "connected") return;
+    const now = Date.now(), active = lastInput > toldInput;
+    told = now;
+    toldInput = lastInput;
+    const lastActivityAgoMs = Math.min(Math.max(0, now - lastInput), 86_400_000);
+    await connection.request(Heartbeat, { input: { active, hidden: hidden(), lastActivityAgoMs } }, { socketOnly: true })
+      .catch(() => { toldInput = 0; });
+  }
+  function active() {
+    const now = Date.now(), wasIdle = state.get().idle;
+    lastInput = now;
+    if (wasIdle) state.set({ ...state.get(), idle: false });
+    idle ??= setTimeout(rest, idleAfter());
+    if (wasIdle || now - told >= every) void tell();
+    else beat ??= setTimeout(() => void tell(), every - (now - told));
+  }
+  function rest() {
+    idle = undefined;
+    const left = lastInput + idleAfter() - Date.now();
+    if (left > 0) idle = setTimeout(rest, left);
+    else state.set({ ...state.get(), idle: true });
+  }
+  let offs: (() => void)[] = [];
+  const begin = () => {
+    running = true;
+    idle ??= setTimeout(rest, idleAfter());
+    offs = [
+      listen(env.window, INPUT, active),
+      listen(env.document, "visibilitychange", () => {
+        state.set({ ...state.get(), hidden: hidden() });
+        if (!hidden()) lastInput = Date.now(); // who shows a page is there
+        void tell();
+      }),
+    ];
+  };
+  const end = () => {
+    running = false;
+    clearTimeout(beat);
+    clearTimeout(idle);
+    beat = idle = undefined;
+    offs.forEach(f => f());
+  };
+  connection.events.on("begin", begin);
+  connection.events.on("end", end);
+  connection.events.on("up", ack => {
+    every = ack.heartbeatIntervalMs || every;
+    // A new socket counts as active: said only where it is otherwise.
+    told = toldInput = Date.now();
+    if (hidden() || Date.now() - lastInput > every) void tell();
+  });
+  return { get: state.get, subscribe: state.subscribe, active };
+}

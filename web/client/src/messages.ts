@@ -1,0 +1,120 @@
+import { type Family, family, type Readable } from "./store.js";
+import type { Delivery, Message, Queued, TimelineMessage } from "./types.js";
+
+/** The messages of a channel that are here, in its order. */
+export interface ChannelLog {
+  messages: readonly Message[];
+}
+
+/** What sync and events brought, by channel. Applying the same again changes nothing, and nothing goes back to an older version. */
+export interface Messages {
+  get(channelId: string): readonly Message[];
+  find(messageId: string): Message | undefined;
+  /** Takes messages; answers those that were not here. With old ones that are asked for a channel grows past what is held of others. */
+  put(messages: readonly Message[], grow?: boolean): Message[];
+  remove(messageId: string): Message | undefined;
+  deliver(delivery: Delivery): void;
+  forget(channelId: string): void;
+  clear(): void;
+  all: Family<ChannelLog>;
+}
+
+const none: readonly Message[] = [];
+const by = (a: Message, b: Message) => Number(a.seq) - Number(b.seq);
+
+export function createMessages(most: number): Messages {
+  const logs = family<ChannelLog>();
+  const grown = new Set<string>();
+  const places = new Map<string, string>(); // of each message its channel
+  const get = (id: string) => logs.get(id)?.messages ?? none;
+  const find = (id: string) => get(places.get(id) ?? "").find(m => m.id === id);
+  function put(incoming: readonly Message[], grow = false) {
+    if (grow) for (const m of incoming) grown.add(m.channelId);
+    const fresh: Message[] = [], changed = new Map<string, Map<string, Message>>();
+    for (const m of incoming) {
+      if (m.deletedAt) {
+        remove(m.id);
+        continue;
+      }
+      let log = changed.get(m.channelId);
+      if (!log) changed.set(m.channelId, (log = new Map(get(m.channelId).map(x => [x.id, x]))));
+      const old = log.get(m.id);
+      if (!old) fresh.push(m);
+      log.set(m.id, old ? { ...(m.version >= old.version ? m : old), delivery: further(old.delivery, m.delivery) } : m);
+    }
+    for (const [channelId, log] of changed) {
+      const messages = [...log.values()].sort(by);
+      for (const m of messages.splice(0, grown.has(channelId) ? 0 : Math.max(0, messages.length - most))) places.delete(m.id);
+      for (const m of messages) places.set(m.id, channelId);
+      logs.set(channelId, { messages });
+    }
+    return fresh.filter(m => places.has(m.id));
+  }
+  function remove(id: string) {
+    const m = find(id);
+    if (!m) return undefined;
+    places.delete(id);
+    logs.set(m.channelId, { messages: get(m.channelId).filter(x => x !== m) });
+    return m;
+  }
+  return {
+    get, find, put, remove,
+    deliver(d) {
+      const log = get(d.channelId), at = log.findIndex(m => m.id === d.messageId), m = log[at];
+      if (!m) return;
+      const delivery = further(m.delivery, d);
+      if (delivery !== m.delivery) logs.set(d.channelId, { messages: log.map(x => (x === m ? { ...m, delivery } : x)) });
+    },
+    forget(channelId) {
+      for (const m of get(channelId)) places.delete(m.id);
+      grown.delete(channelId);
+      logs.set(channelId, undefined);
+    },
+    clear() {
+      places.clear();
+      grown.clear();
+      logs.clear();
+    },
+    all: logs,
+  };
+}
+
+const rank = { failed: 0, sent: 1, delivered: 2, read: 3 };
+
+/** Receipts never go back: of two reports the one that has come further. */
+function further(a: Delivery | null, b: Delivery | null): Delivery | null {
+  if (!a || !b) return a ?? b;
+  return rank[b.status] < rank[a.status] ? a : b;
+}
+
+/** A channel as people see it: what the server has, then what waits to be sent. */
+export function timeline(channelId: string, messages: Messages, queue: Readable<{ items: readonly Queued[] }>, me: () => string | null): Readable<readonly TimelineMessage[]> {
+  const log = messages.all.of(channelId);
+  let from: unknown[] = [], value: readonly TimelineMessage[] = [];
+  return {
+    get() {
+      const sent = messages.get(channelId), items = queue.get().items.filter(q => q.channelId === channelId), user = me();
+      const now = [sent, user, ...items];
+      if (now.length === from.length && now.every((x, i) => x === from[i])) return value;
+      from = now;
+      const here = new Set(sent.map(m => m.clientMessageId));
+      value = [
+        ...sent.map(m => ({ ...m, mine: m.senderId === user, status: m.senderId === user ? (m.delivery?.status ?? "sent" as const) : null, error: null })),
+        ...items.filter(q => !here.has(q.clientMessageId)).map(q => waiting(q, user)),
+      ];
+      return value;
+    },
+    subscribe(listener) {
+      const offs = [log.subscribe(listener), queue.subscribe(listener)];
+      return () => offs.forEach(f => f());
+    },
+  };
+}
+
+function waiting({ input, status, error, createdAt, clientMessageId }: Queued, senderId: string | null): TimelineMessage {
+  return {
+    id: clientMessageId, clientMessageId, channelId: input.channelId, threadId: input.threadId ?? null, parentMessageId: input.parentMessageId ?? null,
+    senderId, content: input.content ?? null, type: input.type ?? "text", metadata: input.metadata ?? null, mentions: [...(input.mentions as string[] ?? [])],
+    seq: null, version: 0, createdAt: new Date(createdAt).toISOString(), editedAt: null, editedBy: null, deletedAt: null, delivery: null, mine: true, status, error,
+  };
+}

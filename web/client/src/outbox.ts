@@ -1,0 +1,335 @@
+import type { Connection } from "./connection.js";
+import type { Database } from "./database.js";
+import { digest } from "./digest.js";
+import { type Env, uuid } from "./env.js";
+import { asError, backoff, RealtimeError } from "./errors.js";
+import { Send, type SendMessageInput } from "./generated.js";
+import { type Emitter, type Readable, store } from "./store.js";
+import type { Message, Outgoing, Queued, Row } from "./types.js";
+
+export interface QueueState {
+  /** What waits or failed, in the order it was queued. */
+  items: readonly Queued[];
+  /** How many wait or are on their way. */
+  pending: number;
+  failed: number;
+  /** memory: what waits is lost with the page; warn before it is closed. null: not known yet whose queue it is. */
+  persistence: "indexeddb" | "memory" | null;
+}
+
+export interface QueueEvents {
+  queued: Queued;
+  sent: Message;
+  failed: Queued;
+  flushing: { count: number };
+  flushed: { sent: number; failed: number; count: number };
+  cleared: { count: number };
+}
+
+export interface Queue extends Readable<QueueState> {
+  /** Queues a message; resolves once it is stored, long before it is sent. The same clientMessageId is one message. */
+  send(message: Outgoing): Promise<Queued>;
+  /** The message as the server has it, once it does; rejects when it is refused for good or discarded. */
+  settled(clientMessageId: string): Promise<Message>;
+  /** Sends what waits now, if this tab is the one that sends; resolves when there is nothing left that can be sent now. */
+  flush(): Promise<{ sent: number; failed: number }>;
+  /** Once more a message that failed. */
+  retry(clientMessageId: string): Promise<void>;
+  discard(clientMessageId: string): Promise<void>;
+  /** Discards all of it; answers how many. */
+  clear(): Promise<number>;
+  events: Emitter<QueueEvents>;
+}
+
+/** Whose queue it is, once that is known. */
+export interface Desk {
+  db: Database;
+  leads(): boolean;
+  /** Tells the other tabs. */
+  ring(news: { sent?: Message[]; failed?: string[] }): void;
+}
+
+export interface OutboxOptions {
+  maxQueued: number;
+  maxAgeMs: number;
+  maxBatch(): number;
+}
+
+const BYTES = 256 << 10;
+
+export function createOutbox(connection: Connection, desk: () => Promise<Desk>, env: Env, o: OutboxOptions, events: Emitter<QueueEvents>, took: (m: Message[]) => void) {
+  const state = store<QueueState>({ items: [], pending: 0, failed: 0, persistence: null });
+  let drafts: Queued[] = [], rows: Row[] = [], flying = new Set<string>();
+  let writing: Promise<unknown> = Promise.resolve(), draining: Promise<{ sent: number; failed: number }> | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined, failures = 0, single = false, plain = false, more = false, epoch = 0, pausedUntil = 0, current: Desk | undefined;
+  const done = new Map<string, Message>(); // the last thousand: somebody may ask late
+
+  const view = ({ input, attempts, createdAt, dead }: Row): Queued => ({
+    clientMessageId: input.clientMessageId, channelId: input.channelId, input, attempts, createdAt, error: dead,
+    status: dead ? "failed" : flying.has(input.clientMessageId) ? "sending" : "pending",
+  });
+  function show() {
+    const stored = rows.map(view), keys = new Set(stored.map(q => q.clientMessageId));
+    const items = [...stored, ...drafts.filter(d => !keys.has(d.clientMessageId))];
+    const failed = items.filter(i => i.status === "failed").length;
+    state.set({ items, failed, pending: items.length - failed, persistence: current?.db.persistence ?? null });
+  }
+  async function reload(at: Desk) {
+    const read = await at.db.rows();
+    if (at !== current) return;
+    rows = read;
+    show();
+  }
+
+  function send({ clientMessageId = uuid(env), ...rest }: Outgoing): Promise<Queued> {
+    const input = JSON.parse(JSON.stringify({ ...rest, clientMessageId })) as SendMessageInput; // as it will be sent, and nobody's to change
+    const same = state.get().items.find(q => q.clientMessageId === clientMessageId);
+    if (same) return Promise.resolve(same);
+    if (state.get().items.length >= o.maxQueued) {
+      return Promise.reject(new RealtimeError("queue-full", `${o.maxQueued} messages wait already; none of them was dropped for this one`, true));
+    }
+    const draft: Queued = { clientMessageId, channelId: input.channelId, input, status: "pending", attempts: 0, error: null, createdAt: Date.now() };
+    drafts = [...drafts, draft];
+    show();
+    events.emit("queued", draft);
+    const mine = epoch;
+    const write = async () => {
+      try {
+        const at = await desk();
+        if (mine !== epoch) throw new RealtimeError("closed", "Its user signed out");
+        await at.db.add({ input, checksum: await digest([input], env), createdAt: draft.createdAt, attempts: 0, notBefore: 0, dead: null });
+        drafts = drafts.filter(d => d !== draft);
+        await reload(at);
+        at.ring({});
+        void flush();
+        return draft;
+      } catch (e) {
+        drafts = drafts.filter(d => d !== draft);
+        show();
+        throw new RealtimeError("storage-failed", `It could not be stored, and is not sent: ${asError(e).message}`, true);
+      }
+    };
+    const written = writing.then(write); // one after another: the order of the calls is the order of the rows
+    writing = written.catch(() => {});
+    return written;
+  }
+
+  // The first rows of each channel, in their order, until one has to wait.
+  function due(now: number): Row[] {
+    const waiting = new Set<string>(), batch: Row[] = [];
+    let bytes = 0;
+    for (const row of rows) {
+      const channel = row.input.channelId;
+      if (row.dead || waiting.has(channel)) continue;
+      if (row.notBefore > now) {
+        waiting.add(channel);
+        continue;
+      }
+      bytes += JSON.stringify(row.input).length * 3;
+      if (batch.length && (single || bytes > BYTES || batch.length >= o.maxBatch())) break;
+      batch.push(row);
+    }
+    return batch;
+  }
+
+  function flush(): Promise<{ sent: number; failed: number }> {
+    if (draining) more = true; // perhaps it has looked already
+    else {
+      more = false;
+      draining = drain().finally(() => {
+        draining = undefined;
+        if (more) void flush();
+      });
+    }
+    return draining;
+  }
+  async function drain() {
+    const total = { sent: 0, failed: 0 };
+    let told = false;
+    for (;;) {
+      await writing;
+      const at = current;
+      clearTimeout(timer);
+      if (!at?.leads() || connection.get().state !== "connected") break;
+      if (Date.now() < pausedUntil) {
+        timer = setTimeout(() => void flush(), pausedUntil - Date.now());
+        break;
+      }
+      await reload(at);
+      const now = Date.now(), batch = due(now);
+      if (await bury(at, batch)) continue;
+      if (!batch.length) {
+        single = false;
+        const next = Math.min(...rows.filter(r => !r.dead).map(r => r.notBefore));
+        if (Number.isFinite(next)) timer = setTimeout(() => void flush(), Math.max(50, next - now));
+        break;
+      }
+      if (!told) events.emit("flushing", { count: state.get().pending });
+      told = true;
+      const became = await attempt(at, batch);
+      if (!became) break;
+      total.sent += became.sent;
+      total.failed += became.failed;
+    }
+    if (told) events.emit("flushed", { ...total, count: total.sent });
+    return total;
+  }
+
+  // Rows that are too old, or are not what was written, are not sent; they are shown.
+  async function bury(at: Desk, batch: Row[]) {
+    const dead: Row[] = [];
+    for (const row of batch) {
+      if (Date.now() - row.createdAt > o.maxAgeMs) dead.push({ ...row, dead: { code: "expired", message: "It could not be sent for too long" } });
+      else if (row.checksum && row.checksum !== ((await digest([row.input], env)) ?? row.checksum)) {
+        dead.push({ ...row, dead: { code: "corrupted", message: "What is stored is not what was written" } });
+      }
+    }
+    if (dead.length) await settle(at, [], [], dead);
+    return dead.length;
+  }
+
+  async function attempt(at: Desk, batch: Row[]): Promise<{ sent: number; failed: number } | null> {
+    const input = batch.map(r => r.input);
+    flying = new Set(input.map(i => i.clientMessageId));
+    show();
+    try {
+      const sum = plain ? null : await digest(input, env);
+      if (at !== current) return null; // another user's turn: never under its name
+      const { sendMessages } = await connection.request(Send, { input, digest: sum }, { socketOnly: true });
+      failures = 0;
+      plain = false;
+      const sent: Message[] = [], gone: number[] = [], put: Row[] = [];
+      for (const result of sendMessages.results) {
+        const row = batch.find(r => r.input.clientMessageId === result.clientMessageId);
+        if (!row) continue; // an answer for another key deletes nothing
+        if (result.message && result.status !== "failed") {
+          gone.push(row.n);
+          sent.push({ ...result.message, clientMessageId: row.input.clientMessageId });
+        } else if (result.error?.retryable) {
+          const wait = result.error.retryAfterMs ?? backoff(row.attempts, env.random);
+          put.push({ ...row, attempts: row.attempts + 1, notBefore: Date.now() + wait });
+        } else put.push({ ...row, dead: result.error ?? { code: "unexpected", message: "It was refused" } });
+      }
+      await settle(at, gone, sent, put);
+      return { sent: sent.length, failed: put.filter(r => r.dead).length };
+    } catch (e) {
+      const error = asError(e);
+      if (error.retryable || ["needs-auth", "invalid-jwt", "access-denied"].includes(error.code)) {
+        // Of the way, or of the session: the rows stay as they are. Once connected anew, or after a while.
+        pausedUntil = Date.now() + (error.retryAfterMs ?? backoff(failures++, env.random));
+        timer = setTimeout(() => void flush(), pausedUntil - Date.now());
+        return null;
+      }
+      // Refused as a whole: one row is the reason. Find it by sending them one by one; a digest is no reason to lose one.
+      if (batch.length > 1) single = true;
+      else if (!plain) plain = true;
+      else {
+        plain = single = false;
+        await settle(at, [], [], [{ ...batch[0]!, dead: { code: error.code, message: error.message } }]);
+        return { sent: 0, failed: 1 };
+      }
+      return { sent: 0, failed: 0 };
+    } finally {
+      flying = new Set();
+      show();
+    }
+  }
+
+  async function settle(at: Desk, gone: number[], sent: Message[], put: Row[]) {
+    took(sent); // first: a message that leaves the queue is in its channel already
+    await at.db.settle(gone, put);
+    await reload(at);
+    const failed = put.filter(r => r.dead);
+    at.ring({ sent, failed: failed.map(r => r.input.clientMessageId) });
+    announce(sent, failed);
+  }
+  function announce(sent: Message[], failed: Row[]) {
+    for (const m of sent) {
+      done.set(m.clientMessageId!, m);
+      if (done.size > 1000) done.delete(done.keys().next().value!);
+      events.emit("sent", m);
+    }
+    failed.forEach(r => events.emit("failed", view(r)));
+  }
+
+  async function change(clientMessageId: string | null, fn: (row: Row) => Row | null) {
+    const at = await desk(), mine = epoch;
+    await writing;
+    if (mine !== epoch) return 0;
+    const remove: number[] = [], put: Row[] = [];
+    for (const row of await at.db.rows()) {
+      if (flying.has(row.input.clientMessageId) || (clientMessageId && row.input.clientMessageId !== clientMessageId)) continue;
+      const next = fn(row);
+      if (next) put.push(next);
+      else remove.push(row.n);
+    }
+    await at.db.settle(remove, put);
+    await reload(at);
+    at.ring({});
+    return remove.length;
+  }
+
+  const queue: Queue = {
+    get: state.get,
+    subscribe: state.subscribe,
+    send,
+    settled: key => new Promise((resolve, reject) => {
+      const before = done.get(key);
+      if (before) return resolve(before);
+      const fail = (q: Queued | undefined) => finish(() => reject(new RealtimeError(q?.error?.code ?? "discarded", q?.error?.message ?? "It was discarded")));
+      const offs = [
+        events.on("sent", m => m.clientMessageId === key && finish(() => resolve(m))),
+        events.on("failed", q => q.clientMessageId === key && fail(q)),
+        events.on("cleared", () => !state.get().items.some(i => i.clientMessageId === key) && fail(undefined)),
+      ];
+      const finish = (fn: () => void) => { offs.forEach(f => f()); fn(); };
+      const known = state.get().items.find(i => i.clientMessageId === key);
+      if (known?.status === "failed") fail(known);
+    }),
+    flush,
+    async retry(key) {
+      await change(key, row => ({ ...row, dead: null, attempts: 0, notBefore: 0, createdAt: Date.now() }));
+      void flush();
+    },
+    async discard(key) {
+      if (await change(key, () => null)) events.emit("cleared", { count: 1 });
+    },
+    async clear() {
+      const count = await change(null, () => null);
+      events.emit("cleared", { count });
+      return count;
+    },
+    events,
+  };
+  return {
+    queue,
+    /** The queue is this user's from now on. */
+    async open(at: Desk) {
+      current = at;
+      await reload(at);
+      void flush();
+    },
+    /** Connected: what held it up may be over. */
+    resume() {
+      failures = pausedUntil = 0;
+      return flush();
+    },
+    close() {
+      current = undefined;
+      epoch++;
+      clearTimeout(timer);
+      rows = [];
+      drafts = [];
+      show();
+    },
+    /** Another tab changed it. */
+    async heard({ sent = [], failed = [] }: { sent?: Message[]; failed?: string[] }) {
+      const at = current;
+      if (!at) return;
+      took(sent);
+      await reload(at);
+      announce(sent, rows.filter(r => failed.includes(r.input.clientMessageId)));
+      void flush();
+    },
+  };
+}

@@ -1,0 +1,142 @@
+import { createActivity } from "./activity.js";
+import type { Connection } from "./connection.js";
+import type { Env } from "./env.js";
+import { asError } from "./errors.js";
+import {
+  type CustomStatusInput, type Doc, MyPresence as MyPresenceDoc, PresenceChanged, Presences, type PresenceSettingsInput, type PresenceStatus,
+  PresenceWindow, SetCustomStatus, SetPresence, UpdateSettings, Visibility,
+} from "./generated.js";
+import { type Family, family, type Readable, store, type Writable } from "./store.js";
+import type { Conflict, MyPresence, Presence, PresenceCounts, PresenceSettings, PresenceVisibility } from "./types.js";
+import { createWatch, type Watch } from "./watch.js";
+
+export interface Members {
+  presences: readonly Presence[];
+  /** Over the whole channel, of which the list is the first page. */
+  counts: PresenceCounts | null;
+}
+
+export interface PresenceService {
+  /** A user, watched while somebody subscribes. */
+  user(userId: string): Readable<Presence | undefined>;
+  /** Everybody who is watched now. */
+  all: Readable<ReadonlyMap<string, Presence>>;
+  /** Watches a user until the answer is called. */
+  watch(userId: string): () => void;
+  fetch(userIds: string[]): Promise<Presence[]>;
+  /** The first hundred members of a channel, and counts over all, watched while somebody subscribes. */
+  members(channelId: string): Readable<Members | undefined>;
+  /** The caller's own, on all devices; watched while somebody subscribes. */
+  mine: Readable<MyPresence | null>;
+  settings: Readable<PresenceSettings | null>;
+  /** Whether this page is hidden, and whether there was no input for a while. */
+  activity: Readable<{ hidden: boolean; idle: boolean }>;
+  /** Input that no window hears. */
+  active(): void;
+  /** away and busy stay until changed; online is automatic. While not connected the last wish is kept, and done then. */
+  setStatus(status: PresenceStatus, expiresAt?: Date | string | null): Promise<void>;
+  /** null, or neither text nor emoji: none. Kept as the status is. */
+  setCustomStatus(status: { text?: string | null; emoji?: string | null; expiresAt?: Date | string | null } | null): Promise<void>;
+  /** Changes some; where another device changed them meanwhile the stricter of each holds, and that is a conflict in sync's history. */
+  updateSettings(input: PresenceSettingsInput): Promise<PresenceSettings>;
+  setInvisible(enabled: boolean): Promise<PresenceSettings>;
+  /** What the caller may see of a user. */
+  visibility(userId: string): Promise<PresenceVisibility | null>;
+}
+
+const time = (t: Date | string | null | undefined) => (t instanceof Date ? t.toISOString() : t ?? null);
+
+export function createPresence(connection: Connection, env: Env, enabled: boolean, limits: () => { maxIds: number; idleAfterMs: number }, settings: Writable<PresenceSettings | null>, conflict: (c: Conflict) => void) {
+  const { random } = env;
+  const watch: Watch = createWatch(connection, random, PresenceChanged, userIds => ({ userIds }), () => limits().maxIds, d => users.set(d.presenceChanged.userId, d.presenceChanged), id => users.set(id, undefined));
+  const users: Family<Presence> = family<Presence>(watch.hold);
+  const live = <R, V, T>(doc: Doc<R, V>, variables: V, target: Writable<T>, pick: (d: R) => T) =>
+    store<T>(target.get(), () => connection.live(doc, variables, d => target.set(pick(d))));
+  const mineValue = store<MyPresence | null>(null);
+  const mineHold = live(MyPresenceDoc, {}, mineValue, d => d.myPresenceChanged);
+  const mine: Readable<MyPresence | null> = { get: mineValue.get, subscribe: l => both(mineValue.subscribe(l), mineHold.subscribe(() => {})) };
+
+  const windows = family<Members>(), holds = new Map<string, Writable<null>>();
+  function members(channelId: string): Readable<Members | undefined> {
+    const of = windows.of(channelId);
+    let held = holds.get(channelId);
+    if (!held) {
+      held = store<null>(null, () => {
+        const people = new Map<string, Presence>();
+        const stop = connection.live(PresenceWindow, { channelId, first: 100 }, ({ presenceWindow: w }) => {
+          if (w.snapshot) people.clear();
+          for (const p of w.presences) people.set(p.userId, p);
+          windows.set(channelId, { presences: [...people.values()], counts: w.counts ?? windows.get(channelId)?.counts ?? null });
+        }, () => windows.set(channelId, undefined));
+        return () => {
+          stop();
+          windows.set(channelId, undefined);
+        };
+      });
+      holds.set(channelId, held);
+    }
+    const hold = held;
+    return { get: of.get, subscribe: l => both(of.subscribe(l), hold.subscribe(() => {})) };
+  }
+
+  // What the user wishes to be, until the server has heard it: only the last wish counts.
+  const wishes = new Map<string, () => Promise<unknown>>();
+  async function wish(what: string, fn: () => Promise<unknown>) {
+    wishes.set(what, fn);
+    try {
+      await fn();
+      if (wishes.get(what) === fn) wishes.delete(what);
+    } catch (e) {
+      if (asError(e).retryable) return; // done with the next connection
+      if (wishes.get(what) === fn) wishes.delete(what);
+      throw e;
+    }
+  }
+  connection.events.on("up", () => {
+    for (const [what, fn] of [...wishes]) void wish(what, fn).catch(() => {});
+  });
+  const activity = enabled ? createActivity(connection, env, () => limits().idleAfterMs) : null;
+  const quiet = store({ hidden: false, idle: false });
+
+  const service: PresenceService = {
+    user: users.of, all: users.all, members, mine, settings,
+    watch: watch.hold,
+    async fetch(userIds) {
+      const { presences } = await connection.request(Presences, { userIds });
+      for (const p of presences) if (watch.has(p.userId)) users.set(p.userId, p);
+      return presences;
+    },
+    activity: activity ?? quiet,
+    active: () => activity?.active(),
+    setStatus: (status, expiresAt) => wish("status", () => connection.request(SetPresence, { status, expiresAt: time(expiresAt) }, { socketOnly: true })),
+    setCustomStatus: status => {
+      const input: CustomStatusInput = { text: status?.text ?? null, emoji: status?.emoji ?? null, expiresAt: time(status?.expiresAt) };
+      return wish("line", () => connection.request(SetCustomStatus, { input }));
+    },
+    async updateSettings(input) {
+      const base = settings.get();
+      const { updatePresenceSettings: now } = await connection.request(UpdateSettings, { input, baseUpdatedAt: base?.updatedAt ?? null });
+      settings.set(now);
+      const fields = (Object.keys(input) as (keyof PresenceSettingsInput)[]).filter(k => input[k] != null && input[k] !== now[k]);
+      if (fields.length) conflict({ kind: "settings", at: Date.now(), resolution: "stricter", base, server: now, client: input, fields });
+      return now;
+    },
+    setInvisible: enabled => service.updateSettings({ invisibleMode: enabled }),
+    visibility: async userId => (await connection.request(Visibility, { userId })).presenceVisibility ?? null,
+  };
+  return {
+    service,
+    clear() {
+      users.clear();
+      windows.clear();
+      mineValue.set(null);
+      settings.set(null);
+      wishes.clear();
+    },
+  };
+}
+
+const both = (a: () => void, b: () => void) => () => {
+  a();
+  b();
+};

@@ -1,0 +1,71 @@
+"use client";
+
+import { useCallback, useEffect, useMemo, useState } from "react";
+import type { Visibility } from "../generated.js";
+import { asTypingUsers, legacyRoom, type TypingUser } from "../legacy.js";
+import { useHeld, useKeyed } from "./context.js";
+
+export type TypingRoomType = "channel" | "thread" | "dm";
+export interface TypingPrivacySettings { broadcastTyping: boolean; typingVisibility: Visibility }
+
+export interface UseRealtimeTypingOptions {
+  roomName: string;
+  roomType?: TypingRoomType;
+  threadId?: string;
+  /** The server knows who is in a conversation. */
+  recipientId?: string;
+  enabled?: boolean;
+  /** The server's timers count: these are taken, and change nothing. */
+  typingTimeout?: number;
+  debounceInterval?: number;
+  privacySettings?: TypingPrivacySettings;
+}
+
+export interface UseRealtimeTypingReturn {
+  typingUsers: TypingUser[];
+  isTyping: boolean;
+  typingText: string | null;
+  typingCount: number;
+  startTyping: () => void;
+  stopTyping: () => void;
+  handleInputChange: (value: string) => void;
+  handleMessageSend: () => void;
+  updatePrivacySettings: (settings: Partial<TypingPrivacySettings>) => void;
+}
+
+/** Who types in a room, and that the caller does. By the channel's id, or by nchat's options. */
+export function useRealtimeTyping(what: string | UseRealtimeTypingOptions): UseRealtimeTypingReturn {
+  const o: UseRealtimeTypingOptions = typeof what === "string" ? { roomName: what } : what;
+  const { client, typing: allowed } = useHeld(), { typing, presence } = client;
+  const enabled = (o.enabled ?? true) && allowed, room = legacyRoom(o.roomName, o.threadId ? "thread" : o.roomType, o.threadId);
+  const now = useKeyed(() => typing.room(room), [typing, room]), [isTyping, setTyping] = useState(false);
+  useEffect(() => () => typing.stop(room), [typing, room]); // who leaves the room types there no more
+  const startTyping = useCallback(() => {
+    if (!enabled) return;
+    typing.start(room);
+    setTyping(true);
+  }, [typing, room, enabled]);
+  const stopTyping = useCallback(() => {
+    typing.stop(room);
+    setTyping(false);
+  }, [typing, room]);
+  const handleInputChange = useCallback((value: string) => {
+    if (!enabled) return;
+    typing.input(room, value);
+    setTyping(value.trim() !== "");
+  }, [typing, room, enabled]);
+  const updatePrivacySettings = useCallback((s: Partial<TypingPrivacySettings>) => void presence.updateSettings(s).catch(() => {}), [presence]);
+  return useMemo(() => ({
+    typingUsers: asTypingUsers(now), typingText: now?.text ?? null, typingCount: now?.totalCount ?? 0,
+    isTyping, startTyping, stopTyping, handleInputChange, handleMessageSend: stopTyping, updatePrivacySettings,
+  }), [now, isTyping, startTyping, stopTyping, handleInputChange, updatePrivacySettings]);
+}
+
+export function useTypingIndicatorDisplay(roomName: string, roomType: TypingRoomType = "channel", threadId?: string) {
+  const { typingUsers, typingText, typingCount } = useRealtimeTyping({ roomName, roomType, ...(threadId && { threadId }) });
+  return { typingUsers, typingText, typingCount, hasTyping: typingCount > 0 };
+}
+
+export const useDMTyping = (dmId: string, recipientId?: string) => useRealtimeTyping({ roomName: dmId, roomType: "dm", ...(recipientId && { recipientId }) });
+
+export const useThreadTyping = (channelId: string, threadId: string) => useRealtimeTyping({ roomName: channelId, roomType: "thread", threadId });

@@ -1,0 +1,200 @@
+import type { EventsSubscription, SyncQuery } from "./generated.js";
+import type { Keeper } from "./keeper.js";
+import type { Messages } from "./messages.js";
+import { type Emitter, type Family, type Readable, store, type Writable } from "./store.js";
+import type { Channel, Delivery, MemberChange, Message, PresenceSettings, ReadState, ThreadState } from "./types.js";
+
+export type Page = SyncQuery["sync"];
+export type EventPayload = EventsSubscription["events"]["payload"];
+
+export interface StateEvents {
+  /** A message that was not here before, each once; not those of a fresh start, which are history. */
+  message: Message;
+  "message:updated": Message;
+  "message:deleted": { messageId: string; channelId: string };
+  delivery: Delivery;
+  member: MemberChange;
+  "channel:left": string;
+}
+
+/** What the server says of the caller's channels, as far as it came here. */
+export interface State {
+  channels: Readable<ReadonlyMap<string, Channel>>;
+  readStates: Family<ReadState>;
+  threads: Family<ThreadState>;
+  settings: Writable<PresenceSettings | null>;
+  /** Applies a page of sync; answers how many messages were new. */
+  page(page: Page, fresh: boolean): number;
+  /** Applies an event; answers a channel whose messages have to be fetched. */
+  event(payload: EventPayload): string | null;
+  took(messages: readonly Message[]): void;
+  read(states: readonly ReadState[]): void;
+  forget(channelId: string): void;
+  /** A fresh start: nothing of before is to stay, here and in what is stored. */
+  clear(): void;
+  /** Another user: nothing of the last one stays on the page. */
+  reset(): void;
+  /** Takes what was stored; answers the cursor after it. */
+  restore(messages: readonly Message[], kv: Map<string, unknown>): string | null;
+  /** Hands the keeper everything there is. */
+  keepAll(cursor: string | null): void;
+}
+
+export function createState(messages: Messages, keeper: Keeper, readStates: Family<ReadState>, threads: Family<ThreadState>, events: Emitter<StateEvents>, me: () => string | null): State {
+  const channels = store<ReadonlyMap<string, Channel>>(new Map());
+  const settings = store<PresenceSettings | null>(null);
+  let told = new Set<string>(), before = new Set<string>(); // ids of messages that were announced: two halves, so that it does not grow
+
+  function announce(m: Message) {
+    if (told.has(m.id) || before.has(m.id)) return;
+    if (told.size > 5000) [before, told] = [told, new Set()];
+    told.add(m.id);
+    events.emit("message", m);
+  }
+  function setChannels(change: (map: Map<string, Channel>) => void) {
+    const map = new Map(channels.get());
+    change(map);
+    channels.set(map);
+    keeper.kv("channels", [...map.values()]);
+  }
+  function read(states: readonly ReadState[]) {
+    for (const r of states) {
+      readStates.set(r.channelId, r);
+      keeper.kv(`read:${r.channelId}`, r);
+    }
+  }
+  function readThreads(states: readonly ThreadState[]) {
+    for (const t of states) {
+      threads.set(t.threadId, t);
+      keeper.kv(`thread:${t.threadId}`, t);
+    }
+  }
+  function take(incoming: readonly Message[], silent: boolean) {
+    const fresh = messages.put(incoming);
+    keeper.put(incoming.filter(m => !m.deletedAt).map(m => messages.find(m.id) ?? m));
+    keeper.remove(incoming.filter(m => m.deletedAt).map(m => m.id));
+    if (silent) fresh.forEach(m => told.add(m.id));
+    else fresh.forEach(announce);
+    return fresh;
+  }
+  function counted({ channelId, memberCount }: MemberChange) {
+    const c = channels.get().get(channelId);
+    if (c && memberCount != null) setChannels(map => map.set(channelId, { ...c, memberCount }));
+  }
+  function drop(messageId: string) {
+    const m = messages.remove(messageId);
+    keeper.remove([messageId]);
+    if (m) events.emit("message:deleted", { messageId, channelId: m.channelId });
+  }
+  function leave(channelId: string) {
+    if (channels.get().has(channelId)) setChannels(map => map.delete(channelId));
+    forget(channelId);
+    readStates.set(channelId, undefined);
+    keeper.kv(`read:${channelId}`, undefined);
+    events.emit("channel:left", channelId);
+  }
+  function forget(channelId: string) {
+    messages.forget(channelId);
+    keeper.forget([channelId]);
+  }
+  function set(s: PresenceSettings) {
+    settings.set(s);
+    keeper.kv("settings", s);
+  }
+
+  function reset() {
+    messages.clear();
+    channels.set(new Map());
+    readStates.clear();
+    threads.clear();
+  }
+
+  return {
+    channels, readStates, threads, settings, forget, read,
+    page(p, fresh) {
+      p.leftChannelIds.forEach(leave);
+      if (p.channels.length) setChannels(map => p.channels.forEach(c => map.set(c.channelId, c)));
+      p.members.forEach(m => events.emit("member", m));
+      const news = take(p.messages, fresh);
+      p.deletedMessageIds.forEach(drop);
+      read(p.readStates);
+      readThreads(p.threadReadStates);
+      p.deliveries.forEach(d => {
+        messages.deliver(d);
+        events.emit("delivery", d);
+      });
+      keeper.put(p.deliveries.flatMap(d => messages.find(d.messageId) ?? []));
+      if (p.settings) set(p.settings);
+      return news.length;
+    },
+    event(e) {
+      switch (e.__typename) {
+        case "MessageCreated":
+          take([e.message], false);
+          break;
+        case "MessageUpdated": {
+          const known = messages.find(e.message.id);
+          take([e.message], !known && Number(e.message.seq) < Number(messages.get(e.message.channelId)[0]?.seq ?? -Infinity));
+          if (known) events.emit("message:updated", e.message);
+          break;
+        }
+        case "MessageDeleted":
+          drop(e.messageId);
+          break;
+        case "DeliveryChanged":
+          messages.deliver(e.delivery);
+          events.emit("delivery", e.delivery);
+          keeper.put([messages.find(e.delivery.messageId) ?? []].flat());
+          break;
+        case "ReadStateChanged":
+          read([e.readState]);
+          break;
+        case "ThreadReadStateChanged":
+          readThreads([e.threadReadState]);
+          break;
+        case "ChannelUpdated": {
+          const known = channels.get().has(e.channel.channelId);
+          setChannels(map => map.set(e.channel.channelId, e.channel));
+          return known ? null : e.channel.channelId;
+        }
+        case "MemberJoined":
+          counted(e.change);
+          events.emit("member", e.change);
+          break;
+        case "MemberLeft":
+          if (e.change.userId === me()) leave(e.change.channelId);
+          else {
+            counted(e.change);
+            events.emit("member", e.change);
+          }
+          break;
+        case "SettingsChanged":
+          set(e.settings);
+      }
+      return null;
+    },
+    took: incoming => void take(incoming, false),
+    clear() {
+      reset();
+      keeper.clear();
+    },
+    reset,
+    restore(list, kv) {
+      messages.put(list).forEach(m => told.add(m.id));
+      channels.set(new Map((kv.get("channels") as Channel[] | undefined ?? []).map(c => [c.channelId, c])));
+      for (const [key, value] of kv) if (key.startsWith("read:")) readStates.set(key.slice(5), value as ReadState);
+      for (const [key, value] of kv) if (key.startsWith("thread:")) threads.set(key.slice(7), value as ThreadState);
+      settings.set((kv.get("settings") as PresenceSettings | undefined) ?? null);
+      return (kv.get("cursor") as string | undefined) ?? null;
+    },
+    keepAll(cursor) {
+      keeper.clear();
+      for (const [, log] of messages.all.all.get()) keeper.put(log.messages);
+      keeper.kv("channels", [...channels.get().values()]);
+      for (const [id, r] of readStates.all.get()) keeper.kv(`read:${id}`, r);
+      for (const [id, t] of threads.all.get()) keeper.kv(`thread:${id}`, t);
+      keeper.kv("settings", settings.get() ?? undefined);
+      keeper.kv("cursor", cursor ?? undefined);
+    },
+  };
+}

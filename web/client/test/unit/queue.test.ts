@@ -1,0 +1,169 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { ALICE } from "../browser.js";
+import { connected, fakeTime, type Operation, pass, refusal, settle, Wire } from "./wire.js";
+
+let wire: Wire, seq: number;
+beforeEach(() => {
+  fakeTime();
+  wire = new Wire();
+  seq = 0;
+});
+afterEach(() => {
+  wire.browser.close();
+  vi.useRealTimers();
+});
+
+type Input = { clientMessageId: string; channelId: string; content: string };
+const inputs = (op: Operation) => op.variables.input as unknown as Input[];
+const message = (i: Input) => ({
+  id: `id-${i.clientMessageId}`, clientMessageId: i.clientMessageId, channelId: i.channelId, threadId: null, parentMessageId: null, senderId: ALICE, content: i.content, type: "text",
+  metadata: null, mentions: [], seq: `${++seq}`, version: 1, createdAt: new Date().toISOString(), editedAt: null, editedBy: null, deletedAt: null, delivery: null,
+});
+const took = (i: Input) => ({ clientMessageId: i.clientMessageId, status: "sent", duplicate: false, message: message(i), error: null });
+const refused = (i: Input, code: string, retryable: boolean, retryAfterMs: number | null = null) => ({ clientMessageId: i.clientMessageId, status: "failed", duplicate: false, message: null, error: { code, message: code, retryable, retryAfterMs } });
+const all = (op: Operation) => ({ sendMessages: { results: inputs(op).map(took) } });
+async function stored() {
+  const [db] = await wire.browser.indexedDB.databases();
+  return new Promise<{ input: Input; dead: unknown; n: number }[]>((resolve, reject) => {
+    const open = wire.browser.indexedDB.open(db!.name!);
+    open.onerror = () => reject(open.error);
+    open.onsuccess = () => {
+      const get = open.result.transaction("outbox").objectStore("outbox").getAll();
+      get.onsuccess = () => { open.result.close(); resolve(get.result); };
+    };
+  });
+}
+
+test("the row is stored before it is sent, and goes with that key's answer alone", async () => {
+  const tab = await connected(wire);
+  let rows: Awaited<ReturnType<typeof stored>> = [];
+  wire.replies.Send = async op => {
+    rows = await stored();
+    return { sendMessages: { results: [{ ...took(inputs(op)[0]!), clientMessageId: "another" }] } };
+  };
+  const q = await tab.rt.send("c1", "hello");
+  await pass(10);
+  expect(rows.map(r => r.input.clientMessageId)).toEqual([q.clientMessageId]);
+  expect((await stored()).length).toBe(1); // what was answered is another's
+  wire.replies.Send = all;
+  await tab.rt.queue.flush();
+  await settle();
+  expect(await stored()).toEqual([]);
+  expect(tab.rt.timeline("c1").get().map(m => [m.content, m.status])).toEqual([["hello", "sent"]]);
+});
+
+test("an answer that is lost is asked for again under the same key, in the same order", async () => {
+  const tab = await connected(wire);
+  wire.replies.Send = op => void op.socket.end(1006, ""); // it may have arrived
+  const sent = await Promise.all(["one", "two", "three"].map(text => tab.rt.send("c1", text)));
+  await pass(10);
+  wire.replies.Send = all;
+  await pass(3000);
+  const batches = wire.of("Send").map(op => inputs(op).map(i => [i.clientMessageId, i.content]));
+  const whole = sent.map((q, i) => [q.clientMessageId, ["one", "two", "three"][i]]);
+  expect(batches.at(-1)).toEqual(whole.slice(whole.length - batches.at(-1)!.length));
+  expect(tab.rt.timeline("c1").get().map(m => m.content)).toEqual(["one", "two", "three"]);
+  expect(tab.rt.queue.get().items).toEqual([]);
+});
+
+test("what may succeed later holds its own channel up, and no other", async () => {
+  const tab = await connected(wire);
+  let slow = true;
+  wire.replies.Send = op => ({ sendMessages: { results: inputs(op).map(i => (i.channelId === "slow" && slow ? refused(i, "rate-limited", true, 8000) : took(i))) } });
+  await tab.rt.send("slow", "s1");
+  await tab.rt.send("slow", "s2");
+  await tab.rt.send("fast", "f1");
+  await pass(100);
+  await tab.rt.send("fast", "f2");
+  await pass(100);
+  expect(tab.rt.timeline("fast").get().map(m => m.status)).toEqual(["sent", "sent"]);
+  expect(tab.rt.queue.get().items.map(i => [i.input.content, i.status, i.attempts])).toEqual([["s1", "pending", 1], ["s2", "pending", 0]]);
+  slow = false;
+  await pass(7000);
+  expect(tab.rt.queue.get().pending).toBe(2);
+  await pass(2000);
+  expect(tab.rt.timeline("slow").get().map(m => [m.content, m.status])).toEqual([["s1", "sent"], ["s2", "sent"]]);
+});
+
+test("one that the server cannot even read is found among others, and those are sent", async () => {
+  const tab = await connected(wire), events: string[] = [];
+  tab.rt.queue.events.on("failed", q => events.push(`${q.input.content}: ${q.error!.code}`));
+  wire.replies.Send = op => (inputs(op).some(i => i.content === "poison") ? refusal("validation-failed") : all(op));
+  await Promise.all(["a", "b", "poison", "c"].map(text => tab.rt.send("c1", text)));
+  await pass(500);
+  expect(tab.rt.timeline("c1").get().map(m => [m.content, m.status])).toEqual([["a", "sent"], ["b", "sent"], ["c", "sent"], ["poison", "failed"]]);
+  expect(events).toEqual(["poison: validation-failed"]);
+  expect((await stored()).map(r => r.input.content)).toEqual(["poison"]);
+});
+
+test("what is stored and is not what was written is shown, not sent", async () => {
+  const tab = await connected(wire);
+  tab.network(false);
+  await tab.rt.send("c1", "as written");
+  const [db] = await wire.browser.indexedDB.databases();
+  await new Promise<void>(resolve => {
+    const open = wire.browser.indexedDB.open(db!.name!);
+    open.onsuccess = () => {
+      const store = open.result.transaction("outbox", "readwrite").objectStore("outbox"), get = store.getAll();
+      get.onsuccess = () => {
+        const [row] = get.result;
+        store.put({ ...row, input: { ...row.input, content: "as changed" } }).onsuccess = () => { open.result.close(); resolve(); };
+      };
+    };
+  });
+  wire.replies.Send = all;
+  tab.network(true);
+  await pass(2000);
+  expect(wire.of("Send")).toEqual([]);
+  expect(tab.rt.queue.get()).toMatchObject({ failed: 1, items: [{ error: { code: "corrupted" } }] });
+});
+
+test("a week is enough: it fails as expired, and by hand it is tried again", async () => {
+  const tab = await connected(wire);
+  tab.network(false);
+  const q = await tab.rt.send("c1", "old");
+  vi.setSystemTime(Date.now() + 8 * 86_400_000);
+  wire.replies.Send = all;
+  tab.network(true);
+  await pass(2000);
+  expect(tab.rt.queue.get().items[0]).toMatchObject({ status: "failed", error: { code: "expired" } });
+  await expect(tab.rt.queue.settled(q.clientMessageId)).rejects.toMatchObject({ code: "expired" });
+  await tab.rt.queue.retry(q.clientMessageId);
+  await pass(100);
+  expect(tab.rt.timeline("c1").get()[0]).toMatchObject({ content: "old", status: "sent" });
+});
+
+test("a full queue refuses the newest and says so; nothing is dropped for it", async () => {
+  const tab = await connected(wire, { maxQueued: 3 });
+  tab.network(false);
+  for (const text of ["1", "2", "3"]) await tab.rt.send("c1", text);
+  await expect(tab.rt.send("c1", "4")).rejects.toMatchObject({ code: "queue-full" });
+  expect((await stored()).map(r => r.input.content)).toEqual(["1", "2", "3"]);
+  const same = await tab.rt.queue.send({ channelId: "c1", content: "1", clientMessageId: tab.rt.queue.get().items[0]!.clientMessageId });
+  expect(same.clientMessageId).toBe(tab.rt.queue.get().items[0]!.clientMessageId);
+  expect(await tab.rt.queue.clear()).toBe(3);
+  expect(await stored()).toEqual([]);
+});
+
+test("without storage it works, and says that it lives in memory", async () => {
+  const tab = await connected(wire, { storage: "memory" });
+  wire.replies.Send = all;
+  await tab.rt.send("c1", "here");
+  await pass(100);
+  expect(tab.rt.queue.get()).toMatchObject({ persistence: "memory", items: [] });
+  expect(await wire.browser.indexedDB.databases()).toEqual([]);
+  expect(tab.rt.timeline("c1").get()[0]).toMatchObject({ content: "here", status: "sent" });
+});
+
+test("while the server has enough of it, new messages wait as well", async () => {
+  const tab = await connected(wire);
+  wire.replies.Send = () => refusal("rate-limited", true, { retryAfterMs: 5000 });
+  await tab.rt.send("c1", "1");
+  await pass(100);
+  for (const text of ["2", "3"]) await tab.rt.send("c2", text);
+  await pass(3000);
+  expect(wire.of("Send").length).toBe(1);
+  wire.replies.Send = all;
+  await pass(3000);
+  expect(tab.rt.queue.get().items).toEqual([]);
+});

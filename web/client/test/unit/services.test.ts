@@ -1,0 +1,236 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { ALICE, BOB } from "../browser.js";
+import { roomInput, roomName } from "../../src/index.js";
+import { createMessages } from "../../src/messages.js";
+import { canonical } from "../../src/digest.js";
+import { connected, emptyPage, fakeTime, pass, refusal, Wire } from "./wire.js";
+
+let wire: Wire;
+beforeEach(() => {
+  fakeTime();
+  wire = new Wire();
+});
+afterEach(() => {
+  wire.browser.close();
+  vi.useRealTimers();
+});
+const said = () => wire.operations.filter(o => /Typing$/.test(o.name)).map(o => o.name);
+
+describe("typing", () => {
+  test("said 300 ms after the first key, again every three seconds while it goes on, and no more when it ends", async () => {
+    const { rt } = await connected(wire), begun = Date.now();
+    for (let i = 0; i < 70; i++) {
+      rt.typing.input("c1", "x".repeat(i + 1));
+      await pass(100);
+    }
+    expect(wire.of("StartTyping").map(o => o.at - begun)).toEqual([300, 3300, 6300]);
+    expect(rt.typing.typing("c1")).toBe(true);
+    await pass(20_000);
+    expect(wire.of("StartTyping").length).toBe(4); // the keys after 6.3 s once more
+    expect(rt.typing.typing("c1")).toBe(false);
+    expect(wire.of("StopTyping")).toEqual([]); // the server's timer ran with ours
+  });
+  test("empty, blur, hidden and a message end it; what was never said is not taken back", async () => {
+    const tab = await connected(wire), { rt } = tab;
+    rt.typing.input("c1", "h");
+    await pass(100);
+    rt.typing.input("c1", "");
+    await pass(1000);
+    expect(said()).toEqual([]);
+    rt.typing.start("c1");
+    await pass(10);
+    rt.typing.input("c1", "   ");
+    await pass(10);
+    expect(said()).toEqual(["StartTyping", "StopTyping"]);
+    rt.typing.start("c1");
+    rt.typing.start("dm:d1");
+    await pass(10);
+    tab.window.dispatchEvent(new Event("blur"));
+    await pass(10);
+    expect(said().slice(2)).toEqual(["StartTyping", "StartTyping", "StopAllTyping"]);
+    rt.typing.start("c1");
+    await pass(10);
+    tab.hide(true);
+    await pass(10);
+    rt.typing.start("c1");
+    await pass(10);
+    await rt.send("c1", "sent");
+    await pass(10_000);
+    expect(said().slice(5)).toEqual(["StartTyping", "StopAllTyping", "StartTyping"]); // the message is a stop by itself
+  });
+  test("too soon: said again when the server takes it", async () => {
+    const { rt } = await connected(wire);
+    let times = 0;
+    wire.replies.StartTyping = () => ({ startTyping: { accepted: ++times > 1, expiresAt: null, nextAllowedAt: null } });
+    rt.typing.start("c1");
+    await pass(1200);
+    expect(times).toBe(2);
+  });
+});
+
+describe("activity", () => {
+  const beats = () => wire.of("Heartbeat").map(o => (o.variables as unknown as { input: { active: boolean; hidden: boolean } }).input);
+  test("nothing new, nothing said; input once in thirty seconds; hidden and shown at once", async () => {
+    const tab = await connected(wire);
+    await pass(300_000 + 1000);
+    expect(beats()).toEqual([]);
+    expect(tab.rt.presence.activity.get()).toEqual({ hidden: false, idle: true });
+    for (let i = 0; i < 100; i++) {
+      tab.window.dispatchEvent(new Event("mousemove"));
+      await pass(500);
+    }
+    expect(beats()).toHaveLength(2); // the end of idleness at once, then one in 30 s
+    tab.hide(true);
+    await pass(10);
+    expect(beats()).toHaveLength(3);
+    expect(beats()[2]).toMatchObject({ hidden: true });
+    tab.hide(false);
+    await pass(10);
+    expect(beats()[3]).toMatchObject({ hidden: false, active: true });
+  });
+  test("a client that must not be seen says nothing", async () => {
+    const tab = await connected(wire, { presence: false });
+    tab.window.dispatchEvent(new Event("keydown"));
+    tab.hide(true);
+    await pass(60_000);
+    expect(beats()).toEqual([]);
+  });
+});
+
+describe("watching", () => {
+  const ids = (n: number) => Array.from({ length: n }, (_, i) => `user-${i}`);
+  test("a thousand users are one subscription, one more is a small one, and many small ones become one", async () => {
+    const { rt } = await connected(wire), sizes = () => wire.of("PresenceChanged").map(o => (o.variables.userIds as unknown as string[]).length);
+    const offs = ids(1000).map(rt.presence.watch);
+    await pass(50);
+    expect(sizes()).toEqual([1000]);
+    for (let i = 0; i < 6; i++) {
+      rt.presence.watch(`more-${i}`);
+      await pass(50);
+    }
+    expect(sizes()).toEqual([1000, 1, 1, 1, 1, 1, 1000, 6]);
+    offs.forEach(f => f());
+    await pass(2000);
+    expect(sizes().at(-1)).toBe(6);
+  });
+  test("counted: it ends a second after the last, and what was known is forgotten", async () => {
+    const { rt } = await connected(wire), user = rt.presence.user(BOB);
+    const a = user.subscribe(() => {}), b = user.subscribe(() => {});
+    await pass(50);
+    const op = wire.of("PresenceChanged")[0]!;
+    op.socket.next(op.id, { presenceChanged: { userId: BOB, status: "online", customStatus: null, lastSeenAt: null, device: null } });
+    await pass(10);
+    a();
+    a();
+    await pass(5000);
+    expect(user.get()?.status).toBe("online");
+    b();
+    await pass(500);
+    expect(user.get()?.status).toBe("online");
+    await pass(1000);
+    expect(user.get()).toBeUndefined();
+  });
+  test("one room that is denied takes no other with it", async () => {
+    const { rt } = await connected(wire), rooms = (o: { variables: { rooms?: unknown } }) => (o.variables.rooms as { channelId: string }[]).map(r => r.channelId);
+    wire.replies.TypingChanged = op => (rooms(op).includes("secret") ? refusal("access-denied") : undefined);
+    ["a", "b", "secret", "c", "d"].forEach(r => rt.typing.watch(r));
+    await pass(200);
+    const alive = wire.of("TypingChanged").map(rooms).filter(r => !r.includes("secret")).flat();
+    expect(alive.sort()).toEqual(["a", "b", "c", "d"]);
+    await pass(60_000);
+    expect(wire.of("TypingChanged").length).toBeLessThan(8); // and it is not asked for again
+  });
+});
+
+test("marks are gathered for a second, of each channel the last, and said again until they are answered", async () => {
+  const { rt } = await connected(wire, { acknowledge: false });
+  const marks = () => wire.of("Acknowledge").map(o => (o.variables as unknown as { read: { messageId: string }[] }).read.map(m => m.messageId));
+  ["m1", "m2", "m3"].forEach(m => rt.delivery.read("c1", m));
+  rt.delivery.read("c2", "n1");
+  expect(marks()).toEqual([]);
+  wire.replies.Acknowledge = op => void op.socket.end(1006, "");
+  await pass(1100);
+  wire.replies.Acknowledge = () => ({ acknowledgeDelivered: [], acknowledgeRead: [] });
+  await pass(3000);
+  expect(marks()).toEqual([["m3", "n1"], ["m3", "n1"]]);
+  await pass(10_000);
+  expect(marks()).toHaveLength(2);
+});
+
+test("the last wish of what to be is done once connected", async () => {
+  const tab = await connected(wire);
+  tab.network(false);
+  await tab.rt.presence.setStatus("away");
+  await tab.rt.presence.setStatus("busy");
+  wire.replies.SetPresence = () => ({ setPresence: { userId: ALICE, status: "busy", customStatus: null, lastSeenAt: null, device: null } });
+  tab.network(true);
+  await pass(1000);
+  expect(wire.of("SetPresence").map(o => o.variables.status)).toEqual(["busy"]);
+});
+
+test("sync goes on from the last cursor seen, page by page, and a stream that is reset begins anew", async () => {
+  const progress: number[] = [];
+  let page = 0;
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: `p${++page}`, hasMore: page < 3, progress: { done: page, total: 3 } } });
+  const tab = await connected(wire);
+  tab.rt.sync.events.on("progress", p => progress.push(p.progress));
+  expect(wire.of("Sync").map(o => o.variables.cursor)).toEqual([null, "p1", "p2"]);
+  const stream = wire.of("Events")[0]!;
+  expect(stream.variables.cursor).toBe("p3");
+  stream.socket.next(stream.id, { events: { cursor: "e1", payload: { __typename: "MessageDeleted", messageId: "x", channelId: "c" } } });
+  await pass(300);
+  page = 2;
+  wire.socket.end(1006, "");
+  await pass(2000);
+  expect(wire.of("Sync").at(-1)!.variables.cursor).toBe("e1");
+  expect(progress[0]).toBe(0);
+  expect(progress.at(-1)).toBe(100);
+  expect([...progress]).toEqual([...progress].sort((a, b) => a - b));
+  const again = wire.of("Events").at(-1)!;
+  again.socket.next(again.id, { events: { cursor: "z", payload: { __typename: "StreamReset", reason: "expired", cursor: "z" } } });
+  await pass(100);
+  expect(wire.of("Sync").at(-1)!.variables.cursor).toBeNull();
+});
+
+test("what was kept is there before the network is, and the next page goes on from it", async () => {
+  const m = { id: "m1", clientMessageId: null, channelId: "c1", threadId: null, parentMessageId: null, senderId: BOB, content: "kept", type: "text", metadata: null, mentions: [], seq: "1", version: 1, createdAt: "2026-01-01T00:00:00Z", editedAt: null, deletedAt: null, delivery: null };
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: "k1", messages: [m], channels: [{ channelId: "c1", name: "one", type: "public", isArchived: false, isReadonly: false, role: "member", canWrite: true, lastSeq: "1" }] } });
+  const first = await connected(wire);
+  await pass(1000);
+  first.rt.close();
+  await pass(1000);
+  wire.up = false;
+  const second = wire.tab();
+  second.rt.connect();
+  await pass(100);
+  expect(second.rt.timeline("c1").get().map(x => x.content)).toEqual(["kept"]);
+  expect(second.rt.channels.get().get("c1")?.name).toBe("one");
+  wire.up = true;
+  wire.replies.Sync = () => ({ sync: emptyPage });
+  await pass(3000);
+  expect(wire.of("Sync").at(-1)!.variables.cursor).toBe("k1");
+});
+
+test("a history is the same whatever comes twice, late or in another order; receipts and versions never go back", () => {
+  const base = { clientMessageId: null, channelId: "c", threadId: null, parentMessageId: null, senderId: ALICE, type: "text", metadata: null, mentions: [], createdAt: "", editedAt: null, deletedAt: null } as const;
+  const receipt = (id: string, status: "sent" | "delivered" | "read") => ({ messageId: id, channelId: "c", status, totalRecipients: 1, deliveredCount: 0, readCount: 0, deliveredAt: null, readAt: null });
+  const events = Array.from({ length: 30 }, (_, i) => [1, 2].map(version => ({ ...base, id: `m${i}`, seq: `${i - 3}`, version, content: `v${version}`, delivery: receipt(`m${i}`, version === 1 ? "read" : "sent") }))).flat();
+  const random = (seed: number) => () => ((seed = (seed * 1103515245 + 12345) & 0x7fffffff) / 0x7fffffff);
+  for (let seed = 1; seed <= 200; seed++) {
+    const next = random(seed), log = createMessages(1000), pool = [...events, ...events.filter(() => next() < 0.5)].sort(() => next() - 0.5);
+    while (pool.length) log.put(pool.splice(0, 1 + Math.floor(next() * 5)) as never);
+    expect(log.get("c").map(m => `${m.seq} ${m.content} ${m.delivery!.status}`), `seed ${seed}`).toEqual(Array.from({ length: 30 }, (_, i) => `${i - 3} v2 read`));
+  }
+});
+
+test("rooms by name and by ids", () => {
+  expect([roomName("x"), roomName("channel:x"), roomName("channel:x:thread:t"), roomName("dm:d"), roomName({ channelId: "x", threadId: "t" }), roomName("x", "t")])
+    .toEqual(["channel:x", "channel:x", "channel:x:thread:t", "dm:d", "channel:x:thread:t", "channel:x:thread:t"]);
+  expect(roomInput("dm:d")).toEqual({ dmId: "d" });
+  for (const bad of ["", "channel:", "dm:a:thread:b", "user:x", "channel:a:thread:"]) expect(() => roomInput(bad), bad).toThrow();
+});
+
+test("the digest is over JSON as the server writes it", () => {
+  expect(canonical([{ clientMessageId: "k", channelId: "c", content: "h\"i", metadata: { b: 1, "10": [null, { z: 1, a: "é" }], "9": 1.5 } }])).toBe(
+    '[{"clientMessageId":"k","channelId":"c","threadId":null,"parentMessageId":null,"content":"h\\"i","type":"text","metadata":{"10":[null,{"a":"é","z":1}],"9":1.5,"b":1},"mentions":[]}]');
+});
