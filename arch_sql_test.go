@@ -18,7 +18,7 @@ import (
 // owns is whose a table is: the one package that may write it.
 var owns = map[string]string{
 	"internal/announce": "realtime.announced",
-	"internal/auth":     "realtime.barred_users realtime.revoked_tokens realtime.revoked_users",
+	"internal/auth":     "realtime.barred_users realtime.revoked_tokens realtime.revoked_users realtime.token_life",
 	"internal/feed":     "realtime.backfill realtime.channels realtime.feed realtime.gates realtime.head realtime.inbox realtime.log realtime.message_versions realtime.messages realtime.revisions realtime.stints",
 	"internal/lease":    "realtime.boot realtime.nodes",
 	"internal/message":  "realtime.client_keys public.nchat_messages",
@@ -27,6 +27,7 @@ var owns = map[string]string{
 	"internal/push":     "realtime.push_again realtime.push_held realtime.push_jobs realtime.push_state realtime.push_told realtime.quiet_hours",
 	"internal/receipt":  "realtime.legacy realtime.legacy_head realtime.marks realtime.moves realtime.notifications realtime.thread_marks public.nchat_channel_members public.nchat_thread_members",
 	"internal/roster":   "public.nchat_channels public.nchat_presence public.nchat_threads public.nchat_users",
+	"internal/sweep":    "realtime.sweeps",
 	"internal/webhook":  "realtime.hasura_events",
 }
 
@@ -44,13 +45,13 @@ var shows = map[string]map[string]string{
 		"last_pos()": "internal/push internal/receipt", "log_floor()": "internal/push", "mark_at()": "internal/push internal/receipt", "forgotten()": "internal/receipt", "numbered()": "internal/receipt", "note_marks()": "internal/receipt", "note()": "internal/receipt",
 		"reconcile()": "internal/app", "reconcile_member()": "internal/webhook", "reconcile_message()": "internal/webhook", "reconcile_user()": "internal/webhook",
 	},
-	"internal/lease":   {"realtime.boot": "internal/presence"},
+	"internal/lease":   {"realtime.boot": "internal/presence", "realtime.nodes": "internal/sweep"},
 	"internal/message": {"message_rows()": "internal/push", "public.nchat_messages": "internal/feed internal/presence internal/push internal/receipt internal/roster"},
 	"internal/presence": {
 		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "realtime.directs": "internal/roster", "realtime.public_presence": "internal/announce internal/roster", "touch()": "internal/feed internal/webhook",
 		"public.nchat_blocked_users": "internal/feed internal/roster", "public.nchat_contacts": "internal/roster",
 	},
-	"internal/receipt": {"adopt_marks()": "internal/feed", "notifications_of()": "internal/feed", "realtime.marks": "internal/push", "badge()": "internal/push", "public.nchat_channel_members": "internal/feed internal/presence internal/roster", "public.nchat_thread_members": "internal/roster"},
+	"internal/receipt": {"adopt_marks()": "internal/feed", "has_receipts()": "internal/feed", "notifications_of()": "internal/feed", "realtime.marks": "internal/push", "badge()": "internal/push", "public.nchat_channel_members": "internal/feed internal/presence internal/roster", "public.nchat_thread_members": "internal/roster"},
 	"internal/roster": {
 		"readable()": "internal/feed internal/presence internal/receipt", "readers()": "internal/feed internal/presence internal/push internal/receipt",
 		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/feed internal/message",

@@ -135,6 +135,26 @@ create table realtime.audience (
 create index audience_user_idx on realtime.audience (user_id, id);
 create index audience_at_idx on realtime.audience (at);
 
+-- Whose turn it is to forget what is past its time, and how the last turn went.
+create table realtime.sweeps (
+  only_row boolean primary key default true check (only_row),
+  holder   uuid not null,
+  until    timestamptz not null,
+  ended_at timestamptz,
+  forgot   bigint,
+  took     interval,
+  failed   text
+) with (fillfactor = 50);
+
+-- How long the longest-lived token lives that any node has seen; a revocation is
+-- kept for as long. One that does not say when it began or ends lives for ever.
+create table realtime.token_life (
+  only_row boolean primary key default true check (only_row),
+  longest  interval not null default '0',
+  endless  boolean not null default false
+);
+insert into realtime.token_life default values;
+
 -- When channels that had been of another kind became direct ones; no row: always
 -- was. Only inserted into by triggers, as the table above.
 create table realtime.directs (

@@ -21,9 +21,12 @@ create table realtime.channels (
   seq        bigint not null default 0,
   members    integer not null default 0,
   direct     boolean not null default false,
-  void       bigint not null default -9223372036854775808 -- of numbers up to it nothing is left: the channel was gone, emptied or another tenant's
+  void       bigint not null default -9223372036854775808, -- of numbers up to it nothing is left: the channel was gone, emptied or another tenant's
+  voided     bigint not null default -9223372036854775808  -- and up to it their rows say so
 ) with (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 1);
+
+create index channels_void_idx on realtime.channels (channel_id) where void > -9223372036854775808; -- for the sweep
 
 -- One row a channel, for its lock alone: held by whoever changes who may read
 -- or write there, shared by whoever sends through us.
@@ -85,6 +88,7 @@ create table realtime.stints (
 );
 create unique index stints_open_idx on realtime.stints (channel_id, user_id) where to_seq is null;
 create index stints_user_idx on realtime.stints (user_id, channel_id);
+create index stints_empty_idx on realtime.stints (ended_at) where from_seq = to_seq; -- for the sweep
 
 -- kind: created (a message was published), updated, deleted (softly), removed
 -- (it is no more, is not published any more, or moved to another channel) ·

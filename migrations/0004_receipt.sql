@@ -19,6 +19,8 @@ create table realtime.marks (
   check (delivered_seq >= read_seq)
 ) with (fillfactor = 70);
 
+create index marks_channel_idx on realtime.marks (channel_id); -- for the sweep
+
 -- How far somebody has read in a thread, in its channel's numbers. Without a row:
 -- as far as nchat's own column says.
 create table realtime.thread_marks (
@@ -32,11 +34,15 @@ create table realtime.thread_marks (
   primary key (user_id, thread_id)
 ) with (fillfactor = 70);
 
+create index thread_marks_channel_idx on realtime.thread_marks (channel_id); -- for the sweep
+
 -- Read moves cover from_seq < seq <= to_seq; delivered_from < seq <= to_seq was
 -- delivered with it (null: had been before). Who may learn of it is decided
 -- when it is made, and stays so: a receipt once shown is never taken back, and
--- none made in private is shown later. A move within a thread reads that thread's
--- messages alone; one of the channel reads all but those in threads.
+-- none made in private is shown later. What nobody may ever learn of is not here.
+-- A move within a thread reads that thread's messages alone; one of the channel reads
+-- all but those in threads. Moves past their time are folded: one stands for those
+-- that followed each other.
 create table realtime.moves (
   id               bigint generated always as identity primary key,
   channel_id       uuid not null,
@@ -52,10 +58,16 @@ create table realtime.moves (
   hidden_from      uuid[] not null default '{}',
   read_hidden_from uuid[] not null default '{}', -- besides: the reading only, from those who share none themselves
   thread           uuid,
-  held             boolean not null default false -- made while invisible: shown, and stamped, when that ends
+  held             boolean not null default false, -- made while invisible: shown, and stamped, when that ends
+  folded           boolean not null default false,
+  -- How long it is, by powers of four: whichever moves pass a message are found among
+  -- those of a length by where they end.
+  span             smallint not null generated always as
+                   (width_bucket(to_seq - from_seq, '{4,16,64,256,1024,4096,16384,65536,262144,1048576}'::bigint[])) stored
 );
-create index moves_channel_idx on realtime.moves (channel_id, to_seq);
-create index moves_private_idx on realtime.moves (id) where not held and not read_public and not delivered_public; -- for the sweep
+create index moves_passing_idx on realtime.moves (channel_id, (coalesce(thread, channel_id)), span, to_seq);
+create index moves_fresh_idx on realtime.moves (at) where not folded and not held; -- with the next: for the sweep
+create index moves_folded_idx on realtime.moves (channel_id, user_id) where folded;
 create index moves_held_idx on realtime.moves (user_id) where held;
 
 -- Channels whose members' old columns may be behind (due), and up to which

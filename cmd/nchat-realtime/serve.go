@@ -89,7 +89,7 @@ func migrateCommand() *cobra.Command {
 			if back {
 				how = append(how, postgres.TakeBack)
 			}
-			if err := postgres.Migrate(cmd.Context(), c.DatabaseURL, newLog(c), app.Code(), how...); err != nil {
+			if err := postgres.Migrate(cmd.Context(), c.ListenDatabaseURL, newLog(c), app.Code(), how...); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), "the database is up to date")

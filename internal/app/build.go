@@ -28,6 +28,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/webhook"
@@ -78,8 +79,8 @@ type parts struct {
 	door      *door.Door   // nil: no Hasura behind this server
 	direct    *door.Direct // nil: nothing is answered without Hasura
 	sockets   *wsock.Transport
-	own       http.Handler                // this server's GraphQL, over every transport
-	forget    func(context.Context) error // what is past its time
+	sweeps    *sweep.Keeper
+	own       http.Handler // this server's GraphQL, over every transport
 	draining  atomic.Bool
 }
 
@@ -89,7 +90,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 	c := o.Config
 	counts := newMetrics()
 	odd := newOddities(o.Log, counts.registry)
-	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{OddTime: odd.time})
+	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{OddTime: odd.time, Pooled: c.Pooled()})
 	if err != nil {
 		return nil, err
 	}

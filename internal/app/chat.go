@@ -2,9 +2,7 @@ package app
 
 import (
 	"context"
-	"errors"
-	"log/slog"
-	"time"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -17,12 +15,9 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
-	"github.com/nself-org/nchat-realtime/internal/wait"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 	"github.com/nself-org/nchat-realtime/internal/webhook"
 )
-
-// retainEvery is how often what is past its time is forgotten.
-const retainEvery = time.Minute
 
 // buildChat puts messages, receipts and the log they go through together.
 func buildChat(p *parts) {
@@ -41,7 +36,7 @@ func buildChat(p *parts) {
 	p.messages = message.New(message.Options{Pool: p.pool, Committed: p.feed.Committed, Settle: p.feed.Settle, Content: c.Limits.ContentLength,
 		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Log: p.log, Odd: p.odd.message})
 	p.receipts = receipt.New(receipt.Options{Pool: p.pool, Privacy: p.presence.Read, Committed: p.feed.Committed, Settle: p.feed.CatchUp,
-		Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: p.log})
+		Retention: c.Retention, Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: p.log})
 	p.notify = receipt.NewNotifier(receipt.NotifierOptions{Pool: p.pool, Now: p.clock.Now, Committed: p.feed.Committed, Log: p.log})
 	p.events = events.New(events.Options{Feed: p.feed, Receipts: p.receipts, Presence: p.presence.Watch, Typing: p.typing, Log: p.log})
 	p.push = push.New(push.Options{Pool: p.pool, URL: c.PushWebhookURL, Secret: c.PushWebhookSecret, Log: p.log, Now: p.clock.Now, Looking: c.PushAfter,
@@ -58,10 +53,6 @@ func buildChat(p *parts) {
 
 // buildHasura makes what Hasura calls besides GraphQL.
 func buildHasura(p *parts) {
-	p.forget = func(ctx context.Context) error {
-		return errors.Join(p.feed.Sweep(ctx), p.receipts.Sweep(ctx), p.notify.Sweep(ctx), p.push.Sweep(ctx), p.messages.Sweep(ctx), p.hooks.Sweep(ctx),
-			p.revoked.store.ForgetBarred(ctx, p.config.TokenLifetime))
-	}
 	p.hooks = webhook.New(webhook.Options{Pool: p.pool, Auth: p.authn, Presence: p.presence, Messages: p.messages, Receipts: p.receipts, Committed: p.feed.Committed,
 		Audit: audit{p.log}.action,
 		Admit: func(id auth.Identity) error {
@@ -76,15 +67,9 @@ func buildHasura(p *parts) {
 		BodyLimit: int64(p.config.Limits.BodyBytes) * hasuraBody, Log: p.log,
 		Crons: map[string]func(context.Context) error{
 			"expiry":    func(ctx context.Context) error { return p.presence.Sweep(ctx, p.lease.InTouch()) },
-			"retention": p.forget,
+			"retention": func(ctx context.Context) error { return p.sweeps.Turn(ctx) },
 		}})
-}
-
-// retain forgets log entries, message versions and client keys past their time.
-func retain(ctx context.Context, log *slog.Logger, forget func(context.Context) error) {
-	for wait.For(ctx, retainEvery) {
-		if err := forget(ctx); err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "forgetting what is past its time", "error", err)
-		}
-	}
+	p.sweeps = sweep.New(sweep.Options{Pool: p.pool, Log: p.log, Swept: p.metrics.swept, Ended: p.metrics.turned, Failed: p.metrics.unswept,
+		Tasks: slices.Concat(p.feed.Sweeps(), p.receipts.Sweeps(), p.notify.Sweeps(), p.messages.Sweeps(), p.hooks.Sweeps(), p.push.Sweeps(), p.presence.Sweeps(),
+			auth.Store{DB: p.pool}.Sweeps(p.config.TokenLifetime))})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
 // check is one thing the doctor looks at.
@@ -29,7 +30,7 @@ type check struct {
 // Examine looks at everything a server needs and prints what it finds, with
 // how to mend what is wrong. An error says how much is.
 func Examine(ctx context.Context, out io.Writer, c config.Config) error {
-	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: 2})
+	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: 2, Pooled: c.Pooled()})
 	if err != nil {
 		return err
 	}
@@ -81,6 +82,8 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 		{"noted", func(ctx context.Context) (string, error) {
 			return "the log has heard of every message and member", feed.Noted(ctx, pool)
 		}, "run nchat-realtime migrate, which makes triggers anew that were disabled or dropped; then `select realtime.reconcile()` until it answers 0"},
+		{"forgetting", func(ctx context.Context) (string, error) { return sweep.Last(ctx, pool) },
+			"look in the servers' logs for what is past its time; what one node cannot forget the next tries a minute later"},
 		{"listen", func(ctx context.Context) (string, error) {
 			cfg, err := pgx.ParseConfig(c.ListenDatabaseURL)
 			if err != nil {

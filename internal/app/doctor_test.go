@@ -48,7 +48,7 @@ func TestAHealthyServer(t *testing.T) {
 	if err != nil || strings.Contains(said, "FAIL") || !strings.Contains(said, "HASURA_UPSTREAM_URL is not set") {
 		t.Errorf("%v\n%s", err, said)
 	}
-	for _, check := range []string{"postgres", "migrations", "rows", "numbering", "listen", "jwt", "secret", "hasura"} {
+	for _, check := range []string{"postgres", "migrations", "rows", "numbering", "forgetting", "listen", "jwt", "secret", "hasura"} {
 		if got := verdict(t, said, check); got != "ok" {
 			t.Errorf("%s: %s", check, got)
 		}
@@ -66,7 +66,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		wrong []string
 		mend  string
 	}{
-		"no migrations":      {pgtest.Empty(t), nil, []string{"migrations", "numbering", "noted"}, "nchat-realtime migrate"},
+		"no migrations":      {pgtest.Empty(t), nil, []string{"migrations", "numbering", "noted", "forgetting"}, "nchat-realtime migrate"},
 		"the published key":  {healthy, map[string]string{"HASURA_GRAPHQL_JWT_SECRET": auth.DevSecret}, []string{"jwt"}, "HASURA_GRAPHQL_JWT_SECRET"},
 		"a key that is none": {healthy, map[string]string{"HASURA_GRAPHQL_JWT_SECRET": "{}"}, []string{"jwt"}, "HASURA_GRAPHQL_JWT_SECRET"},
 		"no shared secret":   {healthy, map[string]string{"HASURA_WEBHOOK_SECRET": ""}, []string{"secret"}, "HASURA_WEBHOOK_SECRET"},

@@ -29,6 +29,9 @@ type metrics struct {
 	latency     prometheus.Histogram
 	stale       prometheus.Gauge
 	congested   prometheus.Gauge
+	forgotten   *prometheus.CounterVec
+	unforgotten *prometheus.CounterVec
+	sweep       prometheus.Gauge
 	upstream    upstreamMetrics
 	numbered    prometheus.Gauge
 	toNumber    prometheus.Gauge
@@ -49,17 +52,27 @@ func newMetrics() *metrics {
 		heard: prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_heard_total", Help: "Topics heard, this node's own among them."}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "realtime_latency_ms", Help: "A doorbell's way through Postgres and back, in milliseconds.",
 			Buckets: prometheus.ExponentialBuckets(0.5, 2, 14)}),
-		stale:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_stale", Help: "1 while doorbells do not arrive."}),
-		congested: prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_congested", Help: "1 while the server's notification queue is half full."}),
-		numbered:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_numbered", Help: "Channels that had messages before the installation and are numbered."}),
-		toNumber:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_to_number", Help: "Channels whose older messages are still to be numbered."}),
+		stale:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_stale", Help: "1 while doorbells do not arrive."}),
+		congested:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_congested", Help: "1 while the server's notification queue is half full."}),
+		forgotten:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_swept_rows_total", Help: "Rows past their time that this node folded or forgot, by table."}, []string{"table"}),
+		unforgotten: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_sweep_failures_total", Help: "Batches of such rows that failed, by table."}, []string{"table"}),
+		sweep:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_sweep_seconds", Help: "How long this node's last turn at forgetting took."}),
+		numbered:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_numbered", Help: "Channels that had messages before the installation and are numbered."}),
+		toNumber:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_to_number", Help: "Channels whose older messages are still to be numbered."}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.executed, m.rung, m.heard, m.latency, m.stale, m.congested, m.numbered, m.toNumber)
+		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.executed, m.rung, m.heard, m.latency, m.stale, m.congested,
+		m.forgotten, m.unforgotten, m.sweep, m.numbered, m.toNumber)
 	m.upstream = newUpstreamMetrics(m.registry)
 	m.stale.Set(1)
 	return m
 }
+
+func (m *metrics) swept(table string, n int) { m.forgotten.WithLabelValues(table).Add(float64(n)) }
+
+func (m *metrics) unswept(table string) { m.unforgotten.WithLabelValues(table).Inc() }
+
+func (m *metrics) turned(took time.Duration) { m.sweep.Set(took.Seconds()) }
 
 func (m *metrics) encoded(shared bool) {
 	whom := "viewer"

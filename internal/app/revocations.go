@@ -34,6 +34,7 @@ func (r *revocations) run(ctx context.Context) {
 	defer t.Stop()
 	last := ""
 	for {
+		r.learn(ctx)
 		if stamp, err := r.stamp(ctx); err == nil && stamp != last || !r.loaded.Load() {
 			if r.enforce(ctx) {
 				last = stamp
@@ -52,6 +53,14 @@ func (r *revocations) stamp(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, revocationLimit)
 	defer cancel()
 	return r.store.Stamp(ctx)
+}
+
+// learn has the database know of longer-lived tokens than any before; what fails
+// is tried again within a second.
+func (r *revocations) learn(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, revocationLimit)
+	defer cancel()
+	_ = r.store.Learn(ctx, r.known)
 }
 
 // load reads what is revoked.

@@ -57,7 +57,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	behind.Go(func() { p.push.Run(back) })
 	behind.Go(func() { checkDirect(back, p) })
 	behind.Go(func() { p.announce.Run(back) })
-	behind.Go(func() { retain(back, p.log, p.forget) })
+	behind.Go(func() { p.sweeps.Run(back) })
 	behind.Go(func() {
 		if err := p.presence.Run(back); err != nil {
 			p.log.WarnContext(back, "presence not written at the end", "error", err)

@@ -123,6 +123,7 @@ func (a *Authenticator) Token(ctx context.Context, text, role string) (Identity,
 	if id.Tenant == "" {
 		return Identity{}, badClaims("invalid %s", headerTenant)
 	}
+	a.revoked.lives.see(id.IssuedAt, id.ExpiresAt, a.now())
 	if a.revoked.Refused(id) {
 		return Identity{}, Revoked()
 	}

@@ -21,6 +21,7 @@ const TokenLifetime = 24 * time.Hour
 // Revocations are the tokens refused although their signature holds, and the
 // users refused whatever they come with, as this node last read them.
 type Revocations struct {
+	lives    *lifetimes
 	lifetime time.Duration
 	now      func() time.Time
 	loading  sync.Mutex // an older read must not come after a newer one
@@ -44,7 +45,7 @@ func NewRevocations(lifetime time.Duration) *Revocations {
 	if lifetime == 0 {
 		lifetime = TokenLifetime
 	}
-	return &Revocations{lifetime: lifetime, now: time.Now, barred: map[revokedUser]struct{}{}, users: map[revokedUser]time.Time{}, tokens: map[revokedToken]struct{}{}}
+	return &Revocations{lives: newLifetimes(), lifetime: lifetime, now: time.Now, barred: map[revokedUser]struct{}{}, users: map[revokedUser]time.Time{}, tokens: map[revokedToken]struct{}{}}
 }
 
 // Refused reports whether a caller is refused: its token was revoked by its id, or
@@ -160,13 +161,4 @@ select coalesce((select count(*) || '/' || max(not_before) from realtime.revoked
 		return "", nil
 	}
 	return *stamp, nil
-}
-
-// ForgetBarred forgets users barred for longer than any token from before lives.
-// They stay no users: whatever they come with shows them nothing.
-func (s Store) ForgetBarred(ctx context.Context, lifetime time.Duration) error {
-	if _, err := s.DB.Exec(ctx, `delete from realtime.barred_users where at < clock_timestamp() - $1::interval`, lifetime); err != nil {
-		return fmt.Errorf("forgetting barred users: %w", err)
-	}
-	return nil
 }

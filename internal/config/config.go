@@ -122,3 +122,6 @@ func (r *reader) load() Config {
 	r.unbuilt()
 	return c
 }
+
+// Pooled: DATABASE_URL goes through a transaction pooler, for there is another to listen on.
+func (c Config) Pooled() bool { return c.ListenDatabaseURL != c.DatabaseURL }

@@ -24,7 +24,7 @@ func (r *reader) addresses(c *Config) {
 		}
 	}
 	c.DatabaseURL = r.postgres("DATABASE_URL", "Postgres; `dev` starts its own where unset.")
-	c.ListenDatabaseURL = r.postgres("LISTEN_DATABASE_URL", "A direct connection to the same database for LISTEN, where DATABASE_URL goes through a transaction pooler.")
+	c.ListenDatabaseURL = r.postgres("LISTEN_DATABASE_URL", "A direct connection to the same database for LISTEN and `migrate`, where DATABASE_URL goes through a transaction pooler.")
 	if c.ListenDatabaseURL == "" {
 		c.ListenDatabaseURL = c.DatabaseURL
 	}

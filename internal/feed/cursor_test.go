@@ -14,6 +14,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -157,7 +158,7 @@ func TestCursorsThatCannotBeGoneOnFrom(t *testing.T) {
 	}
 
 	mustExec(t, pool, `update realtime.log set at = at - interval '2 hours'`) // the retention is one
-	if err := s.Sweep(t.Context()); err != nil {
+	if err := sweep.All(t.Context(), s.Sweeps()...); err != nil {
 		t.Fatal(err)
 	}
 	check("older than the retention", old, Expired)
@@ -201,7 +202,7 @@ func TestSince(t *testing.T) {
 		t.Errorf("of the future: %+v", p.Messages)
 	}
 	mustExec(t, pool, `update realtime.log set at = at - interval '2 hours'`)
-	if err := s.Sweep(t.Context()); err != nil {
+	if err := sweep.All(t.Context(), s.Sweeps()...); err != nil {
 		t.Fatal(err)
 	}
 	if p := mustSync(t, s, v, Query{Since: &between}); p.Reset != Expired || len(p.Messages) != 3 {

@@ -52,12 +52,13 @@ begin
   return exists (select from realtime.inbox i where i.id > (select h.clear from realtime.head h) and i.message_id = message);
 end $$;
 
--- ring_inbox wakes the sequencer, unless it looks by itself.
+-- ring_inbox wakes the sequencer, unless it looks by itself: a time far ahead is one
+-- of a clock that was set back since.
 create or replace function realtime.ring_inbox() returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if coalesce(current_setting('realtime.quiet', true), '') <> 'on'
-     and not exists (select from realtime.head h where h.hot > clock_timestamp()) then
+     and not exists (select from realtime.head h where h.hot > clock_timestamp() and h.hot < clock_timestamp() + interval '3 seconds') then
     perform realtime.ring('inbox');
   end if;
 end $$;

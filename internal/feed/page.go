@@ -51,7 +51,7 @@ func (b *builder) delta(ctx context.Context) error {
 func (b *builder) senders(ctx context.Context, list []Entry) (map[int64]map[uuid.UUID]struct{}, error) {
 	var moves []int64
 	for _, e := range list {
-		if e.Kind == Mark && e.User != b.v.User {
+		if e.Kind == Mark && e.Ref != 0 && e.User != b.v.User {
 			moves = append(moves, e.Ref)
 		}
 	}

@@ -3,61 +3,47 @@ package feed
 import (
 	"context"
 	"fmt"
+
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
-const sweepBatch = 5000
+// Sweeps forget entries older than the retention, what messages said before
+// they were changed then, and what channels leave. Cursors before what is kept
+// are answered with a reset.
+func (s *Service) Sweeps() []sweep.Task {
+	const versions = `
+delete from realtime.message_versions v
+ where v.ctid = any (array(select o.ctid from realtime.message_versions o where o.at < clock_timestamp() - $2::interval limit $1))`
+	// One that tells of no message: whoever came and went while nothing was said.
+	const stints = `
+delete from realtime.stints s
+ where s.ctid = any (array(select o.ctid from realtime.stints o where o.from_seq = o.to_seq and o.ended_at < clock_timestamp() - $2::interval limit $1))`
+	return []sweep.Task{
+		{Of: "message_versions", Batch: sweep.Rows(s.o.Pool, versions, s.o.Retention)},
+		{Of: "stints", Batch: sweep.Rows(s.o.Pool, stints, s.o.Retention)},
+		{Of: "messages", Batch: s.sweepVoid},
+		{Of: "log", Batch: s.sweepLog},
+	}
+}
 
-// Sweep forgets entries older than the retention, and what messages said
-// before they were changed then. Cursors before them are answered with a reset.
-func (s *Service) Sweep(ctx context.Context) error {
-	if err := s.sweepVersions(ctx); err != nil {
-		return err
-	}
-	if err := s.sweepVoid(ctx); err != nil {
-		return err
-	}
+func (s *Service) sweepLog(ctx context.Context, most int) (n int, err error) {
 	const q = `
 with old as (select l.pos from realtime.log l where l.pos > (select floor from realtime.head) and l.at < clock_timestamp() - $1::interval order by l.pos limit $2),
      gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos, l.mark),
      top as (select count(*) as n, max(pos) as pos, (array_agg(mark order by pos desc))[1] as mark from gone),
      head as (update realtime.head h set floor = top.pos, mark = top.mark from top where top.pos > h.floor returning 1)
 select n from top`
-	for {
-		var n int
-		if err := s.o.Pool.QueryRow(ctx, q, s.o.Retention, sweepBatch).Scan(&n); err != nil {
-			return fmt.Errorf("forgetting old entries: %w", err)
-		}
-		if n < sweepBatch {
-			return nil
-		}
+	if err := s.o.Pool.QueryRow(ctx, q, s.o.Retention, most).Scan(&n); err != nil {
+		return 0, fmt.Errorf("forgetting old entries: %w", err)
 	}
-}
-
-func (s *Service) sweepVersions(ctx context.Context) error {
-	const q = `
-delete from realtime.message_versions v
- where v.ctid = any (array(select o.ctid from realtime.message_versions o where o.at < clock_timestamp() - $1::interval limit $2))`
-	for {
-		tag, err := s.o.Pool.Exec(ctx, q, s.o.Retention, sweepBatch)
-		if err != nil {
-			return fmt.Errorf("forgetting old versions: %w", err)
-		}
-		if tag.RowsAffected() < sweepBatch {
-			return nil
-		}
-	}
+	return n, nil
 }
 
 // sweepVoid ends what an emptied channel leaves, and forgets what one leaves
 // that is no more, once the log has forgotten it too: nothing refers to it then.
-func (s *Service) sweepVoid(ctx context.Context) error {
-	for {
-		var n int
-		if err := s.o.Pool.QueryRow(ctx, `select realtime.sweep_void($1)`, sweepBatch).Scan(&n); err != nil {
-			return fmt.Errorf("forgetting what channels left: %w", err)
-		}
-		if n < sweepBatch {
-			return nil
-		}
+func (s *Service) sweepVoid(ctx context.Context, most int) (n int, err error) {
+	if err := s.o.Pool.QueryRow(ctx, `select realtime.sweep_void($1)`, most).Scan(&n); err != nil {
+		return 0, fmt.Errorf("forgetting what channels left: %w", err)
 	}
+	return n, nil
 }

@@ -9,7 +9,7 @@ $$;
 
 -- sweep_void does a part, of up to most messages, of what emptying channels left to
 -- do, and forgets messages, stints and revisions of channels that are no more and
--- that the log does not speak of any more. It answers how many messages it did;
+-- that the log does not speak of any more, and at last the channels. It answers how many messages it did;
 -- 0 also where somebody else is at the log.
 create or replace function realtime.sweep_void(most integer) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
@@ -24,8 +24,11 @@ begin
    where m.ctid = any (array(
      select x.ctid from realtime.channels c
        join realtime.messages x on x.channel_id = c.channel_id and x.seq <= c.void and not x.gone
-      where c.void > -9223372036854775808 limit most));
+      where c.void > c.voided and c.void > -9223372036854775808 limit most));
   get diagnostics n = row_count;
+  if n < most then
+    update realtime.channels c set voided = c.void where c.void > c.voided and c.void > -9223372036854775808;
+  end if;
   with forgotten as materialized (
     select f.channel_id from realtime.forgotten() f),
   messages as (
@@ -36,5 +39,10 @@ begin
   gates as (delete from realtime.gates g using forgotten f where g.channel_id = f.channel_id),
   backfill as (delete from realtime.backfill b using forgotten f where b.channel_id = f.channel_id)
   select count(*) into gone from messages;
+  if gone = 0 then -- nothing is left of them, but for what receipts forget
+    delete from realtime.channels c where c.ctid = any (array(
+      select k.ctid from realtime.forgotten() f join realtime.channels k on k.channel_id = f.channel_id
+       where not exists (select from realtime.stints s where s.channel_id = f.channel_id) and not realtime.has_receipts(f.channel_id) limit most));
+  end if;
   return greatest(n, gone);
 end $$;

@@ -1,6 +1,10 @@
 package feed
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/nself-org/nchat-realtime/internal/sweep"
+)
 
 // TestWhatChannelsLeaveIsForgotten: once the log speaks of it no more; and what
 // an emptied channel leaves is ended, however much it is.
@@ -16,7 +20,7 @@ func TestWhatChannelsLeaveIsForgotten(t *testing.T) {
 		t.Fatalf("%d are left to the sweep, and this tests nothing", n)
 	}
 	say(t, pool, channels[1])
-	if err := s.Sweep(t.Context()); err != nil {
+	if err := sweep.All(t.Context(), s.Sweeps()...); err != nil {
 		t.Fatal(err)
 	}
 	if n := number(t, pool, `select count(*) from realtime.messages where not gone`); n != 0 && number(t, pool, `select count(*) from realtime.messages where not gone and channel_id = $1`, channels[0]) != 0 {
@@ -27,7 +31,7 @@ func TestWhatChannelsLeaveIsForgotten(t *testing.T) {
 	left := func() int64 {
 		return number(t, pool, `select (select count(*) from realtime.messages where channel_id = $1) + (select count(*) from realtime.stints where channel_id = $1)`, channels[0])
 	}
-	if err := s.Sweep(t.Context()); err != nil {
+	if err := sweep.All(t.Context(), s.Sweeps()...); err != nil {
 		t.Fatal(err)
 	}
 	if left() == 0 {
@@ -35,7 +39,7 @@ func TestWhatChannelsLeaveIsForgotten(t *testing.T) {
 	}
 	mustExec(t, pool, `update realtime.log set at = at - interval '2 hours'`)
 	for range 2 { // the log first, then what it spoke of
-		if err := s.Sweep(t.Context()); err != nil {
+		if err := sweep.All(t.Context(), s.Sweeps()...); err != nil {
 			t.Fatal(err)
 		}
 	}

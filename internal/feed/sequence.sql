@@ -19,11 +19,11 @@ begin
     return -1;
   end if;
   select * into h from realtime.head;
-  if h.at < clock_timestamp() - interval '5 seconds'
+  if h.at < clock_timestamp() - interval '5 seconds' or h.at > clock_timestamp() + interval '5 seconds' -- the clock was set back
      or h.at < clock_timestamp() - interval '1 second' and (select s.last_value from realtime.inbox_id_seq s) > h.asked + 2000 then
     perform realtime.clear_inbox(h);
   end if;
-  if stays and h.hot < clock_timestamp() + interval '1 second' then
+  if stays and h.hot not between clock_timestamp() + interval '1 second' and clock_timestamp() + interval '3 seconds' then
     update realtime.head set hot = clock_timestamp() + interval '2 seconds';
   end if;
   select l.pos, l.at into last, since from realtime.log l order by l.pos desc limit 1;

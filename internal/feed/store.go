@@ -176,7 +176,7 @@ func (s *Service) bodies(ctx context.Context, db postgres.DB, list []Entry, most
 func (s *Service) senders(ctx context.Context, db postgres.DB, list []Entry) (map[int64][]uuid.UUID, error) {
 	var moves []int64
 	for _, e := range list {
-		if e.Kind == Mark {
+		if e.Kind == Mark && e.Ref != 0 { // one without a move is its user's alone
 			moves = append(moves, e.Ref)
 		}
 	}

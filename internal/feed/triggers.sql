@@ -27,7 +27,8 @@ begin
   insert into realtime.inbox (channel_id, kind, message_id, user_id, thread, countable, deleted, mentions)
   values (new.channel_id, 'created', new.id, new.user_id, {{template "thread" "new"}}, {{template "countable" "new"}}, {{template "deleted" "new"}}, {{template "mentions" "new"}});
   if coalesce(pg_catalog.current_setting('realtime.quiet', true), '') operator(pg_catalog.<>) 'on' then
-    if not exists (select from realtime.head h where h.hot operator(pg_catalog.>) pg_catalog.clock_timestamp()) then
+    if not exists (select from realtime.head h where h.hot operator(pg_catalog.>) pg_catalog.clock_timestamp()
+                     and h.hot operator(pg_catalog.<) (pg_catalog.clock_timestamp() operator(pg_catalog.+) '3 seconds'::pg_catalog.interval)) then
       perform realtime.ring('inbox');
     end if;
   end if;

@@ -28,7 +28,7 @@ func (s *Service) apply(ctx context.Context, tx pgx.Tx, c current, e edit) (*Con
 		return &Conflict{Resolution: ServerWins, Client: &e.content}, nil
 	}
 	if e.base < c.edited {
-		if before, conflict, err := applied(ctx, tx, e); err != nil || before {
+		if before, conflict, err := applied(ctx, tx, e, s.o.reader().content()); err != nil || before {
 			return conflict, err
 		}
 	}
@@ -50,14 +50,14 @@ func (s *Service) apply(ctx context.Context, tx pgx.Tx, c current, e edit) (*Con
 }
 
 // applied tells whether the very edit was made before, and how that ended.
-func applied(ctx context.Context, tx pgx.Tx, e edit) (bool, *Conflict, error) {
+func applied(ctx context.Context, tx pgx.Tx, e edit, most int) (bool, *Conflict, error) {
 	const q = `
-select v.resolution, v.content, (select o.content from realtime.message_versions o where o.message_id = $1 and o.version >= $3 order by o.version limit 1)
+select v.resolution, case when octet_length(v.content) <= $5 then v.content end, (select case when octet_length(o.content) <= $5 then o.content end from realtime.message_versions o where o.message_id = $1 and o.version >= $3 order by o.version limit 1)
   from realtime.message_versions v
  where v.message_id = $1 and v.editor = $2 and v.base = $3 and v.digest = $4 order by v.version limit 1`
 	var how *Resolution
 	c := Conflict{Client: &e.content}
-	err := tx.QueryRow(ctx, q, e.message, e.by, e.base, e.digest()).Scan(&how, &c.Server, &c.Base)
+	err := tx.QueryRow(ctx, q, e.message, e.by, e.base, e.digest(), most).Scan(&how, &c.Server, &c.Base)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return false, nil, nil
@@ -76,8 +76,8 @@ func (s *Service) resolve(ctx context.Context, tx pgx.Tx, c current, e edit) (*s
 		return &e.content, nil, nil
 	}
 	var was *string
-	const q = `select v.content from realtime.message_versions v where v.message_id = $1 and v.version >= $2 order by v.version limit 1`
-	if err := tx.QueryRow(ctx, q, e.message, e.base).Scan(&was); err != nil && !errors.Is(err, pgx.ErrNoRows) { // none: forgotten
+	const q = `select case when octet_length(v.content) <= $3 then v.content end from realtime.message_versions v where v.message_id = $1 and v.version >= $2 order by v.version limit 1`
+	if err := tx.QueryRow(ctx, q, e.message, e.base, s.o.reader().content()).Scan(&was); err != nil && !errors.Is(err, pgx.ErrNoRows) { // none: forgotten
 		return nil, nil, fmt.Errorf("reading an earlier version: %w", err)
 	}
 	text, how := decide(c, s.o.Merge, was, e.content)

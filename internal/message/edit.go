@@ -63,7 +63,7 @@ func (s *Service) Edit(ctx context.Context, v viewer.Viewer, id uuid.UUID, conte
 	var numbered bool
 	var conflict *Conflict
 	err := s.change(ctx, v, func(tx pgx.Tx) error {
-		c, err := lock(ctx, tx, v, id)
+		c, err := lock(ctx, tx, v, id, s.o.reader().content())
 		if err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ var errUnnumbered = errors.New("the message has no number yet")
 // erase deletes a message. settled: what the log says of it is how it is.
 func (s *Service) erase(ctx context.Context, v viewer.Viewer, id uuid.UUID, settled bool) (m Message, err error) {
 	err = s.change(ctx, v, func(tx pgx.Tx) error {
-		c, err := lock(ctx, tx, v, id)
+		c, err := lock(ctx, tx, v, id, s.o.reader().content())
 		if err != nil {
 			return err
 		}
@@ -167,20 +167,21 @@ func (s *Service) change(ctx context.Context, v viewer.Viewer, do func(pgx.Tx) e
 // lock takes hold of a message that the caller may change, as the author or as
 // one who moderates its channel, which nobody does where it is a direct one; all others are answered alike, and hold up
 // nobody by asking.
-func lock(ctx context.Context, tx pgx.Tx, v viewer.Viewer, id uuid.UUID) (current, error) {
-	if _, err := mayChange(ctx, tx, v, id); err != nil {
+func lock(ctx context.Context, tx pgx.Tx, v viewer.Viewer, id uuid.UUID, most int) (current, error) {
+	if _, err := mayChange(ctx, tx, v, id, most); err != nil {
 		return current{}, err
 	}
 	if _, err := tx.Exec(ctx, `select from public.nchat_messages o where o.id = $1 for update`, id); err != nil {
 		return current{}, fmt.Errorf("locking a message: %w", err)
 	}
-	return mayChange(ctx, tx, v, id)
+	return mayChange(ctx, tx, v, id, most)
 }
 
-// mayChange reads a message that the caller may change, as it is now.
-func mayChange(ctx context.Context, tx pgx.Tx, v viewer.Viewer, id uuid.UUID) (c current, err error) {
+// mayChange reads a message that the caller may change, as it is now; without its
+// content, where that is longer than most bytes.
+func mayChange(ctx context.Context, tx pgx.Tx, v viewer.Viewer, id uuid.UUID, most int) (c current, err error) {
 	const q = `
-select m.channel_id, m.thread, coalesce(r.version, 1), coalesce(r.edited, 1), coalesce(r.overruled, false), o.content, coalesce(o.sender = $3, false), m.deleted,
+select m.channel_id, m.thread, coalesce(r.version, 1), coalesce(r.edited, 1), coalesce(r.overruled, false), case when octet_length(o.content) <= $4 then o.content end, coalesce(o.sender = $3, false), m.deleted,
        w.role is not null, coalesce(realtime.moderates(w.role), false)
          and not exists (select from realtime.nchat_channels() d where d.id = m.channel_id and d.type = 'direct')
   from realtime.nchat_messages() m
@@ -189,7 +190,7 @@ select m.channel_id, m.thread, coalesce(r.version, 1), coalesce(r.edited, 1), co
   left join realtime.revisions r on r.message_id = m.id
  where m.id = $2 and m.published and o.type <> 'system'`
 	var writes bool
-	err = tx.QueryRow(ctx, q, v.Tenant, id, v.User).Scan(&c.channel, &c.thread, &c.version, &c.edited, &c.overruled, &c.content, &c.author, &c.deleted, &writes, &c.moderator)
+	err = tx.QueryRow(ctx, q, v.Tenant, id, v.User, most).Scan(&c.channel, &c.thread, &c.version, &c.edited, &c.overruled, &c.content, &c.author, &c.deleted, &writes, &c.moderator)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return c, fault.Access()
 	} else if err != nil {

@@ -9,7 +9,6 @@ package message
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
 // Type is what a message is.
@@ -128,23 +128,12 @@ func (s *Service) load(ctx context.Context, db postgres.DB, tenant string, id uu
 // written tells who waits for it that a message was committed.
 func (s *Service) written() { s.o.Committed() }
 
-const (
-	keysKept   = 31 * 24 * time.Hour // a day more than is promised
-	sweepBatch = 5000
-)
+const keysKept = 31 * 24 * time.Hour // a day more than is promised
 
-// Sweep forgets keys older than is promised.
-func (s *Service) Sweep(ctx context.Context) error {
+// Sweeps forget keys older than is promised.
+func (s *Service) Sweeps() []sweep.Task {
 	const q = `
 delete from realtime.client_keys k
- where k.ctid = any (array(select o.ctid from realtime.client_keys o where o.at < clock_timestamp() - $1::interval limit $2))`
-	for {
-		tag, err := s.o.Pool.Exec(ctx, q, keysKept, sweepBatch)
-		if err != nil {
-			return fmt.Errorf("forgetting old keys: %w", err)
-		}
-		if tag.RowsAffected() < sweepBatch {
-			return nil
-		}
-	}
+ where k.ctid = any (array(select o.ctid from realtime.client_keys o where o.at < clock_timestamp() - $2::interval limit $1))`
+	return []sweep.Task{{Of: "client_keys", Batch: sweep.Rows(s.o.Pool, q, keysKept)}}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -278,7 +279,7 @@ func TestOneMessageForEachKey(t *testing.T) {
 	}
 	r.exec(`update realtime.client_keys set at = now() - interval '30 days' where client_message_id = 'key 2'`)
 	r.exec(`update realtime.client_keys set at = now() - interval '32 days' where client_message_id = 'key 3'`)
-	if err := r.one.Sweep(t.Context()); err != nil {
+	if err := sweep.All(t.Context(), r.one.Sweeps()...); err != nil {
 		t.Fatal(err)
 	}
 	if n := r.count(`select count(*) from realtime.client_keys where client_message_id in ('key 2', 'key 3')`); n != 1 {

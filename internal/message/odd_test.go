@@ -154,6 +154,35 @@ language sql stable as $$
 	}
 }
 
+// TestAnEditOfWhatIsEndless: an app wrote what no client is told; its author edits
+// it all the same, and is not answered with it.
+func TestAnEditOfWhatIsEndless(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	id := uuid.New()
+	r.exec(`insert into public.nchat_messages (id, channel_id, user_id, content) values ($1, $2, $3, 'x')`, id, demo.General, demo.Alice)
+	if err := r.settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.exec(`update public.nchat_messages set content = repeat('x', 5000000) where id = $1`, id)
+	r.exec(`update public.nchat_messages set content = repeat('y', 5000000) where id = $1`, id)
+	var c current
+	err := pgx.BeginFunc(t.Context(), r.pool, func(tx pgx.Tx) (err error) {
+		c, err = lock(t.Context(), tx, as(demo.Alice), id, r.one.o.reader().content())
+		return err
+	})
+	if err != nil || c.content != nil {
+		t.Fatalf("%d bytes were read to look who may change it, %v", len(*c.content), err)
+	}
+	m, conflict, err := r.one.Edit(t.Context(), as(demo.Alice), id, "short again", 1)
+	if err != nil || m.Content != nil && len(*m.Content) > 1000 {
+		t.Fatal(m, err)
+	}
+	if conflict == nil || conflict.Server != nil || conflict.Base == nil || *conflict.Base != "x" {
+		t.Errorf("%+v", conflict)
+	}
+}
+
 func TestMetadataThatNoReaderCouldTake(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -43,7 +43,11 @@ type DB interface {
 type Options struct {
 	ApplicationName string // in pg_stat_activity; default "nchat-realtime"
 	MaxConns        int32  // default: pool_max_conns of the URL, else four for each CPU, from 8 to 24
-	OddTime         func() // told of each time read that RFC 3339 cannot write; without blocking
+	// Pooled: url leads to a transaction pooler, whose connections others have too.
+	// Statements are then not prepared by name, and no session's settings are changed: what
+	// the role's own say holds.
+	Pooled  bool
+	OddTime func() // told of each time read that RFC 3339 cannot write; without blocking
 }
 
 // Open returns a pool for url. It fails on an unusable url only: connections
@@ -71,9 +75,15 @@ func Open(ctx context.Context, url string, opts Options) (*pgxpool.Pool, error) 
 	cfg.PingTimeout = 2 * time.Second
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		readInstants(c, opts.OddTime)
+		if opts.Pooled {
+			return nil
+		}
 		return configure(ctx, c, StatementTimeout, LockTimeout, IdleInTxTimeout)
 	}
 	prepare(cfg.ConnConfig, opts.ApplicationName)
+	if opts.Pooled && !strings.Contains(url, "default_query_exec_mode") {
+		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
 	cfg.ConnConfig.DialFunc = impatient(cfg.ConnConfig.DialFunc)
 
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)

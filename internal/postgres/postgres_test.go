@@ -66,6 +66,36 @@ func TestOpenSetsTheSessionsLimits(t *testing.T) {
 	}
 }
 
+// TestOpenBehindAPooler: connections are not ours alone, so nothing is set on them,
+// and nothing prepared by a name that another may have given.
+func TestOpenBehindAPooler(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewURL(t)
+	pool, err := postgres.Open(t.Context(), url, postgres.Options{Pooled: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var timeout string
+	var names int
+	for range 3 {
+		if err := pool.QueryRow(t.Context(), `select current_setting('statement_timeout'), (select count(*) from pg_prepared_statements where name <> '' and $1 > 0)`, 1).Scan(&timeout, &names); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if timeout != "0" || names != 0 {
+		t.Errorf("statement_timeout is %s, %d statements have names", timeout, names)
+	}
+	own, err := postgres.Open(t.Context(), url+"&default_query_exec_mode=simple_protocol", postgres.Options{Pooled: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	if mode := own.Config().ConnConfig.DefaultQueryExecMode; mode != pgx.QueryExecModeSimpleProtocol {
+		t.Errorf("the url's own mode became %v", mode)
+	}
+}
+
 func TestOpenRespectsTheURL(t *testing.T) {
 	t.Parallel()
 	pool, err := postgres.Open(t.Context(), "postgres://u@127.0.0.1:1/d?pool_max_conns=3&application_name=mine", postgres.Options{})

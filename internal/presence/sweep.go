@@ -10,6 +10,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/lease"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
 // Bury ends the sessions of dead nodes, within the quiet transaction that holds
@@ -43,34 +44,50 @@ const (
 	lapsedMost     = 500             // HTTP-only sessions ended in one transaction
 	orphanPatience = 6 * time.Second // after a crash of Postgres, until nodes have asserted their sockets again
 	audienceKeep   = time.Hour
+	audienceMost   = 8 // rows of a user that stay
+	audienceYoung  = 10 * time.Second
 )
 
-// Sweep ends what nobody's timer ends: HTTP-only sessions that lapsed, users
-// left marked as connected by a crash that took their sessions, and audience
-// rows nobody compares any more. Any node may run it, many at once.
+// Sweep ends what nobody's timer ends: HTTP-only sessions that lapsed, and
+// users left marked as connected by a crash that took their sessions. Any node may run it, many at once.
 // inTouch is how long this node has been in unbroken contact with Postgres.
 func (s *Service) Sweep(ctx context.Context, inTouch time.Duration) error {
-	w := s.w
 	if err := s.sweepLapsed(ctx); err != nil {
 		return err
 	}
 	if inTouch < orphanPatience {
 		return nil
 	}
-	if err := s.sweepOrphans(ctx); err != nil {
-		return err
-	}
-	if _, err := w.vital.Exec(ctx, `delete from realtime.audience where at < clock_timestamp() - $1::interval`, audienceKeep); err != nil {
-		return fmt.Errorf("forgetting audiences: %w", err)
-	}
+	return s.sweepOrphans(ctx)
+}
+
+// Sweeps forget when channels became direct that did so again or are no more, and
+// rows of audience that nobody compares any more, and of one user
+// all but the newest few: whoever looks at a user counts them. A row is some
+// seconds old before: one that a longer transaction drew before it and commits
+// after it changes what is compared all the same, for it changes the count.
+func (s *Service) Sweeps() []sweep.Task {
+	const old = `
+delete from realtime.audience a
+ where a.ctid = any (array(select o.ctid from realtime.audience o where o.at < clock_timestamp() - $2::interval order by o.at limit $1))`
+	const many = `
+delete from realtime.audience a
+ where a.ctid = any (array(
+   select o.ctid
+     from (select x.user_id from realtime.audience x group by x.user_id having count(*) > $2) u
+    cross join lateral (select y.ctid, y.at from realtime.audience y where y.user_id = u.user_id order by y.id desc offset $2) o
+    where o.at < clock_timestamp() - $3::interval limit $1))`
 	const spent = `
 delete from realtime.directs d
- where exists (select from realtime.directs n where n.channel_id = d.channel_id and n.since > d.since)
-    or not exists (select from public.nchat_channels c where c.id = d.channel_id)`
-	if _, err := w.vital.Exec(ctx, spent); err != nil {
-		return fmt.Errorf("forgetting when channels became direct: %w", err)
+ where d.ctid = any (array(
+   select o.ctid from realtime.directs o
+    where exists (select from realtime.directs n where n.channel_id = o.channel_id and n.since > o.since)
+       or not exists (select from public.nchat_channels c where c.id = o.channel_id) limit $1))`
+	return []sweep.Task{
+		{Of: "directs", Batch: sweep.Rows(s.w.pool, spent)},
+		{Of: "audience", Batch: sweep.Rows(s.w.pool, old, audienceKeep)},
+		{Of: "audience", Batch: sweep.Rows(s.w.pool, many, audienceMost, audienceYoung)},
 	}
-	return nil
 }
 
 // sweepLapsed ends HTTP-only sessions whose client has gone silent.

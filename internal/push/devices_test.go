@@ -15,6 +15,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -374,7 +375,7 @@ func TestTheQueueIsBounded(t *testing.T) {
 	  select gen_random_uuid(), $1, 'primary', gen_random_uuid(), n, gen_random_uuid(), now() - n * interval '1 day' from generate_series(0, 9) n`, demo.Team)
 	r.exec(`insert into realtime.push_held (user_id, channel_id, tenant, seq, until) values ($1, $2, 'primary', 1, now() - interval '2 days')`, demo.Bob, demo.Team)
 	r.exec(`insert into realtime.push_again (channel_id, tenant, seq, at) values ($1, 'primary', 1, now() - interval '2 days')`, demo.Team)
-	if err := r.s.Sweep(t.Context()); err != nil {
+	if err := sweep.All(t.Context(), r.s.Sweeps()...); err != nil {
 		t.Fatal(err)
 	}
 	for q, want := range map[string]int{
@@ -390,7 +391,7 @@ func TestTheQueueIsBounded(t *testing.T) {
 		}
 	}
 	r.exec(`update realtime.push_jobs set created_at = now() - interval '25 hours' where seq > 5`)
-	if err := r.s.Sweep(t.Context()); err != nil {
+	if err := sweep.All(t.Context(), r.s.Sweeps()...); err != nil {
 		t.Fatal(err)
 	}
 	if n := r.jobs(); n != 5 {

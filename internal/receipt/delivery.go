@@ -1,9 +1,7 @@
 package receipt
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,32 +11,45 @@ import (
 
 // Deliveries is how far messages have come; those that are not the viewer's
 // own, or stand where it may not read, are left out. Two statements for any
-// number of messages.
+// number of messages, which read about as many moves as passed them.
 func (s *Service) Deliveries(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) ([]Delivery, error) {
 	if err := v.Denied(); err != nil {
 		return nil, err
 	}
-	own, moves, err := s.laid(ctx, v, ids)
-	return count(own, moves), err
+	own, shares, err := s.own(ctx, v, ids)
+	if err != nil || len(own) == 0 {
+		return []Delivery{}, err
+	}
+	out := make([]Delivery, len(own))
+	for i, m := range own {
+		out[i] = Delivery{MessageID: m.id, ChannelID: m.channel, TotalRecipients: m.total}
+	}
+	asked := divide(own)
+	stretches, err := loadStretches(ctx, s.o.Pool, v, shares, asked)
+	if err != nil {
+		return nil, err
+	}
+	for _, st := range stretches {
+		for _, i := range asked.places[st.part][st.low-1 : st.high] {
+			out[i].note(st)
+		}
+	}
+	return out, nil
 }
 
-// laid reads the viewer's own messages and what it may know of moves over them.
-func (s *Service) laid(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) ([]mine, []move, error) {
-	own, err := loadMine(ctx, s.o.Pool, v, ids)
+// own reads the viewer's own messages, and whether it is told who has read them.
+func (s *Service) own(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) (own []mine, shares bool, err error) {
+	own, err = loadMine(ctx, s.o.Pool, v, ids)
 	if err == nil && len(own) < len(distinct(ids)) { // some may not be numbered yet
 		if err = s.o.Settle(ctx); err == nil {
 			own, err = loadMine(ctx, s.o.Pool, v, ids)
 		}
 	}
 	if err != nil || len(own) == 0 {
-		return nil, nil, err
+		return nil, false, err
 	}
-	shares, err := s.shares(ctx, v)
-	if err != nil {
-		return nil, nil, err
-	}
-	moves, err := loadMoves(ctx, s.o.Pool, v, shares, own)
-	return own, moves, err
+	shares, err = s.shares(ctx, v)
+	return own, shares, err
 }
 
 func (s *Service) shares(ctx context.Context, v viewer.Viewer) (bool, error) {
@@ -49,55 +60,18 @@ func (s *Service) shares(ctx context.Context, v viewer.Viewer) (bool, error) {
 	return len(list) == 0, err
 }
 
-// count lays moves over messages. Pure.
-func count(own []mine, moves []move) []Delivery {
-	out := make([]Delivery, len(own))
-	byChannel := map[uuid.UUID][]int{} // of own, by number
-	for i, m := range own {
-		out[i] = Delivery{MessageID: m.id, ChannelID: m.channel, TotalRecipients: m.total}
-		byChannel[m.channel] = append(byChannel[m.channel], i)
-	}
-	for _, list := range byChannel {
-		slices.SortFunc(list, func(a, b int) int { return cmp.Compare(own[a].seq, own[b].seq) })
-	}
-	slices.SortFunc(moves, func(a, b move) int { return a.at.Compare(b.at) })
-	had := map[uuid.UUID][]uint64{} // who has a message already, by user: a bit for each of own
-	for _, mv := range moves {
-		list := byChannel[mv.channel]
-		first, _ := slices.BinarySearchFunc(list, mv.from+1, func(i int, seq int64) int { return cmp.Compare(own[i].seq, seq) })
-		for _, i := range list[first:] {
-			if own[i].seq > mv.to {
-				break
-			}
-			if !mv.passes(own[i]) {
-				continue
-			}
-			bits := had[mv.user]
-			if bits == nil {
-				bits = make([]uint64, (len(own)+63)/64)
-				had[mv.user] = bits
-			}
-			out[i].note(mv, &bits[i/64], uint64(1)<<(i%64))
-		}
-	}
-	return out
-}
-
-// note takes in that one recipient has the message. Moves come by time; those
-// that read one message are one a user.
-func (d *Delivery) note(mv move, had *uint64, bit uint64) {
-	if *had&bit == 0 {
-		*had |= bit
-		d.DeliveredCount++
-		if d.DeliveredAt == nil {
-			at := mv.at.UTC().Truncate(time.Minute)
+// note takes in that recipients have the message.
+func (d *Delivery) note(st stretch) {
+	switch st.what {
+	case had:
+		d.DeliveredCount += st.n
+	case first:
+		if at := st.at.UTC().Truncate(time.Minute); d.DeliveredAt == nil || at.Before(*d.DeliveredAt) {
 			d.DeliveredAt = &at
 		}
-	}
-	if mv.read {
-		d.ReadCount++
-		if d.ReadAt == nil {
-			at := mv.at.UTC()
+	case read:
+		d.ReadCount += st.n
+		if at := st.at.UTC(); d.ReadAt == nil || at.Before(*d.ReadAt) {
 			d.ReadAt = &at
 		}
 	}
@@ -111,8 +85,10 @@ type Delivery struct {
 	TotalRecipients int
 	DeliveredCount  int
 	ReadCount       int
-	DeliveredAt     *time.Time // the first recipient's, to the minute
-	ReadAt          *time.Time // the first reader's
+	// The first recipient's, to the minute, and the first reader's. After the log's
+	// retention they are known to the month, as the last moment they can have been; after a
+	// year as a year ago or less.
+	DeliveredAt, ReadAt *time.Time
 }
 
 // ID is the cache key: the message's id.

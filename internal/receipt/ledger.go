@@ -21,7 +21,7 @@ const (
 // many at once.
 type Ledger struct {
 	own   map[uuid.UUID]mine
-	moves map[uuid.UUID][]move // by channel, by time
+	moves map[uuid.UUID][]move // by message, by time
 }
 
 // Ledger reads, for any number of messages, who has them; those that are not
@@ -30,17 +30,20 @@ func (s *Service) Ledger(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) 
 	if err := v.Denied(); err != nil {
 		return nil, err
 	}
-	own, moves, err := s.laid(ctx, v, ids)
+	own, shares, err := s.own(ctx, v, ids)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(moves, func(a, b move) int { return a.at.Compare(b.at) })
-	l := &Ledger{map[uuid.UUID]mine{}, map[uuid.UUID][]move{}}
-	for _, m := range own {
-		l.own[m.id] = m
+	asked := divide(own)
+	moves, err := loadMoves(ctx, s.o.Pool, v, shares, asked)
+	if err != nil {
+		return nil, err
 	}
-	for _, m := range moves {
-		l.moves[m.channel] = append(l.moves[m.channel], m)
+	l := &Ledger{map[uuid.UUID]mine{}, map[uuid.UUID][]move{}}
+	for part, places := range asked.places {
+		for _, i := range places {
+			l.own[own[i].id], l.moves[own[i].id] = own[i], moves[part]
+		}
 	}
 	return l, nil
 }
@@ -61,7 +64,7 @@ func (l *Ledger) Receipts(message uuid.UUID, first int, after string) (page []Re
 	if !ok {
 		return nil, false, 0, nil
 	}
-	all := receipts(m, l.moves[m.channel])
+	all := receipts(m, l.moves[m.id])
 	total = len(all)
 	from, found := slices.BinarySearchFunc(all, at, func(r Receipt, id uuid.UUID) int { return slices.Compare(r.UserID[:], id[:]) })
 	if found {
@@ -75,7 +78,7 @@ func (l *Ledger) Receipts(message uuid.UUID, first int, after string) (page []Re
 func receipts(m mine, moves []move) []Receipt {
 	by := map[uuid.UUID]*Receipt{}
 	for _, mv := range moves {
-		if m.seq <= mv.from || m.seq > mv.to || !mv.passes(m) {
+		if m.seq <= mv.from || m.seq > mv.to {
 			continue
 		}
 		r, ok := by[mv.user]

@@ -72,7 +72,8 @@ create or replace function realtime.legacy_threads(ten text, who uuid, channel u
 {{- if and $threads (has "nchat_thread_members" "thread_id") (has "nchat_thread_members" "user_id")}}
   update public.nchat_thread_members m set {{$threads}}
     from realtime.thread_states(ten, who, array(select k.thread_id from realtime.thread_marks k where k.user_id = who and k.channel_id = channel
-            and exists (select from realtime.moves v where v.channel_id = channel and v.to_seq = k.read_seq and v.user_id = who and v.thread = k.thread_id
+            and exists (select from realtime.moves v where v.channel_id = channel and coalesce(v.thread, v.channel_id) = k.thread_id and v.span = any ('{0,1,2,3,4,5,6,7,8,9,10}')
+                                                       and v.to_seq = k.read_seq and v.user_id = who and v.thread = k.thread_id
                                                        and v.at = k.read_at and realtime.told_to_all(v)))) u
    where m.thread_id = u.thread_id and m.user_id = who{{if has "nchat_thread_members" "last_read_at"}} and m.last_read_at is distinct from u.read_at{{end}}
 {{- end}}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -20,20 +19,6 @@ type mine struct {
 	seq         int64
 	total       int
 }
-
-// move is a stretch of messages that one user received or read at once, as far
-// as the viewer may know.
-type move struct {
-	channel, user uuid.UUID
-	thread        uuid.UUID // of what was read
-	from, to      int64     // from < seq <= to
-	read          bool
-	at            time.Time
-}
-
-// passes reports whether a message, within the move's numbers, is one it speaks of:
-// what is read is a thread's, or the channel's but for its threads.
-func (m move) passes(x mine) bool { return !m.read || m.thread == x.thread }
 
 // Reach is how many of the messages a mark passes are told of as it moves; how
 // far older ones are is known to whoever asks.
@@ -64,49 +49,6 @@ select m.message_id, m.channel_id, coalesce(m.thread, $4), m.seq,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading messages: %w", err)
-	}
-	return list, nil
-}
-
-// loadMoves reads what the viewer may know of moves over its messages. A move
-// that read is one that delivered as well what it read.
-func loadMoves(ctx context.Context, db postgres.DB, v viewer.Viewer, shares bool, own []mine) ([]move, error) {
-	low, high := map[uuid.UUID]int64{}, map[uuid.UUID]int64{}
-	threads := false
-	for _, m := range own {
-		threads = threads || m.thread != uuid.Nil
-		if l, ok := low[m.channel]; !ok || m.seq < l {
-			low[m.channel] = m.seq
-		}
-		if h, ok := high[m.channel]; !ok || m.seq > h {
-			high[m.channel] = m.seq
-		}
-	}
-	var channels []uuid.UUID
-	var lows, highs []int64
-	for c, l := range low {
-		channels, lows, highs = append(channels, c), append(lows, l), append(highs, high[c])
-	}
-	const q = `
-select v.channel_id, v.user_id, coalesce(v.thread, $7), x.from_seq, v.to_seq, x.read, v.at
-  from unnest($3::uuid[], $4::bigint[], $5::bigint[]) k (channel, low, high)
-  join realtime.moves v on v.channel_id = k.channel and v.to_seq >= k.low
- cross join lateral (
-   select v.from_seq, true as read where $2 and realtime.reading_shown(v, $1)
-   union all
-   select v.delivered_from, false where v.delivered_public and v.delivered_from is not null
-      and ($6 or not ($2 and realtime.reading_shown(v, $1) and v.from_seq <= v.delivered_from))) x
- where x.from_seq < k.high and realtime.shown(v, $1)`
-	rows, err := db.Query(ctx, q, v.User, shares, channels, lows, highs, threads, uuid.Nil)
-	if err != nil {
-		return nil, fmt.Errorf("reading receipts: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m move, err error) {
-		err = row.Scan(&m.channel, &m.user, &m.thread, &m.from, &m.to, &m.read, &m.at)
-		return m, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading receipts: %w", err)
 	}
 	return list, nil
 }

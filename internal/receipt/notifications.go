@@ -12,6 +12,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -168,20 +169,12 @@ func (n *Notifier) unmute(ctx context.Context) (done int, err error) {
 	return done, nil
 }
 
-// Sweep forgets what members chose who are none any more, where nobody said so:
+// Sweeps forget what members chose who are none any more, where nobody said so:
 // their table was emptied.
-func (n *Notifier) Sweep(ctx context.Context) error {
+func (n *Notifier) Sweeps() []sweep.Task {
 	const q = `
 delete from realtime.notifications n where n.ctid = any (array(
   select o.ctid from realtime.notifications o
    where not exists (select from public.nchat_channel_members m where m.channel_id = o.channel_id and m.user_id = o.user_id) limit $1))`
-	for {
-		tag, err := n.o.Pool.Exec(ctx, q, sweepBatch)
-		if err != nil {
-			return fmt.Errorf("forgetting notifications: %w", err)
-		}
-		if tag.RowsAffected() < sweepBatch {
-			return nil
-		}
-	}
+	return []sweep.Task{{Of: "notifications", Batch: sweep.Rows(n.o.Pool, q)}}
 }

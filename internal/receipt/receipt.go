@@ -15,6 +15,7 @@ package receipt
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -54,8 +55,9 @@ type Options struct {
 	Committed func() // called after each commit that wrote
 	// Settle waits until what was committed before has its number and its place in the log.
 	Settle     func(context.Context) error
-	Reciprocal bool // who shares no reading sees none
-	Legacy     bool // keep nchat_channel_members' old read columns in step
+	Retention  time.Duration // of the log: moves are kept apart for as long
+	Reciprocal bool          // who shares no reading sees none
+	Legacy     bool          // keep nchat_channel_members' old read columns in step
 	Log        *slog.Logger
 }
 

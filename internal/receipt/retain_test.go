@@ -5,6 +5,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
 // TestMovesThatTellNothingAreForgotten: those made in private, and those of a
@@ -19,7 +20,7 @@ func TestMovesThatTellNothingAreForgotten(t *testing.T) {
 	before := r.delivery(demo.Alice, m)
 	sweep := func(left int) {
 		t.Helper()
-		if err := r.s.Sweep(t.Context()); err != nil {
+		if err := sweep.All(t.Context(), r.s.Sweeps()...); err != nil {
 			t.Fatal(err)
 		}
 		if n := r.count(`select count(*) from realtime.moves where channel_id = $1`, demo.Team); n != left {

@@ -40,6 +40,7 @@ declare
   r bigint := greatest(m.read_seq, began);
   top bigint := greatest(m.reached_seq, r);
   move bigint;
+  tells boolean := public_read and cardinality(shown) is distinct from 0 and up_to > top;
   instant timestamptz := greatest(clock_timestamp(), m.read_at);
 begin
   if began is null then
@@ -48,11 +49,14 @@ begin
   if up_to <= r then
     return true;
   end if;
-  if up_to > top then
+  if tells then
     insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, at, read_public, delivered_public,
                                 shown_to, hidden_from, read_hidden_from, thread, held)
-    values (channel, who, top, up_to, true, instant, public_read, false, shown, hidden, unreturned, thread, is_held)
+    values (channel, who, top, up_to, true, instant, true, false, shown, hidden, unreturned, thread, is_held)
     returning id into move;
+  end if;
+  if is_held or not coalesce(tells, false) then
+    instant := greatest(date_trunc('minute', instant), m.read_at);
   end if;
   update realtime.thread_marks x set read_seq = up_to, read_at = instant, reached_seq = case when top > up_to then top end
    where x.user_id = who and x.thread_id = thread;

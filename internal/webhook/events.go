@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
 // maxEventID bounds what is remembered of a delivery.
@@ -129,12 +131,11 @@ func exec(ctx context.Context, tx pgx.Tx, q string, args ...any) error {
 	return nil
 }
 
-const eventsKept = "7 days"
+const eventsKept = 7 * 24 * time.Hour
 
-// Sweep forgets deliveries that Hasura has long given up.
-func (h *Handler) Sweep(ctx context.Context) error {
-	if _, err := h.o.Pool.Exec(ctx, `delete from realtime.hasura_events where at < clock_timestamp() - $1::interval`, eventsKept); err != nil {
-		return fmt.Errorf("forgetting events: %w", err)
-	}
-	return nil
+// Sweeps forget deliveries that Hasura has long given up.
+func (h *Handler) Sweeps() []sweep.Task {
+	const q = `
+delete from realtime.hasura_events e where e.ctid = any (array(select o.ctid from realtime.hasura_events o where o.at < clock_timestamp() - $2::interval limit $1))`
+	return []sweep.Task{{Of: "hasura_events", Batch: sweep.Rows(h.o.Pool, q, eventsKept)}}
 }

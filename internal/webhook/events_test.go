@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
 const remembered = `select count(*) from realtime.hasura_events`
@@ -91,7 +92,7 @@ func TestDeliveriesAreForgotten(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, world(t))
 	r.exec(`insert into realtime.hasura_events (id, at) values ('old', now() - interval '8 days'), ('new', now() - interval '6 days')`)
-	if err := r.handler.Sweep(t.Context()); err != nil {
+	if err := sweep.All(t.Context(), r.handler.Sweeps()...); err != nil {
 		t.Fatal(err)
 	}
 	if n := r.count(`select count(*) from realtime.hasura_events where id = 'new'`); n != 1 || r.count(remembered) != 1 {
