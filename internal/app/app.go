@@ -5,6 +5,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"net/http"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/config"
@@ -14,7 +15,8 @@ import (
 type Options struct {
 	Config config.Config
 	JWT    auth.JWTConfig
-	Dev    bool // serve the playground
+	Dev    bool         // serve the playground
+	Page   http.Handler // in Dev: served at /, behind everything else; nil: nothing
 	Log    *slog.Logger
 	Ready  func(Addresses) // called once, when requests are served
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ const httpLapse = 75 * time.Second
 // that runs is given all of them.
 type parts struct {
 	dev        bool
+	page       http.Handler
 	ready      func(Addresses)
 	config     config.Config
 	log        *slog.Logger
@@ -81,7 +83,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reading LISTEN_DATABASE_URL: %w", err)
 	}
-	p := &parts{dev: o.Dev, ready: o.Ready, config: c, log: o.Log, pool: pool, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
+	p := &parts{dev: o.Dev, page: o.Page, ready: o.Ready, config: c, log: o.Log, pool: pool, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
 		operations: limit.New(c.Limits.OperationsPerMinute)}
 	p.bus = bus.New(bus.Options{Pool: pool, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
 	p.revoked = newRevocations(auth.Store{DB: pool}, p.live, c.TokenLifetime)

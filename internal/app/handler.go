@@ -53,6 +53,9 @@ func publicHandler(p *parts) http.Handler {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			_, _ = w.Write(playground)
 		})
+		if p.page != nil {
+			mux.Handle("GET /", p.page)
+		}
 	}
 	p.hooks.Mount(mux)
 	mux.Handle("/graphql", graphqlHandler(p))

@@ -14,6 +14,6 @@ export default defineConfig({
     ],
     dedupe: ["react", "react-dom", "graphql-ws", "idb"],
   },
-  build: { target: "es2022", modulePreload: { polyfill: false }, assetsInlineLimit: 0 },
+  build: { target: "es2022", modulePreload: { polyfill: false }, assetsInlineLimit: 0, chunkSizeWarningLimit: 700 },
   server: { proxy: { "/graphql": { target: "http://127.0.0.1:3101", ws: true, changeOrigin: true }, "/demo/": "http://127.0.0.1:3101" } },
 });
