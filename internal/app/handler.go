@@ -54,7 +54,7 @@ func publicHandler(p *parts) http.Handler {
 			_, _ = w.Write(playground)
 		})
 		if p.page != nil {
-			mux.Handle("GET /", p.page)
+			mux.Handle("/", p.page) // whatever nothing else takes
 		}
 	}
 	p.hooks.Mount(mux)
