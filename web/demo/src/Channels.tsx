@@ -25,7 +25,7 @@ function Entry({ channel, current, open }: { channel: Channel; current: boolean;
   const unread = read?.unreadCount ?? 0, mentions = read?.mentionCount ?? 0;
   return (
     <button type="button" className="entry" aria-current={current ? "page" : undefined} onClick={() => open(channel.channelId)}>
-      {other ? <Face id={other.id} name={other.name} /> : <span className="hash" aria-hidden="true">{channel.type === "private" ? "⚿" : "#"}</span>}
+      {other ? <Face id={other.id} name={other.name} /> : <span className="hash" aria-hidden="true">{channel.type === "private" ? "◇" : "#"}</span>}
       <span className="name">{titleOf(channel, me, users)}</span>
       {unread > 0 && !current && <span className="badge">{mentions > 0 && "@"}{unread}<span className="hidden"> unread</span></span>}
     </button>

@@ -15,7 +15,7 @@ export function Self({ net }: { net: Network }) {
   const { presenceStatus, setPresenceStatus, customStatus, connectionState, averageLatency } = useRealtimeContext();
   return (
     <>
-      <span className="face"><Avatar id={me.id} name={me.name} /><Dot status={presenceStatus} /></span>
+      <span className="face"><Avatar id={me.id} name={me.name} /><Dot status={connectionState === "connected" ? presenceStatus : "offline"} /></span>
       <div className="self">
         <span className="name">{me.name}</span>
         <span className="aside">{connectionState === "connected" ? (averageLatency === null ? "Connected" : `Connected, ${Math.round(averageLatency)} ms`) : connectionState}</span>
