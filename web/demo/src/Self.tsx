@@ -13,6 +13,7 @@ const statuses: PresenceStatus[] = ["online", "away", "busy", "offline"];
 export function Self({ net }: { net: Network }) {
   const { me } = useNames(), plugged = useSyncExternalStore(net.subscribe, net.get);
   const { presenceStatus, setPresenceStatus, customStatus, connectionState, averageLatency } = useRealtimeContext();
+  const line = customStatus ? [customStatus.emoji, customStatus.text].filter(Boolean).join(" ") : "Say more";
   return (
     <>
       <span className="face"><Avatar id={me.id} name={me.name} /><Dot status={connectionState === "connected" ? presenceStatus : "offline"} /></span>
@@ -27,7 +28,7 @@ export function Self({ net }: { net: Network }) {
         </Popover>
       </Select>
       <DialogTrigger>
-        <Button className="button" aria-label="Custom status">{customStatus ? `${customStatus.emoji ?? ""} ${customStatus.text ?? ""}` : "Say more"}</Button>
+        <Button className="button" aria-label={`Custom status: ${line}`}>{line}</Button>
         <Popover className="popover"><Dialog aria-label="Custom status">{({ close }) => <Line close={close} />}</Dialog></Popover>
       </DialogTrigger>
       <span className="grow" />

@@ -86,7 +86,7 @@ const tests = {
     await carol.getByRole("tab", { name: "Sessions" }).click();
     await carol.getByText("(this window)").waitFor();
   },
-  async "offline queues, a reload keeps the queue, and it drains in order"() {
+  async "offline queues, and it drains in order; a reload keeps the queue"() {
     const alice = await someone("alice"), bob = await someone("bob"), lines = ["first of three", "second of three", "third of three"];
     await alice.context().setOffline(true);
     await alice.getByText("You are offline").waitFor();
@@ -97,6 +97,14 @@ const tests = {
     await inOrder(bob, lines);
     await alice.getByText("You are offline").waitFor({ state: "detached" });
     await inOrder(alice, lines);
+    // Bob pulls the demo's own plug, and reloads: what waited is sent by the new page.
+    const kept = ["kept over a reload", "and this too"];
+    await bob.getByText("Network").click();
+    await write(bob, ...kept);
+    await bob.getByText("2 messages wait to be sent").waitFor();
+    await bob.reload();
+    await inOrder(alice, kept);
+    await inOrder(bob, kept);
   },
   async "a queue survives the page, and the server's end"() {
     const alice = await someone("alice"), bob = await someone("bob"), lines = ["written while it was down", "and one more"];
