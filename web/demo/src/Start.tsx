@@ -13,7 +13,7 @@ export function Start({ users }: { users: User[] }) {
         {users.map(u => (
           <li key={u.id}>
             <a href={`/?user=${u.name.toLowerCase()}`}><Avatar id={u.id} name={u.name} />{u.name}</a>
-            <a className="aside" href={`/?user=${u.name.toLowerCase()}`} target="_blank" rel="noopener" aria-label={`${u.name}, in a window of its own`}>new window</a>
+            <a className="aside" href={`/?user=${u.name.toLowerCase()}`} target="_blank" rel="noopener" aria-label={`new window: ${u.name}`}>new window</a>
           </li>
         ))}
       </ul>
