@@ -57,7 +57,7 @@ var allowed = map[string]string{
 	"internal/hasura/rolesdl": "",
 	"internal/hub":            "internal/wait",
 	"internal/lease":          "internal/clock internal/postgres",
-	"internal/limit":          "internal/fault",
+	"internal/limit":          "internal/fault internal/wait",
 	"internal/origin":         "",
 	"internal/outcall":        "",
 	"internal/postgres":       "migrations",
@@ -67,6 +67,9 @@ var allowed = map[string]string{
 	"internal/wait":           "",
 	"internal/webhook":        "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt internal/viewer",
 	"internal/wsock":          "internal/fault",
+
+	"internal/door":        "internal/fault internal/wsock",
+	"internal/door/double": "",
 
 	"internal/demo":        "",
 	"internal/devpg":       "internal/wait",
@@ -82,8 +85,10 @@ var allowed = map[string]string{
 // package of ours that is not meant for all.
 var onlyIn = map[string]string{
 	"github.com/lib/pq":                 "internal/bus",
-	"github.com/gorilla/websocket":      "internal/wsock internal/e2e internal/bench",
+	"github.com/gorilla/websocket":      "internal/wsock internal/door internal/door/double internal/e2e internal/bench",
 	module + "/internal/app":            "cmd/nchat-realtime internal/e2e internal/bench",
+	module + "/internal/door":           "internal/app",
+	module + "/internal/door/double":    "internal/e2e internal/bench",
 	module + "/internal/hasura/rolesdl": "internal/e2e",
 	module + "/internal/pgtest":         "internal/pgtest/with internal/e2e internal/bench",
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nself-org/nchat-realtime/graph/model"
-	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 )
 
@@ -115,19 +114,7 @@ func (r *queryResolver) Contacts(ctx context.Context, first *int, after *string)
 }
 
 func (r *subscriptionResolver) PresenceChanged(ctx context.Context, userIds []uuid.UUID) (<-chan presence.View, error) {
-	if len(userIds) == 0 {
-		return nil, fault.Field("userIds", "userIds must name at least one user")
-	}
-	if err := atMost("userIds", len(userIds), r.deps.MaxIDs); err != nil {
-		return nil, err
-	}
-	v, err := r.caller(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return offered(ctx, presencePiece, func(ctx context.Context) (<-chan presence.View, error) {
-		return r.deps.Presence.Watch.Presence(ctx, v, userIds), nil
-	})
+	return offered(ctx, presencePiece, func(ctx context.Context) (<-chan presence.View, error) { return r.watch(ctx, userIds) })
 }
 
 func (r *subscriptionResolver) PresenceWindow(ctx context.Context, channelID uuid.UUID, first *int, after *string) (<-chan presence.Batch, error) {

@@ -50,6 +50,10 @@ type Deps struct {
 	AutoDeliver func(ctx context.Context) bool
 	MaxIDs      int // ids in one operation
 	MaxRooms    int // rooms in one operation
+	// Watching holds n ids more for a viewer until ctx ends, or refuses.
+	Watching func(ctx context.Context, v viewer.Viewer, n int, alone bool) error
+	// Polling holds a place among a viewer's polls that wait until done, or refuses.
+	Polling func(v viewer.Viewer) (done func(), err error)
 }
 
 // Resolver is gqlgen's root.

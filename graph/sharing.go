@@ -3,7 +3,10 @@ package graph
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/internal/events"
+	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/share"
 )
@@ -45,8 +48,9 @@ func presencePiece(v presence.View) share.Piece[presence.View] {
 	return share.Piece[presence.View]{Class: v.Class(), Value: v}
 }
 
-// offered is a stream that is shared by what it brings. Its error, where it ends
-// with one, Endings tells.
+// offered is a stream that is shared by what it brings. All that begins it is
+// begin's, who asks and what it may: what is executed for a class asks nobody.
+// The error with which it ends, where it does, Endings tells.
 func offered[T any](ctx context.Context, as func(T) share.Piece[T], begin func(context.Context) (<-chan T, error)) (<-chan T, error) {
 	return share.Offer(ctx, func() (share.Source[T], error) {
 		within, cancel := context.WithCancel(ctx)
@@ -57,4 +61,22 @@ func offered[T any](ctx context.Context, as func(T) share.Piece[T], begin func(c
 		}
 		return share.Channel(ch, as, cancel), nil
 	}, func() (<-chan T, error) { return begin(ctx) })
+}
+
+// watch begins one viewer's stream of users' presence.
+func (r *Resolver) watch(ctx context.Context, users []uuid.UUID) (<-chan presence.View, error) {
+	if len(users) == 0 {
+		return nil, fault.Field("userIds", "userIds must name at least one user")
+	}
+	if err := atMost("userIds", len(users), r.deps.MaxIDs); err != nil {
+		return nil, err
+	}
+	v, err := r.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.deps.Watching(ctx, v, len(users), false); err != nil {
+		return nil, err
+	}
+	return r.deps.Presence.Watch.Presence(ctx, v, users), nil
 }

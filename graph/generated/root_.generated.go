@@ -361,31 +361,43 @@ type ComplexityRoot struct {
 	}
 
 	RealtimeConfig struct {
-		HTTPSessionLapseMs     func(childComplexity int) int
-		HeartbeatIntervalMs    func(childComplexity int) int
-		HiddenAfterMs          func(childComplexity int) int
-		IdleAfterMs            func(childComplexity int) int
-		InitTimeoutMs          func(childComplexity int) int
-		MaxAnswerBytes         func(childComplexity int) int
-		MaxBatch               func(childComplexity int) int
-		MaxBodyBytes           func(childComplexity int) int
-		MaxContentLength       func(childComplexity int) int
-		MaxFrameBytes          func(childComplexity int) int
-		MaxIds                 func(childComplexity int) int
-		MaxOperationsPerSocket func(childComplexity int) int
-		MaxPageBytes           func(childComplexity int) int
-		MaxPageMessages        func(childComplexity int) int
-		MaxQueuedBytes         func(childComplexity int) int
-		MaxQueuedFrames        func(childComplexity int) int
-		MaxRooms               func(childComplexity int) int
-		MaxSocketsPerUser      func(childComplexity int) int
-		MaxStatusLength        func(childComplexity int) int
-		OfflineGraceMs         func(childComplexity int) int
-		OperationsPerMinute    func(childComplexity int) int
-		PingIntervalMs         func(childComplexity int) int
-		Retry                  func(childComplexity int) int
-		ServerTime             func(childComplexity int) int
-		WriteTimeoutMs         func(childComplexity int) int
+		FramesPerSecond             func(childComplexity int) int
+		HTTPSessionLapseMs          func(childComplexity int) int
+		HeartbeatIntervalMs         func(childComplexity int) int
+		HiddenAfterMs               func(childComplexity int) int
+		IdleAfterMs                 func(childComplexity int) int
+		InitTimeoutMs               func(childComplexity int) int
+		MaxAnswerBytes              func(childComplexity int) int
+		MaxBatch                    func(childComplexity int) int
+		MaxBodyBytes                func(childComplexity int) int
+		MaxConnectionsPerAddress    func(childComplexity int) int
+		MaxContentLength            func(childComplexity int) int
+		MaxDocumentBytes            func(childComplexity int) int
+		MaxFieldsAtOnce             func(childComplexity int) int
+		MaxFrameBytes               func(childComplexity int) int
+		MaxIds                      func(childComplexity int) int
+		MaxOpeningSocketsPerAddress func(childComplexity int) int
+		MaxOperationsPerSocket      func(childComplexity int) int
+		MaxPageBytes                func(childComplexity int) int
+		MaxPageMessages             func(childComplexity int) int
+		MaxQueuedBytes              func(childComplexity int) int
+		MaxQueuedFrames             func(childComplexity int) int
+		MaxRooms                    func(childComplexity int) int
+		MaxSocketsPerAddress        func(childComplexity int) int
+		MaxSocketsPerUser           func(childComplexity int) int
+		MaxStatusLength             func(childComplexity int) int
+		MaxWaitingPolls             func(childComplexity int) int
+		MaxWatchedIds               func(childComplexity int) int
+		MessagesPerMinute           func(childComplexity int) int
+		OfflineGraceMs              func(childComplexity int) int
+		OperationTimeoutMs          func(childComplexity int) int
+		OperationsPerMinute         func(childComplexity int) int
+		PingIntervalMs              func(childComplexity int) int
+		PointsPerMinute             func(childComplexity int) int
+		RequestTimeoutMs            func(childComplexity int) int
+		Retry                       func(childComplexity int) int
+		ServerTime                  func(childComplexity int) int
+		WriteTimeoutMs              func(childComplexity int) int
 	}
 
 	Receipt struct {
@@ -2053,6 +2065,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ReadStateChanged.ReadState(childComplexity), true
 
+	case "RealtimeConfig.framesPerSecond":
+		if e.ComplexityRoot.RealtimeConfig.FramesPerSecond == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.FramesPerSecond(childComplexity), true
 	case "RealtimeConfig.httpSessionLapseMs":
 		if e.ComplexityRoot.RealtimeConfig.HTTPSessionLapseMs == nil {
 			break
@@ -2101,12 +2119,30 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxBodyBytes(childComplexity), true
+	case "RealtimeConfig.maxConnectionsPerAddress":
+		if e.ComplexityRoot.RealtimeConfig.MaxConnectionsPerAddress == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxConnectionsPerAddress(childComplexity), true
 	case "RealtimeConfig.maxContentLength":
 		if e.ComplexityRoot.RealtimeConfig.MaxContentLength == nil {
 			break
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxContentLength(childComplexity), true
+	case "RealtimeConfig.maxDocumentBytes":
+		if e.ComplexityRoot.RealtimeConfig.MaxDocumentBytes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxDocumentBytes(childComplexity), true
+	case "RealtimeConfig.maxFieldsAtOnce":
+		if e.ComplexityRoot.RealtimeConfig.MaxFieldsAtOnce == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxFieldsAtOnce(childComplexity), true
 	case "RealtimeConfig.maxFrameBytes":
 		if e.ComplexityRoot.RealtimeConfig.MaxFrameBytes == nil {
 			break
@@ -2119,6 +2155,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxIds(childComplexity), true
+	case "RealtimeConfig.maxOpeningSocketsPerAddress":
+		if e.ComplexityRoot.RealtimeConfig.MaxOpeningSocketsPerAddress == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxOpeningSocketsPerAddress(childComplexity), true
 	case "RealtimeConfig.maxOperationsPerSocket":
 		if e.ComplexityRoot.RealtimeConfig.MaxOperationsPerSocket == nil {
 			break
@@ -2155,6 +2197,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxRooms(childComplexity), true
+	case "RealtimeConfig.maxSocketsPerAddress":
+		if e.ComplexityRoot.RealtimeConfig.MaxSocketsPerAddress == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxSocketsPerAddress(childComplexity), true
 	case "RealtimeConfig.maxSocketsPerUser":
 		if e.ComplexityRoot.RealtimeConfig.MaxSocketsPerUser == nil {
 			break
@@ -2167,12 +2215,36 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxStatusLength(childComplexity), true
+	case "RealtimeConfig.maxWaitingPolls":
+		if e.ComplexityRoot.RealtimeConfig.MaxWaitingPolls == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxWaitingPolls(childComplexity), true
+	case "RealtimeConfig.maxWatchedIds":
+		if e.ComplexityRoot.RealtimeConfig.MaxWatchedIds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxWatchedIds(childComplexity), true
+	case "RealtimeConfig.messagesPerMinute":
+		if e.ComplexityRoot.RealtimeConfig.MessagesPerMinute == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MessagesPerMinute(childComplexity), true
 	case "RealtimeConfig.offlineGraceMs":
 		if e.ComplexityRoot.RealtimeConfig.OfflineGraceMs == nil {
 			break
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.OfflineGraceMs(childComplexity), true
+	case "RealtimeConfig.operationTimeoutMs":
+		if e.ComplexityRoot.RealtimeConfig.OperationTimeoutMs == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.OperationTimeoutMs(childComplexity), true
 	case "RealtimeConfig.operationsPerMinute":
 		if e.ComplexityRoot.RealtimeConfig.OperationsPerMinute == nil {
 			break
@@ -2185,6 +2257,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.PingIntervalMs(childComplexity), true
+	case "RealtimeConfig.pointsPerMinute":
+		if e.ComplexityRoot.RealtimeConfig.PointsPerMinute == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.PointsPerMinute(childComplexity), true
+	case "RealtimeConfig.requestTimeoutMs":
+		if e.ComplexityRoot.RealtimeConfig.RequestTimeoutMs == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.RequestTimeoutMs(childComplexity), true
 	case "RealtimeConfig.retry":
 		if e.ComplexityRoot.RealtimeConfig.Retry == nil {
 			break
@@ -3889,11 +3973,11 @@ type RealtimeConfig {
   maxFrameBytes: Int!
   "Bytes in one HTTP body. Default 1 MiB."
   maxBodyBytes: Int!
-  "Ids in one operation. Default 1,000."
+  "Ids in one operation, all its fields together. Default 1,000."
   maxIds: Int!
-  "Rooms in one operation. Default 100."
+  "Rooms in one operation, all its fields together. Default 100."
   maxRooms: Int!
-  "Messages in one batch. Default 100."
+  "Messages in one operation, all its fields together. Default 100."
   maxBatch: Int!
   "Characters in a message. Default 10,000."
   maxContentLength: Int!
@@ -3901,6 +3985,30 @@ type RealtimeConfig {
   maxStatusLength: Int!
   "Operations a user may start in a minute. Default 600."
   operationsPerMinute: Int!
+  "Points a user's operations may cost in a minute, half of that over one socket and twenty times that from one address: a root field costs 1 to 5, every 50 ids, 10 rooms or 10 messages begun 1 more. Beyond it: rate-limited, with retryAfterMs. Default 6,000."
+  pointsPerMinute: Int!
+  "Messages a user may send in a minute. Default 1,200."
+  messagesPerMinute: Int!
+  "Root fields of one user that are worked on at a time; further ones wait. Default 4."
+  maxFieldsAtOnce: Int!
+  "Users whose presence one user may watch at a time, over all its subscriptions: beyond it rate-limited. Default 10,000."
+  maxWatchedIds: Int!
+  "Syncs with waitMs that one user may have waiting at a time: beyond it rate-limited. Default 20."
+  maxWaitingPolls: Int!
+  "Bytes in one document, its variables not counted. Default 65,536."
+  maxDocumentBytes: Int!
+  "Messages a socket is read at in a second, past a burst of ten seconds' worth; pings, pongs and completes do not count, up to ten times as many. Default 50."
+  framesPerSecond: Int!
+  "How long one operation over HTTP may take. Default 60,000."
+  operationTimeoutMs: Int!
+  "How long the body of an HTTP request may take to arrive. Default 30,000."
+  requestTimeoutMs: Int!
+  "Sockets from one address. Default 200."
+  maxSocketsPerAddress: Int!
+  "Sockets from one address that have not authenticated yet. Default 100."
+  maxOpeningSocketsPerAddress: Int!
+  "TCP connections from one address. Default 1,000."
+  maxConnectionsPerAddress: Int!
   "Frames that may wait for one socket. Default 256."
   maxQueuedFrames: Int!
   "Bytes that may wait for one socket. Default 1 MiB."
@@ -4763,6 +4871,30 @@ func (ec *executionContext) childFields_RealtimeConfig(ctx context.Context, fiel
 		return ec.fieldContext_RealtimeConfig_maxStatusLength(ctx, field)
 	case "operationsPerMinute":
 		return ec.fieldContext_RealtimeConfig_operationsPerMinute(ctx, field)
+	case "pointsPerMinute":
+		return ec.fieldContext_RealtimeConfig_pointsPerMinute(ctx, field)
+	case "messagesPerMinute":
+		return ec.fieldContext_RealtimeConfig_messagesPerMinute(ctx, field)
+	case "maxFieldsAtOnce":
+		return ec.fieldContext_RealtimeConfig_maxFieldsAtOnce(ctx, field)
+	case "maxWatchedIds":
+		return ec.fieldContext_RealtimeConfig_maxWatchedIds(ctx, field)
+	case "maxWaitingPolls":
+		return ec.fieldContext_RealtimeConfig_maxWaitingPolls(ctx, field)
+	case "maxDocumentBytes":
+		return ec.fieldContext_RealtimeConfig_maxDocumentBytes(ctx, field)
+	case "framesPerSecond":
+		return ec.fieldContext_RealtimeConfig_framesPerSecond(ctx, field)
+	case "operationTimeoutMs":
+		return ec.fieldContext_RealtimeConfig_operationTimeoutMs(ctx, field)
+	case "requestTimeoutMs":
+		return ec.fieldContext_RealtimeConfig_requestTimeoutMs(ctx, field)
+	case "maxSocketsPerAddress":
+		return ec.fieldContext_RealtimeConfig_maxSocketsPerAddress(ctx, field)
+	case "maxOpeningSocketsPerAddress":
+		return ec.fieldContext_RealtimeConfig_maxOpeningSocketsPerAddress(ctx, field)
+	case "maxConnectionsPerAddress":
+		return ec.fieldContext_RealtimeConfig_maxConnectionsPerAddress(ctx, field)
 	case "maxQueuedFrames":
 		return ec.fieldContext_RealtimeConfig_maxQueuedFrames(ctx, field)
 	case "maxQueuedBytes":

@@ -3728,6 +3728,282 @@ func (ec *executionContext) fieldContext_RealtimeConfig_operationsPerMinute(_ co
 	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
 }
 
+func (ec *executionContext) _RealtimeConfig_pointsPerMinute(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_pointsPerMinute(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PointsPerMinute, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_pointsPerMinute(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_messagesPerMinute(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_messagesPerMinute(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MessagesPerMinute, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_messagesPerMinute(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxFieldsAtOnce(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxFieldsAtOnce(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxFieldsAtOnce, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxFieldsAtOnce(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxWatchedIds(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxWatchedIds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxWatchedIds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxWatchedIds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxWaitingPolls(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxWaitingPolls(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxWaitingPolls, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxWaitingPolls(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxDocumentBytes(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxDocumentBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxDocumentBytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxDocumentBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_framesPerSecond(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_framesPerSecond(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.FramesPerSecond, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_framesPerSecond(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_operationTimeoutMs(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_operationTimeoutMs(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.OperationTimeoutMs, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_operationTimeoutMs(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_requestTimeoutMs(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_requestTimeoutMs(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RequestTimeoutMs, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_requestTimeoutMs(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxSocketsPerAddress(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxSocketsPerAddress(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxSocketsPerAddress, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxSocketsPerAddress(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxOpeningSocketsPerAddress(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxOpeningSocketsPerAddress(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxOpeningSocketsPerAddress, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxOpeningSocketsPerAddress(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RealtimeConfig_maxConnectionsPerAddress(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxConnectionsPerAddress(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxConnectionsPerAddress, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxConnectionsPerAddress(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
 func (ec *executionContext) _RealtimeConfig_maxQueuedFrames(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -5057,6 +5333,66 @@ func (ec *executionContext) _RealtimeConfig(ctx context.Context, sel ast.Selecti
 			}
 		case "operationsPerMinute":
 			out.Values[i] = ec._RealtimeConfig_operationsPerMinute(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pointsPerMinute":
+			out.Values[i] = ec._RealtimeConfig_pointsPerMinute(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "messagesPerMinute":
+			out.Values[i] = ec._RealtimeConfig_messagesPerMinute(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxFieldsAtOnce":
+			out.Values[i] = ec._RealtimeConfig_maxFieldsAtOnce(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxWatchedIds":
+			out.Values[i] = ec._RealtimeConfig_maxWatchedIds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxWaitingPolls":
+			out.Values[i] = ec._RealtimeConfig_maxWaitingPolls(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxDocumentBytes":
+			out.Values[i] = ec._RealtimeConfig_maxDocumentBytes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "framesPerSecond":
+			out.Values[i] = ec._RealtimeConfig_framesPerSecond(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "operationTimeoutMs":
+			out.Values[i] = ec._RealtimeConfig_operationTimeoutMs(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "requestTimeoutMs":
+			out.Values[i] = ec._RealtimeConfig_requestTimeoutMs(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxSocketsPerAddress":
+			out.Values[i] = ec._RealtimeConfig_maxSocketsPerAddress(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxOpeningSocketsPerAddress":
+			out.Values[i] = ec._RealtimeConfig_maxOpeningSocketsPerAddress(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxConnectionsPerAddress":
+			out.Values[i] = ec._RealtimeConfig_maxConnectionsPerAddress(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

@@ -188,11 +188,11 @@ type RealtimeConfig struct {
 	MaxFrameBytes int `json:"maxFrameBytes"`
 	// Bytes in one HTTP body. Default 1 MiB.
 	MaxBodyBytes int `json:"maxBodyBytes"`
-	// Ids in one operation. Default 1,000.
+	// Ids in one operation, all its fields together. Default 1,000.
 	MaxIds int `json:"maxIds"`
-	// Rooms in one operation. Default 100.
+	// Rooms in one operation, all its fields together. Default 100.
 	MaxRooms int `json:"maxRooms"`
-	// Messages in one batch. Default 100.
+	// Messages in one operation, all its fields together. Default 100.
 	MaxBatch int `json:"maxBatch"`
 	// Characters in a message. Default 10,000.
 	MaxContentLength int `json:"maxContentLength"`
@@ -200,6 +200,30 @@ type RealtimeConfig struct {
 	MaxStatusLength int `json:"maxStatusLength"`
 	// Operations a user may start in a minute. Default 600.
 	OperationsPerMinute int `json:"operationsPerMinute"`
+	// Points a user's operations may cost in a minute, half of that over one socket and twenty times that from one address: a root field costs 1 to 5, every 50 ids, 10 rooms or 10 messages begun 1 more. Beyond it: rate-limited, with retryAfterMs. Default 6,000.
+	PointsPerMinute int `json:"pointsPerMinute"`
+	// Messages a user may send in a minute. Default 1,200.
+	MessagesPerMinute int `json:"messagesPerMinute"`
+	// Root fields of one user that are worked on at a time; further ones wait. Default 4.
+	MaxFieldsAtOnce int `json:"maxFieldsAtOnce"`
+	// Users whose presence one user may watch at a time, over all its subscriptions: beyond it rate-limited. Default 10,000.
+	MaxWatchedIds int `json:"maxWatchedIds"`
+	// Syncs with waitMs that one user may have waiting at a time: beyond it rate-limited. Default 20.
+	MaxWaitingPolls int `json:"maxWaitingPolls"`
+	// Bytes in one document, its variables not counted. Default 65,536.
+	MaxDocumentBytes int `json:"maxDocumentBytes"`
+	// Messages a socket is read at in a second, past a burst of ten seconds' worth; pings, pongs and completes do not count, up to ten times as many. Default 50.
+	FramesPerSecond int `json:"framesPerSecond"`
+	// How long one operation over HTTP may take. Default 60,000.
+	OperationTimeoutMs int `json:"operationTimeoutMs"`
+	// How long the body of an HTTP request may take to arrive. Default 30,000.
+	RequestTimeoutMs int `json:"requestTimeoutMs"`
+	// Sockets from one address. Default 200.
+	MaxSocketsPerAddress int `json:"maxSocketsPerAddress"`
+	// Sockets from one address that have not authenticated yet. Default 100.
+	MaxOpeningSocketsPerAddress int `json:"maxOpeningSocketsPerAddress"`
+	// TCP connections from one address. Default 1,000.
+	MaxConnectionsPerAddress int `json:"maxConnectionsPerAddress"`
 	// Frames that may wait for one socket. Default 256.
 	MaxQueuedFrames int `json:"maxQueuedFrames"`
 	// Bytes that may wait for one socket. Default 1 MiB.

@@ -18,6 +18,7 @@ import (
 // access is graph.Access.
 type access struct {
 	authn    *auth.Authenticator
+	jwt      auth.JWTConfig
 	live     *live
 	presence *presence.Service
 	revoked  *revocations
@@ -44,7 +45,7 @@ func (a access) Refresh(ctx context.Context, token string, at uuid.UUID) (model.
 		return model.SessionInfo{}, fault.Access()
 	}
 	expires := socketDeadline(id, time.Now())
-	if err := a.extend(ctx, at, id, expires); err != nil {
+	if err := a.extend(ctx, at, id, token, expires); err != nil {
 		return model.SessionInfo{}, err
 	}
 	return model.SessionInfo{ID: at.String(), SessionID: at, UserID: id.UserID, Role: id.Role, ExpiresAt: &expires}, nil
@@ -52,13 +53,17 @@ func (a access) Refresh(ctx context.Context, token string, at uuid.UUID) (model.
 
 // extend puts a socket on a new identity: here, or by way of the database
 // where another node holds it.
-func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, expires time.Time) error {
+func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, token string, expires time.Time) error {
 	if b, ok := a.live.get(at); ok {
 		if old := b.id.Load(); old.UserID != id.UserID || old.Tenant != id.Tenant {
 			return fault.Access()
 		}
 		b.id.Store(&id)
 		b.conn.Extend(expires)
+		if link := b.link.Load(); link != nil {
+			name, value := a.jwt.Bears(token)
+			link.Renew(name, value, id.Role)
+		}
 		a.presence.Sessions.Renewed(at, id.TokenID)
 		b.judge(a.revoked.known) // revoked since it was verified: nobody else would see it
 		return nil

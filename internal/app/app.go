@@ -13,12 +13,13 @@ import (
 
 // Options are what Run is started with.
 type Options struct {
-	Config config.Config
-	JWT    auth.JWTConfig
-	Dev    bool         // serve the playground
-	Page   http.Handler // in Dev: served at /, behind everything else; nil: nothing
-	Log    *slog.Logger
-	Ready  func(Addresses) // called once, when requests are served
+	Config   config.Config
+	JWT      auth.JWTConfig
+	Dev      bool         // serve the playground
+	DoorOnly bool         // serve the one endpoint and nothing else
+	Page     http.Handler // in Dev: served at /, behind everything else; nil: nothing
+	Log      *slog.Logger
+	Ready    func(Addresses) // called once, when requests are served
 }
 
 // Addresses are where the server listens.
@@ -34,7 +35,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer p.pool.Close()
+	defer p.close()
 	public, admin, err := listen(ctx, o)
 	if err != nil {
 		return err

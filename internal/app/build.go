@@ -11,12 +11,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"github.com/nself-org/nchat-realtime/internal/announce"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/lease"
@@ -35,37 +37,51 @@ import (
 // httpLapse is how long an HTTP-only session lives after its last heartbeat.
 const httpLapse = 75 * time.Second
 
+// vitalConns are the connections of what keeps a node alive: renewing the lease,
+// sweeping, ringing, probing, writing sessions, orders, revocations, readiness.
+// Each uses one at a time, and none waits for long.
+const vitalConns = 6
+
 // parts are what one server is made of. They are for wiring alone: nothing
 // that runs is given all of them.
 type parts struct {
-	dev        bool
-	page       http.Handler
-	ready      func(Addresses)
-	config     config.Config
-	log        *slog.Logger
-	pool       *pgxpool.Pool
-	clock      *clock.Clock
-	metrics    *metrics
-	odd        *oddities
-	bus        *bus.Bus
-	lease      *lease.Lease
-	authn      *auth.Authenticator
-	revoked    *revocations
-	live       *live
-	operations *limit.Limiter // of every caller, whichever way it asks
-	presence   *presence.Service
-	typing     *typing.Service
-	feed       *feed.Service
-	messages   *message.Service
-	receipts   *receipt.Service
-	notify     *receipt.Notifier
-	events     *events.Service
-	hooks      *webhook.Handler
-	push       *push.Service
-	announce   *announce.Service
-	sockets    *wsock.Transport
-	forget     func(context.Context) error // what is past its time
-	draining   atomic.Bool
+	dev       bool
+	page      http.Handler
+	doorOnly  bool // nothing but the one endpoint is served
+	ready     func(Addresses)
+	config    config.Config
+	jwt       auth.JWTConfig
+	log       *slog.Logger
+	pool      *pgxpool.Pool
+	vital     *pgxpool.Pool // for what keeps the node alive, and for nothing that a caller asks for
+	clock     *clock.Clock
+	metrics   *metrics
+	odd       *oddities
+	bus       *bus.Bus
+	lease     *lease.Lease
+	health    *health
+	authn     *auth.Authenticator
+	revoked   *revocations
+	live      *live
+	budgets   *budgets
+	documents *limit.Cache[*ast.QueryDocument]
+	persisted *limit.Cache[string]
+	presence  *presence.Service
+	typing    *typing.Service
+	feed      *feed.Service
+	messages  *message.Service
+	receipts  *receipt.Service
+	notify    *receipt.Notifier
+	events    *events.Service
+	hooks     *webhook.Handler
+	push      *push.Service
+	announce  *announce.Service
+	door      *door.Door   // nil: no Hasura behind this server
+	direct    *door.Direct // nil: nothing is answered without Hasura
+	sockets   *wsock.Transport
+	own       http.Handler                // this server's GraphQL, over every transport
+	forget    func(context.Context) error // what is past its time
+	draining  atomic.Bool
 }
 
 // build makes every part, from those that know nobody to those that know many.
@@ -83,21 +99,40 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reading LISTEN_DATABASE_URL: %w", err)
 	}
-	p := &parts{dev: o.Dev, page: o.Page, ready: o.Ready, config: c, log: o.Log, pool: pool, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
-		operations: limit.New(c.Limits.OperationsPerMinute)}
-	p.bus = bus.New(bus.Options{Pool: pool, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
-	p.revoked = newRevocations(auth.Store{DB: pool}, p.live, c.TokenLifetime)
+	vital, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: vitalConns, OddTime: odd.time})
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	p := &parts{dev: o.Dev, page: o.Page, doorOnly: o.DoorOnly, jwt: o.JWT, ready: o.Ready, config: c, log: o.Log, pool: pool, vital: vital, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
+		documents: limit.NewCache(cachedBytes, func(text string, _ *ast.QueryDocument) int { return len(text) }),
+		persisted: limit.NewCache(cachedBytes, func(hash, text string) int { return len(hash) + len(text) }),
+		budgets:   newBudgets(c.Limits, int(pool.Config().MaxConns))}
+	p.bus = bus.New(bus.Options{Pool: vital, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
+	p.revoked = newRevocations(auth.Store{DB: vital}, p.live, c.TokenLifetime)
 	p.authn = auth.New(auth.Options{JWT: &o.JWT, AdminSecret: c.AdminSecret, WebhookSecret: c.WebhookSecret,
 		UnauthorizedRole: c.UnauthorizedRole, UserRoles: c.UserRoles, Revocations: p.revoked.known, Log: o.Log})
-	p.lease = lease.New(pool, p.clock, o.Log, leaseHooks(p))
+	p.lease = lease.New(vital, p.clock, o.Log, leaseHooks(p))
+	p.health = &health{pool: vital, lease: p.lease, bus: p.bus, metrics: p.metrics, draining: &p.draining}
 	buildPresence(p)
 	buildChat(p)
 	buildHasura(p)
+	if p.door, err = newDoor(p); err != nil {
+		p.close()
+		return nil, err
+	}
 	p.sockets = newSockets(p)
+	p.own = graphqlHandler(p)
 	for _, d := range doorbells(p) {
 		p.bus.Handle(d.prefix, d.hears)
 	}
 	return p, nil
+}
+
+// close ends the connections to Postgres.
+func (p *parts) close() {
+	p.pool.Close()
+	p.vital.Close()
 }
 
 // doorbell is a prefix of topics and who hears of them.
@@ -154,7 +189,7 @@ func buildPresence(p *parts) {
 	if c.PushWebhookURL != "" {
 		looking = c.PushAfter
 	}
-	p.presence = presence.New(presence.Options{Pool: p.pool, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log,
+	p.presence = presence.New(presence.Options{Pool: p.pool, Vital: p.vital, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log, Watching: p.budgets.watch,
 		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, Looking: looking, StatusText: c.Limits.StatusLength,
 			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
 		Shown: c.PresenceView || c.PresenceWebhookURL != "", Legacy: c.LegacyPresence,

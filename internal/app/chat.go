@@ -68,7 +68,7 @@ func buildHasura(p *parts) {
 			if id.UserID == uuid.Nil {
 				return nil // it is refused anyway
 			}
-			if f := p.operations.Take(userKey(id)); f != nil {
+			if f := p.budgets.operations.Take(userKey(id)); f != nil {
 				return f
 			}
 			return nil

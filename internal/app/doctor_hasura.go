@@ -10,8 +10,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/hasura"
 )
 
@@ -45,6 +47,13 @@ func hasuraChecks(c config.Config) []check {
 			}
 			return "the admin secret and the webhook secret match", err
 		}, "give Hasura NCHAT_REALTIME_URL and the same HASURA_WEBHOOK_SECRET, and this server Hasura's admin secret; the server must run"},
+		{"schema", func(ctx context.Context) (string, error) {
+			list, err := conflicts(ctx, c)
+			if errors.Is(err, door.ErrHidden) {
+				return "Hasura hides its schema, and so does the one endpoint", nil
+			}
+			return "this server's subscriptions are shown in Hasura's schema", lines(list, err)
+		}, "rename the type in Hasura, or apply with --type-prefix; the subscriptions work all the same, and are not in introspection at /v1/graphql"},
 		{"tokens", func(ctx context.Context) (string, error) { return sameKey(ctx, h, c) }, "give both the very same HASURA_GRAPHQL_JWT_SECRET"},
 		{"retries", func(ctx context.Context) (string, error) {
 			now, _, err := h.Export(ctx)
@@ -79,6 +88,17 @@ func applied(ctx context.Context, h hasura.Client, c config.Config) error {
 		err = errors.New(strings.Join(kept, "; "))
 	}
 	return err
+}
+
+// conflicts are the subscriptions of this server that Hasura's schema has no
+// room for.
+func conflicts(ctx context.Context, c config.Config) ([]string, error) {
+	d, err := door.New(door.Options{Upstream: c.HasuraUpstream, Schema: generated.NewExecutableSchema(generated.Config{}).Schema()})
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Conflicts(ctx, http.Header{"X-Hasura-Admin-Secret": {c.AdminSecret}})
 }
 
 // sameKey has Hasura verify a token of ours.

@@ -9,9 +9,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/handler"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
-	"github.com/99designs/gqlgen/graphql/handler/lru"
 	"github.com/google/uuid"
-	"github.com/vektah/gqlparser/v2/ast"
 
 	"github.com/nself-org/nchat-realtime/graph"
 	"github.com/nself-org/nchat-realtime/graph/generated"
@@ -35,9 +33,8 @@ import (
 var playground []byte
 
 const (
-	hasuraBody     = 16 // times the body limit, for what Hasura joins
-	documents      = 1000
-	persistedMost  = 1000
+	hasuraBody     = 16      // times the body limit, for what Hasura joins
+	cachedBytes    = 4 << 20 // of documents' text, parsed, and as many under their hashes
 	keepAliveEvery = 25 * time.Second
 	answerBytes    = 16 << 20
 )
@@ -47,7 +44,10 @@ func publicHandler(p *parts) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", health{p.pool, p.lease, p.bus, &p.draining}.readyz)
+	mux.HandleFunc("GET /readyz", p.health.readyz)
+	if p.doorOnly {
+		return newEdge(p, withDoor(p, mux))
+	}
 	if p.dev {
 		mux.HandleFunc("GET /playground", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -58,8 +58,30 @@ func publicHandler(p *parts) http.Handler {
 		}
 	}
 	p.hooks.Mount(mux)
-	mux.Handle("/graphql", graphqlHandler(p))
-	return p.here(mux)
+	own := ownPages(p).CORS(p.own)
+	mux.Handle("/graphql", own)
+	if p.door == nil { // a client that looks where Hasura is finds this server
+		mux.Handle("/v1/graphql", own)
+		return p.here(newEdge(p, mux))
+	}
+	return p.here(newEdge(p, withDoor(p, mux)))
+}
+
+// ownPages is who is let in of browsers' pages.
+func ownPages(p *parts) origin.Policy {
+	return origin.New(p.config.AllowedOrigins, clientip.New(p.config.TrustedProxies).Encrypted)
+}
+
+// withDoor has the one endpoint's paths served by it, and the others as they are.
+func withDoor(p *parts, others http.Handler) http.Handler {
+	through := ownPages(p).CORS(p.door, http.MethodPut, http.MethodPatch, http.MethodDelete)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.door.Serves(r.URL) {
+			through.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
 }
 
 // here keeps to this machine what `dev` serves on it.
@@ -82,38 +104,49 @@ func graphqlHandler(p *parts) http.Handler {
 			}
 			return int64(c.Limits.BodyBytes)
 		},
-		KeepAlive: keepAliveEvery, WriteTimeout: c.Limits.WriteTimeout,
+		KeepAlive: keepAliveEvery, WriteTimeout: c.Limits.WriteTimeout, ReadTimeout: c.Limits.RequestTimeout, OperationTimeout: c.Limits.OperationTimeout,
 		Stream: func(ctx context.Context) (context.Context, func(), error) {
 			owner, _ := rateKey(ctx)
 			return p.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), p.revoked.known)
 		}})
 	resolver := graph.NewResolver(graph.Deps{Presence: p.presence, Typing: p.typing, Messages: p.messages, Receipts: p.receipts, Notify: p.notify, Hours: push.Hours{Pool: p.pool},
 		Feed: p.feed, Events: p.events,
-		Access:      access{authn: p.authn, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
-		AutoDeliver: autoDelivers, Viewer: asking, Config: realtimeConfig(p.clock, c), MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms})
+		Access:      access{authn: p.authn, jwt: p.jwt, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
+		AutoDeliver: autoDelivers, Viewer: asking, Config: realtimeConfig(p.clock, c), MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms,
+		Watching: p.budgets.watch, Polling: p.budgets.poll})
 	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})
-	srv := executor(p, schema, resolver, present, rescue)
+	srv := handler.New(schema)
+	srv.Use(limit.Length{Bytes: c.Limits.DocumentBytes}) // before everything
+	srv.Use(limit.Operations{Limiter: p.budgets.operations, Key: rateKey})
 	srv.SetParserTokenLimit(limit.ParserTokens)
-	srv.SetQueryCache(lru.New[*ast.QueryDocument](documents))
-	srv.Use(extension.AutomaticPersistedQuery{Cache: lru.New[string](persistedMost)})
+	srv.SetQueryCache(p.documents)
+	persisted := limit.Persisted{Cache: p.persisted}
+	srv.Use(persisted.Find())
 	srv.Use(limit.Size{Depth: c.Limits.Depth, Roots: c.Limits.Aliases})
+	execute(p, srv, resolver, present, rescue)
+	srv.Use(p.budgets.cost(c.Limits, 0))
+	srv.Use(persisted.Keep()) // after all that may refuse
+	shared(p, srv, present)
 	srv.AddTransport(p.sockets)
 	srv.AddTransport(http1)
 	// What Hasura sends is made by Hasura: a join of thousands of rows is one
 	// operation of as many aliases, with literals that no cache meets again.
-	stitched := executor(p, generated.NewExecutableSchema(generated.Config{Resolvers: resolver, Schema: graph.Stitched(schema.Schema())}), resolver, present, rescue)
+	stitched := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: resolver, Schema: graph.Stitched(schema.Schema())}))
+	stitched.Use(limit.Operations{Limiter: p.budgets.operations, Key: rateKey})
+	execute(p, stitched, resolver, present, rescue)
+	stitched.Use(p.budgets.cost(c.Limits, c.Limits.Aliases))
 	stitched.AddTransport(http1)
 
 	ips := clientip.New(c.TrustedProxies)
 	pages := origin.New(c.AllowedOrigins, ips.Encrypted)
-	return pages.CORS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.sockets.Supports(r) {
 			srv.ServeHTTP(w, noteOrigin(pages, r)) // who it is, connection_init says
 			return
 		}
 		id, err := p.authn.Authenticate(r.Context(), r.Header)
 		if err == nil && id.FromCookie && !pages.MayUseCookie(r) {
-			err = fault.New(fault.Denied, "a token in a cookie needs a POST of JSON, from a listed Origin if from a page")
+			err = cookieRefused()
 		}
 		if err != nil {
 			http1.Fail(w, r, statusOf(err), err) //nolint:contextcheck // r carries it
@@ -125,28 +158,31 @@ func graphqlHandler(p *parts) http.Handler {
 			return
 		}
 		srv.ServeHTTP(w, r.WithContext(ctx))
-	}))
+	})
 }
 
-// executor runs operations on a schema, as every caller has them run.
-func executor(p *parts, schema graphql.ExecutableSchema, resolver *graph.Resolver, present graphql.ErrorPresenterFunc, rescue graphql.RecoverFunc) *handler.Server {
-	srv := handler.New(schema)
+// execute has a server run operations as every caller has them run.
+func execute(p *parts, srv *handler.Server, resolver *graph.Resolver, present graphql.ErrorPresenterFunc, rescue graphql.RecoverFunc) {
 	srv.SetErrorPresenter(present)
 	srv.SetRecoverFunc(rescue)
 	srv.SetDisableSuggestion(true)
 	srv.Use(extension.Introspection{})
 	srv.Use(&limit.Values{})
 	srv.Use(limit.Answer{Bytes: answerBytes})
-	srv.Use(limit.Operations{Limiter: p.operations, Key: rateKey})
+	srv.Use(limit.Fair{Turns: p.budgets.turns, Key: turnKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
 	srv.AroundOperations(audit{p.log}.operation)
+	srv.AroundResponses(resolver.Batch)
+}
+
+// shared has a server encode once what many are told; after all else that
+// intercepts operations.
+func shared(p *parts, srv *handler.Server, present graphql.ErrorPresenterFunc) {
 	answer := limit.Answer{Bytes: answerBytes}
-	srv.Use(share.New(share.Options{Alike: graph.Alike, Present: present,
+	srv.Use(share.New(share.Options{Alike: graph.Alike, Encoded: p.metrics.encoded, Present: present,
 		Nobody:  func(context.Context) context.Context { return context.Background() },
 		Prepare: answer.MutateOperationContext}))
-	srv.AroundResponses(resolver.Batch)
-	return srv
 }
 
 func statusOf(err error) int {
@@ -200,7 +236,10 @@ func realtimeConfig(clock *clock.Clock, c config.Config) func(context.Context) m
 		Retry:                  model.RetryPolicy{BaseMs: 1000, MaxMs: 30000, MaxAttempts: 5, JitterPercent: 10},
 		MaxOperationsPerSocket: l.OperationsPerSocket, MaxSocketsPerUser: l.SocketsPerUser, MaxFrameBytes: l.FrameBytes, MaxBodyBytes: l.BodyBytes,
 		MaxIds: l.IDs, MaxRooms: l.Rooms, MaxBatch: l.Batch, MaxContentLength: l.ContentLength, MaxStatusLength: l.StatusLength,
-		OperationsPerMinute: l.OperationsPerMinute, MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes,
+		OperationsPerMinute: l.OperationsPerMinute, PointsPerMinute: l.PointsPerMinute, MessagesPerMinute: l.MessagesPerMinute,
+		MaxWatchedIds: l.WatchedIDs, MaxWaitingPolls: l.WaitingPolls, MaxFieldsAtOnce: l.FieldsAtOnce, MaxDocumentBytes: l.DocumentBytes,
+		FramesPerSecond: l.FramesPerSecond, OperationTimeoutMs: ms(l.OperationTimeout), MaxSocketsPerAddress: l.SocketsPerIP,
+		MaxOpeningSocketsPerAddress: l.OpeningPerIP, MaxConnectionsPerAddress: l.ConnectionsPerIP, RequestTimeoutMs: ms(l.RequestTimeout), MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes,
 		MaxPageMessages: feed.MaxFirst, MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes}
 	return func(context.Context) model.RealtimeConfig {
 		now := is

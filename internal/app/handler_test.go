@@ -64,6 +64,7 @@ func TestReadyz(t *testing.T) {
 	p := built(t, nil)
 	state := func() (int, map[string]any) {
 		t.Helper()
+		p.health.look(t.Context())
 		w := get(t, publicHandler(p), "/readyz")
 		var s map[string]any
 		if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil {

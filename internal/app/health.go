@@ -17,28 +17,85 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
-// health is what readyz looks at.
+// How often health looks at Postgres, how long that may take, and from when on
+// what it saw last is too old to go by.
+const (
+	lookEvery     = time.Second
+	lookLimit     = 2 * time.Second
+	lookTooOld    = 5 * time.Second
+	numberingEach = 30 // looks, of which one counts what is still to be numbered
+)
+
+// health is whether this node should get requests. Postgres is asked by one
+// goroutine, over a connection that serves no caller: whoever asks for readyz,
+// however often, is answered from memory.
 type health struct {
 	pool     *pgxpool.Pool
 	lease    *lease.Lease
 	bus      *bus.Bus
+	metrics  *metrics
 	draining *atomic.Bool
+	seen     atomic.Pointer[looked]
+}
+
+// looked is what was seen of Postgres, and when.
+type looked struct {
+	at                 time.Time
+	postgres, migrated bool
+}
+
+// run looks until ctx ends.
+func (h *health) run(ctx context.Context) {
+	t := time.NewTicker(lookEvery)
+	defer t.Stop()
+	numbered := false
+	for n := 0; ; n++ {
+		h.look(ctx)
+		if !numbered && n%numberingEach == 0 {
+			numbered = h.count(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// look asks Postgres once.
+func (h *health) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	is, err := postgres.MigrationStatus(ctx, h.pool, Code())
+	h.seen.Store(&looked{at: time.Now(), postgres: err == nil, migrated: err == nil && is.Ready()})
+}
+
+// count tells the metrics how far the numbering of older messages is; true: it is done.
+func (h *health) count(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	done, all, err := feed.Backfill(ctx, h.pool)
+	if err != nil {
+		return false
+	}
+	h.metrics.numbered.Set(float64(done))
+	h.metrics.toNumber.Set(float64(all - done))
+	return done == all
 }
 
 // readyz says whether this node should get requests: Postgres answers,
 // doorbells arrive, the migrations are there, and it is not leaving.
-func (h health) readyz(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-	defer cancel()
-	migrated, err := postgres.MigrationStatus(ctx, h.pool, Code())
+func (h *health) readyz(w http.ResponseWriter, _ *http.Request) {
+	saw := h.seen.Load()
+	if saw == nil || time.Since(saw.at) > lookTooOld {
+		saw = &looked{}
+	}
 	_, _, leased := h.lease.Identity()
-	done, all, _ := feed.Backfill(ctx, h.pool) // progress, and no reason to send requests elsewhere
-	state := map[string]any{"postgres": err == nil, "migrations": err == nil && migrated.Ready(), "doorbells": !h.bus.Stale(),
-		"lease": leased, "serving": !h.draining.Load(),
-		"numberedChannels": done, "channelsToNumber": all}
+	state := map[string]bool{"postgres": saw.postgres, "migrations": saw.migrated, "doorbells": !h.bus.Stale(),
+		"lease": leased, "serving": !h.draining.Load()}
 	status := http.StatusOK
 	for _, ok := range state {
-		if ok == false {
+		if !ok {
 			status = http.StatusServiceUnavailable
 		}
 	}
@@ -47,6 +104,7 @@ func (h health) readyz(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusInternalServerError
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n'))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
@@ -38,6 +39,7 @@ type eventStream struct {
 type behind struct {
 	conn *wsock.Conn
 	id   atomic.Pointer[auth.Identity]
+	link atomic.Pointer[door.Link] // what it has at Hasura; nil: nothing
 }
 
 func newLive() *live {
@@ -50,6 +52,13 @@ func (l *live) add(c *wsock.Conn, id auth.Identity) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all[c.ID()] = b
+}
+
+// link notes what a socket may have at Hasura.
+func (l *live) link(id uuid.UUID, link *door.Link) {
+	if b, ok := l.get(id); ok {
+		b.link.Store(link)
+	}
 }
 
 func (l *live) remove(id uuid.UUID) {

@@ -23,11 +23,15 @@ type metrics struct {
 	messages    prometheus.Counter
 	written     prometheus.Counter
 	operations  *prometheus.CounterVec
+	executed    *prometheus.CounterVec
 	rung        prometheus.Counter
 	heard       prometheus.Counter
 	latency     prometheus.Histogram
 	stale       prometheus.Gauge
 	congested   prometheus.Gauge
+	upstream    upstreamMetrics
+	numbered    prometheus.Gauge
+	toNumber    prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -39,17 +43,30 @@ func newMetrics() *metrics {
 		messages:    prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_messages_total", Help: "Frames written to sockets."}),
 		written:     prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_written_bytes_total", Help: "Bytes written to sockets."}),
 		operations:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_operations_total", Help: "Operations started, by kind."}, []string{"kind"}),
-		rung:        prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_total", Help: "Topics rung by this node."}),
-		heard:       prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_heard_total", Help: "Topics heard, this node's own among them."}),
+		executed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_events_executed_total",
+			Help: "Events of subscriptions that can be shared, by whom they were executed and encoded for: a class of viewers, or one viewer."}, []string{"for"}),
+		rung:  prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_total", Help: "Topics rung by this node."}),
+		heard: prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_heard_total", Help: "Topics heard, this node's own among them."}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "realtime_latency_ms", Help: "A doorbell's way through Postgres and back, in milliseconds.",
 			Buckets: prometheus.ExponentialBuckets(0.5, 2, 14)}),
 		stale:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_stale", Help: "1 while doorbells do not arrive."}),
 		congested: prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_congested", Help: "1 while the server's notification queue is half full."}),
+		numbered:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_numbered", Help: "Channels that had messages before the installation and are numbered."}),
+		toNumber:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_to_number", Help: "Channels whose older messages are still to be numbered."}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.rung, m.heard, m.latency, m.stale, m.congested)
+		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.executed, m.rung, m.heard, m.latency, m.stale, m.congested, m.numbered, m.toNumber)
+	m.upstream = newUpstreamMetrics(m.registry)
 	m.stale.Set(1)
 	return m
+}
+
+func (m *metrics) encoded(shared bool) {
+	whom := "viewer"
+	if shared {
+		whom = "class"
+	}
+	m.executed.WithLabelValues(whom).Inc()
 }
 
 func (m *metrics) sockets() wsock.Observer {

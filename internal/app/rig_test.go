@@ -79,7 +79,7 @@ func built(t *testing.T, env map[string]string, change ...func(*Options)) *parts
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.pool.Close)
+	t.Cleanup(p.close)
 	return p
 }
 

@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/clientip"
+	"github.com/nself-org/nchat-realtime/internal/door"
 )
 
 // listen opens both ports, before anything is written anywhere.
@@ -35,7 +38,8 @@ func listen(ctx context.Context, o Options) (public, admin net.Listener, err err
 // serve runs everything. Order of leaving: the sockets first, so that their
 // ends are still written; then presence, the lease, and the doorbell last.
 func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
-	requests, cut := context.WithCancel(context.WithoutCancel(ctx)) // what requests and streams run in
+	requests, end := context.WithCancelCause(context.WithoutCancel(ctx)) // what requests and streams run in
+	cut := func() { end(door.ErrLeaving) }
 	defer cut()
 	back, stop := context.WithCancel(context.WithoutCancel(ctx)) // what runs behind
 	defer stop()
@@ -43,6 +47,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	defer hush()
 	var behind, ringing sync.WaitGroup
 	ringing.Go(func() { _ = p.bus.Run(bell) })
+	behind.Go(func() { p.health.run(back) })
 	behind.Go(func() { p.authn.Run(back) })
 	behind.Go(func() { p.revoked.run(back) })
 	behind.Go(func() { p.typing.Run(back) })
@@ -50,6 +55,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	behind.Go(func() { p.receipts.Run(back) })
 	behind.Go(func() { p.notify.Run(back) })
 	behind.Go(func() { p.push.Run(back) })
+	behind.Go(func() { checkDirect(back, p) })
 	behind.Go(func() { p.announce.Run(back) })
 	behind.Go(func() { retain(back, p.log, p.forget) })
 	behind.Go(func() {
@@ -64,7 +70,9 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 		BaseContext: func(net.Listener) context.Context { return requests }}
 	inside := &http.Server{Handler: p.here(adminHandler(p.metrics)), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 2)
-	go func() { failed <- web.Serve(public) }()
+	go func() {
+		failed <- web.Serve(newCounting(public, p.config.Limits.ConnectionsPerIP, clientip.New(p.config.TrustedProxies)))
+	}()
 	if admin != nil {
 		go func() { failed <- inside.Serve(admin) }()
 	}
@@ -85,6 +93,9 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	hush()
 	ringing.Wait()
 	_ = inside.Close()
+	if p.door != nil {
+		p.door.Close()
+	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -51,7 +51,7 @@ func TestADatabaseThatIsNotMigrated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.pool.Close()
+	defer p.close()
 	err = enter(t.Context(), p)
 	if _, ok := errors.AsType[*unmigratedError](err); !ok || !strings.Contains(err.Error(), "nchat-realtime migrate") {
 		t.Errorf("%v", err)
@@ -69,7 +69,7 @@ func TestAnOutageAtTheStartIsWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.pool.Close()
+	defer p.close()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- enter(ctx, p) }()

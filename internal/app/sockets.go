@@ -10,6 +10,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/clientip"
 	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
 	"github.com/nself-org/nchat-realtime/internal/origin"
@@ -28,9 +29,13 @@ const registerTimeout = 2 * time.Second
 
 func newSockets(p *parts) *wsock.Transport {
 	c := p.config
-	in := &admission{authn: p.authn, revoked: p.revoked.known, live: p.live, sessions: p.presence.Sessions, typing: p.typing, clock: p.clock}
+	in := &admission{authn: p.authn, revoked: p.revoked.known, live: p.live, sessions: p.presence.Sessions, typing: p.typing, clock: p.clock, door: p.door}
 	ips := clientip.New(c.TrustedProxies)
 	pages := origin.New(c.AllowedOrigins, ips.Encrypted)
+	var elsewhere wsock.Elsewhere
+	if p.door != nil {
+		elsewhere = p.door.Elsewhere
+	}
 	return wsock.New(wsock.Options{
 		Init: in.init,
 		Operation: func(ctx context.Context, conn *wsock.Conn) context.Context {
@@ -39,13 +44,15 @@ func newSockets(p *parts) *wsock.Transport {
 			}
 			return auth.With(ctx, auth.Identity{})
 		},
+		Elsewhere:   elsewhere,
 		CheckOrigin: pages.Allowed,
 		ClientIP:    ips.From,
 		IPBucket:    clientip.Bucket,
 		Recover:     gqlhttp.Recover(p.log),
 		Limits: wsock.Limits{Operations: c.Limits.OperationsPerSocket, SocketsPerUser: c.Limits.SocketsPerUser,
 			SocketsPerIP: c.Limits.SocketsPerIP, FrameBytes: int64(c.Limits.FrameBytes), QueuedFrames: c.Limits.QueuedFrames,
-			QueuedBytes: c.Limits.QueuedBytes, InitTimeout: c.Limits.InitTimeout, PingEvery: c.Limits.PingInterval,
+			QueuedBytes: c.Limits.QueuedBytes, OpeningPerIP: c.Limits.OpeningPerIP, MessageRate: float64(c.Limits.FramesPerSecond),
+			InitTimeout: c.Limits.InitTimeout, PingEvery: c.Limits.PingInterval,
 			WriteTimeout: c.Limits.WriteTimeout},
 		Observer: p.metrics.sockets(),
 		Log:      p.log,
@@ -67,6 +74,7 @@ type admission struct {
 	sessions *presence.Sessions
 	typing   *typing.Service
 	clock    *clock.Clock
+	door     *door.Door // nil: there is none
 }
 
 // init lets a socket in: who it is, until when, and its session.
@@ -96,8 +104,16 @@ func (in *admission) init(ctx context.Context, r wsock.Request) (wsock.Accepted,
 		in.live.remove(conn.ID())
 		return wsock.Accepted{}, auth.Revoked()
 	}
+	ctx, link, err := in.link(ctx, r)
+	if err != nil {
+		in.live.remove(conn.ID())
+		return wsock.Accepted{}, err
+	}
 	a := wsock.Accepted{Context: ctx, Ack: in.ack(conn, id, expires), ExpiresAt: expires,
 		Closed: func(wsock.CloseInfo) {
+			if link != nil {
+				link.Close()
+			}
 			in.live.remove(conn.ID())
 			in.sessions.End(conn.ID())
 			in.typing.End(conn.ID())
@@ -111,6 +127,21 @@ func (in *admission) init(ctx context.Context, r wsock.Request) (wsock.Accepted,
 		}
 	}
 	return a, nil
+}
+
+// link is what a socket that came through the door may have at Hasura; nil: it
+// came here for this server alone.
+func (in *admission) link(ctx context.Context, r wsock.Request) (context.Context, *door.Link, error) {
+	if in.door == nil || !door.Through(ctx) {
+		return ctx, nil, nil
+	}
+	given, err := auth.InitHeaders(nil, r.Payload)
+	if err != nil {
+		return ctx, nil, err
+	}
+	ctx, link := in.door.Link(ctx, r.Conn, r.Header, given)
+	in.live.link(r.Conn.ID(), link)
+	return ctx, link, nil
 }
 
 func (in *admission) ack(conn *wsock.Conn, id auth.Identity, expires time.Time) map[string]any {

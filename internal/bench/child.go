@@ -44,13 +44,13 @@ type server struct {
 }
 
 // start runs a server of a kind in a process of its own.
-func start(ctx context.Context, kind, db string) (*server, error) {
+func start(ctx context.Context, kind, db string, more ...string) (*server, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("looking for this program: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, self, "-serve", kind)
-	cmd.Env = append(os.Environ(), envDatabase+"="+db)
+	cmd.Env = append(append(os.Environ(), envDatabase+"="+db), more...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -98,7 +98,7 @@ func (s *server) ask(what string) (sample, error) {
 
 const (
 	envDatabase = "BENCH_DATABASE_URL"
-	envProfile  = "BENCH_PROFILE" // a file for a CPU profile of our server
+	envProfile  = "BENCH_PROFILE" // files for CPU profiles of our servers, one for each process
 )
 
 // serve is the child's side.
@@ -110,7 +110,7 @@ func serve(ctx context.Context, kind string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if to := os.Getenv(envProfile); to != "" && kind == kindOurs {
-		f, err := os.Create(to) //nolint:gosec // who runs the bench says where
+		f, err := os.Create(fmt.Sprintf("%s.%d", to, os.Getpid())) //nolint:gosec // who runs the bench says where
 		if err != nil {
 			return fmt.Errorf("profiling: %w", err)
 		}

@@ -27,6 +27,7 @@ type sizes struct {
 	probes  int // of typing, measured
 	seconds int // of inserting, or of messages to rooms, a round
 	load    int // of messages to rooms: only this one, counted from 1
+	proxied int // sockets through the one endpoint
 }
 
 func main() {
@@ -39,7 +40,8 @@ func main() {
 	flag.IntVar(&s.probes, "probes", 300, "typing signals measured, ten a second")
 	flag.IntVar(&s.seconds, "seconds", 2, "seconds of inserting messages a round; three times as many rounds")
 	flag.IntVar(&s.load, "load", 0, "only this line of the messages to rooms, counted from 1")
-	only := flag.String("only", "", "one of the scenarios: presence, rooms, typing, inserts, messages")
+	flag.IntVar(&s.proxied, "proxied", 5000, "sockets through the one endpoint, a live query each")
+	only := flag.String("only", "", "one of the scenarios: door, presence, rooms, typing, inserts, messages")
 	kind := flag.String("serve", "", "be one of the servers (what this program starts itself with)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -48,7 +50,7 @@ func main() {
 	switch {
 	case *kind != "":
 		err = serve(ctx, *kind)
-	case min(s.sockets, s.changes, s.rounds, s.idle, s.signals, s.probes, s.seconds) > 0:
+	case min(s.sockets, s.changes, s.rounds, s.idle, s.signals, s.probes, s.seconds, s.proxied) > 0:
 		err = run(ctx, s, *only)
 	}
 	if err != nil {
@@ -79,6 +81,7 @@ func run(ctx context.Context, s sizes, only string) error {
 		{"presence", func() error { return presences(ctx, db, s) }},
 		{"rooms", func() error { return fromRooms(ctx, db, s) }},
 		{"typing", func() error { return typing(ctx, db, s) }},
+		{"door", func() error { return door(ctx, db, s) }},
 		{"inserts", func() error { return inserts(ctx, url, s) }},
 		{"messages", func() error { return messages(ctx, db, s) }},
 	}

@@ -73,7 +73,7 @@ const (
 
 // ours is a whole server, as serve runs it, until ctx ends.
 func ours(ctx context.Context, ready func(url string)) error {
-	env := map[string]string{"DATABASE_URL": os.Getenv(envDatabase), "HASURA_GRAPHQL_JWT_SECRET": secret, "HOST": "127.0.0.1", "PORT": "0", "ADMIN_ADDR": "off",
+	env := map[string]string{"DATABASE_URL": os.Getenv(envDatabase), "HASURA_GRAPHQL_JWT_SECRET": secret, "HOST": "127.0.0.1", "PORT": "0", "HASURA_UPSTREAM_URL": os.Getenv(envUpstream), "FRAMES_PER_SECOND": "10000", "ADMIN_ADDR": "off",
 		"DRAIN_TIMEOUT": "0s", "OFFLINE_GRACE": "0s", "MAX_SOCKETS_PER_USER": "100000", "MAX_SOCKETS_PER_IP": "100000", "OPERATIONS_PER_MINUTE": "1000000"}
 	c, err := config.Load(func(n string) string { return env[n] }, config.Serve)
 	if err != nil {

@@ -49,6 +49,12 @@ func (f Finder) From(r *http.Request) string {
 	return addr.String()
 }
 
+// Trusts reports whether a connection's peer is one of the trusted proxies.
+func (f Finder) Trusts(remote string) bool {
+	addr, ok := parse(remote)
+	return ok && f.trusts(addr)
+}
+
 // parse reads an address with or without a port, in the one form it is
 // compared in: IPv4 never as IPv6, and without a zone.
 func parse(s string) (netip.Addr, bool) {

@@ -40,7 +40,9 @@ type Config struct {
 	AllowedOrigins []string
 	TrustedProxies []netip.Prefix
 
-	HasuraUpstream string
+	HasuraUpstream  string
+	FrontDoorPaths  []string
+	FrontDoorDirect string // off, auto
 
 	IdleAfter, HiddenAfter, OfflineGrace time.Duration
 	TypingBatch                          time.Duration
@@ -67,6 +69,11 @@ type Limits struct {
 	Rooms, IDs, Batch                                 int
 	ContentLength, StatusLength                       int
 	OperationsPerMinute                               int
+	PointsPerMinute, MessagesPerMinute                int
+	FieldsAtOnce, WatchedIDs, WaitingPolls            int
+	DocumentBytes, FramesPerSecond                    int
+	OpeningPerIP, ConnectionsPerIP                    int
+	OperationTimeout, RequestTimeout                  time.Duration
 	QueuedFrames, QueuedBytes                         int
 	WriteTimeout, InitTimeout, PingInterval           time.Duration
 	DrainTimeout                                      time.Duration

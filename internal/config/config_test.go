@@ -41,6 +41,8 @@ var variables = map[string]struct {
 	"TOKEN_LIFETIME":                   {right: "720h", wrong: []string{"10s", "9000h", "x"}},
 	"USER_ROLES":                       {right: "member", wrong: []string{","}},
 	"HASURA_UPSTREAM_URL":              {right: "http://hasura:8080", wrong: []string{"hasura:8080", "http://", "ftp://h", "https://u:s3cr3t-hunter@h\x7f"}},
+	"FRONT_DOOR_PATHS":                 {right: "/api/rest/, /v1/version", wrong: []string{"api/rest", "/", "/a/../v1/metadata", "/a//b", "/a?b", "/%2e%2e/x", "/graphql", "/hasura/x", "/*"}},
+	"FRONT_DOOR_DIRECT":                {right: "auto", wrong: []string{"on"}},
 	"ALLOWED_ORIGINS":                  {right: "https://app.example.com, https://*.example.org:8443, *.example.net, capacitor://localhost, ionic://localhost, tauri://localhost, app://-, chrome-extension://abc", wrong: []string{"example.com", "https://", "ftp://x", "wss://x", "file://x", "capacitor://", "capacitor://localhost/x", "https://a.com/path", "https://a.com?x", "https://*", "https://a.*.com", "https://*.", "https://u@a.com", "http://*.*.com"}},
 	"TRUSTED_PROXIES":                  {right: "10.0.0.0/8, ::1", wrong: []string{"10.0.0.0/99", "proxy", "10.0.0.1:80"}},
 	"IDLE_AFTER":                       {right: "10m", wrong: []string{"5", "-1s", "0s", "48h"}},
@@ -71,6 +73,17 @@ var variables = map[string]struct {
 	"MAX_CONTENT_CHARS":                {right: "1", wrong: []string{"0"}},
 	"MAX_STATUS_CHARS":                 {right: "1", wrong: []string{"0", "256"}},
 	"OPERATIONS_PER_MINUTE":            {right: "1", wrong: []string{"0", "-600"}},
+	"POINTS_PER_MINUTE":                {right: "1", wrong: []string{"0", "many"}},
+	"MESSAGES_PER_MINUTE":              {right: "1", wrong: []string{"0"}},
+	"FIELDS_AT_ONCE":                   {right: "1", wrong: []string{"0", "101"}},
+	"MAX_WATCHED_IDS":                  {right: "1", wrong: []string{"0"}},
+	"MAX_WAITING_POLLS":                {right: "1", wrong: []string{"0"}},
+	"MAX_DOCUMENT_BYTES":               {right: "1024", wrong: []string{"0", "2000000"}},
+	"FRAMES_PER_SECOND":                {right: "1", wrong: []string{"0"}},
+	"MAX_OPENING_SOCKETS_PER_IP":       {right: "1", wrong: []string{"0"}},
+	"MAX_CONNECTIONS_PER_IP":           {right: "1", wrong: []string{"0"}},
+	"OPERATION_TIMEOUT":                {right: "2m", wrong: []string{"0s", "29s"}},
+	"REQUEST_TIMEOUT":                  {right: "2s", wrong: []string{"0s", "1h"}},
 	"QUEUE_FRAMES":                     {right: "1", wrong: []string{"0"}},
 	"QUEUE_BYTES":                      {right: "4096", wrong: []string{"0"}},
 	"WRITE_TIMEOUT":                    {right: "1s", wrong: []string{"0s", "10"}},
@@ -201,9 +214,11 @@ func TestDefaults(t *testing.T) {
 		Port: 3101, AdminAddr: "127.0.0.1:3102", DatabaseURL: "postgres:///x", ListenDatabaseURL: "postgres:///x", DataDir: ".nchat",
 		JWTSecret: "{}", UserRoles: []string{"user", "me"}, TokenLifetime: 24 * time.Hour,
 		IdleAfter: 5 * time.Minute, HiddenAfter: 150 * time.Second, OfflineGrace: 5 * time.Second, TypingBatch: 100 * time.Millisecond, Reciprocity: "off",
-		Retention: 168 * time.Hour, EditPolicy: "lww", PushAfter: time.Minute, LogLevel: slog.LevelInfo, LogFormat: "json",
+		Retention: 168 * time.Hour, EditPolicy: "lww", FrontDoorDirect: "off", PushAfter: time.Minute, LogLevel: slog.LevelInfo, LogFormat: "json",
 		Limits: Limits{OperationsPerSocket: 64, SocketsPerUser: 20, SocketsPerIP: 200, FrameBytes: 1 << 20, BodyBytes: 1 << 20,
 			Rooms: 100, IDs: 1000, Batch: 100, ContentLength: 10000, StatusLength: 255, OperationsPerMinute: 600,
+			PointsPerMinute: 6000, MessagesPerMinute: 1200, FieldsAtOnce: 4, WatchedIDs: 10000, WaitingPolls: 20, DocumentBytes: 64 << 10,
+			FramesPerSecond: 50, OpeningPerIP: 100, ConnectionsPerIP: 1000, OperationTimeout: time.Minute, RequestTimeout: 30 * time.Second,
 			QueuedFrames: 256, QueuedBytes: 1 << 20, WriteTimeout: 10 * time.Second, InitTimeout: 10 * time.Second,
 			PingInterval: 25 * time.Second, DrainTimeout: 10 * time.Second, Depth: 20, Aliases: 30},
 	}
@@ -306,7 +321,7 @@ func TestWhoeverHasNoCredentialsIsNobody(t *testing.T) {
 // it would rely on it. Empty is unset, as compose files write it.
 func TestWhatIsNotBuiltStopsTheStart(t *testing.T) {
 	t.Parallel()
-	for name, value := range map[string]string{"BUS_URL": "nats://user:" + secret + "@x", "FRONT_DOOR_PATHS": "/v1/graphql", "FRONT_DOOR_DIRECT": "off"} {
+	for name, value := range map[string]string{"BUS_URL": "nats://user:" + secret + "@x"} {
 		for _, mode := range []Mode{Dev, Serve} {
 			_, err := Load(env("DATABASE_URL", "postgres:///x", "HASURA_GRAPHQL_JWT_SECRET", "{}", name, value), mode)
 			if err == nil || !strings.HasPrefix(err.Error(), name+" must be unset") || !strings.Contains(err.Error(), "not built yet") || strings.Contains(err.Error(), secret) {

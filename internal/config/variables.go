@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,6 +115,16 @@ func isOrigin(o string) bool {
 	return strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && host != "" && !strings.Contains(host, "*")
 }
 
+// isPath reports whether an entry is a clean path, and not one that is served here.
+func isPath(p string) bool {
+	clean := path.Clean(p)
+	if !strings.HasPrefix(p, "/") || clean == "/" || p != clean && p != clean+"/" || strings.ContainsAny(p, "?#%\\;* {}") {
+		return false
+	}
+	own := []string{"/graphql", "/healthz", "/health", "/readyz", "/playground", "/hasura"}
+	return !slices.ContainsFunc(own, func(o string) bool { return clean == o || strings.HasPrefix(clean, o+"/") })
+}
+
 func (r *reader) presence(c *Config) {
 	c.IdleAfter = r.duration("IDLE_AFTER", "5m", time.Second, 24*time.Hour, "Without activity for this long a user is away.")
 	c.HiddenAfter = r.duration("HIDDEN_AFTER", "150s", 0, 24*time.Hour, "Hidden and without activity for this long a user is away.")
@@ -123,7 +134,12 @@ func (r *reader) presence(c *Config) {
 }
 
 func (r *reader) chat(c *Config) {
-	c.HasuraUpstream = r.url("HASURA_UPSTREAM_URL", "Where Hasura is, for `hasura apply` and `doctor`.", "http", "https")
+	c.HasuraUpstream = r.url("HASURA_UPSTREAM_URL", "Where Hasura is: for `hasura apply` and `doctor`, and behind /v1/graphql, where both are one endpoint. Unset: this server alone answers there.", "http", "https")
+	c.FrontDoorPaths = r.list("FRONT_DOOR_PATHS", "", "Paths of Hasura's served besides /v1/graphql and /v1beta1/relay, such as /api/rest/; with / at the end, all below. Hasura's admin API only if you name it.")
+	if slices.ContainsFunc(c.FrontDoorPaths, func(p string) bool { return !isPath(p) }) {
+		r.bad("FRONT_DOOR_PATHS", "must list paths such as /api/rest/, none of them this server's own")
+	}
+	c.FrontDoorDirect = r.choice("FRONT_DOOR_DIRECT", "off", "auto: operations of this server's fields alone are answered at /v1/graphql without Hasura, while a check every minute finds no allow list, limits or permissions there that would be gone round.", "off", "auto")
 	c.Retention = r.duration("RETENTION", "168h", time.Hour, 10*365*24*time.Hour, "How long the log is kept.")
 	c.EditPolicy = r.choice("EDIT_POLICY", "lww", "What happens to edits at odds: lww, merge.", "lww", "merge")
 	c.LegacyReadColumns = r.flag("LEGACY_READ_COLUMNS", "off", "Also write nchat's own read columns of nchat_channel_members, with what everybody may know to be read and nothing else: nchat's metadata show them to everybody.")
@@ -160,12 +176,23 @@ func (r *reader) limits(c *Config) {
 	l.SocketsPerIP = r.number("MAX_SOCKETS_PER_IP", 200, 1, 1000000, "Sockets from one address (IPv6: one /64) on one node.")
 	l.FrameBytes = r.number("MAX_FRAME_BYTES", 1<<20, 1024, 64<<20, "Bytes in one inbound frame.")
 	l.BodyBytes = r.number("MAX_BODY_BYTES", 1<<20, 1024, 64<<20, "Bytes in one HTTP body; sixteen times that from Hasura.")
-	l.Rooms = r.number("MAX_ROOMS", 100, 1, 10000, "Rooms in one operation.")
-	l.IDs = r.number("MAX_IDS", 1000, 1, 10000, "Ids in one operation.")
-	l.Batch = r.number("MAX_BATCH", 100, 1, 1000, "Messages in one batch.")
+	l.Rooms = r.number("MAX_ROOMS", 100, 1, 10000, "Rooms in one operation, all its fields together.")
+	l.IDs = r.number("MAX_IDS", 1000, 1, 10000, "Ids in one operation, all its fields together.")
+	l.Batch = r.number("MAX_BATCH", 100, 1, 1000, "Messages in one operation.")
 	l.ContentLength = r.number("MAX_CONTENT_CHARS", 10000, 1, 1000000, "Characters in a message.")
 	l.StatusLength = r.number("MAX_STATUS_CHARS", 255, 1, 255, "Characters in a custom status.")
 	l.OperationsPerMinute = r.number("OPERATIONS_PER_MINUTE", 600, 1, 1000000, "Operations a user may start in a minute, on one node.")
+	l.PointsPerMinute = r.number("POINTS_PER_MINUTE", max(10*l.OperationsPerMinute, 1), 1, 10000000, "What a user's operations may cost in a minute, on one node (docs/security.md has the prices); half of it over one socket, twenty times from one address. Default: ten times OPERATIONS_PER_MINUTE.")
+	l.MessagesPerMinute = r.number("MESSAGES_PER_MINUTE", max(2*l.OperationsPerMinute, 1), 1, 10000000, "Messages a user may send in a minute, on one node. Default: twice OPERATIONS_PER_MINUTE.")
+	l.FieldsAtOnce = r.number("FIELDS_AT_ONCE", 4, 1, 100, "Root fields of one user that are worked on at a time; further ones wait for their turn.")
+	l.WatchedIDs = r.number("MAX_WATCHED_IDS", 10000, 1, 1000000, "Users whose presence one user may watch at a time, on one node, over all its subscriptions; one larger channel is let in alone.")
+	l.WaitingPolls = r.number("MAX_WAITING_POLLS", 20, 1, 10000, "Syncs of one user that may wait for news at a time, on one node.")
+	l.DocumentBytes = r.number("MAX_DOCUMENT_BYTES", 64<<10, 1024, 1<<20, "Bytes in one GraphQL document, its variables not counted; none from Hasura.")
+	l.FramesPerSecond = r.number("FRAMES_PER_SECOND", 50, 1, 10000, "Messages a socket is read at in a second, past a burst of ten seconds' worth; pings, pongs and completes are not counted, up to ten times as many.")
+	l.OpeningPerIP = r.number("MAX_OPENING_SOCKETS_PER_IP", max(l.SocketsPerIP/2, 1), 1, 1000000, "Sockets from one address that have not authenticated yet. Default: half of MAX_SOCKETS_PER_IP.")
+	l.ConnectionsPerIP = r.number("MAX_CONNECTIONS_PER_IP", max(5*l.SocketsPerIP, 1), 1, 5000000, "TCP connections from one address that is no trusted proxy, sockets among them. Default: five times MAX_SOCKETS_PER_IP.")
+	l.OperationTimeout = r.duration("OPERATION_TIMEOUT", "60s", 30*time.Second, 10*time.Minute, "How long one operation over HTTP may take, a wait for news included.")
+	l.RequestTimeout = r.duration("REQUEST_TIMEOUT", "30s", time.Second, 10*time.Minute, "How long the body of an HTTP request may take to arrive.")
 	l.QueuedFrames = r.number("QUEUE_FRAMES", 256, 1, 100000, "Frames that may wait for one socket.")
 	l.QueuedBytes = r.number("QUEUE_BYTES", 1<<20, 4096, 256<<20, "Bytes that may wait for one socket.")
 	l.WriteTimeout = r.duration("WRITE_TIMEOUT", "10s", time.Second, time.Minute, "A socket into which nothing could be written for this long is closed.")
@@ -182,7 +209,7 @@ func (r *reader) limits(c *Config) {
 
 // unbuiltYet are variables of what is planned. Whoever sets one would rely on
 // something that is not there.
-var unbuiltYet = []string{"BUS_URL", "FRONT_DOOR_PATHS", "FRONT_DOOR_DIRECT"}
+var unbuiltYet = []string{"BUS_URL"}
 
 func (r *reader) unbuilt() {
 	for _, name := range unbuiltYet {

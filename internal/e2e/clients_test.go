@@ -23,6 +23,7 @@ type library struct {
 	name string
 	in   io.WriteCloser
 	ids  int
+	told said // what it said when it was ready
 	out  chan said
 }
 
@@ -83,7 +84,7 @@ func (n *node) script(args ...string) *library {
 		_ = cmd.Wait()
 	}()
 	n.t.Cleanup(func() { _ = cmd.Process.Kill(); <-done })
-	l.until(func(x said) bool { return x.Ready })
+	l.told = l.until(func(x said) bool { return x.Ready })
 	return l
 }
 

@@ -74,7 +74,7 @@ func TestMain(m *testing.M) {
 func leftover() string {
 	buf := make([]byte, 4<<20)
 	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		for _, p := range []string{"app", "auth", "bus", "clock", "hub", "lease", "presence", "typing", "feed", "events", "message", "receipt", "push", "announce", "webhook", "wsock", "gqlhttp"} {
+		for _, p := range []string{"app", "auth", "bus", "clock", "hub", "lease", "presence", "typing", "feed", "events", "message", "receipt", "push", "announce", "webhook", "wsock", "gqlhttp", "door"} {
 			if strings.Contains(g, "nchat-realtime/internal/"+p+".") {
 				return g
 			}
@@ -259,8 +259,13 @@ type sock struct {
 
 func (n *node) dial(tok string, extra ...map[string]any) *sock {
 	n.t.Helper()
+	return n.dialAt("/graphql", tok, extra...)
+}
+
+func (n *node) dialAt(path, tok string, extra ...map[string]any) *sock {
+	n.t.Helper()
 	d := websocket.Dialer{Subprotocols: []string{"graphql-transport-ws"}, HandshakeTimeout: patient}
-	ws, res, err := d.DialContext(n.t.Context(), strings.Replace(n.base, "http", "ws", 1)+"/graphql", nil)
+	ws, res, err := d.DialContext(n.t.Context(), strings.Replace(n.base, "http", "ws", 1)+path, nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -329,14 +334,16 @@ func (s *sock) read(acked chan<- map[string]any) {
 }
 
 // start runs an operation; its responses come on the channel.
-func (s *sock) start(query string) <-chan result {
+func (s *sock) start(query string) <-chan result { return s.startWith(query, nil) }
+
+func (s *sock) startWith(query string, variables map[string]any) <-chan result {
 	s.mu.Lock()
 	s.next++
 	id := fmt.Sprint(s.next)
 	c := make(chan result, 1024)
 	s.subs[id] = c
 	s.mu.Unlock()
-	s.write(map[string]any{"id": id, "type": "subscribe", "payload": map[string]any{"query": query}})
+	s.write(map[string]any{"id": id, "type": "subscribe", "payload": map[string]any{"query": query, "variables": variables}})
 	return c
 }
 
@@ -400,4 +407,23 @@ func watch(users ...uuid.UUID) string {
 		ids[i] = `"` + u.String() + `"`
 	}
 	return `subscription { presenceChanged(userIds: [` + strings.Join(ids, ",") + `]) { userId status lastSeenAt customStatus { text } } }`
+}
+
+// metrics is what a node says at /metrics.
+func (n *node) metrics() string {
+	n.t.Helper()
+	req, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, n.aside+"/metrics", nil)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return string(text)
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -181,5 +182,40 @@ func allUntil(t *testing.T, c <-chan result, id string, who int, cursors map[str
 			return out
 		}
 		out = append(out, got.MessageChanged)
+	}
+}
+
+// TestEachEventIsExecutedForAClass: what many are told alike is executed once,
+// whatever users else they ask for; and those who may see less are told less.
+func TestEachEventIsExecutedForAClass(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, database(t))
+	const doc = `subscription ($u: [uuid!]!) { presenceChanged(userIds: $u) { userId status customStatus { text } } }`
+	alice := n.dial(token(t, demo.Alice))
+	var told []<-chan result
+	for _, viewer := range []uuid.UUID{demo.Bob, demo.Carol, demo.Frank} {
+		told = append(told, n.dial(token(t, viewer)).startWith(doc, map[string]any{"u": []uuid.UUID{demo.Alice, viewer}}))
+	}
+	const rounds = 10
+	for i := range rounds {
+		line := fmt.Sprint("line ", i)
+		alice.run(fmt.Sprintf(`mutation { setCustomStatus(input: {text: %q}) { userId } }`, line))
+		for _, c := range told {
+			until(t, c, line)
+		}
+	}
+	count := func(whom string) (v float64) {
+		name := `realtime_events_executed_total{for="` + whom + `"} `
+		for line := range strings.Lines(n.metrics()) {
+			if number, ok := strings.CutPrefix(line, name); ok {
+				if _, err := fmt.Sscan(number, &v); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return v
+	}
+	if class, viewer := count("class"), count("viewer"); class < rounds || class > 2*rounds+10 || viewer > 0 {
+		t.Errorf("executed %v times for a class and %v for a viewer, of %d changes to three", class, viewer, rounds)
 	}
 }

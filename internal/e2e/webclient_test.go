@@ -77,6 +77,7 @@ func tests(t *testing.T, env ...string) {
 		for _, a := range file.AssertionResults {
 			count++
 			t.Run(a.FullName, func(t *testing.T) {
+				t.Parallel()
 				if a.Status != "passed" {
 					t.Error(a.Status, a.FailureMessages)
 				}

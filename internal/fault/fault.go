@@ -26,6 +26,8 @@ const (
 	RateLimited Code = "rate-limited"         // too many; RetryAfter says when
 	Unexpected  Code = "unexpected"           // ours, not the caller's
 	Unsupported Code = "not-supported"        // understood, and not offered here
+	Upstream    Code = "upstream-unavailable" // Hasura, behind the one endpoint, is away or went away
+	Unknown     Code = "outcome-unknown"      // Hasura went away after it was handed a mutation: look before it is sent again
 
 	InvalidJWT        Code = "invalid-jwt"
 	InvalidHeaders    Code = "invalid-headers"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Limits of a sync. Newest is how many messages of a channel a fresh start brings.
@@ -130,7 +131,12 @@ func (s *Service) await(ctx context.Context, v viewer.Viewer, q Query, p Page) (
 		if p.More {
 			continue
 		}
-		if _, _, err := sub.Next(waiting); err != nil {
+		resume := wait.Pause(ctx) // others may work meanwhile
+		_, _, over := sub.Next(waiting)
+		if err := resume(ctx); err != nil {
+			return p, err
+		}
+		if over != nil {
 			return p, ctx.Err() // the time is over: nothing new is an answer
 		}
 	}

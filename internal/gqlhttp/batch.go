@@ -1,6 +1,7 @@
 package gqlhttp
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,6 +59,8 @@ func (a answer) one(params *graphql.RawParams, exec graphql.GraphExecutor) *grap
 	if errs != nil {
 		return &graphql.Response{Errors: errs}
 	}
+	ctx, cancel := context.WithTimeout(ctx, a.t.o.OperationTimeout)
+	defer cancel()
 	responses, ctx := a.dispatch(ctx, oc, exec)
 	r := a.next(ctx, responses)
 	switch {

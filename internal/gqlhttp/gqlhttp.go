@@ -36,6 +36,8 @@ type Options struct {
 	ReadTimeout  time.Duration             // for a body to arrive; 30 s
 	WriteTimeout time.Duration             // for each write; 10 s
 
+	OperationTimeout time.Duration // for one operation that is no subscription; 60 s
+
 	// Stream is asked before a subscription begins on an event stream. The
 	// context it answers, derived from the one given, ends the stream: when a
 	// token expires, say. ended is called when the stream is over; an error is
@@ -61,6 +63,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.KeepAlive = cmp.Or(o.KeepAlive, 25*time.Second)
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, 30*time.Second)
+	o.OperationTimeout = cmp.Or(o.OperationTimeout, time.Minute)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
 	return o
 }
@@ -134,6 +137,8 @@ func (a answer) execute(params *graphql.RawParams, exec graphql.GraphExecutor) {
 	case errs != nil:
 		a.refuse(errs)
 	default:
+		ctx, cancel := context.WithTimeout(ctx, a.t.o.OperationTimeout)
+		defer cancel()
 		responses, ctx := a.dispatch(ctx, oc, exec)
 		a.respond(a.next(ctx, responses))
 	}

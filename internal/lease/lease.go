@@ -37,7 +37,8 @@ type Dead struct {
 	Alive time.Time
 }
 
-// Hooks are called from the lease's own goroutine, one at a time.
+// Hooks are called from the lease's own goroutines: Bury and Sweep from one,
+// Reassert and Restored from the other, so that renewing waits for no tidying.
 type Hooks struct {
 	// Bury tidies up after dead nodes in the transaction that will delete
 	// them, which is a quiet one: what it returns is called after the commit,
@@ -107,6 +108,9 @@ func (l *Lease) Acquire(ctx context.Context) error { return l.renew(ctx) }
 
 // Run renews the lease and sweeps until ctx ends.
 func (l *Lease) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { l.tidy(ctx) })
 	t := time.NewTicker(Every)
 	defer t.Stop()
 	for {
@@ -121,6 +125,22 @@ func (l *Lease) Run(ctx context.Context) {
 			if ctx.Err() == nil {
 				l.log.WarnContext(ctx, "lease not renewed", "error", err)
 			}
+		}
+	}
+}
+
+// tidy sweeps while this node is in touch with Postgres, until ctx ends. However
+// long that takes, the lease is renewed meanwhile.
+func (l *Lease) tidy(ctx context.Context) {
+	t := time.NewTicker(Every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if l.InTouch() == 0 {
 			continue
 		}
 		if err := l.sweep(ctx); err != nil && ctx.Err() == nil {

@@ -85,6 +85,16 @@ func (l *Limiter) AllowN(key string, n int) (ok bool, retryAfter time.Duration) 
 	return true, 0
 }
 
+// GiveBack undoes an AllowN that was taken in vain.
+func (l *Limiter) GiveBack(key string, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d, known := l.keys[key]; known {
+		d.full = d.full.Add(-time.Duration(min(max(n, 0), l.perMinute)) * l.each)
+		heap.Fix(&l.due, d.at)
+	}
+}
+
 // forget drops some of the keys that owe nothing any more.
 func (l *Limiter) forget(now time.Time) {
 	for range sweepBatch {

@@ -107,14 +107,14 @@ func (p Policy) MayUseCookie(r *http.Request) bool {
 // CORS answers preflights and lets pages that are let in read answers.
 // Credentials are allowed to listed pages only. A page that is not let in is
 // not refused here: its browser keeps the answer from it, and sends nothing
-// that would need a preflight.
-func (p Policy) CORS(next http.Handler) http.Handler {
+// that would need a preflight. Methods are GET, POST, and more.
+func (p Policy) CORS(next http.Handler, more ...string) http.Handler {
 	const preflightSeconds = 7200 // Chrome keeps none for longer
 	options := func(let func(*http.Request) bool, credentials bool) cors.Options {
 		return cors.Options{
 			AllowOriginVaryRequestFunc: func(r *http.Request, _ string) (bool, []string) { return let(r), nil },
 			AllowCredentials:           credentials,
-			AllowedMethods:             []string{http.MethodGet, http.MethodPost},
+			AllowedMethods:             append([]string{http.MethodGet, http.MethodPost}, more...),
 			AllowedHeaders:             []string{"*"}, // those asked for are named back: JWT headers have any name, and so have traces
 			ExposedHeaders:             []string{"Retry-After", "X-Request-Id"},
 			MaxAge:                     preflightSeconds,

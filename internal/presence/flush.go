@@ -219,7 +219,7 @@ func (wr *writer) write(ctx context.Context, c *changes) error {
 	if !ok {
 		return errNoLease
 	}
-	err := postgres.QuietBatch(ctx, wr.w.pool, func(b *pgx.Batch) {
+	err := postgres.QuietBatch(ctx, wr.w.vital, func(b *pgx.Batch) {
 		if len(c.ids) > 0 {
 			b.Queue(writeSessions, id, epoch, c.ids, c.tenants, c.users, c.counts, c.deviceIDs, c.devices,
 				c.names, c.toks, c.connected, c.active, c.idle, c.parked, c.ended, c.latency, c.looking)

@@ -52,7 +52,7 @@ func (o *orders) read(ctx context.Context) {
 select id, signed_out, token_expires_at, token_next, token_issued_at, parked_at, last_active_at
   from realtime.sessions
  where node_id = $1 and (signed_out or token_expires_at is not null or parked_at is not null or touched)`
-	rows, err := o.w.pool.Query(ctx, q, node)
+	rows, err := o.w.vital.Query(ctx, q, node)
 	if err != nil {
 		return // read again at the next tick
 	}

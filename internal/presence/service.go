@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
@@ -25,7 +26,13 @@ type Service struct {
 
 // New builds the service. Nothing runs before Run.
 func New(o Options) *Service {
-	w := &world{pool: o.Pool, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log}
+	if o.Vital == nil {
+		o.Vital = o.Pool
+	}
+	w := &world{pool: o.Pool, vital: o.Vital, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log}
+	if w.watching = o.Watching; w.watching == nil {
+		w.watching = func(context.Context, viewer.Viewer, int, bool) error { return nil }
+	}
 	m := newMirror(w)
 	w.awaited = m.await
 	s := newSessions(w)

@@ -60,14 +60,14 @@ func (s *Service) Sweep(ctx context.Context, inTouch time.Duration) error {
 	if err := s.sweepOrphans(ctx); err != nil {
 		return err
 	}
-	if _, err := w.pool.Exec(ctx, `delete from realtime.audience where at < clock_timestamp() - $1::interval`, audienceKeep); err != nil {
+	if _, err := w.vital.Exec(ctx, `delete from realtime.audience where at < clock_timestamp() - $1::interval`, audienceKeep); err != nil {
 		return fmt.Errorf("forgetting audiences: %w", err)
 	}
 	const spent = `
 delete from realtime.directs d
  where exists (select from realtime.directs n where n.channel_id = d.channel_id and n.since > d.since)
     or not exists (select from public.nchat_channels c where c.id = d.channel_id)`
-	if _, err := w.pool.Exec(ctx, spent); err != nil {
+	if _, err := w.vital.Exec(ctx, spent); err != nil {
 		return fmt.Errorf("forgetting when channels became direct: %w", err)
 	}
 	return nil
@@ -77,7 +77,7 @@ delete from realtime.directs d
 func (s *Service) sweepLapsed(ctx context.Context) error {
 	w := s.w
 	var t touched
-	err := postgres.Quietly(ctx, w.pool, func(tx pgx.Tx) error {
+	err := postgres.Quietly(ctx, w.vital, func(tx pgx.Tx) error {
 		ids, found, err := w.findLapsed(ctx, tx)
 		if t = found; err != nil || len(ids) == 0 {
 			return err
@@ -134,11 +134,11 @@ select p.tenant, p.user_id, b.since
  where p.active
    and b.since < clock_timestamp() - case when p.active_http then $2::interval else $1::interval end
    and not exists (select from realtime.sessions s where s.tenant = p.tenant and s.user_id = p.user_id and realtime.counts(s))`
-	t, err := collectTouched(ctx, w.pool, find, orphanPatience, w.rules.HTTPLapse+orphanPatience)
+	t, err := collectTouched(ctx, w.vital, find, orphanPatience, w.rules.HTTPLapse+orphanPatience)
 	if err != nil || len(t.users) == 0 {
 		return err
 	}
-	err = postgres.QuietBatch(ctx, w.pool, func(b *pgx.Batch) {
+	err = postgres.QuietBatch(ctx, w.vital, func(b *pgx.Batch) {
 		t.lock(b)
 		t.write(b)
 	})

@@ -30,6 +30,9 @@ func (wa *Watcher) Window(ctx context.Context, v viewer.Viewer, channel uuid.UUI
 	if err == nil && !ok {
 		err = fault.Access()
 	}
+	if err == nil {
+		err = wa.w.watching(ctx, v, len(members), true)
+	}
 	if err != nil {
 		wa.mirror.rooms.close(channel)
 		return nil, err

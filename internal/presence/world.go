@@ -12,16 +12,21 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Options are what the package stands on.
 type Options struct {
 	Pool  *pgxpool.Pool
+	Vital *pgxpool.Pool // for what keeps this node's users online, which waits for no caller; nil: Pool
 	Clock *clock.Clock
 	Bell  hub.Doorbell
 	Node  Node
 	Rules Rules
 	Log   *slog.Logger
+	// Watching holds n ids more for a viewer until ctx ends, or refuses; alone: also
+	// more than there may be, where the viewer watches nothing else. nil: any number.
+	Watching func(ctx context.Context, v viewer.Viewer, n int, alone bool) error
 	// Shown: keep what everybody may see as a table (Showcase). Legacy: and tell
 	// nchat's own tables of it.
 	Shown, Legacy bool
@@ -41,13 +46,15 @@ type Node interface {
 // world is what every part of the package stands on.
 type world struct {
 	pool  *pgxpool.Pool
+	vital *pgxpool.Pool
 	clock *clock.Clock
 	bell  hub.Doorbell
 	rules Rules
 	log   *slog.Logger
 	// awaited: a doorbell of these users is on its way, and who begins to watch
 	// them waits for it.
-	awaited func(keys ...Key)
+	awaited  func(keys ...Key)
+	watching func(ctx context.Context, v viewer.Viewer, n int, alone bool) error
 
 	mu  sync.Mutex
 	out outage // guarded by mu

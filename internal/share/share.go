@@ -60,6 +60,8 @@ type Options struct {
 	// Alike reports whether a field's resolver answers all viewers of a class alike.
 	Alike   func(object, field string) bool
 	Present graphql.ErrorPresenterFunc
+	// Encoded is told of each execution of an event: for a class, or for one viewer.
+	Encoded func(shared bool)
 }
 
 // Sharing is a gqlgen extension. It has to be the last that intercepts operations.
@@ -122,7 +124,11 @@ func (x *Sharing) forAll(ctx context.Context, oc *graphql.OperationContext, run 
 	}
 	p := &play{}
 	ctx = context.WithValue(ctx, playKey{}, p)
-	return &player{play: p, ctx: ctx, respond: run(ctx)}
+	respond := run(ctx)
+	return &player{play: p, ctx: ctx, respond: func(ctx context.Context) *graphql.Response {
+		x.o.Encoded(true)
+		return respond(ctx)
+	}}
 }
 
 // InterceptField notes that a class's execution came by a resolver that may
@@ -141,12 +147,62 @@ func (x *Sharing) InterceptField(ctx context.Context, next graphql.Resolver) (an
 type shapeKey struct {
 	doc       *ast.QueryDocument // the same for equal texts, as long as it is cached
 	operation *ast.OperationDefinition
-	variables string
+	variables string // that it depends on
 }
 
 func keyOf(oc *graphql.OperationContext) (shapeKey, bool) {
-	vars, err := json.Marshal(oc.Variables) // keys sorted
+	used := map[string]any{}
+	for _, sel := range oc.Operation.SelectionSet {
+		noteVariables(oc, sel, used, true)
+	}
+	vars, err := json.Marshal(used) // keys sorted
 	return shapeKey{oc.Doc, oc.Operation, string(vars)}, err == nil
+}
+
+// noteVariables collects the variables on which it depends what is encoded: all
+// but those in the root field's own arguments, which say what the stream brings
+// and not how it looks.
+func noteVariables(oc *graphql.OperationContext, sel ast.Selection, used map[string]any, root bool) {
+	var inner ast.SelectionSet
+	var directives ast.DirectiveList
+	switch x := sel.(type) {
+	case *ast.Field:
+		if !root {
+			noteArguments(oc, x.Arguments, used)
+		}
+		inner, directives, root = x.SelectionSet, x.Directives, false
+	case *ast.InlineFragment:
+		inner, directives = x.SelectionSet, x.Directives
+	case *ast.FragmentSpread:
+		if x.Definition != nil {
+			inner = x.Definition.SelectionSet
+		}
+		directives = x.Directives
+	}
+	for _, d := range directives {
+		noteArguments(oc, d.Arguments, used)
+	}
+	for _, next := range inner {
+		noteVariables(oc, next, used, root)
+	}
+}
+
+func noteArguments(oc *graphql.OperationContext, list ast.ArgumentList, used map[string]any) {
+	for _, a := range list {
+		noteValue(oc, a.Value, used)
+	}
+}
+
+func noteValue(oc *graphql.OperationContext, v *ast.Value, used map[string]any) {
+	if v == nil {
+		return
+	}
+	if v.Kind == ast.Variable {
+		used[v.Raw] = oc.Variables[v.Raw]
+	}
+	for _, c := range v.Children {
+		noteValue(oc, c.Value, used)
+	}
 }
 
 // enter has a subscription take part in its shape.
@@ -219,6 +275,7 @@ func (m *member) respond(ctx context.Context) *graphql.Response {
 		}
 	}
 	p.put()
+	m.x.o.Encoded(false)
 	r := m.own(ctx)
 	if r == nil {
 		m.over = true

@@ -111,6 +111,7 @@ func newRig(t *testing.T, alike func(object, field string) bool) *rig {
 		Nobody:  func(context.Context) context.Context { return context.Background() },
 		Prepare: func(context.Context, *graphql.OperationContext) *gqlerror.Error { return nil },
 		Alike:   alike,
+		Encoded: func(bool) {},
 		Present: func(_ context.Context, err error) *gqlerror.Error { return gqlerror.WrapPath(nil, err) },
 	}))
 	return r
@@ -119,13 +120,17 @@ func newRig(t *testing.T, alike func(object, field string) bool) *rig {
 type sourceKey struct{}
 
 // subscribe begins an operation as a viewer; what it is told comes by the handler.
-func (r *rig) subscribe(who, query string) (*source, func() *graphql.Response, context.CancelFunc) {
+func (r *rig) subscribe(who, query string, variables ...map[string]any) (*source, func() *graphql.Response, context.CancelFunc) {
 	r.t.Helper()
 	s := &source{pieces: make(chan []share.Piece[events.MessageEvent], 100)}
 	ctx, cancel := context.WithCancel(context.WithValue(context.WithValue(r.t.Context(), viewerKey{}, who), sourceKey{}, s))
 	r.t.Cleanup(cancel)
 	ctx = graphql.StartOperationTrace(ctx)
-	oc, errs := r.exec.CreateOperationContext(ctx, &graphql.RawParams{Query: query, ReadTime: graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}})
+	vars := map[string]any{}
+	for _, v := range variables {
+		vars = v
+	}
+	oc, errs := r.exec.CreateOperationContext(ctx, &graphql.RawParams{Query: query, Variables: vars, ReadTime: graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}})
 	if len(errs) > 0 {
 		r.t.Fatal(errs)
 	}
@@ -243,5 +248,26 @@ func TestTheEndIsToldOnce(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("who went holds on")
 		}
+	}
+}
+
+// TestWhichVariablesMatter: those of the stream do not, those of what is told of
+// it do.
+func TestWhichVariablesMatter(t *testing.T) {
+	t.Parallel()
+	const doc = `subscription ($c: uuid!, $with: Boolean!) { messageChanged(channelId: $c) { kind ... on MessageEvent @include(if: $with) { message { content } } ...f } }
+		fragment f on MessageEvent { cursor @skip(if: $with) }`
+	r := newRig(t, func(string, string) bool { return true })
+	for i, with := range []bool{true, true, false, false} {
+		who := fmt.Sprint("v", i)
+		s, next, _ := r.subscribe(who, doc, map[string]any{"c": uuid.NewString(), "with": with})
+		s.pieces <- []share.Piece[events.MessageEvent]{said(1, who, "text", false)}
+		got := string(next().Data)
+		if strings.Contains(got, "text") != with || strings.Contains(got, "cursor-"+who) == with {
+			t.Errorf("with %v: %s", with, got)
+		}
+	}
+	if n := r.executed.Load(); n != 2 {
+		t.Errorf("%d executions for two ways to tell one event", n)
 	}
 }

@@ -25,7 +25,9 @@ type Conn struct {
 	bucket string
 	legacy bool
 	turned bool // upgraded only to be told to go
-	log    *slog.Logger
+	// entered: let in; guarded by the transport's mu.
+	entered bool
+	log     *slog.Logger
 
 	ctx    context.Context //nolint:containedctx // the socket's lifetime, and it ends with it
 	cancel context.CancelFunc

@@ -12,13 +12,17 @@ import (
 const corkMost = 64 << 10
 
 // corked is a connection whose writes can be held together for a moment, so that
-// frames that have piled up leave in one system call. For whoever has the turn:
-// the writer while it writes, and the reader to answer a close frame.
+// frames that have piled up leave in one system call. Whoever has the turn corks
+// and flushes: the writer while it writes. The reader takes it to answer a close
+// frame, which must be out before the connection ends; what gorilla says itself
+// of a breach keeps its place among what is held.
 type corked struct {
 	net.Conn
 
 	turn chan struct{}
-	held *[]byte // what waits; nil: nothing is held
+
+	mu   sync.Mutex
+	held *[]byte // guarded by mu: what waits; nil: nothing is held
 }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
@@ -37,6 +41,8 @@ func putBuffer(b *[]byte) {
 
 // cork holds what is written until flush.
 func (c *corked) cork() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.held == nil {
 		c.held = newBuffer()
 	}
@@ -44,39 +50,63 @@ func (c *corked) cork() {
 
 // Write is net.Conn's.
 func (c *corked) Write(p []byte) (int, error) {
+	c.mu.Lock()
 	if c.held != nil {
 		*c.held = append(*c.held, p...)
+		c.mu.Unlock()
 		return len(p), nil
 	}
+	c.mu.Unlock()
 	return c.Conn.Write(p) //nolint:wrapcheck // it is the connection
 }
 
 // waiting is how many bytes are held.
 func (c *corked) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.held == nil {
 		return 0
 	}
 	return len(*c.held)
 }
 
-// flush writes what was held, within a time, and holds no more.
-func (c *corked) flush(within time.Duration) (err error) {
+// swap takes what is held, and goes on holding while that is written: whoever
+// writes meanwhile waits its turn there. nil: nothing is held any more.
+func (c *corked) swap() *[]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	b := c.held
-	if b == nil {
+	if b == nil || len(*b) == 0 {
+		c.held = nil
+		putBuffer(b)
 		return nil
 	}
-	c.held = nil
-	if len(*b) > 0 {
+	c.held = newBuffer()
+	return b
+}
+
+// flush writes what was held, each time within a time, and holds no more.
+func (c *corked) flush(within time.Duration) error {
+	for b := c.swap(); b != nil; b = c.swap() {
 		_ = c.Conn.SetWriteDeadline(time.Now().Add(within))
-		_, err = c.Conn.Write(*b)
+		_, err := c.Conn.Write(*b)
+		putBuffer(b)
+		if err != nil {
+			c.mu.Lock()
+			c.held = nil
+			c.mu.Unlock()
+			return err //nolint:wrapcheck // it is the connection
+		}
 	}
-	putBuffer(b)
-	return err //nolint:wrapcheck // it is the connection
+	return nil
 }
 
 // SetWriteDeadline is net.Conn's; what is held has that of its flush.
 func (c *corked) SetWriteDeadline(t time.Time) error {
-	if c.held != nil {
+	c.mu.Lock()
+	held := c.held != nil
+	c.mu.Unlock()
+	if held {
 		return nil
 	}
 	return c.Conn.SetWriteDeadline(t) //nolint:wrapcheck // it is the connection

@@ -15,14 +15,15 @@ func (t *Transport) reserve(bucket string) (bye, status int) {
 	switch {
 	case t.drained:
 		return 0, http.StatusServiceUnavailable
-	case t.ips[bucket] >= 2*most:
+	case t.ips[bucket] >= 2*most, t.opening[bucket] >= 2*t.o.Limits.OpeningPerIP:
 		return 0, http.StatusTooManyRequests
 	case t.draining:
 		bye = websocket.CloseServiceRestart
-	case t.ips[bucket] >= most:
+	case t.ips[bucket] >= most, t.opening[bucket] >= t.o.Limits.OpeningPerIP:
 		bye = closeTryAgain
 	}
 	t.ips[bucket]++
+	t.opening[bucket]++
 	t.sockets++
 	if bye == 0 {
 		t.serving++
@@ -42,13 +43,16 @@ func (t *Transport) enlist(c *Conn) (bye int) {
 }
 
 // release counts out a socket that was reserved and never stood.
-func (t *Transport) release(bucket string, turned bool) {
+func (t *Transport) release(bucket string, turned, opening bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.releaseLocked(bucket, turned)
+	t.releaseLocked(bucket, turned, opening)
 }
 
-func (t *Transport) releaseLocked(bucket string, turned bool) {
+func (t *Transport) releaseLocked(bucket string, turned, opening bool) {
+	if opening {
+		t.openedLocked(bucket)
+	}
 	if t.ips[bucket]--; t.ips[bucket] == 0 {
 		delete(t.ips, bucket)
 	}
@@ -59,17 +63,24 @@ func (t *Transport) releaseLocked(bucket string, turned bool) {
 	t.left.Broadcast()
 }
 
+func (t *Transport) openedLocked(bucket string) {
+	if t.opening[bucket]--; t.opening[bucket] == 0 {
+		delete(t.opening, bucket)
+	}
+}
+
 // enter counts an accepted socket for its user; false: one too many.
-func (t *Transport) enter(user string) bool {
+func (t *Transport) enter(c *Conn, user string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if user == "" {
-		return true
-	}
-	if t.users[user] >= t.o.Limits.SocketsPerUser {
+	if user != "" && t.users[user] >= t.o.Limits.SocketsPerUser {
 		return false
 	}
-	t.users[user]++
+	if user != "" {
+		t.users[user]++
+	}
+	c.entered = true
+	t.openedLocked(c.bucket)
 	return true
 }
 
@@ -84,5 +95,5 @@ func (t *Transport) leave(c *Conn, user string) {
 			delete(t.users, user)
 		}
 	}
-	t.releaseLocked(c.bucket, c.turned)
+	t.releaseLocked(c.bucket, c.turned, !c.entered)
 }

@@ -25,7 +25,7 @@ func (h *handshake) run(payload map[string]any) {
 	h.c.mu.Lock()
 	h.c.closed = a.Closed
 	h.c.mu.Unlock()
-	if !h.c.t.enter(a.UserKey) {
+	if !h.c.t.enter(h.c, a.UserKey) {
 		h.refuse(fault.Later(fault.RateLimited, time.Second, "too many sockets"))
 		return
 	}

@@ -3,6 +3,7 @@ package wsock_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -306,15 +307,26 @@ func TestAFloodIsReadNoFasterThanTheRate(t *testing.T) {
 	inBubble(t, wsock.Options{}, func(b *bubble) {
 		c := b.open()
 		began := time.Now()
-		for range 600 {
+		for range 6000 {
 			c.send(`{"type":"ping"}`)
 			if m := <-c.got; m.Type != "pong" {
 				t.Fatalf("%+v", m)
 			}
 		}
-		// 500 at once, and 50 a second from there; the init was one of them.
+		// 5,000 at once, and 500 a second from there.
 		if d := time.Since(began).Round(100 * time.Millisecond); d != 2*time.Second {
-			t.Errorf("600 pings in %v", d)
+			t.Errorf("6000 pings in %v", d)
+		}
+		began = time.Now()
+		for i := range 600 {
+			c.send(fmt.Sprintf(`{"id":"%d","type":"subscribe","payload":{"query":"{"}}`, i))
+			if m := <-c.got; m.Type != "error" {
+				t.Fatalf("%+v", m)
+			}
+		}
+		// Pings have cost nothing: 500 at once, and 50 a second from there; the init was one of them.
+		if d := time.Since(began).Round(100 * time.Millisecond); d != 2*time.Second {
+			t.Errorf("600 subscribes in %v", d)
 		}
 	})
 }

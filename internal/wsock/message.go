@@ -17,6 +17,7 @@ type message struct {
 	hasID   bool
 	kind    string
 	payload json.RawMessage // nil: absent or null
+	bytes   int             // of a message that may have to wait
 }
 
 // parse reads one message. Anything but one object with a type is an error.

@@ -19,6 +19,8 @@ type operation struct {
 	c      *Conn
 	id     string
 	params *graphql.RawParams
+	sent   json.RawMessage // the payload as it came, until it is known who runs it
+	bytes  int             // of its message
 	ctx    context.Context //nolint:containedctx // the operation is its lifetime
 	cancel context.CancelFunc
 	gone   atomic.Bool // completed by the peer: nothing more is sent for it
@@ -55,6 +57,9 @@ func (o *operation) execute() (last []byte) {
 		}
 	}()
 	ctx = o.c.t.o.Operation(graphql.StartOperationTrace(ctx), o.c)
+	if end, ran := o.elsewhere(ctx); ran {
+		return end
+	}
 	exec := o.c.exec
 	oc, errs := exec.CreateOperationContext(ctx, o.params)
 	if oc != nil {

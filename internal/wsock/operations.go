@@ -98,7 +98,11 @@ func (o *operations) admitLocked(op *operation) admission {
 	most := o.c.t.o.Limits.Operations
 	if o.stage != ready {
 		o.held = slices.DeleteFunc(o.held, func(x *operation) bool { return x.id == op.id })
-		if len(o.held) >= most {
+		waiting := op.bytes
+		for _, x := range o.held {
+			waiting += x.bytes
+		}
+		if len(o.held) >= most || len(o.held) > 0 && int64(waiting) > o.c.t.o.Limits.FrameBytes { // who has not said who it is holds a frame's worth
 			return full
 		}
 		o.held = append(o.held, op)

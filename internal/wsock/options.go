@@ -24,7 +24,8 @@ type Limits struct {
 	FrameBytes     int64         // inbound; 1 MiB
 	QueuedFrames   int           // outbound; 256
 	QueuedBytes    int           // outbound; 1 MiB
-	MessageRate    float64       // inbound messages a second, past a burst of ten seconds' worth; slower reading beyond; 50
+	OpeningPerIP   int           // sockets that have not been let in yet; SocketsPerIP
+	MessageRate    float64       // inbound messages a second, past a burst of ten seconds' worth; slower reading beyond; 50. Pings, pongs and completes: ten times that, apart
 	InitTimeout    time.Duration // 10 s
 	PingEvery      time.Duration // 25 s
 	WriteTimeout   time.Duration // 10 s
@@ -44,6 +45,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Operations, 64)
 	def(&l.SocketsPerUser, 20)
 	def(&l.SocketsPerIP, 200)
+	def(&l.OpeningPerIP, l.SocketsPerIP)
 	def(&l.QueuedFrames, 256)
 	def(&l.QueuedBytes, 1<<20)
 	if l.FrameBytes == 0 {
@@ -99,6 +101,7 @@ type Observer struct {
 type Options struct {
 	Init        func(ctx context.Context, r Request) (Accepted, error)
 	Operation   func(ctx context.Context, c *Conn) context.Context // the context of each operation as it starts
+	Elsewhere   Elsewhere                                          // who runs what the executor does not; nil: nobody
 	CheckOrigin func(*http.Request) bool                           // false: HTTP 403; nil: nobody gets in
 	ClientIP    func(*http.Request) string
 	IPBucket    func(ip string) string // what SocketsPerIP is counted by

@@ -26,27 +26,31 @@ const (
 // protocol is what each message of the peer's does, in both protocols.
 type protocol struct{ c *Conn }
 
-// handle is one message of the peer's.
-func (p protocol) handle(data []byte) {
+// handle is one message of the peer's; free: a ping, a pong or a complete.
+func (p protocol) handle(data []byte) (free bool) {
 	m, err := parse(data)
 	if err != nil {
 		p.bad(m, err.Error())
-		return
+		return false
 	}
 	switch {
 	case m.kind == connectionInit:
 		p.onInit(m)
 	case p.c.legacy && m.kind == "start", !p.c.legacy && m.kind == "subscribe":
+		m.bytes = len(data)
 		p.onSubscribe(m)
 	case p.c.legacy && m.kind == "stop", !p.c.legacy && m.kind == "complete":
 		p.onComplete(m)
+		return true
 	case p.c.legacy && m.kind == connectionTerminate:
 		p.c.Close(websocket.CloseNormalClosure, "Terminated")
 	case !p.c.legacy && (m.kind == "ping" || m.kind == "pong"):
 		p.onPing(m)
+		return true
 	default:
 		p.bad(m, "unknown type")
 	}
+	return false
 }
 
 // bad answers a message that is not as the protocol says: the newer one ends
@@ -106,7 +110,7 @@ func (p protocol) onSubscribe(m message) {
 		return
 	}
 	params.Headers = p.c.header
-	p.c.ops.add(&operation{c: p.c, id: m.id, params: params})
+	p.c.ops.add(&operation{c: p.c, id: m.id, params: params, bytes: m.bytes, sent: m.payload})
 }
 
 func (p protocol) onComplete(m message) {

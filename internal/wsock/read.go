@@ -16,23 +16,29 @@ import (
 type reader struct {
 	c        *Conn
 	protocol protocol
-	pace     *rate.Limiter // of inbound frames
+	pace     *rate.Limiter // of inbound messages
+	spare    *rate.Limiter // of pings, pongs and completes
 }
+
+// spareShare is how many pings, pongs and completes there may be for each message
+// that counts: they cost nothing, and a flood of them would not either.
+const spareShare = 10
 
 func newReader(c *Conn) *reader {
 	limits := c.t.o.Limits
-	r := &reader{c: c, protocol: protocol{c}, pace: rate.NewLimiter(rate.Limit(limits.MessageRate), max(1, int(limits.MessageRate*10)))}
+	pace := func(each float64) *rate.Limiter { return rate.NewLimiter(rate.Limit(each), max(1, int(each*10))) }
+	r := &reader{c: c, protocol: protocol{c}, pace: pace(limits.MessageRate), spare: pace(limits.MessageRate * spareShare)}
 	c.ws.SetReadLimit(limits.FrameBytes)
 	c.ws.SetPingHandler(func(data string) error {
 		r.heard()
 		c.answer(frame{kind: websocket.PongMessage, data: []byte(data)})
-		_ = r.pace.Wait(c.ctx)
+		_ = r.spare.Wait(c.ctx)
 		return nil
 	})
 	c.ws.SetPongHandler(func(data string) error {
 		r.heard()
 		c.pulse.pong(data, limits.silence())
-		_ = r.pace.Wait(c.ctx)
+		_ = r.spare.Wait(c.ctx)
 		return nil
 	})
 	echo := c.ws.CloseHandler()
@@ -70,8 +76,11 @@ func (r *reader) run() {
 			c.Close(closeBadRequest, "Only UTF-8 text frames are understood")
 			continue
 		}
-		r.handle(data)
-		_ = r.pace.Wait(c.ctx) // a flood is read no faster than this, and costs nobody else anything
+		pace := r.pace
+		if r.handle(data) {
+			pace = r.spare
+		}
+		_ = pace.Wait(c.ctx) // a flood is read no faster than this, and costs nobody else anything
 	}
 }
 
@@ -106,15 +115,16 @@ func (h hearing) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // a reader's errors are the reader's
 }
 
-// handle is one message; a bug in handling it ends this socket only.
-func (r *reader) handle(data []byte) {
+// handle is one message, and whether it is one of those that cost nothing; a bug
+// in handling it ends this socket only.
+func (r *reader) handle(data []byte) (free bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.c.log.ErrorContext(r.c.ctx, "panic in a socket", "panic", p, "stack", string(debug.Stack()))
 			r.c.Close(closeInternal, "Internal server error")
 		}
 	}()
-	r.protocol.handle(data)
+	return r.protocol.handle(data)
 }
 
 // failed notes how reading ended.

@@ -51,6 +51,7 @@ type Transport struct {
 	conns    map[uuid.UUID]*Conn // guarded by mu
 	users    map[string]int      // guarded by mu
 	ips      map[string]int      // guarded by mu
+	opening  map[string]int      // guarded by mu: of ips, that have not been let in yet
 	sockets  int                 // guarded by mu: all
 	serving  int                 // guarded by mu: that were let in
 	draining bool                // guarded by mu
@@ -62,10 +63,10 @@ var _ graphql.Transport = (*Transport)(nil)
 // New is a transport without sockets.
 func New(o Options) *Transport {
 	o = o.withDefaults()
-	t := &Transport{o: o, conns: map[uuid.UUID]*Conn{}, users: map[string]int{}, ips: map[string]int{}}
+	t := &Transport{o: o, conns: map[uuid.UUID]*Conn{}, users: map[string]int{}, ips: map[string]int{}, opening: map[string]int{}}
 	t.left = sync.NewCond(&t.mu)
 	t.upgrader = websocket.Upgrader{
-		ReadBufferSize: 4096, WriteBufferSize: 4096, // net/http's own would stay with the socket for good
+		ReadBufferSize: 1024, WriteBufferSize: 4096, // what is read is small; net/http's own buffer would stay with the socket for good
 		WriteBufferPool: &sync.Pool{}, Subprotocols: []string{TransportWS, LegacyWS},
 		HandshakeTimeout: o.Limits.WriteTimeout,
 		CheckOrigin:      func(*http.Request) bool { return true }, // asked before, to answer in our words
@@ -100,7 +101,7 @@ func (t *Transport) Do(w http.ResponseWriter, r *http.Request, exec graphql.Grap
 	under := &corking{ResponseWriter: w}
 	ws, err := t.upgrader.Upgrade(under, r, nil)
 	if err != nil { // answered by the upgrader
-		t.release(bucket, bye != 0)
+		t.release(bucket, bye != 0, true)
 		return
 	}
 	c := newConn(t, ws, under.conn, r, exec, ip, bucket)

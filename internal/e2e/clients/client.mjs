@@ -52,6 +52,26 @@ async function apollo() {
   };
 }
 
+// Apollo Client 3, as nchat uses it.
+async function apollo3() {
+  const { ApolloClient, InMemoryCache, HttpLink, split, gql } = await import("apollo-client-3/core/index.js");
+  const { GraphQLWsLink } = await import("apollo-client-3/link/subscriptions/index.js");
+  const { getMainDefinition } = await import("apollo-client-3/utilities/index.js");
+  const ws = socket();
+  const link = split(({ query }) => { const d = getMainDefinition(query); return d.kind === "OperationDefinition" && d.operation === "subscription"; },
+    new GraphQLWsLink(ws), new HttpLink({ uri: url, headers }));
+  const client = new ApolloClient({ link, cache: new InMemoryCache(), defaultOptions: { query: { fetchPolicy: "no-cache", errorPolicy: "all" }, mutate: { errorPolicy: "all" } } });
+  const plain = r => ({ data: r.data, errors: r.errors });
+  return {
+    subscribe: (query, each) => new Promise(done => {
+      const s = client.subscribe({ query: gql(query) }).subscribe({ next: r => each(plain(r)), error: e => { each({ errors: e.graphQLErrors?.length ? e.graphQLErrors : [{ message: e.message }] }); done(); }, complete: done });
+      each.stop = () => s.unsubscribe();
+    }),
+    run: async (query, each) => each(plain(/^\s*mutation/.test(query) ? await client.mutate({ mutation: gql(query) }) : await client.query({ query: gql(query) }))),
+    end: () => ws.dispose(),
+  };
+}
+
 async function urql() {
   const { Client, fetchExchange, subscriptionExchange } = await import("@urql/core");
   const ws = socket();
@@ -98,7 +118,7 @@ async function sse() {
   return { subscribe: run, run, end: () => client.dispose() };
 }
 
-const client = await { "graphql-ws": graphqlWs, apollo, urql, sse, "subscriptions-transport-ws": legacy }[library]();
+const client = await { "graphql-ws": graphqlWs, apollo, "apollo-3": apollo3, urql, sse, "subscriptions-transport-ws": legacy }[library]();
 const running = new Map();
 say({ ready: true });
 for await (const line of createInterface({ input: process.stdin })) {

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-const LIMIT = 21_500; // bytes of the core, minified and gzipped, with graphql-ws (3,300) and idb (1,400) in it
+const LIMIT = 22_200; // bytes of the core, minified and gzipped, with graphql-ws (3,300) and idb (1,400) in it
 const run = (name, ...args) => execFileSync(process.execPath, [name, ...args], { stdio: "inherit" });
 const { outputFiles } = await build({ entryPoints: ["dist/index.js"], bundle: true, minify: true, format: "esm", target: "es2022", write: false });
 const size = gzipSync(outputFiles[0].contents, { level: 9 }).length;

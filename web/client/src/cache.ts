@@ -52,7 +52,7 @@ const FIELDS = {
   Presence: "id userId status lastSeenAt device customStatus { __typename text emoji expiresAt }",
   ReadState: "id channelId lastReadMessageId lastReadAt lastDeliveredMessageId unreadCount mentionCount",
   MessageDelivery: "id messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt",
-  Message: "id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt deletedAt",
+  Message: "id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt editedBy deletedAt",
 };
 
 /**

@@ -268,7 +268,8 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
       });
     }
     if (how.socketOnly || !env.fetch) throw new RealtimeError(online() ? "connection-lost" : "offline", "Not connected", true);
-    const token = await o.getToken({ refresh: false });
+    const before = user, token = await o.getToken({ refresh: false });
+    if (user !== before) throw lost(); // signed in as another meanwhile
     if (!token) throw new RealtimeError("needs-auth", "There is no token");
     const whose = o.userId ?? userOf(token);
     if (user != null && whose != null && whose !== user) throw new RealtimeError("needs-auth", "The token is another user's");
@@ -361,7 +362,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     say({ ...nothing, state: "closed" });
     if (had) events.emit("down", null);
     old?.close();
-    ack = undefined;
+    ack = user = undefined;
   }
 
   return { get: info.get, subscribe: info.subscribe, connect, disconnect, check, request, ask, once, live, events };

@@ -1,16 +1,19 @@
 import type { Connection } from "./connection.js";
 import { type Env, listen } from "./env.js";
-import { Acknowledge, type MarkInput, UnreadTotals as UnreadTotalsDoc } from "./generated.js";
+import { Acknowledge, type MarkInput, MarkUnread, UnreadTotals as UnreadTotalsDoc } from "./generated.js";
 import type { Keeper } from "./keeper.js";
 import type { Messages } from "./messages.js";
-import { type Family, type Readable, store } from "./store.js";
-import type { ReadState, UnreadTotals } from "./types.js";
+import type { State } from "./state.js";
+import { type Readable, store } from "./store.js";
+import type { ReadState, ThreadState, UnreadTotals } from "./types.js";
 
 export interface DeliveryService {
-  /** The caller has read a channel up to a message. Gathered for a second, then said for all channels at once. */
+  /** The caller has read a channel, or the thread the message is in, up to it. Gathered for a second, then said for all channels at once. */
   read(channelId: string, messageId: string): void;
   /** This device has a channel up to a message. The client says so by itself for what it stored. */
   delivered(channelId: string, messageId: string): void;
+  /** From this message on there is something to read again, in its thread or its channel; nobody else learns of it. */
+  markUnread(messageId: string): Promise<void>;
   /** Says now what is gathered. */
   flush(): Promise<void>;
 }
@@ -19,15 +22,18 @@ export interface Unread {
   /** How far the caller is in a channel, and how much there is to read. */
   channel(channelId: string): Readable<ReadState | undefined>;
   all: Readable<ReadonlyMap<string, ReadState>>;
+  /** The same of a thread, once something of it was told. */
+  thread(threadId: string): Readable<ThreadState | undefined>;
   /** Over all channels that are not muted; watched while somebody subscribes. */
   totals: Readable<UnreadTotals | null>;
 }
 
-interface Mark { read?: string; delivered?: string }
+interface Mark { channelId: string; read?: string; delivered?: string }
 
 const BATCH = 1000, MOST = 500;
 
-export function createDelivery(connection: Connection, env: Env, messages: Messages, keeper: Keeper, readStates: Family<ReadState>) {
+export function createDelivery(connection: Connection, env: Env, messages: Messages, keeper: Keeper, state: Pick<State, "readStates" | "threads" | "read">) {
+  const { readStates, threads } = state;
   let marks = new Map<string, Mark>(), timer: ReturnType<typeof setTimeout> | undefined, flying: Promise<void> | undefined;
   const place = (id: string | null | undefined) => {
     const m = id ? messages.find(id) : undefined;
@@ -38,12 +44,13 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
     const a = place(id), b = place(than);
     return id === than || (a !== undefined && b !== undefined && a <= b);
   };
-  function mark(channelId: string, kind: keyof Mark, messageId: string) {
-    const held = marks.get(channelId), state = readStates.get(channelId);
-    if (behind(messageId, held?.[kind]) || behind(messageId, kind === "read" ? state?.lastReadMessageId : state?.lastDeliveredMessageId)) return;
-    const next = { ...held, [kind]: messageId };
-    marks.set(channelId, next);
-    keeper.kv(`mark:${channelId}`, next);
+  function mark(channelId: string, kind: "read" | "delivered", messageId: string) {
+    const thread = kind === "read" ? messages.find(messageId)?.threadId : null, key = thread ?? channelId; // received is with the channel, read where it is
+    const held = marks.get(key), now = thread ? threads.get(thread) : readStates.get(channelId);
+    if (behind(messageId, held?.[kind]) || behind(messageId, kind === "read" ? now?.lastReadMessageId : readStates.get(channelId)?.lastDeliveredMessageId)) return;
+    const next = { ...held, channelId, [kind]: messageId };
+    marks.set(key, next);
+    keeper.kv(`mark:${key}`, next);
     plan();
   }
   function plan() {
@@ -61,17 +68,17 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
   }
   async function say(keepalive: boolean) {
     const batch = [...marks].slice(0, MOST);
-    const of = (kind: keyof Mark) => batch.flatMap(([channelId, m]): MarkInput[] => (m[kind] ? [{ channelId, messageId: m[kind] }] : []));
+    const of = (kind: "read" | "delivered") => batch.flatMap(([, m]): MarkInput[] => (m[kind] ? [{ channelId: m.channelId, messageId: m[kind] }] : []));
     try {
       const { errors } = await connection.ask(Acknowledge, { delivered: of("delivered"), read: of("read") }, { keepalive, overHttp: keepalive });
       if (errors.some(e => e.retryable)) return;
     } catch {
       return; // it waits for the next connection; to say it twice is harmless
     }
-    for (const [channelId, m] of batch) {
-      if (marks.get(channelId) !== m) continue; // moved on meanwhile
-      marks.delete(channelId);
-      keeper.kv(`mark:${channelId}`, undefined);
+    for (const [key, m] of batch) {
+      if (marks.get(key) !== m) continue; // moved on meanwhile
+      marks.delete(key);
+      keeper.kv(`mark:${key}`, undefined);
     }
   }
   const totals = store<UnreadTotals | null>(null);
@@ -87,11 +94,18 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
   const service: DeliveryService = {
     read: (channelId, messageId) => mark(channelId, "read", messageId),
     delivered: (channelId, messageId) => mark(channelId, "delivered", messageId),
+    async markUnread(messageId) {
+      const { channelId, threadId } = messages.find(messageId) ?? {}, key = threadId ?? channelId;
+      if (key) marks.delete(key); // a mark that waits is older than this wish
+      await flush();
+      state.read([(await connection.request(MarkUnread, { messageId })).markUnread]);
+    },
     flush: () => flush(),
   };
   const unread: Unread = {
     channel: readStates.of,
     all: readStates.all,
+    thread: threads.of,
     totals: {
       get: totals.get,
       subscribe(listener) {

@@ -64,13 +64,27 @@ export type SendMessageInput = {
   mentions?: Array<string> | null | undefined;
 };
 
-/** A message up to which, itself included, a channel has been received or read. */
+/**
+ * A message up to which, itself included, a channel has been received or read. What is in a thread is read in that thread, and never moves the
+ * channel's mark; it is received with the channel.
+ */
 export type MarkInput = {
   /** The channel. */
   channelId: string;
-  /** A message of it. */
+  /** The thread the message is in; the mark is refused where it is in another or in none. Default: whichever it is in. */
+  threadId?: string | null | undefined;
+  /** A message of the channel. */
   messageId: string;
 };
+
+/** What of a channel a member wants to be told of. */
+export type NotificationLevel =
+  /** Every message. */
+  | 'all'
+  /** Those that mention the member. */
+  | 'mentions'
+  /** Nothing; the channel does not count in unreadTotals. */
+  | 'none';
 
 /** What a user shows. Nobody but the user can tell a hidden user's offline from anybody's. */
 export type PresenceStatus =
@@ -190,7 +204,7 @@ export type EventKind =
   | 'messages'
   /** How far the caller's messages have come. */
   | 'deliveries'
-  /** How far the caller is. */
+  /** How far the caller is, in channels and in threads. */
   | 'readStates'
   /** Presence of the users asked for. */
   | 'presence'
@@ -215,7 +229,7 @@ export type RoomInput = {
 
 export type DeliveryFragment = { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null };
 
-export type MessageFragment = { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null };
+export type MessageFragment = { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, editedBy: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null };
 
 export type PresenceFragment = { userId: string, status: PresenceStatus, lastSeenAt: string | null, device: DeviceType | null, customStatus: { text: string | null, emoji: string | null, expiresAt: string | null } | null };
 
@@ -225,7 +239,9 @@ export type TypingFragment = { totalCount: number, text: string | null, room: { 
 
 export type ReadStateFragment = { channelId: string, lastReadMessageId: string | null, lastReadAt: string | null, lastDeliveredMessageId: string | null, unreadCount: number, mentionCount: number };
 
-export type ChannelFragment = { channelId: string, name: string, type: string, isArchived: boolean, isReadonly: boolean, role: string, canWrite: boolean, lastSeq: string };
+export type ChannelFragment = { channelId: string, name: string, type: string, isArchived: boolean, isReadonly: boolean, role: string, canWrite: boolean, lastSeq: string, memberCount: number, notifications: { level: NotificationLevel, mutedUntil: string | null } };
+
+export type ThreadStateFragment = { threadId: string, channelId: string, lastReadMessageId: string | null, lastReadAt: string | null, unreadCount: number, mentionCount: number, followed: boolean };
 
 export type SendErrorFragment = { code: string, message: string, retryable: boolean, retryAfterMs: number | null };
 
@@ -241,7 +257,7 @@ export type SyncQueryVariables = Exact<{
 }>;
 
 
-export type SyncQuery = { sync: { cursor: string, hasMore: boolean, reset: boolean, leftChannelIds: Array<string>, deletedMessageIds: Array<string>, progress: { done: number, total: number }, channels: Array<{ channelId: string, name: string, type: string, isArchived: boolean, isReadonly: boolean, role: string, canWrite: boolean, lastSeq: string }>, members: Array<{ channelId: string, userId: string, kind: MemberChangeKind }>, messages: Array<{ id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null }>, readStates: Array<{ channelId: string, lastReadMessageId: string | null, lastReadAt: string | null, lastDeliveredMessageId: string | null, unreadCount: number, mentionCount: number }>, deliveries: Array<{ messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null }>, settings: { visibility: Visibility, showOnlineStatus: boolean, showLastSeen: boolean, allowReadReceipts: boolean, allowDeliveryReceipts: boolean, invisibleMode: boolean, broadcastTyping: boolean, typingVisibility: Visibility, updatedAt: string | null } | null } };
+export type SyncQuery = { sync: { cursor: string, hasMore: boolean, reset: boolean, leftChannelIds: Array<string>, deletedMessageIds: Array<string>, progress: { done: number, total: number }, channels: Array<{ channelId: string, name: string, type: string, isArchived: boolean, isReadonly: boolean, role: string, canWrite: boolean, lastSeq: string, memberCount: number, notifications: { level: NotificationLevel, mutedUntil: string | null } }>, members: Array<{ channelId: string, userId: string, kind: MemberChangeKind, memberCount: number | null }>, messages: Array<{ id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, editedBy: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null }>, readStates: Array<{ channelId: string, lastReadMessageId: string | null, lastReadAt: string | null, lastDeliveredMessageId: string | null, unreadCount: number, mentionCount: number }>, threadReadStates: Array<{ threadId: string, channelId: string, lastReadMessageId: string | null, lastReadAt: string | null, unreadCount: number, mentionCount: number, followed: boolean }>, deliveries: Array<{ messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null }>, settings: { visibility: Visibility, showOnlineStatus: boolean, showLastSeen: boolean, allowReadReceipts: boolean, allowDeliveryReceipts: boolean, invisibleMode: boolean, broadcastTyping: boolean, typingVisibility: Visibility, updatedAt: string | null } | null } };
 
 export type EventsSubscriptionVariables = Exact<{
   cursor?: string | null | undefined;
@@ -250,16 +266,17 @@ export type EventsSubscriptionVariables = Exact<{
 
 
 export type EventsSubscription = { events: { cursor: string, payload:
-      | { __typename: 'MessageCreated', message: { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null } }
-      | { __typename: 'MessageUpdated', message: { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null } }
+      | { __typename: 'MessageCreated', message: { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, editedBy: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null } }
+      | { __typename: 'MessageUpdated', message: { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, editedBy: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null } }
       | { __typename: 'MessageDeleted', messageId: string, channelId: string }
       | { __typename: 'DeliveryChanged', delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } }
       | { __typename: 'ReadStateChanged', readState: { channelId: string, lastReadMessageId: string | null, lastReadAt: string | null, lastDeliveredMessageId: string | null, unreadCount: number, mentionCount: number } }
+      | { __typename: 'ThreadReadStateChanged', threadReadState: { threadId: string, channelId: string, lastReadMessageId: string | null, lastReadAt: string | null, unreadCount: number, mentionCount: number, followed: boolean } }
       | { __typename: 'PresenceChanged' }
       | { __typename: 'TypingChanged' }
-      | { __typename: 'ChannelUpdated', channel: { channelId: string, name: string, type: string, isArchived: boolean, isReadonly: boolean, role: string, canWrite: boolean, lastSeq: string } }
-      | { __typename: 'MemberJoined', change: { channelId: string, userId: string, kind: MemberChangeKind } }
-      | { __typename: 'MemberLeft', change: { channelId: string, userId: string, kind: MemberChangeKind } }
+      | { __typename: 'ChannelUpdated', channel: { channelId: string, name: string, type: string, isArchived: boolean, isReadonly: boolean, role: string, canWrite: boolean, lastSeq: string, memberCount: number, notifications: { level: NotificationLevel, mutedUntil: string | null } } }
+      | { __typename: 'MemberJoined', change: { channelId: string, userId: string, kind: MemberChangeKind, memberCount: number | null } }
+      | { __typename: 'MemberLeft', change: { channelId: string, userId: string, kind: MemberChangeKind, memberCount: number | null } }
       | { __typename: 'SettingsChanged', settings: { visibility: Visibility, showOnlineStatus: boolean, showLastSeen: boolean, allowReadReceipts: boolean, allowDeliveryReceipts: boolean, invisibleMode: boolean, broadcastTyping: boolean, typingVisibility: Visibility, updatedAt: string | null } }
       | { __typename: 'SyncProgress' }
       | { __typename: 'StreamReset', reason: ResetReason, cursor: string }
@@ -272,7 +289,7 @@ export type SendMutationVariables = Exact<{
 }>;
 
 
-export type SendMutation = { sendMessages: { results: Array<{ clientMessageId: string, status: DeliveryStatus, duplicate: boolean, message: { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null } | null, error: { code: string, message: string, retryable: boolean, retryAfterMs: number | null } | null }> } };
+export type SendMutation = { sendMessages: { results: Array<{ clientMessageId: string, status: DeliveryStatus, duplicate: boolean, message: { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, editedBy: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null } | null, error: { code: string, message: string, retryable: boolean, retryAfterMs: number | null } | null }> } };
 
 export type EditMutationVariables = Exact<{
   messageId: string;
@@ -281,14 +298,14 @@ export type EditMutationVariables = Exact<{
 }>;
 
 
-export type EditMutation = { editMessage: { message: { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null }, conflict: { resolution: ConflictResolution, base: string | null, server: string | null, client: string | null } | null } };
+export type EditMutation = { editMessage: { message: { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, editedBy: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null }, conflict: { resolution: ConflictResolution, base: string | null, server: string | null, client: string | null } | null } };
 
 export type RemoveMutationVariables = Exact<{
   messageId: string;
 }>;
 
 
-export type RemoveMutation = { deleteMessage: { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null } };
+export type RemoveMutation = { deleteMessage: { id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, editedBy: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null } };
 
 export type AcknowledgeMutationVariables = Exact<{
   delivered: Array<MarkInput> | MarkInput;
@@ -297,6 +314,23 @@ export type AcknowledgeMutationVariables = Exact<{
 
 
 export type AcknowledgeMutation = { acknowledgeDelivered: Array<{ channelId: string, lastReadMessageId: string | null, lastReadAt: string | null, lastDeliveredMessageId: string | null, unreadCount: number, mentionCount: number }>, acknowledgeRead: Array<{ channelId: string, lastReadMessageId: string | null, lastReadAt: string | null, lastDeliveredMessageId: string | null, unreadCount: number, mentionCount: number }> };
+
+export type MarkUnreadMutationVariables = Exact<{
+  messageId: string;
+}>;
+
+
+export type MarkUnreadMutation = { markUnread: { channelId: string, lastReadMessageId: string | null, lastReadAt: string | null, lastDeliveredMessageId: string | null, unreadCount: number, mentionCount: number } };
+
+export type HistoryQueryVariables = Exact<{
+  channelId: string;
+  threadId?: string | null | undefined;
+  before?: string | null | undefined;
+  first?: number | null | undefined;
+}>;
+
+
+export type HistoryQuery = { messages: { messages: Array<{ id: string, clientMessageId: string | null, channelId: string, threadId: string | null, parentMessageId: string | null, senderId: string | null, content: string | null, type: MessageType, metadata: unknown, mentions: Array<string>, seq: string, version: number, createdAt: string, editedAt: string | null, editedBy: string | null, deletedAt: string | null, delivery: { messageId: string, channelId: string, status: DeliveryStatus, totalRecipients: number, deliveredCount: number, readCount: number, deliveredAt: string | null, readAt: string | null } | null }>, pageInfo: { endCursor: string | null, hasNextPage: boolean } } };
 
 export type RefreshMutationVariables = Exact<{
   token: string;
@@ -411,17 +445,19 @@ export type StopAllTypingMutation = { stopAllTyping: boolean };
 export type UnreadTotalsSubscriptionVariables = Exact<{ [key: string]: never; }>;
 
 
-export type UnreadTotalsSubscription = { unreadTotalsChanged: { channels: number, messages: number, mentions: number } };
+export type UnreadTotalsSubscription = { unreadTotalsChanged: { channels: number, messages: number, mentions: number, threads: number } };
 
 /** A document, and what it takes and answers. */
 export type Doc<R, V> = string & { readonly __answer?: R; readonly __variables?: V };
 export const Config: Doc<ConfigQuery, ConfigQueryVariables> = "query Config{realtimeConfig{serverTime heartbeatIntervalMs idleAfterMs hiddenAfterMs maxIds maxRooms maxBatch maxBodyBytes maxContentLength maxStatusLength retry{baseMs maxMs maxAttempts jitterPercent}}}";
-export const Sync: Doc<SyncQuery, SyncQueryVariables> = "query Sync($cursor:String$channelIds:[uuid!]$first:Int){sync(cursor:$cursor channelIds:$channelIds first:$first){cursor hasMore reset leftChannelIds deletedMessageIds progress{done total}channels{...Channel}members{channelId userId kind}messages{...Message}readStates{...ReadState}deliveries{...Delivery}settings{...Settings}}}fragment Channel on ChannelState{channelId name type isArchived isReadonly role canWrite lastSeq}fragment Delivery on MessageDelivery{messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt}fragment Message on Message{id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt deletedAt delivery{...Delivery}}fragment ReadState on ReadState{channelId lastReadMessageId lastReadAt lastDeliveredMessageId unreadCount mentionCount}fragment Settings on PresenceSettings{visibility showOnlineStatus showLastSeen allowReadReceipts allowDeliveryReceipts invisibleMode broadcastTyping typingVisibility updatedAt}";
-export const Events: Doc<EventsSubscription, EventsSubscriptionVariables> = "subscription Events($cursor:String$kinds:[EventKind!]){events(cursor:$cursor kinds:$kinds){cursor payload{__typename ...on MessageCreated{message{...Message}}...on MessageUpdated{message{...Message}}...on MessageDeleted{messageId channelId}...on DeliveryChanged{delivery{...Delivery}}...on ReadStateChanged{readState{...ReadState}}...on ChannelUpdated{channel{...Channel}}...on MemberJoined{change{channelId userId kind}}...on MemberLeft{change{channelId userId kind}}...on SettingsChanged{settings{...Settings}}...on StreamReset{reason cursor}...on StreamGap{channelId cursor}}}}fragment Channel on ChannelState{channelId name type isArchived isReadonly role canWrite lastSeq}fragment Delivery on MessageDelivery{messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt}fragment Message on Message{id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt deletedAt delivery{...Delivery}}fragment ReadState on ReadState{channelId lastReadMessageId lastReadAt lastDeliveredMessageId unreadCount mentionCount}fragment Settings on PresenceSettings{visibility showOnlineStatus showLastSeen allowReadReceipts allowDeliveryReceipts invisibleMode broadcastTyping typingVisibility updatedAt}";
-export const Send: Doc<SendMutation, SendMutationVariables> = "mutation Send($input:[SendMessageInput!]!$digest:String){sendMessages(input:$input digest:$digest){results{clientMessageId status duplicate message{...Message}error{...SendError}}}}fragment Delivery on MessageDelivery{messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt}fragment Message on Message{id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt deletedAt delivery{...Delivery}}fragment SendError on SendError{code message retryable retryAfterMs}";
-export const Edit: Doc<EditMutation, EditMutationVariables> = "mutation Edit($messageId:uuid!$content:String!$baseVersion:Int!){editMessage(messageId:$messageId content:$content baseVersion:$baseVersion){message{...Message}conflict{resolution base server client}}}fragment Delivery on MessageDelivery{messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt}fragment Message on Message{id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt deletedAt delivery{...Delivery}}";
-export const Remove: Doc<RemoveMutation, RemoveMutationVariables> = "mutation Remove($messageId:uuid!){deleteMessage(messageId:$messageId){...Message}}fragment Delivery on MessageDelivery{messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt}fragment Message on Message{id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt deletedAt delivery{...Delivery}}";
+export const Sync: Doc<SyncQuery, SyncQueryVariables> = "query Sync($cursor:String$channelIds:[uuid!]$first:Int){sync(cursor:$cursor channelIds:$channelIds first:$first){cursor hasMore reset leftChannelIds deletedMessageIds progress{done total}channels{...Channel}members{channelId userId kind memberCount}messages{...Message}readStates{...ReadState}threadReadStates{...ThreadState}deliveries{...Delivery}settings{...Settings}}}fragment Channel on ChannelState{channelId name type isArchived isReadonly role canWrite lastSeq memberCount notifications{level mutedUntil}}fragment Delivery on MessageDelivery{messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt}fragment Message on Message{id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt editedBy deletedAt delivery{...Delivery}}fragment ReadState on ReadState{channelId lastReadMessageId lastReadAt lastDeliveredMessageId unreadCount mentionCount}fragment Settings on PresenceSettings{visibility showOnlineStatus showLastSeen allowReadReceipts allowDeliveryReceipts invisibleMode broadcastTyping typingVisibility updatedAt}fragment ThreadState on ThreadReadState{threadId channelId lastReadMessageId lastReadAt unreadCount mentionCount followed}";
+export const Events: Doc<EventsSubscription, EventsSubscriptionVariables> = "subscription Events($cursor:String$kinds:[EventKind!]){events(cursor:$cursor kinds:$kinds){cursor payload{__typename ...on MessageCreated{message{...Message}}...on MessageUpdated{message{...Message}}...on MessageDeleted{messageId channelId}...on DeliveryChanged{delivery{...Delivery}}...on ReadStateChanged{readState{...ReadState}}...on ThreadReadStateChanged{threadReadState{...ThreadState}}...on ChannelUpdated{channel{...Channel}}...on MemberJoined{change{channelId userId kind memberCount}}...on MemberLeft{change{channelId userId kind memberCount}}...on SettingsChanged{settings{...Settings}}...on StreamReset{reason cursor}...on StreamGap{channelId cursor}}}}fragment Channel on ChannelState{channelId name type isArchived isReadonly role canWrite lastSeq memberCount notifications{level mutedUntil}}fragment Delivery on MessageDelivery{messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt}fragment Message on Message{id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt editedBy deletedAt delivery{...Delivery}}fragment ReadState on ReadState{channelId lastReadMessageId lastReadAt lastDeliveredMessageId unreadCount mentionCount}fragment Settings on PresenceSettings{visibility showOnlineStatus showLastSeen allowReadReceipts allowDeliveryReceipts invisibleMode broadcastTyping typingVisibility updatedAt}fragment ThreadState on ThreadReadState{threadId channelId lastReadMessageId lastReadAt unreadCount mentionCount followed}";
+export const Send: Doc<SendMutation, SendMutationVariables> = "mutation Send($input:[SendMessageInput!]!$digest:String){sendMessages(input:$input digest:$digest){results{clientMessageId status duplicate message{...Message}error{...SendError}}}}fragment Delivery on MessageDelivery{messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt}fragment Message on Message{id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt editedBy deletedAt delivery{...Delivery}}fragment SendError on SendError{code message retryable retryAfterMs}";
+export const Edit: Doc<EditMutation, EditMutationVariables> = "mutation Edit($messageId:uuid!$content:String!$baseVersion:Int!){editMessage(messageId:$messageId content:$content baseVersion:$baseVersion){message{...Message}conflict{resolution base server client}}}fragment Delivery on MessageDelivery{messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt}fragment Message on Message{id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt editedBy deletedAt delivery{...Delivery}}";
+export const Remove: Doc<RemoveMutation, RemoveMutationVariables> = "mutation Remove($messageId:uuid!){deleteMessage(messageId:$messageId){...Message}}fragment Delivery on MessageDelivery{messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt}fragment Message on Message{id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt editedBy deletedAt delivery{...Delivery}}";
 export const Acknowledge: Doc<AcknowledgeMutation, AcknowledgeMutationVariables> = "mutation Acknowledge($delivered:[MarkInput!]!$read:[MarkInput!]!){acknowledgeDelivered(input:$delivered){...ReadState}acknowledgeRead(input:$read){...ReadState}}fragment ReadState on ReadState{channelId lastReadMessageId lastReadAt lastDeliveredMessageId unreadCount mentionCount}";
+export const MarkUnread: Doc<MarkUnreadMutation, MarkUnreadMutationVariables> = "mutation MarkUnread($messageId:uuid!){markUnread(messageId:$messageId){...ReadState}}fragment ReadState on ReadState{channelId lastReadMessageId lastReadAt lastDeliveredMessageId unreadCount mentionCount}";
+export const History: Doc<HistoryQuery, HistoryQueryVariables> = "query History($channelId:uuid!$threadId:uuid$before:String$first:Int){messages(channelId:$channelId threadId:$threadId before:$before first:$first){messages{...Message}pageInfo{endCursor hasNextPage}}}fragment Delivery on MessageDelivery{messageId channelId status totalRecipients deliveredCount readCount deliveredAt readAt}fragment Message on Message{id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt editedBy deletedAt delivery{...Delivery}}";
 export const Refresh: Doc<RefreshMutation, RefreshMutationVariables> = "mutation Refresh($token:String!$sessionId:uuid){refreshSession(token:$token sessionId:$sessionId){expiresAt}}";
 export const SignOut: Doc<SignOutMutation, SignOutMutationVariables> = "mutation SignOut($sessionId:uuid!){signOutSession(sessionId:$sessionId)}";
 export const Heartbeat: Doc<HeartbeatMutation, HeartbeatMutationVariables> = "mutation Heartbeat($input:HeartbeatInput!){heartbeat(input:$input){id idle}}";
@@ -438,4 +474,4 @@ export const TypingChanged: Doc<TypingChangedSubscription, TypingChangedSubscrip
 export const StartTyping: Doc<StartTypingMutation, StartTypingMutationVariables> = "mutation StartTyping($room:RoomInput!){startTyping(room:$room){accepted expiresAt nextAllowedAt}}";
 export const StopTyping: Doc<StopTypingMutation, StopTypingMutationVariables> = "mutation StopTyping($room:RoomInput!){stopTyping(room:$room){accepted}}";
 export const StopAllTyping: Doc<StopAllTypingMutation, StopAllTypingMutationVariables> = "mutation StopAllTyping{stopAllTyping}";
-export const UnreadTotals: Doc<UnreadTotalsSubscription, UnreadTotalsSubscriptionVariables> = "subscription UnreadTotals{unreadTotalsChanged{channels messages mentions}}";
+export const UnreadTotals: Doc<UnreadTotalsSubscription, UnreadTotalsSubscriptionVariables> = "subscription UnreadTotals{unreadTotalsChanged{channels messages mentions threads}}";

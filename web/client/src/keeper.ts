@@ -7,6 +7,8 @@ export interface Keeper {
   remove(ids: readonly string[]): void;
   forget(channelIds: readonly string[]): void;
   kv(key: string, value: unknown): void;
+  /** Another user: what waits to be written is nobody's any more. */
+  discard(): void;
   /** Nothing of before is to stay. */
   clear(): void;
   /** Resolves once everything until now is stored. A failure is none of the reader's: it is fetched again. */
@@ -23,15 +25,18 @@ export function createKeeper(target: () => Database | null, stored: () => void):
       stored();
     } catch { /* no cursor was stored either */ }
   }
-  function flush() {
+  function discard() {
     clearTimeout(timer);
     timer = undefined;
-    const db = target(), change = { put: put.values(), remove, forget, kv, clear };
     put = new Map();
     remove = new Set();
     forget = new Set();
     kv = new Map();
     clear = false;
+  }
+  function flush() {
+    const db = target(), change = { put: put.values(), remove, forget, kv, clear };
+    discard();
     if (db) writing = writing.then(() => write(db, change));
     return writing;
   }
@@ -70,5 +75,6 @@ export function createKeeper(target: () => Database | null, stored: () => void):
       plan();
     },
     flush,
+    discard,
   };
 }

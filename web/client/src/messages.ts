@@ -10,8 +10,8 @@ export interface ChannelLog {
 export interface Messages {
   get(channelId: string): readonly Message[];
   find(messageId: string): Message | undefined;
-  /** Takes messages; answers those that were not here. */
-  put(messages: readonly Message[]): Message[];
+  /** Takes messages; answers those that were not here. With old ones that are asked for a channel grows past what is held of others. */
+  put(messages: readonly Message[], grow?: boolean): Message[];
   remove(messageId: string): Message | undefined;
   deliver(delivery: Delivery): void;
   forget(channelId: string): void;
@@ -24,10 +24,12 @@ const by = (a: Message, b: Message) => Number(a.seq) - Number(b.seq);
 
 export function createMessages(most: number): Messages {
   const logs = family<ChannelLog>();
+  const grown = new Set<string>();
   const places = new Map<string, string>(); // of each message its channel
   const get = (id: string) => logs.get(id)?.messages ?? none;
   const find = (id: string) => get(places.get(id) ?? "").find(m => m.id === id);
-  function put(incoming: readonly Message[]) {
+  function put(incoming: readonly Message[], grow = false) {
+    if (grow) for (const m of incoming) grown.add(m.channelId);
     const fresh: Message[] = [], changed = new Map<string, Map<string, Message>>();
     for (const m of incoming) {
       if (m.deletedAt) {
@@ -42,7 +44,7 @@ export function createMessages(most: number): Messages {
     }
     for (const [channelId, log] of changed) {
       const messages = [...log.values()].sort(by);
-      for (const m of messages.splice(0, Math.max(0, messages.length - most))) places.delete(m.id);
+      for (const m of messages.splice(0, grown.has(channelId) ? 0 : Math.max(0, messages.length - most))) places.delete(m.id);
       for (const m of messages) places.set(m.id, channelId);
       logs.set(channelId, { messages });
     }
@@ -65,10 +67,12 @@ export function createMessages(most: number): Messages {
     },
     forget(channelId) {
       for (const m of get(channelId)) places.delete(m.id);
+      grown.delete(channelId);
       logs.set(channelId, undefined);
     },
     clear() {
       places.clear();
+      grown.clear();
       logs.clear();
     },
     all: logs,
@@ -111,6 +115,6 @@ function waiting({ input, status, error, createdAt, clientMessageId }: Queued, s
   return {
     id: clientMessageId, clientMessageId, channelId: input.channelId, threadId: input.threadId ?? null, parentMessageId: input.parentMessageId ?? null,
     senderId, content: input.content ?? null, type: input.type ?? "text", metadata: input.metadata ?? null, mentions: [...(input.mentions as string[] ?? [])],
-    seq: null, version: 0, createdAt: new Date(createdAt).toISOString(), editedAt: null, deletedAt: null, delivery: null, mine: true, status, error,
+    seq: null, version: 0, createdAt: new Date(createdAt).toISOString(), editedAt: null, editedBy: null, deletedAt: null, delivery: null, mine: true, status, error,
   };
 }

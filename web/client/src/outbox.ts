@@ -61,7 +61,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
   const state = store<QueueState>({ items: [], pending: 0, failed: 0, persistence: null });
   let drafts: Queued[] = [], rows: Row[] = [], flying = new Set<string>();
   let writing: Promise<unknown> = Promise.resolve(), draining: Promise<{ sent: number; failed: number }> | undefined;
-  let timer: ReturnType<typeof setTimeout> | undefined, failures = 0, single = false, plain = false, more = false, pausedUntil = 0, current: Desk | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined, failures = 0, single = false, plain = false, more = false, epoch = 0, pausedUntil = 0, current: Desk | undefined;
   const done = new Map<string, Message>(); // the last thousand: somebody may ask late
 
   const view = ({ input, attempts, createdAt, dead }: Row): Queued => ({
@@ -92,9 +92,11 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     drafts = [...drafts, draft];
     show();
     events.emit("queued", draft);
+    const mine = epoch;
     const write = async () => {
       try {
         const at = await desk();
+        if (mine !== epoch) throw new RealtimeError("closed", "Its user signed out");
         await at.db.add({ input, checksum: await digest([input], env), createdAt: draft.createdAt, attempts: 0, notBefore: 0, dead: null });
         drafts = drafts.filter(d => d !== draft);
         await reload(at);
@@ -191,7 +193,9 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     flying = new Set(input.map(i => i.clientMessageId));
     show();
     try {
-      const { sendMessages } = await connection.request(Send, { input, digest: plain ? null : await digest(input, env) });
+      const sum = plain ? null : await digest(input, env);
+      if (at !== current) return null; // another user's turn: never under its name
+      const { sendMessages } = await connection.request(Send, { input, digest: sum }, { socketOnly: true });
       failures = 0;
       plain = false;
       const sent: Message[] = [], gone: number[] = [], put: Row[] = [];
@@ -249,8 +253,9 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
   }
 
   async function change(clientMessageId: string | null, fn: (row: Row) => Row | null) {
-    const at = await desk();
+    const at = await desk(), mine = epoch;
     await writing;
+    if (mine !== epoch) return 0;
     const remove: number[] = [], put: Row[] = [];
     for (const row of await at.db.rows()) {
       if (flying.has(row.input.clientMessageId) || (clientMessageId && row.input.clientMessageId !== clientMessageId)) continue;
@@ -311,6 +316,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     },
     close() {
       current = undefined;
+      epoch++;
       clearTimeout(timer);
       rows = [];
       drafts = [];

@@ -12,7 +12,7 @@ import { type Emitter, emitter, family, type Readable, store } from "./store.js"
 import { createSync, type SyncEvents, type SyncService } from "./sync.js";
 import { createTabs } from "./tabs.js";
 import type { GetToken } from "./token.js";
-import type { Channel, Conflict, Outgoing, Queued, ReadState, TimelineMessage } from "./types.js";
+import type { Channel, Conflict, Outgoing, Queued, ReadState, ThreadState, TimelineMessage } from "./types.js";
 import { createTyping, type TypingService } from "./typing.js";
 
 export interface RealtimeOptions {
@@ -93,14 +93,14 @@ export function createRealtime(o: RealtimeOptions): Realtime {
   const connection = createConnection({ ...o, url, wsUrl, device: { type: "web", ...o.device } }, env, emitter<ConnectionEvents>());
   const me = user.get;
 
-  const messages: Messages = createMessages(o.holdMessages ?? 1000), readStates = family<ReadState>();
+  const messages: Messages = createMessages(o.holdMessages ?? 1000), readStates = family<ReadState>(), threads = family<ThreadState>();
   const tabs = createTabs(`nchat-realtime:${new URL(url).host}`, o.keepMessages ?? 200, env, {
     elected: late => { if (late) state.keepAll(sync.cursor()); acknowledge(); },
     heard: news => void outbox.heard(news),
     signedOut: () => leave(),
   });
   const keeper = createKeeper(() => tabs.cache(), acknowledge);
-  const state = createState(messages, keeper, readStates, events, me);
+  const state = createState(messages, keeper, readStates, threads, events, me);
   const queueEvents = emitter<QueueEvents>();
   const outbox = createOutbox(connection, tabs.desk, env, {
     maxQueued: o.maxQueued ?? 1000, maxAgeMs: o.maxQueuedAgeMs ?? WEEK, maxBatch: () => config.get()?.maxBatch ?? 100,
@@ -109,7 +109,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
   const presence = createPresence(connection, env, o.presence !== false, () => ({ maxIds: config.get()?.maxIds ?? 1000, idleAfterMs: config.get()?.idleAfterMs ?? 300_000 }),
     state.settings, sync.conflict);
   const typing = createTyping(connection, env, () => config.get()?.maxRooms ?? 100);
-  const delivery = createDelivery(connection, env, messages, keeper, readStates);
+  const delivery = createDelivery(connection, env, messages, keeper, state);
   const rooms = createRooms(name => {
     const end = typing.service.watch(name);
     return () => {
@@ -138,7 +138,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     if (!id) return;
     opening = opening.then(async () => {
       const desk = await tabs.open(id);
-      if (user.get() !== id) return;
+      if (user.get() !== id) return tabs.close();
       const { messages: list, kv } = await desk.db.load();
       if (user.get() !== id) return;
       sync.open(state.restore(list, kv), (kv.get("conflicts") as Conflict[] | undefined) ?? []);
@@ -156,6 +156,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
 
   function forgetUser() {
     sync.halt(true);
+    keeper.discard();
     outbox.close();
     tabs.close();
     messages.clear();
@@ -195,10 +196,10 @@ export function createRealtime(o: RealtimeOptions): Realtime {
       return { discarded };
     },
     close() {
-      void keeper.flush();
+      const written = keeper.flush();
       connection.disconnect();
       sync.halt();
-      tabs.close();
+      void written.then(tabs.close);
     },
     on: events.on,
   };

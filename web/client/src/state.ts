@@ -2,7 +2,7 @@ import type { EventsSubscription, SyncQuery } from "./generated.js";
 import type { Keeper } from "./keeper.js";
 import type { Messages } from "./messages.js";
 import { type Emitter, type Family, type Readable, store, type Writable } from "./store.js";
-import type { Channel, Delivery, MemberChange, Message, PresenceSettings, ReadState } from "./types.js";
+import type { Channel, Delivery, MemberChange, Message, PresenceSettings, ReadState, ThreadState } from "./types.js";
 
 export type Page = SyncQuery["sync"];
 export type EventPayload = EventsSubscription["events"]["payload"];
@@ -21,12 +21,14 @@ export interface StateEvents {
 export interface State {
   channels: Readable<ReadonlyMap<string, Channel>>;
   readStates: Family<ReadState>;
+  threads: Family<ThreadState>;
   settings: Writable<PresenceSettings | null>;
   /** Applies a page of sync; answers how many messages were new. */
   page(page: Page, fresh: boolean): number;
   /** Applies an event; answers a channel whose messages have to be fetched. */
   event(payload: EventPayload): string | null;
   took(messages: readonly Message[]): void;
+  read(states: readonly ReadState[]): void;
   forget(channelId: string): void;
   /** A fresh start: nothing of before is to stay, here and in what is stored. */
   clear(): void;
@@ -38,7 +40,7 @@ export interface State {
   keepAll(cursor: string | null): void;
 }
 
-export function createState(messages: Messages, keeper: Keeper, readStates: Family<ReadState>, events: Emitter<StateEvents>, me: () => string | null): State {
+export function createState(messages: Messages, keeper: Keeper, readStates: Family<ReadState>, threads: Family<ThreadState>, events: Emitter<StateEvents>, me: () => string | null): State {
   const channels = store<ReadonlyMap<string, Channel>>(new Map());
   const settings = store<PresenceSettings | null>(null);
   let told = new Set<string>(), before = new Set<string>(); // ids of messages that were announced: two halves, so that it does not grow
@@ -61,6 +63,12 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
       keeper.kv(`read:${r.channelId}`, r);
     }
   }
+  function readThreads(states: readonly ThreadState[]) {
+    for (const t of states) {
+      threads.set(t.threadId, t);
+      keeper.kv(`thread:${t.threadId}`, t);
+    }
+  }
   function take(incoming: readonly Message[], silent: boolean) {
     const fresh = messages.put(incoming);
     keeper.put(incoming.filter(m => !m.deletedAt).map(m => messages.find(m.id) ?? m));
@@ -68,6 +76,10 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
     if (silent) fresh.forEach(m => told.add(m.id));
     else fresh.forEach(announce);
     return fresh;
+  }
+  function counted({ channelId, memberCount }: MemberChange) {
+    const c = channels.get().get(channelId);
+    if (c && memberCount != null) setChannels(map => map.set(channelId, { ...c, memberCount }));
   }
   function drop(messageId: string) {
     const m = messages.remove(messageId);
@@ -94,10 +106,11 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
     messages.clear();
     channels.set(new Map());
     readStates.clear();
+    threads.clear();
   }
 
   return {
-    channels, readStates, settings, forget,
+    channels, readStates, threads, settings, forget, read,
     page(p, fresh) {
       p.leftChannelIds.forEach(leave);
       if (p.channels.length) setChannels(map => p.channels.forEach(c => map.set(c.channelId, c)));
@@ -105,6 +118,7 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
       const news = take(p.messages, fresh);
       p.deletedMessageIds.forEach(drop);
       read(p.readStates);
+      readThreads(p.threadReadStates);
       p.deliveries.forEach(d => {
         messages.deliver(d);
         events.emit("delivery", d);
@@ -135,17 +149,24 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
         case "ReadStateChanged":
           read([e.readState]);
           break;
+        case "ThreadReadStateChanged":
+          readThreads([e.threadReadState]);
+          break;
         case "ChannelUpdated": {
           const known = channels.get().has(e.channel.channelId);
           setChannels(map => map.set(e.channel.channelId, e.channel));
           return known ? null : e.channel.channelId;
         }
         case "MemberJoined":
+          counted(e.change);
           events.emit("member", e.change);
           break;
         case "MemberLeft":
           if (e.change.userId === me()) leave(e.change.channelId);
-          else events.emit("member", e.change);
+          else {
+            counted(e.change);
+            events.emit("member", e.change);
+          }
           break;
         case "SettingsChanged":
           set(e.settings);
@@ -162,6 +183,7 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
       messages.put(list).forEach(m => told.add(m.id));
       channels.set(new Map((kv.get("channels") as Channel[] | undefined ?? []).map(c => [c.channelId, c])));
       for (const [key, value] of kv) if (key.startsWith("read:")) readStates.set(key.slice(5), value as ReadState);
+      for (const [key, value] of kv) if (key.startsWith("thread:")) threads.set(key.slice(7), value as ThreadState);
       settings.set((kv.get("settings") as PresenceSettings | undefined) ?? null);
       return (kv.get("cursor") as string | undefined) ?? null;
     },
@@ -170,6 +192,7 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
       for (const [, log] of messages.all.all.get()) keeper.put(log.messages);
       keeper.kv("channels", [...channels.get().values()]);
       for (const [id, r] of readStates.all.get()) keeper.kv(`read:${id}`, r);
+      for (const [id, t] of threads.all.get()) keeper.kv(`thread:${id}`, t);
       keeper.kv("settings", settings.get() ?? undefined);
       keeper.kv("cursor", cursor ?? undefined);
     },

@@ -1,7 +1,7 @@
 import type { Connection } from "./connection.js";
 import type { Env } from "./env.js";
 import { asError, backoff, RealtimeError } from "./errors.js";
-import { Edit, type EditMutation, Events, type EventKind, Remove, Sync } from "./generated.js";
+import { Edit, type EditMutation, Events, type EventKind, History, Remove, Sync } from "./generated.js";
 import type { Keeper } from "./keeper.js";
 import type { Messages } from "./messages.js";
 import type { State } from "./state.js";
@@ -35,6 +35,8 @@ export interface SyncService extends Readable<SyncState> {
   run(): Promise<SyncResult>;
   /** Fetches the newest of a channel anew. */
   channel(channelId: string): Promise<readonly Message[]>;
+  /** Older messages of a channel, or of a thread of it, than were fetched so far; `more`: there are others. They stay until the page goes. */
+  older(channelId: string, threadId?: string, first?: number): Promise<{ messages: readonly Message[]; more: boolean }>;
   /** Changes a message. Two edits at once: the answer tells both and which one holds. */
   edit(messageId: string, content: string, baseVersion?: number): Promise<EditMutation["editMessage"]>;
   remove(messageId: string): Promise<void>;
@@ -48,6 +50,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   const say = (change: Partial<SyncState>) => info.set({ ...info.get(), ...change });
   let cursor: string | null = null, generation = 0, stop: (() => void) | undefined, failures = 0, count = { conflicts: 0 };
   let timer: ReturnType<typeof setTimeout> | undefined;
+  const past = new Map<string, string | null>(); // how far back a channel was read; null: to its beginning
   let filling = 0;
   const moved = (to: string) => {
     cursor = to;
@@ -115,6 +118,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
       }
       stale();
       if (!cursor || page.reset) {
+        past.clear();
         state.clear();
         fresh = true;
       }
@@ -162,6 +166,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   // A channel of which older messages may be read now, or no longer.
   async function refill(channelId: string, from: string) {
     state.forget(channelId);
+    past.clear();
     filling++;
     const mine = generation;
     try {
@@ -195,6 +200,17 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   }
   const service: SyncService = {
     get: info.get, subscribe: info.subscribe, run, channel, events,
+    async older(channelId, threadId, first = 50) {
+      const key = `${channelId} ${threadId ?? ""}`, had = messages.get(channelId).length;
+      for (;;) { // the first pages may hold what is here already
+        const before = past.get(key);
+        if (before === null) return { messages: messages.get(channelId), more: false };
+        const { messages: page } = await connection.request(History, { channelId, threadId: threadId ?? null, before: before ?? null, first });
+        messages.put(page.messages, true);
+        past.set(key, page.pageInfo.hasNextPage ? page.pageInfo.endCursor : null);
+        if (messages.get(channelId).length > had || !page.pageInfo.hasNextPage) return { messages: messages.get(channelId), more: page.pageInfo.hasNextPage };
+      }
+    },
     async edit(messageId, content, baseVersion) {
       const base = baseVersion ?? messages.find(messageId)?.version;
       if (base === undefined) throw new RealtimeError("validation-failed", "The version the edit was made from is not known");
@@ -222,7 +238,10 @@ export function createSync(connection: Connection, env: Env, state: State, messa
       clearTimeout(timer);
       stop?.();
       say({ state: "idle", ...(forget && { result: null, conflicts: [] }) });
-      if (forget) cursor = null;
+      if (forget) {
+        cursor = null;
+        past.clear();
+      }
     },
   };
 }

@@ -28,6 +28,7 @@ export function createTabs(prefix: string, keep: number, env: Env, on: { elected
   let known!: (desk: Desk) => void, desk = new Promise<Desk>(r => { known = r; });
 
   async function open(userId: string) {
+    close();
     const name = `${prefix}:${userId}`, db = await openDatabase(name, keep, env), shared = db.persistence === "indexeddb";
     let loaded = false;
     const leader = lead(name, shared, env, () => on.elected(loaded));

@@ -9,6 +9,7 @@ export type Message = SyncQuery["sync"]["messages"][number];
 export type Delivery = SyncQuery["sync"]["deliveries"][number];
 export type Channel = SyncQuery["sync"]["channels"][number];
 export type ReadState = SyncQuery["sync"]["readStates"][number];
+export type ThreadState = SyncQuery["sync"]["threadReadStates"][number];
 export type MemberChange = SyncQuery["sync"]["members"][number];
 export type Presence = PresenceChangedSubscription["presenceChanged"];
 export type MyPresence = MyPresenceSubscription["myPresenceChanged"];

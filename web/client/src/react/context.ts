@@ -154,10 +154,10 @@ export interface RoomMember { userId: string; userName?: string; userAvatar?: st
 export function useRooms() {
   const client = useRealtimeClient(), joined = useStore(client.rooms), channels = useStore(client.channels);
   return useMemo(() => joined.map((r): Room => {
-    const counts = client.presence.members(r.channelId).get()?.counts;
+    const memberCount = channels.get(r.channelId)?.memberCount;
     return {
       name: r.name, type: r.type, visibility: channels.get(r.channelId)?.type === "public" ? "public" : "private",
-      ...(counts && { memberCount: counts.online + counts.away + counts.busy + counts.offline }),
+      ...(memberCount !== undefined && { memberCount }),
     };
   }), [client, joined, channels]);
 }

@@ -88,6 +88,7 @@ export function useDelivery() {
     ...queue,
     acknowledgeRead: client.delivery.read,
     acknowledgeDelivered: client.delivery.delivered,
+    markUnread: client.delivery.markUnread,
     retry: client.queue.retry,
     discard: client.queue.discard,
     flush: client.queue.flush,
@@ -102,6 +103,6 @@ export function useSync() {
   const client = useRealtimeClient(), state = useStore(client.sync);
   return useMemo(() => ({
     ...state, isSyncing: state.state === "synchronizing", isSynchronized: state.state === "synchronized",
-    sync: client.sync.run, edit: client.sync.edit, remove: client.sync.remove,
+    sync: client.sync.run, older: client.sync.older, edit: client.sync.edit, remove: client.sync.remove,
   }), [client, state]);
 }

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from "vitest";
-import { ALICE, BOB, Browser, DM, GENERAL, TEAM, until } from "../browser.js";
-import { calm, person, token } from "./control.js";
+import { ALICE, BOB, Browser, DM, GENERAL, TEAM, THREAD, until } from "../browser.js";
+import { calm, channel, person, token } from "./control.js";
 
 const browsers: Browser[] = [];
 function open(user: string, options: object = {}, browser = new Browser()) {
@@ -100,5 +100,44 @@ describe("against the real server", () => {
     expect(a.rt.sync.get().conflicts[0]).toMatchObject({ kind: "message", messageId: m.id, resolution: "client_wins" });
     await a.rt.sync.remove(m.id);
     expect(a.rt.timeline(TEAM).get().some(x => x.id === m.id)).toBe(false);
+  });
+
+  test("the past comes page by page, to its beginning, and stays", async () => {
+    const id = await person("Olga"), own = await channel(id), many = open(id);
+    await live(many.rt);
+    for (let i = 0; i < 20; i++) await many.rt.send(own, `past ${i}`);
+    await until("sent", () => !many.rt.queue.get().items.length);
+    const few = open(id, { holdMessages: 5, storage: "memory" });
+    await live(few.rt);
+    await until("the newest", () => few.rt.timeline(own).get().length === 5);
+    const oldest = () => Number(few.rt.timeline(own).get()[0]!.seq), sizes = [5];
+    for (let before = oldest(), more = true; more; before = oldest()) {
+      ({ more } = await few.rt.sync.older(own, undefined, 7));
+      sizes.push(few.rt.timeline(own).get().length);
+      if (more) expect(oldest()).toBeLessThan(before);
+    }
+    expect(sizes.length).toBeGreaterThan(3);
+    const all = few.rt.timeline(own).get();
+    expect(new Set(all.map(m => m.id)).size).toBe(all.length);
+    expect(all.map(m => Number(m.seq))).toEqual(all.map(m => Number(m.seq)).sort((a, b) => a - b));
+    expect(all.filter(m => m.content!.startsWith("past ")).length).toBe(20);
+    expect(await few.rt.sync.older(own)).toMatchObject({ more: false });
+  });
+
+  test("read again, in a channel and in a thread, each by itself", async () => {
+    const id = await person("Pete", GENERAL), pete = open(id), a = open(ALICE);
+    await Promise.all([live(pete.rt), live(a.rt)]);
+    const say = async (room: string, text: string) => a.rt.queue.settled((await a.rt.send(room, text)).clientMessageId);
+    const top = await say(GENERAL, "for pete"), inside = await say(`channel:${GENERAL}:thread:${THREAD}`, "in the thread");
+    const has = (m: string) => pete.rt.timeline(GENERAL).get().some(x => x.id === m);
+    await until("there", () => has(top.id) && has(inside.id));
+    pete.rt.delivery.read(GENERAL, inside.id);
+    await until("the thread is read", () => pete.rt.unread.thread(THREAD).get()?.lastReadMessageId === inside.id);
+    expect(pete.rt.unread.channel(GENERAL).get()?.lastReadMessageId).not.toBe(top.id);
+    pete.rt.delivery.read(GENERAL, top.id);
+    await until("the channel is read", () => pete.rt.unread.channel(GENERAL).get()?.lastReadMessageId === top.id);
+    await pete.rt.delivery.markUnread(top.id);
+    await until("unread again", () => (pete.rt.unread.channel(GENERAL).get()?.unreadCount ?? 0) > 0);
+    expect(pete.rt.channels.get().get(GENERAL)?.memberCount).toBeGreaterThan(5);
   });
 });

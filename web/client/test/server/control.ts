@@ -33,3 +33,11 @@ export async function person(name: string, ...channels: string[]): Promise<strin
   for (const c of channels) await sql(`insert into nchat_channel_members (channel_id, user_id) values ('${c}', '${id}')`);
   return id;
 }
+
+/** A private channel of some people's own. */
+export async function channel(...users: string[]): Promise<string> {
+  const id = randomUUID();
+  await sql(`insert into nchat_channels (id, name, slug, type) values ('${id}', 'own', '${id}', 'private')`);
+  for (const u of users) await sql(`insert into nchat_channel_members (channel_id, user_id) values ('${id}', '${u}')`);
+  return id;
+}

@@ -2,7 +2,7 @@
 import { act, cleanup, fireEvent, render, screen } from "@testing-library/react";
 import { StrictMode } from "react";
 import { renderToString } from "react-dom/server";
-import { afterEach, expect, test } from "vitest";
+import { afterAll, afterEach, expect, test } from "vitest";
 import WebSocket from "ws";
 import { ALICE, BOB, Browser, CAROL, DM, GENERAL, TEAM, THREAD, until } from "../browser.js";
 import { Chat, ChatApp, Small, UserList } from "../examples/call-sites.js";
@@ -15,8 +15,9 @@ import { configureRealtime, RealtimeProvider, useDelivery, useMessages, useRealt
 import { realtimeClient } from "../../src/services.js";
 import { calm, person, token } from "./control.js";
 
-const environment = { WebSocket, indexedDB: undefined };
+const environment = { WebSocket, indexedDB: undefined, fetch: undefined }; // happy-dom's fetch asks for permission first
 afterEach(cleanup);
+afterAll(() => new Promise(r => setTimeout(r, 1500))); // providers let go a second after the last
 
 test("the examples of the source document: provider, input, indicator", async () => {
   const id = await person("Heidi", TEAM), other = new Browser().tab({ url: calm, getToken: () => token(id) });

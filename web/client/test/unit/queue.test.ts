@@ -17,7 +17,7 @@ type Input = { clientMessageId: string; channelId: string; content: string };
 const inputs = (op: Operation) => op.variables.input as unknown as Input[];
 const message = (i: Input) => ({
   id: `id-${i.clientMessageId}`, clientMessageId: i.clientMessageId, channelId: i.channelId, threadId: null, parentMessageId: null, senderId: ALICE, content: i.content, type: "text",
-  metadata: null, mentions: [], seq: `${++seq}`, version: 1, createdAt: new Date().toISOString(), editedAt: null, deletedAt: null, delivery: null,
+  metadata: null, mentions: [], seq: `${++seq}`, version: 1, createdAt: new Date().toISOString(), editedAt: null, editedBy: null, deletedAt: null, delivery: null,
 });
 const took = (i: Input) => ({ clientMessageId: i.clientMessageId, status: "sent", duplicate: false, message: message(i), error: null });
 const refused = (i: Input, code: string, retryable: boolean, retryAfterMs: number | null = null) => ({ clientMessageId: i.clientMessageId, status: "failed", duplicate: false, message: null, error: { code, message: code, retryable, retryAfterMs } });

@@ -6,7 +6,7 @@ import type { RealtimeOptions } from "../../src/index.js";
 export interface Operation { id: string; name: string; variables: Record<string, never>; socket: FakeSocket; at: number }
 type Reply = (op: Operation) => unknown;
 
-const page = { cursor: "c1", hasMore: false, reset: false, progress: { done: 0, total: 0 }, leftChannelIds: [], deletedMessageIds: [], channels: [], members: [], messages: [], readStates: [], deliveries: [], settings: null };
+const page = { cursor: "c1", hasMore: false, reset: false, progress: { done: 0, total: 0 }, leftChannelIds: [], deletedMessageIds: [], channels: [], members: [], messages: [], readStates: [], threadReadStates: [], deliveries: [], settings: null };
 export const emptyPage = page;
 
 class FakeSocket {

@@ -1,0 +1,163 @@
+package app
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/clientip"
+	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/limit"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wsock"
+)
+
+// What an address may spend beside one user, and of what a user may spend the part
+// that one socket may: a device gone mad leaves its user's others the rest.
+const (
+	addressShare = 20
+	sessionShare = 2
+)
+
+// budgets are what callers are held to, each by buckets of its own.
+type budgets struct {
+	operations *limit.Limiter // of every caller, whichever way it asks
+	points     *limit.Limiter
+	session    *limit.Limiter // points of a socket
+	address    *limit.Limiter // points of all behind an address
+	messages   *limit.Limiter
+	watched    *limit.Held
+	polls      *limit.Held
+	turns      *limit.Turns
+}
+
+func newBudgets(l config.Limits, conns int) *budgets {
+	return &budgets{operations: limit.New(l.OperationsPerMinute), points: limit.New(l.PointsPerMinute),
+		session: limit.New(max(l.PointsPerMinute/sessionShare, 1)), address: limit.New(l.PointsPerMinute * addressShare),
+		messages: limit.New(l.MessagesPerMinute), watched: limit.NewHeld(l.WatchedIDs, "watched ids"), polls: limit.NewHeld(l.WaitingPolls, "polls that wait"),
+		turns: limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce)} // the rest is for what runs behind
+}
+
+// accounts are who pays for an operation: its user, or for callers without one
+// their address, its socket, and all behind its address. What comes by Hasura has
+// neither a socket nor an address.
+func (b *budgets) accounts(ctx context.Context) []limit.Account {
+	key, exempt := rateKey(ctx)
+	if exempt {
+		return nil
+	}
+	all := []limit.Account{{Limiter: b.points, Key: key}}
+	ip, _ := ctx.Value(ipKey{}).(string)
+	if c, ok := wsock.FromContext(ctx); ok {
+		all, ip = append(all, limit.Account{Limiter: b.session, Key: c.ID().String()}), clientip.Bucket(c.RemoteIP())
+	}
+	if ip != "" && auth.From(ctx).Via != auth.ViaHasura {
+		all = append(all, limit.Account{Limiter: b.address, Key: ip})
+	}
+	return all
+}
+
+// sending is who pays for messages.
+func (b *budgets) sending(ctx context.Context) (limit.Account, bool) {
+	key, exempt := rateKey(ctx)
+	return limit.Account{Limiter: b.messages, Key: key}, !exempt
+}
+
+// watch holds ids for as long as a subscription runs.
+func (b *budgets) watch(ctx context.Context, v viewer.Viewer, n int, alone bool) error {
+	back, err := b.watched.Take(v.Tenant+"/"+v.User.String(), n, alone)
+	if err == nil {
+		context.AfterFunc(ctx, back)
+	}
+	return err
+}
+
+// poll holds a place among a user's polls that wait.
+func (b *budgets) poll(v viewer.Viewer) (done func(), err error) {
+	return b.polls.Take(v.Tenant+"/"+v.User.String(), 1, false)
+}
+
+// cost of an operation: see weights.
+func (b *budgets) cost(l config.Limits, unjoined int) *limit.Cost {
+	return &limit.Cost{Weigh: weigh, Caps: limit.Caps{IDs: l.IDs, Rooms: l.Rooms, Messages: l.Batch}, Unjoined: unjoined,
+		Accounts: b.accounts, Sending: b.sending}
+}
+
+// weight is what a root field costs: points at least, and what its lists add.
+type weight struct {
+	points  int
+	ids     []string // arguments that list ids; a point for each fifty begun
+	rooms   string   // the argument that lists rooms; a point for each ten begun
+	sends   string   // the argument that lists messages; a point for each ten begun
+	batched bool     // a point for each fifty begun
+}
+
+// weights is the price list of docs/security.md. What is not in it costs a point.
+var weights = map[string]weight{
+	"presence":              {batched: true},
+	"presenceVisibility":    {batched: true},
+	"channelPresenceCounts": {batched: true},
+	"messageDelivery":       {batched: true},
+	"readState":             {batched: true},
+	"threadReadState":       {batched: true},
+	"message":               {batched: true},
+
+	"presences":            {points: 1, ids: []string{"userIds"}},
+	"presenceChanged":      {points: 1, ids: []string{"userIds"}},
+	"deliveryStatuses":     {points: 1, ids: []string{"messageIds"}},
+	"acknowledgeDelivered": {points: 1, ids: []string{"input"}},
+	"acknowledgeRead":      {points: 1, ids: []string{"input"}},
+	"sync":                 {points: 5, ids: []string{"channelIds", "presenceOf"}, rooms: "rooms"},
+	"events":               {points: 5, ids: []string{"presenceOf"}, rooms: "rooms"},
+	"typingChanged":        {points: 1, rooms: "rooms"},
+	"sendMessages":         {points: 1, sends: "input"},
+	"sendMessage":          {points: 1},
+
+	"messages":        {points: 3},
+	"channelPresence": {points: 5},
+	"presenceWindow":  {points: 5},
+	"readStates":      {points: 5},
+	"unreadTotals":    {points: 2},
+	"contacts":        {points: 2},
+	"messageChanged":  {points: 2},
+	"addContact":      {points: 2},
+	"removeContact":   {points: 2},
+	"blockUser":       {points: 2},
+	"unblockUser":     {points: 2},
+}
+
+func weigh(field string, args map[string]any) limit.Weight {
+	is, known := weights[field]
+	if !known {
+		return limit.Weight{Points: 1}
+	}
+	w := limit.Weight{Points: is.points, Batched: is.batched}
+	for _, name := range is.ids {
+		w.IDs += limit.Entries(args[name])
+	}
+	if is.rooms != "" {
+		w.Rooms = limit.Entries(args[is.rooms])
+	}
+	switch {
+	case is.sends != "":
+		w.Messages = limit.Entries(args[is.sends])
+	case field == "sendMessage":
+		w.Messages = 1
+	}
+	w.Points += begun(w.IDs, 50) + begun(w.Rooms, 10)
+	if is.sends != "" {
+		w.Points += begun(w.Messages, 10)
+	}
+	return w
+}
+
+func begun(n, of int) int { return (n + of - 1) / of }
+
+// turnKey is whose turn an operation waits for: an admin by secret is nobody's equal.
+func turnKey(ctx context.Context) (string, bool) {
+	if id := auth.From(ctx); id.Admin && id.UserID == uuid.Nil {
+		return "", true
+	}
+	return rateKey(ctx)
+}

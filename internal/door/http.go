@@ -1,0 +1,257 @@
+package door
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+const (
+	lookedAt = 64 << 10         // of a body: what is larger is nobody's introspection
+	stalled  = 30 * time.Second // for the next part of a body
+)
+
+// newProxy passes requests on and answers back, as they are.
+func (d *Door) newProxy(under http.RoundTripper) http.Handler {
+	return &httputil.ReverseProxy{
+		Transport:     under,
+		FlushInterval: -1,
+		ErrorLog:      slog.NewLogLogger(d.o.Log.Handler(), slog.LevelDebug),
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Scheme, p.Out.URL.Host = d.base.Scheme, d.base.Host
+			p.Out.URL.Path, p.Out.URL.RawPath = strings.TrimRight(d.base.Path, "/")+p.In.URL.Path, "" // as it was matched
+			p.Out.URL.RawQuery = p.In.URL.RawQuery
+			p.Out.Host = ""
+			te := p.Out.Header.Get("Te")
+			p.Out.Header = request(p.In, d.o.Header)
+			if te != "" { // "trailers", which the proxy lets through
+				p.Out.Header.Set("Te", te)
+			}
+			d.tell(p.Out.Header, p.In)
+		},
+		ModifyResponse: func(r *http.Response) error {
+			for name := range r.Header { // ours are there already
+				if strings.HasPrefix(name, "Access-Control-") {
+					r.Header.Del(name)
+				}
+			}
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if _, large := errors.AsType[*http.MaxBytesError](err); large {
+				d.answered("refused")
+				fail(w, http.StatusRequestEntityTooLarge, fault.New(fault.Invalid, "the body has more than %d bytes", d.o.BodyBytes))
+				return
+			}
+			if r.Context().Err() != nil { // nobody is left to answer
+				return
+			}
+			d.answered("unavailable")
+			status := http.StatusBadGateway
+			if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+				status = http.StatusGatewayTimeout
+			}
+			if r.Method != http.MethodGet && status == http.StatusGatewayTimeout {
+				fail(w, status, fault.New(fault.Unknown, "Hasura did not answer in time: a mutation may have been done"))
+				return
+			}
+			d.o.Log.WarnContext(r.Context(), "Hasura did not answer", "error", err)
+			fail(w, status, fault.Later(fault.Upstream, time.Second, "Hasura cannot be reached"))
+		},
+	}
+}
+
+// tell says upstream whose request it is.
+func (d *Door) tell(h http.Header, r *http.Request) {
+	h.Set("X-Forwarded-For", d.o.ClientIP(r))
+	h.Set("X-Forwarded-Host", r.Host)
+	proto := "http"
+	if d.o.Encrypted(r) {
+		proto = "https"
+	}
+	h.Set("X-Forwarded-Proto", proto)
+}
+
+// serveHTTP answers what is not an upgrade.
+func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength > d.o.BodyBytes {
+		d.answered("refused")
+		fail(w, http.StatusRequestEntityTooLarge, fault.New(fault.Invalid, "the body has more than %d bytes", d.o.BodyBytes))
+		return
+	}
+	control := http.NewResponseController(w)
+	if r.ContentLength != 0 {
+		r.Body = &arriving{http.MaxBytesReader(w, r.Body, d.o.BodyBytes), control}
+	}
+	r.Header.Del("Upgrade") // of another kind than WebSocket's: nothing is tunnelled
+	if d.answer(w, r) {
+		return
+	}
+	d.answered("passed")
+	ctx, done := lasting(r.Context())
+	defer done()
+	d.proxy.ServeHTTP(&leaving{w, control, d.o.WriteTimeout}, r.WithContext(ctx))
+}
+
+// ErrLeaving is the cause with which a server that leaves ends its requests'
+// contexts. What is with Hasura goes on until the server's own patience ends.
+var ErrLeaving = errors.New("the server is leaving")
+
+// lasting is a request's context that does not end because the server leaves: what
+// Hasura does for it would be lost halfway.
+func lasting(request context.Context) (ctx context.Context, done func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(request))
+	stop := context.AfterFunc(request, func() {
+		if !errors.Is(context.Cause(request), ErrLeaving) {
+			cancel()
+		}
+	})
+	return ctx, func() { stop(); cancel() }
+}
+
+// answer answers here what is introspection, or may be answered directly; false:
+// neither, and the body is as it was.
+func (d *Door) answer(w http.ResponseWriter, r *http.Request) bool {
+	if r.URL.Path != pathGraphQL || r.Method != http.MethodPost || r.ContentLength > lookedAt || r.ContentLength == 0 {
+		return false
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" || r.Header.Get("Content-Encoding") != "" {
+		return false
+	}
+	head, err := io.ReadAll(io.LimitReader(r.Body, lookedAt+1))
+	rest := r.Body
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head), failing{err}, rest), rest}
+	if err != nil || len(head) > lookedAt {
+		return false
+	}
+	meta := bytes.Contains(head, []byte("__schema")) || bytes.Contains(head, []byte("__type"))
+	if !meta && d.o.Direct == nil {
+		return false
+	}
+	var params graphql.RawParams
+	if json.Unmarshal(head, &params) != nil || params.Query == "" || params.Extensions["persistedQuery"] != nil {
+		return false // a batch among them
+	}
+	p := d.planner.plan(params.Query, params.OperationName)
+	switch {
+	case p.err != nil:
+		return false
+	case p.side == schema:
+		return d.introspected(w, r, &params)
+	case p.kind == query || p.kind == mutation:
+		if d.directly(r, p, &params) {
+			d.answered("direct")
+			d.o.Own.ServeHTTP(w, r)
+			return true
+		}
+	}
+	return false
+}
+
+// failing is the end of what could be read: its error, if there was one.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) {
+	if f.err != nil {
+		return 0, f.err
+	}
+	return 0, io.EOF
+}
+
+// arriving is a body of which each part has its time.
+type arriving struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+func (a *arriving) Read(p []byte) (int, error) {
+	_ = a.control.SetReadDeadline(time.Now().Add(stalled)) // what cannot, has no connection behind it
+	n, err := a.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = a.control.SetReadDeadline(time.Time{})
+	}
+	return n, err //nolint:wrapcheck // a reader's errors are the reader's
+}
+
+// leaving is an answer of which each part has its time.
+type leaving struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	timeout time.Duration
+}
+
+func (l *leaving) Unwrap() http.ResponseWriter { return l.ResponseWriter }
+
+func (l *leaving) Write(p []byte) (int, error) {
+	_ = l.control.SetWriteDeadline(time.Now().Add(l.timeout)) // as above
+	n, err := l.ResponseWriter.Write(p)
+	return n, err //nolint:wrapcheck // a writer's errors are the writer's
+}
+
+// FlushError flushes within the same time.
+func (l *leaving) FlushError() error {
+	_ = l.control.SetWriteDeadline(time.Now().Add(l.timeout))
+	return l.control.Flush()
+}
+
+// fail answers with an error, as this server's do.
+func fail(w http.ResponseWriter, status int, err error) {
+	f := fault.From(err)
+	body, merr := json.Marshal(map[string]any{"errors": []any{map[string]any{"message": f.Message, "extensions": f.Extensions()}}})
+	if merr != nil {
+		body = []byte(`{"errors":[{"message":"internal error"}]}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Cache-Control", "private, no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if f.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(f.RetryAfter.Seconds()+0.999)))
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// ask sends an operation to the upstream over HTTP, and is its answer; at most
+// most bytes of it.
+func (d *Door) ask(ctx context.Context, h http.Header, body []byte, most int64) (int, []byte, error) {
+	u := *d.base
+	u.Path = strings.TrimRight(u.Path, "/") + pathGraphQL
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header = h.Clone()
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Del("Accept-Encoding")
+	req.Header.Set("Accept", "application/json")
+	res, err := d.client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, most+1))
+	if err == nil && int64(len(answer)) > most {
+		err = errors.New("the answer is too large")
+	}
+	return res.StatusCode, answer, err
+}

@@ -1,0 +1,165 @@
+package limit
+
+import (
+	"context"
+	"reflect"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+)
+
+// Weight is what an operation, or one root field of it, has and costs.
+type Weight struct {
+	Points   int  // what it costs
+	IDs      int  // of users, channels, messages
+	Rooms    int  // where somebody types
+	Messages int  // that it sends
+	Batched  bool // answered with all others of its name by one load, so that any number costs little
+}
+
+// joinedEach is how many Batched fields cost a point together.
+const joinedEach = 50
+
+// Caps bound what one operation may have, summed over all its fields.
+type Caps struct{ IDs, Rooms, Messages int }
+
+// Account is a bucket that an operation is paid from.
+type Account struct {
+	Limiter *Limiter
+	Key     string
+}
+
+// Cost is a gqlgen extension: an operation is weighed by its root fields, aliases
+// included, and their arguments. One that has more than Caps is refused as
+// validation-failed; one that its caller cannot pay now, from each of its accounts,
+// as rate-limited with the time to wait, and then nothing is taken from any.
+type Cost struct {
+	Weigh    func(field string, args map[string]any) Weight
+	Caps     Caps
+	Unjoined int                                       // root fields that are not Batched; 0: any number
+	Accounts func(ctx context.Context) []Account       // that pay the points; none: nobody pays
+	Sending  func(ctx context.Context) (Account, bool) // that pays for messages
+
+	schema *ast.Schema
+}
+
+var (
+	_ graphql.HandlerExtension        = &Cost{}
+	_ graphql.OperationContextMutator = &Cost{}
+)
+
+// ExtensionName is gqlgen's.
+func (*Cost) ExtensionName() string { return "OperationCost" }
+
+// Validate is gqlgen's.
+func (c *Cost) Validate(s graphql.ExecutableSchema) error {
+	c.schema = s.Schema()
+	return nil
+}
+
+// MutateOperationContext refuses; nothing is mutated.
+func (c *Cost) MutateOperationContext(ctx context.Context, oc *graphql.OperationContext) *gqlerror.Error {
+	var sum Weight
+	unjoined, joined := 0, 0
+	for _, f := range graphql.CollectFields(oc, oc.Operation.SelectionSet, []string{c.root(oc.Operation.Operation)}) {
+		if f.Definition == nil {
+			continue
+		}
+		args := f.ArgumentMap(oc.Variables)
+		if wrong := c.sets(f.Field, args); wrong != nil {
+			return refusal(wrong)
+		}
+		w := c.Weigh(f.Name, args)
+		if w.Batched {
+			joined++
+		} else {
+			unjoined++
+		}
+		sum = Weight{Points: sum.Points + w.Points, IDs: sum.IDs + w.IDs, Rooms: sum.Rooms + w.Rooms, Messages: sum.Messages + w.Messages}
+	}
+	sum.Points += (joined + joinedEach - 1) / joinedEach
+	switch {
+	case sum.IDs > c.Caps.IDs:
+		return tooLarge("more than %d ids in one operation", c.Caps.IDs)
+	case sum.Rooms > c.Caps.Rooms:
+		return tooLarge("more than %d rooms in one operation", c.Caps.Rooms)
+	case sum.Messages > c.Caps.Messages:
+		return tooLarge("more than %d messages in one operation", c.Caps.Messages)
+	case c.Unjoined > 0 && unjoined > c.Unjoined:
+		return tooLarge("more than %d root fields in one operation that are not answered together", c.Unjoined)
+	}
+	if f := c.pay(ctx, sum); f != nil {
+		return refusal(f)
+	}
+	return nil
+}
+
+func (c *Cost) root(kind ast.Operation) string {
+	def := c.schema.Query
+	switch kind { //nolint:exhaustive // queries are the default
+	case ast.Mutation:
+		def = c.schema.Mutation
+	case ast.Subscription:
+		def = c.schema.Subscription
+	}
+	if def == nil {
+		return ""
+	}
+	return def.Name
+}
+
+// pay takes from every account or from none.
+func (c *Cost) pay(ctx context.Context, w Weight) *fault.Error {
+	var paid []func()
+	take := func(a Account, n int, what string) *fault.Error {
+		if ok, after := a.Limiter.AllowN(a.Key, n); !ok {
+			for _, back := range paid {
+				back()
+			}
+			return fault.Later(fault.RateLimited, after, "more than %d %s a minute", a.Limiter.perMinute, what)
+		}
+		paid = append(paid, func() { a.Limiter.GiveBack(a.Key, n) })
+		return nil
+	}
+	if w.Messages > 0 {
+		if a, counts := c.Sending(ctx); counts {
+			if f := take(a, w.Messages, "messages"); f != nil {
+				return f
+			}
+		}
+	}
+	for _, a := range c.Accounts(ctx) {
+		if f := take(a, w.Points, "points"); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// sets refuses a list of an enum's values that is longer than the enum.
+func (c *Cost) sets(f *ast.Field, args map[string]any) *fault.Error {
+	for _, a := range f.Definition.Arguments {
+		if a.Type.Elem == nil {
+			continue
+		}
+		if def := c.schema.Types[a.Type.Elem.NamedType]; def != nil && def.Kind == ast.Enum && Entries(args[a.Name]) > len(def.EnumValues) {
+			return fault.Field(a.Name, "%s has more than %d entries, and %s no more values", a.Name, len(def.EnumValues), def.Name)
+		}
+	}
+	return nil
+}
+
+// Entries is how many entries the value of a list's argument has: one that stands
+// alone for a list of one is one.
+func Entries(v any) int {
+	if v == nil {
+		return 0
+	}
+	if list := reflect.ValueOf(v); list.Kind() == reflect.Slice {
+		return list.Len()
+	}
+	return 1
+}

@@ -1,0 +1,77 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { ALICE, BOB } from "../browser.js";
+import { connected, emptyPage, fakeTime, type Operation, pass, settle, Wire } from "./wire.js";
+
+let wire: Wire;
+beforeEach(() => {
+  fakeTime();
+  wire = new Wire();
+});
+afterEach(() => {
+  wire.browser.close();
+  vi.useRealTimers();
+});
+const claims = (user: string) => `a.${btoa(JSON.stringify({ "https://hasura.io/jwt/claims": { "x-hasura-user-id": user } }))}.c`;
+const message = (content: string) => ({ id: content, clientMessageId: null, channelId: "c1", threadId: null, parentMessageId: null, senderId: BOB, content, type: "text", metadata: null, mentions: [], seq: "1", version: 1, createdAt: "", editedAt: null, editedBy: null, deletedAt: null, delivery: null });
+async function dump(user: string) {
+  const name = (await wire.browser.indexedDB.databases()).map(d => d.name!).find(n => n.endsWith(user));
+  if (!name) return "";
+  return new Promise<string>(resolve => {
+    const open = wire.browser.indexedDB.open(name);
+    open.onsuccess = () => {
+      const tx = open.result.transaction(["outbox", "messages", "kv"]), all = ["outbox", "messages", "kv"].map(s => tx.objectStore(s).getAll());
+      tx.oncomplete = () => { open.result.close(); resolve(JSON.stringify(all.map(r => r.result))); };
+    };
+  });
+}
+
+test("another user signs in on the same page: nothing of the first is shown, stored with or sent as the second", async () => {
+  let who = BOB;
+  wire.ack = () => ({ sessionId: "s", userId: who, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null });
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: `of ${who}`, messages: who === ALICE ? [message("for alice")] : [] } });
+  const tab = await connected(wire, { userId: undefined, getToken: () => claims(who) }), { rt } = tab;
+  await pass(1000); // what is bob's is stored, with its cursor
+  who = ALICE;
+  rt.authChanged();
+  await pass(1000);
+  expect(rt.user.get()).toBe(ALICE);
+  wire.replies.Send = () => undefined; // no answer
+  await rt.send("c1", "alice waits");
+  await settle();
+  const stream = wire.of("Events").at(-1)!;
+  stream.socket.next(stream.id, { events: { cursor: "later", payload: { __typename: "MessageCreated", message: { ...message("late for alice"), seq: "2" } } } }); // to be stored within 200 ms
+  const draft = rt.send("c1", "alice's last words");
+  who = BOB;
+  rt.authChanged();
+  await draft.catch(() => {});
+  wire.replies.Send = (op: Operation) => ({ sendMessages: { results: (op.variables.input as unknown as { clientMessageId: string }[]).map(i => ({ clientMessageId: i.clientMessageId, status: "failed", duplicate: false, message: null, error: { code: "x", message: "x", retryable: false, retryAfterMs: null } })) } });
+  const before = wire.of("Send").length;
+  await pass(20_000);
+  expect(rt.user.get()).toBe(BOB);
+  expect(rt.timeline("c1").get()).toEqual([]);
+  expect(rt.queue.get().items).toEqual([]);
+  expect(wire.of("Send").length).toBe(before);
+  expect(wire.of("Sync").at(-1)!.variables.cursor).toBe(`of ${BOB}`);
+  const [alices, bobs] = [await dump(ALICE), await dump(BOB)];
+  expect(bobs).not.toMatch(/alice/);
+  expect(bobs).toContain(`of ${BOB}`);
+  expect(alices).toContain("alice waits");
+
+  who = ALICE; // and back: what waited is hers still
+  rt.authChanged();
+  await pass(2000);
+  expect(rt.queue.get().items.map(i => i.input.content)).toContain("alice waits");
+});
+
+test("after a sign-out the same user begins anew", async () => {
+  const tab = await connected(wire), { rt } = tab;
+  wire.replies.SignOut = () => ({ signOutSession: true });
+  await Promise.all([rt.signOut(), pass(100)]);
+  expect(await wire.browser.indexedDB.databases()).toEqual([]);
+  rt.connect();
+  await pass(500);
+  tab.network(false);
+  await rt.send("c1", "again");
+  expect(await dump(ALICE)).toContain("again");
+  expect(rt.queue.get()).toMatchObject({ pending: 1, persistence: "indexeddb" });
+});
