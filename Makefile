@@ -4,7 +4,7 @@
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION   = $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo dev)
-SOURCES   = $(wildcard *.go) $(wildcard cmd graph internal migrations schema)
+SOURCES   = $(wildcard *.go) $(wildcard cmd graph internal migrations schema $(wildcard web/*.go))
 
 # As every file of graph/ is now, generated or not.
 fingerprint = find graph -name '*.go' -type f | LC_ALL=C sort | xargs cat | cksum
@@ -12,11 +12,11 @@ fingerprint = find graph -name '*.go' -type f | LC_ALL=C sort | xargs cat | cksu
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: build ## Everything on this machine: Postgres, demo world, server, playground (Ctrl-C ends it all)
+run: build ## Everything on this machine: Postgres, demo world, server, demo page, playground (Ctrl-C ends it all)
 	@exec bin/nchat-realtime dev
 
-build: ## The server, as bin/nchat-realtime
-	@go build -buildvcs=false -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/nchat-realtime ./cmd/nchat-realtime
+build: ## The server, as bin/nchat-realtime; with the demo page in it where Node is
+	@go build -tags "$$(web/build.sh)" -buildvcs=false -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/nchat-realtime ./cmd/nchat-realtime
 
 test: check ## What CI tests: format, vet, lint, generated code, all tests under the race detector
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with

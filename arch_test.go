@@ -25,7 +25,7 @@ const module = "github.com/nself-org/nchat-realtime"
 // Edges call domains, domains never call edges, leaves know nobody, or leaves
 // smaller than they are.
 var allowed = map[string]string{
-	"cmd/nchat-realtime": "internal/app internal/auth internal/config internal/demo internal/devpg internal/hasura internal/postgres",
+	"cmd/nchat-realtime": "internal/app internal/auth internal/config internal/demo internal/devpg internal/hasura internal/postgres web",
 	"internal/app":       "*",
 	"internal/e2e":       "*",
 	"internal/bench":     "*",
@@ -79,6 +79,7 @@ var allowed = map[string]string{
 	"hasura":               "",
 	"migrations":           "",
 	"schema":               "",
+	"web":                  "",
 }
 
 // onlyIn names who may use a library outside of tests, and who may import a

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/nself-org/nchat-realtime/internal/app"
@@ -18,12 +21,13 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/devpg"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/web"
 )
 
 func devCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "dev",
-		Short: "Serve on this machine: its own Postgres, a demo world, a playground",
+		Short: "Serve on this machine: its own Postgres, a demo world with a page to try, a playground",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.Load(os.Getenv, config.Dev)
@@ -71,8 +75,8 @@ func dev(ctx context.Context, c config.Config, j auth.JWTConfig, out io.Writer) 
 	if err := prepare(ctx, c, log); err != nil {
 		return err
 	}
-	return app.Run(ctx, app.Options{Config: c, JWT: j, Dev: true, Log: log, Ready: func(a app.Addresses) {
-		if err := banner(out, a, j, where, time.Since(started)); err != nil {
+	return app.Run(ctx, app.Options{Config: c, JWT: j, Dev: true, Page: page(c, j), Log: log, Ready: func(a app.Addresses) {
+		if err := banner(out, a, c, j, where, time.Since(started)); err != nil {
 			log.Warn("could not print how to begin", "error", err)
 		}
 	}})
@@ -106,8 +110,38 @@ func prepare(ctx context.Context, c config.Config, log *slog.Logger) error {
 	return err
 }
 
+// page is the demo's. It hands out tokens, and so is there only with the published
+// key, by which everybody on this machine can make them anyway; nil: another is set.
+func page(c config.Config, j auth.JWTConfig) http.Handler {
+	if c.JWTSecret != "" {
+		return nil
+	}
+	is := web.Demo{Token: func(u web.User) (string, error) {
+		id, err := uuid.Parse(u.ID)
+		if err != nil {
+			return "", fmt.Errorf("reading the id of %s: %w", u.Name, err)
+		}
+		return auth.Mint(j, auth.Claims{User: id, Role: "user", TTL: time.Hour})
+	}}
+	for i, name := range demo.Names() {
+		is.Users = append(is.Users, web.User{ID: demo.User(i + 1).String(), Name: strings.ToUpper(name[:1]) + name[1:]})
+	}
+	return is.Handler()
+}
+
+// pageAt says where the demo's page is, or why it is not.
+func pageAt(base string, c config.Config) string {
+	switch {
+	case c.JWTSecret != "":
+		return "not with a JWT secret of your own: it hands out tokens"
+	case !web.Built():
+		return "not in this program: built with Node 20 by make run"
+	}
+	return base + "/   (two users side by side: " + base + "/?users=alice,bob)"
+}
+
 // banner prints where things are and one thing to try.
-func banner(out io.Writer, a app.Addresses, j auth.JWTConfig, data string, took time.Duration) error {
+func banner(out io.Writer, a app.Addresses, c config.Config, j auth.JWTConfig, data string, took time.Duration) error {
 	base := "http://" + a.Public
 	tokens := ""
 	for _, name := range []string{"alice", "bob", "carol"} {
@@ -121,6 +155,7 @@ func banner(out io.Writer, a app.Addresses, j auth.JWTConfig, data string, took 
 	_, err := fmt.Fprintf(out, `
 nchat-realtime is ready after %.1f s.
 
+  demo        %s
   playground  %s/playground
   GraphQL     %s/graphql   (HTTP, WebSocket, server-sent events)
   health      %s/readyz
@@ -138,7 +173,7 @@ Try: open the playground, paste bob's token and press Run: Bob watches Alice. Th
 A second playground with alice's token brings her online.
 
 Ctrl-C stops everything.
-`, took.Seconds(), base, base, base, a.Admin, data, tokens, base)
+`, took.Seconds(), pageAt(base, c), base, base, base, a.Admin, data, tokens, base)
 	if err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}

@@ -5,6 +5,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"net/http"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/config"
@@ -14,8 +15,9 @@ import (
 type Options struct {
 	Config   config.Config
 	JWT      auth.JWTConfig
-	Dev      bool // serve the playground
-	DoorOnly bool // serve the one endpoint and nothing else
+	Dev      bool         // serve the playground
+	DoorOnly bool         // serve the one endpoint and nothing else
+	Page     http.Handler // in Dev: served at /, behind everything else; nil: nothing
 	Log      *slog.Logger
 	Ready    func(Addresses) // called once, when requests are served
 }

@@ -47,6 +47,7 @@ const vitalConns = 6
 // that runs is given all of them.
 type parts struct {
 	dev       bool
+	page      http.Handler
 	doorOnly  bool // nothing but the one endpoint is served
 	ready     func(Addresses)
 	config    config.Config
@@ -104,7 +105,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		pool.Close()
 		return nil, err
 	}
-	p := &parts{dev: o.Dev, doorOnly: o.DoorOnly, jwt: o.JWT, ready: o.Ready, config: c, log: o.Log, pool: pool, vital: vital, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
+	p := &parts{dev: o.Dev, page: o.Page, doorOnly: o.DoorOnly, jwt: o.JWT, ready: o.Ready, config: c, log: o.Log, pool: pool, vital: vital, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
 		documents: limit.NewCache(cachedBytes, func(text string, _ *ast.QueryDocument) int { return len(text) }),
 		persisted: limit.NewCache(cachedBytes, func(hash, text string) int { return len(hash) + len(text) }),
 		budgets:   newBudgets(c.Limits, int(pool.Config().MaxConns))}

@@ -53,6 +53,9 @@ func publicHandler(p *parts) http.Handler {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			_, _ = w.Write(playground)
 		})
+		if p.page != nil {
+			mux.Handle("/", p.page) // whatever nothing else takes
+		}
 	}
 	p.hooks.Mount(mux)
 	own := ownPages(p).CORS(p.own)

@@ -1,0 +1,163 @@
+// Drives the demo in the system's Chromium; each test is a line of JSON, and "kill" and "start" are asked of whoever runs this.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const [base, executablePath] = process.argv.slice(2);
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const say = line => process.stdout.write(JSON.stringify(line) + "\n");
+const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const ask = async what => {
+  say({ do: what });
+  await answers.next();
+};
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const contexts = [];
+
+async function someone(user, size = { width: 1100, height: 700 }) {
+  const context = await browser.newContext({ viewport: size });
+  context.setDefaultTimeout(15_000);
+  contexts.push(context);
+  return tab(context, user);
+}
+async function tab(context, user) {
+  const page = await context.newPage();
+  page.wrong = [];
+  page.on("pageerror", e => page.wrong.push(e.message));
+  await page.goto(`${base}/?user=${user}`);
+  await page.getByRole("log").getByText("Welcome to general").waitFor();
+  return page;
+}
+const box = page => page.getByRole("textbox", { name: /^Message / });
+async function write(page, ...texts) {
+  for (const text of texts) {
+    await box(page).fill(text);
+    await box(page).press("Enter");
+  }
+}
+const message = (page, text) => page.locator(".message", { hasText: text });
+const ticks = (page, text, word) => message(page, text).getByRole("img", { name: word, exact: true }).waitFor();
+const check = (ok, why) => {
+  if (!ok) throw new Error(why);
+};
+/** The texts are there, in this order, each once. */
+async function inOrder(page, texts) {
+  for (const t of texts) await message(page, t).first().waitFor();
+  const all = (await page.locator(".message .bubble > p").allTextContents()).filter(t => texts.includes(t));
+  check(all.join() === texts.join(), `${all} instead of ${texts}`);
+}
+async function audit(page, where) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  const bad = violations.filter(v => ["serious", "critical"].includes(v.impact));
+  check(!bad.length, `${where}: ${bad.map(v => `${v.id} ${v.nodes.map(n => n.html.slice(0, 120))}`).join("; ")}`);
+}
+
+const tests = {
+  async "two users chat, typing shows, ticks go to read"() {
+    const alice = await someone("alice"), bob = await someone("bob");
+    await alice.getByRole("button", { name: "Bob" }).getByRole("img", { name: "Online" }).waitFor();
+    await box(alice).pressSequentially("Hello", { delay: 40 });
+    await bob.locator(".typing", { hasText: "Alice is typing" }).waitFor();
+    await write(alice, "Hello Bob");
+    await message(bob, "Hello Bob").waitFor();
+    await bob.locator(".typing i").waitFor({ state: "detached" });
+    await ticks(alice, "Hello Bob", "Read");
+    // Bob is elsewhere: delivered, and unread there, until he opens it.
+    await bob.getByRole("button", { name: "team" }).click();
+    await write(alice, "Are you there?");
+    await ticks(alice, "Are you there?", "Delivered");
+    await bob.getByRole("button", { name: /general.*unread/ }).click();
+    await message(bob, "Are you there?").waitFor();
+    check(!alice.wrong.length && !bob.wrong.length, `thrown: ${alice.wrong} ${bob.wrong}`);
+  },
+  async "a custom status and being invisible reach others, and seen-as says so"() {
+    const alice = await someone("alice"), carol = await someone("carol");
+    const shown = alice.getByRole("complementary").locator(".person", { hasText: "Carol" });
+    await carol.getByRole("button", { name: "Custom status" }).click();
+    await carol.getByLabel("What you are up to").fill("Writing tests");
+    await carol.getByRole("button", { name: "Set", exact: true }).click();
+    await shown.getByText("Writing tests").waitFor();
+    await carol.getByRole("button", { name: "Settings" }).click();
+    await carol.getByText("Be invisible to everybody").click();
+    await carol.getByRole("region", { name: "Seen as" }).getByText("Offline").first().waitFor();
+    await shown.getByRole("img", { name: "Offline" }).waitFor();
+    await carol.getByRole("tab", { name: "Sessions" }).click();
+    await carol.getByText("(this window)").waitFor();
+  },
+  async "offline queues, and it drains in order; a reload keeps the queue"() {
+    const alice = await someone("alice"), bob = await someone("bob"), lines = ["first of three", "second of three", "third of three"];
+    await alice.context().setOffline(true);
+    await alice.getByText("You are offline").waitFor();
+    await write(alice, ...lines);
+    await alice.getByText("3 messages wait to be sent").waitFor();
+    await ticks(alice, lines[2], "Waits to be sent");
+    await alice.context().setOffline(false);
+    await inOrder(bob, lines);
+    await alice.getByText("You are offline").waitFor({ state: "detached" });
+    await inOrder(alice, lines);
+    // Bob pulls the demo's own plug, and reloads: what waited is sent by the new page.
+    const kept = ["kept over a reload", "and this too"];
+    await bob.getByText("Network").click();
+    await write(bob, ...kept);
+    await bob.getByText("2 messages wait to be sent").waitFor();
+    await bob.reload();
+    await inOrder(alice, kept);
+    await inOrder(bob, kept);
+  },
+  async "a queue survives the page, and the server's end"() {
+    const alice = await someone("alice"), bob = await someone("bob"), lines = ["written while it was down", "and one more"];
+    await ask("kill");
+    await write(alice, ...lines);
+    await ticks(alice, lines[1], "Waits to be sent");
+    await alice.close(); // with what it holds
+    await ask("start");
+    const again = await tab(alice.context(), "alice");
+    await inOrder(bob, lines);
+    await inOrder(again, lines);
+  },
+  async "two tabs of one user are one"() {
+    const one = await someone("alice"), two = await tab(one.context(), "alice"), lines = ["tab one", "tab two", "tab one again"];
+    await write(one, lines[0]);
+    await message(two, lines[0]).waitFor();
+    await write(two, lines[1]);
+    await message(one, lines[1]).waitFor();
+    await one.close(); // it led
+    await write(two, lines[2]);
+    await ticks(two, lines[2], "Sent");
+    await inOrder(two, lines);
+  },
+  async "axe finds nothing serious, light and dark, and the keyboard is enough"() {
+    const page = await someone("alice");
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await audit(page, `${colorScheme} window`);
+    }
+    await page.getByRole("button", { name: "Settings" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog").getByText("Seen by a contact").waitFor();
+    await audit(page, "settings");
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    const start = await page.context().newPage();
+    await start.goto(base);
+    await start.getByRole("heading", { name: "nchat-realtime" }).waitFor();
+    await audit(start, "start");
+  },
+};
+
+for (const [name, run] of Object.entries(tests)) {
+  const begun = Date.now();
+  let error = "";
+  try {
+    await run();
+  } catch (e) {
+    error = String(e.stack ?? e);
+    for (const c of contexts) for (const p of c.pages()) error += `\n--- ${p.url()}\n${(await p.locator("body").innerText().catch(() => "")).slice(0, 1200)}`;
+  }
+  await Promise.all(contexts.splice(0).map(c => c.close()));
+  say({ name, error, ms: Date.now() - begun });
+}
+await browser.close();
+process.exit(0);
