@@ -213,6 +213,9 @@ func TestWhatTheDoorAnswersItself(t *testing.T) {
 			c.before()
 		}
 		res, body, err := r.do(http.MethodPost, pathGraphQL, c.body, c.header...)
+		if err != nil && c.status == http.StatusRequestEntityTooLarge {
+			continue // the refusal came and the connection ended while the body was still being sent
+		}
 		if err != nil {
 			t.Fatal(c.what, err)
 		}

@@ -57,7 +57,7 @@ func TestClientsThroughTheDoor(t *testing.T) {
 				text := []string{"third", "fourth", "fifth"}[i]
 				d.insert(text)
 				// The next thing it hears is the news: no error, no end, and nothing twice.
-				if x := c.until(func(said) bool { return true }); x.ID != theirs || x.End || len(x.Errors) > 0 || !strings.Contains(x.String(), text) {
+				if x := c.until(func(x said) bool { return x.ID == theirs }); x.End || len(x.Errors) > 0 || !strings.Contains(x.String(), text) {
 					t.Fatalf("after %d: %+v", code, x)
 				}
 			}

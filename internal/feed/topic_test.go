@@ -51,8 +51,8 @@ func TestTheIndexFindsWhatAScanFinds(t *testing.T) {
 		}
 		i := r.IntN(readers)
 		got, st, every, ok := subs[i]()
-		if !ok || every {
-			t.Fatalf("position %d of %d: ok %v, all %v", rs[i].pos, st.pos, ok, every)
+		if every {
+			t.Fatal("told to look at everything")
 		}
 		var want []int64
 		for _, it := range all[rs[i].pos:] {
@@ -61,6 +61,14 @@ func TestTheIndexFindsWhatAScanFinds(t *testing.T) {
 			if mine {
 				want = append(want, it.Pos)
 			}
+		}
+		if !ok { // it looked so seldom that the tail has forgotten something of its
+			if len(want) == 0 || want[0] > st.pos-int64(len(x.items)) {
+				t.Fatalf("position %d of %d: nothing of %v is forgotten", rs[i].pos, st.pos, want)
+			}
+			rs[i].pos = st.pos
+			clear(rs[i].dirty)
+			continue
 		}
 		var is []int64
 		for _, it := range got {
