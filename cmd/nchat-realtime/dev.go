@@ -140,6 +140,14 @@ func pageAt(base string, c config.Config) string {
 	return base + "/   (two users side by side: " + base + "/?users=alice,bob)"
 }
 
+// metricsAt is where metrics are.
+func metricsAt(a app.Addresses) string {
+	if a.Admin == "" {
+		return "off (ADMIN_ADDR)"
+	}
+	return "http://" + a.Admin + "/metrics"
+}
+
 // banner prints where things are and one thing to try.
 func banner(out io.Writer, a app.Addresses, c config.Config, j auth.JWTConfig, data string, took time.Duration) error {
 	base := "http://" + a.Public
@@ -159,7 +167,7 @@ nchat-realtime is ready after %.1f s.
   playground  %s/playground
   GraphQL     %s/graphql   (HTTP, WebSocket, server-sent events)
   health      %s/readyz
-  metrics     http://%s/metrics
+  metrics     %s
   data        %s
 
 Tokens, good for a day (more: bin/nchat-realtime token --user dave):
@@ -173,7 +181,7 @@ Try: open the playground, paste bob's token and press Run: Bob watches Alice. Th
 A second playground with alice's token brings her online.
 
 Ctrl-C stops everything.
-`, took.Seconds(), pageAt(base, c), base, base, base, a.Admin, data, tokens, base)
+`, took.Seconds(), pageAt(base, c), base, base, base, metricsAt(a), data, tokens, base)
 	if err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
