@@ -15,6 +15,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/gqlhttp"
+	"github.com/nself-org/nchat-realtime/internal/limit"
 )
 
 // newDoor is the endpoint of both servers; nil: there is no Hasura behind this one.
@@ -37,13 +38,18 @@ func newDoor(p *parts) (*door.Door, error) {
 			if !pages.Allowed(r) {
 				return fault.New(fault.Denied, "origin not allowed")
 			}
-			if len(r.Header.Values("Cookie")) == 0 || pages.MayUseCookie(r) {
-				return nil
+			id, err := p.authn.Authenticate(r.Context(), r.Header)
+			if err != nil && err.Error() == auth.Revoked().Error() {
+				return err
 			}
-			if id, err := p.authn.Authenticate(r.Context(), r.Header); err == nil && id.FromCookie {
+			if len(r.Header.Values("Cookie")) == 0 || pages.MayUseCookie(r) {
+				return nil // Hasura says of other credentials what is wrong with them
+			}
+			// Also where the token is none for us: it may be one for Hasura.
+			if name, _ := p.jwt.Bears(""); err == nil && id.FromCookie || err != nil && name == "Cookie" {
 				return cookieRefused()
 			}
-			return nil // Hasura says of other credentials what is wrong with them
+			return nil
 		},
 		Take: func(ctx context.Context) error {
 			key, exempt := rateKey(ctx)
@@ -72,12 +78,22 @@ func cookieRefused() error {
 	return fault.New(fault.Denied, "a token in a cookie needs a POST of JSON, from a listed Origin if from a page")
 }
 
+// Introspection of a schema of thousands of types multiplies by each alias of a
+// list in a list; no tool needs any.
+const (
+	metaDepth   = 30
+	metaAliases = 2
+)
+
 // shows executes introspection of any schema.
 func shows(p *parts) func(*ast.Schema) graphql.GraphExecutor {
 	return func(s *ast.Schema) graphql.GraphExecutor {
 		e := runs.New(generated.NewExecutableSchema(generated.Config{Schema: s}))
 		e.SetErrorPresenter(gqlhttp.Presenter(p.log))
 		e.SetRecoverFunc(gqlhttp.Recover(p.log))
+		e.SetParserTokenLimit(limit.ParserTokens)
+		e.Use(limit.Length{Bytes: p.config.Limits.DocumentBytes})
+		e.Use(limit.Size{Depth: metaDepth, Roots: metaAliases + 1, Aliases: metaAliases})
 		e.Use(extension.Introspection{})
 		return e
 	}

@@ -48,7 +48,15 @@ var mine = map[string]bool{
 // names are for the next hop alone. (Of an upgrade they stay: who asks was read
 // from all of them, and must be read from the same there.)
 func request(r *http.Request, keep string) http.Header {
-	out := forward(r.Header, asAdmin(r.Header), keep)
+	h := hop(r)
+	return forward(h, asAdmin(h), keep)
+}
+
+// hop is a request's headers without those that its Connection names. They are gone
+// before anybody looks who asks: an admin secret that does not go on lets nothing
+// else go on.
+func hop(r *http.Request) http.Header {
+	out := r.Header.Clone()
 	for _, list := range r.Header.Values("Connection") {
 		for name := range strings.SplitSeq(list, ",") {
 			out.Del(textproto.TrimString(name))

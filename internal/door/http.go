@@ -24,6 +24,8 @@ import (
 const (
 	lookedAt = 64 << 10         // of a body: what is larger is nobody's introspection
 	stalled  = 30 * time.Second // for the next part of a body
+
+	leastRate = 4 << 10 // bytes of a body in a second, after that
 )
 
 // newProxy passes requests on and answers back, as they are.
@@ -37,6 +39,7 @@ func (d *Door) newProxy(under http.RoundTripper) http.Handler {
 			p.Out.URL.Path, p.Out.URL.RawPath = strings.TrimRight(d.base.Path, "/")+p.In.URL.Path, "" // as it was matched
 			p.Out.URL.RawQuery = p.In.URL.RawQuery
 			p.Out.Host = ""
+			p.Out.Trailer = nil // no header comes in behind the body
 			te := p.Out.Header.Get("Te")
 			p.Out.Header = request(p.In, d.o.Header)
 			if te != "" { // "trailers", which the proxy lets through
@@ -96,7 +99,7 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	control := http.NewResponseController(w)
 	if r.ContentLength != 0 {
-		r.Body = &arriving{http.MaxBytesReader(w, r.Body, d.o.BodyBytes), control}
+		r.Body = &arriving{ReadCloser: http.MaxBytesReader(w, r.Body, d.o.BodyBytes), control: control, began: time.Now()}
 	}
 	r.Header.Del("Upgrade") // of another kind than WebSocket's: nothing is tunnelled
 	if d.answer(w, r) {
@@ -160,7 +163,9 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request) bool {
 	case p.kind == query || p.kind == mutation:
 		if d.directly(r, p, &params) {
 			d.answered("direct")
-			d.o.Own.ServeHTTP(w, r)
+			own := r.WithContext(r.Context())
+			own.Header = hop(r) // by which it was judged
+			d.o.Own.ServeHTTP(w, own)
 			return true
 		}
 	}
@@ -177,15 +182,22 @@ func (f failing) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// arriving is a body of which each part has its time.
+// arriving is a body of which each part has its time, and the whole a least pace.
 type arriving struct {
 	io.ReadCloser
 	control *http.ResponseController
+	began   time.Time
+	read    int64
 }
 
 func (a *arriving) Read(p []byte) (int, error) {
-	_ = a.control.SetReadDeadline(time.Now().Add(stalled)) // what cannot, has no connection behind it
+	end := a.began.Add(stalled + time.Duration(a.read)*time.Second/leastRate)
+	if next := time.Now().Add(stalled); next.Before(end) {
+		end = next
+	}
+	_ = a.control.SetReadDeadline(end) // what cannot, has no connection behind it
 	n, err := a.ReadCloser.Read(p)
+	a.read += int64(n)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = a.control.SetReadDeadline(time.Time{})
 	}

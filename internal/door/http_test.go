@@ -127,6 +127,11 @@ func TestHeaders(t *testing.T) {
 	if h.Get("X-Hasura-User-Id") != "bob" || h.Get("X-Hasura-Admin-Secret") != admin {
 		t.Error("an admin's session variables are Hasura's to judge:", h)
 	}
+	// A secret that does not go on lets no session variable go on.
+	h = ask("X-Hasura-Admin-Secret", admin, "X-Hasura-User-Id", "bob", "Connection", "close, x-hasura-admin-secret")
+	if h.Get("X-Hasura-User-Id") != "" || h.Get("X-Hasura-Admin-Secret") != "" {
+		t.Error("anybody is bob at Hasura:", h)
+	}
 }
 
 // TestAnswersGoThroughAsTheyAre: their bytes, pace, trailers and ends; but the

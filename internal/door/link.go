@@ -82,17 +82,22 @@ func (d *Door) Elsewhere(ctx context.Context, f wsock.Foreign) (wsock.End, bool)
 	case p.side == ours:
 		if p.text != "" {
 			params.Query = p.text
+			delete(params.Extensions, "persistedQuery") // it was the hash of the other text
 		}
 		return wsock.End{}, false
+	}
+	meta := p.side == schema && l.path == pathGraphQL
+	if !meta && p.kind != live && p.kind != stream && d.direct(ctx, p, params) {
+		return wsock.End{}, false // our engine counts it
 	}
 	if err := d.o.Take(ctx); err != nil {
 		return wsock.End{Err: err}, true
 	}
-	if p.side == schema && l.path == pathGraphQL {
+	if meta {
 		return l.introspect(ctx, f)
 	}
-	if p.kind != live && p.kind != stream && d.direct(ctx, p, params) {
-		return wsock.End{}, false
+	if len(p.fields) == 0 {
+		p.kind = mutation // what could not be read may be one, and is sent once
 	}
 	return l.run(ctx, f, p.kind), true
 }

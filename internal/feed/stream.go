@@ -187,7 +187,7 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 	if !ok {
 		return x.readTable(ctx, st)
 	}
-	anew := x.only != nil && time.Since(x.asked) >= askAgain
+	anew := x.asked.IsZero() || x.only != nil && time.Since(x.asked) >= askAgain-time.Second
 	if anew || slices.ContainsFunc(items, func(it Item) bool { return x.gs.moves(x.v, it.Entry) }) {
 		if !x.scan { // of what it may read anew it was not told
 			x.scan = true
@@ -226,7 +226,7 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 		x.fresh = true
 	case part:
 		x.stand(items[len(items)-1].Entry)
-		x.fresh = true
+		x.fresh, x.scan = true, true // which copies nothing
 	default:
 		if st.pos > x.pos {
 			x.pos, x.mark = st.pos, st.mark
@@ -262,6 +262,7 @@ func (x *Stream) begin(st state, why Reason) error {
 		return err
 	}
 	x.keys, x.epoch, x.pos, x.mark, x.reset, x.live, x.fresh, x.scan = keys, st.epoch, st.pos, st.mark, why, false, true, true
+	x.asked = time.Time{} // the rights were those of the history before
 	return nil
 }
 
@@ -308,7 +309,8 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 		x.pos, x.mark = list[len(list)-1].Pos, list[len(list)-1].Mark
 	}
 	if n := slices.IndexFunc(items, func(it Item) bool { return !it.loaded }); n > 0 {
-		items, x.pos = items[:n], items[n-1].Pos
+		items = items[:n]
+		x.stand(items[n-1].Entry)
 	}
 	return x.visible(items), nil
 }

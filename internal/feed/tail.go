@@ -126,10 +126,10 @@ func (t *tail) enter(now state) (known bool) {
 			t.turn++
 		}
 	}
-	t.mu.Unlock()
-	if !same && !first {
+	if !same && !first { // with the lock: whoever looks has been told
 		t.hub.MarkAll()
 	}
+	t.mu.Unlock()
 	return same
 }
 

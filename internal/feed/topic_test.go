@@ -19,7 +19,7 @@ func TestTheIndexFindsWhatAScanFinds(t *testing.T) {
 	for i := range ids {
 		ids[i] = uuid.New()
 	}
-	kinds := []Kind{Created, Updated, Deleted, Joined, Left, Member, Channel, Opened, Gone, Mark}
+	kinds := []Kind{Created, Updated, Deleted, Joined, Left, Member, Channel, Opened, Gone, Mark, Notify}
 	x := newTail()
 	var all []Item
 	type reader struct {

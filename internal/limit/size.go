@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -35,6 +36,8 @@ const (
 type Size struct {
 	Depth int // fields within fields
 	Roots int // root fields, aliases included
+	// Aliases are those anywhere; 0: mostAliases.
+	Aliases int
 }
 
 var (
@@ -93,8 +96,8 @@ func (s Size) MutateOperationContext(_ context.Context, oc *graphql.OperationCon
 		return tooLarge("more than %d root fields in one operation", s.Roots)
 	case total.fields > mostFields:
 		return tooLarge("more than %d fields in one operation", mostFields)
-	case total.aliases > mostAliases:
-		return tooLarge("more than %d aliases in one operation", mostAliases)
+	case total.aliases > cmp.Or(s.Aliases, mostAliases):
+		return tooLarge("more than %d aliases in one operation", cmp.Or(s.Aliases, mostAliases))
 	case total.depth > s.Depth:
 		return tooLarge("fields nested deeper than %d", s.Depth)
 	}

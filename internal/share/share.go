@@ -214,14 +214,13 @@ func (x *Sharing) enter(key shapeKey) *shape {
 		s = &shape{key: key}
 		x.shapes[key] = s
 	}
-	s.members++
+	s.members.Add(1)
 	return s
 }
 
 func (x *Sharing) exit(s *shape) {
 	x.mu.Lock()
-	s.members--
-	last := s.members == 0
+	last := s.members.Add(-1) == 0
 	if last && x.shapes[s.key] == s {
 		delete(x.shapes, s.key)
 	}
@@ -253,8 +252,11 @@ func (m *member) leave() {
 
 // respond is what comes next; nil: the end.
 func (m *member) respond(ctx context.Context) *graphql.Response {
+	if ctx.Err() != nil {
+		return nil
+	}
 	for len(m.queue) == 0 {
-		if m.over || ctx.Err() != nil {
+		if m.over {
 			return nil
 		}
 		var err error

@@ -156,9 +156,12 @@ func TestAnEventIsExecutedOnce(t *testing.T) {
 	r := newRig(t, func(_, field string) bool { return field == "delivery" })
 	const viewers, of = 50, 20
 	var wg sync.WaitGroup
+	sources, nexts := make([]*source, viewers), make([]func() *graphql.Response, viewers)
 	for i := range viewers {
-		who := fmt.Sprintf("v%02d", i)
-		s, next, _ := r.subscribe(who, ask)
+		sources[i], nexts[i], _ = r.subscribe(fmt.Sprintf("v%02d", i), ask)
+	}
+	for i := range viewers {
+		who, s, next := fmt.Sprintf("v%02d", i), sources[i], nexts[i]
 		for n := range of {
 			s.pieces <- []share.Piece[events.MessageEvent]{said(n, who, fmt.Sprint("text ", n), i == n)}
 		}
@@ -258,11 +261,15 @@ func TestWhichVariablesMatter(t *testing.T) {
 	const doc = `subscription ($c: uuid!, $with: Boolean!) { messageChanged(channelId: $c) { kind ... on MessageEvent @include(if: $with) { message { content } } ...f } }
 		fragment f on MessageEvent { cursor @skip(if: $with) }`
 	r := newRig(t, func(string, string) bool { return true })
-	for i, with := range []bool{true, true, false, false} {
+	ways := []bool{true, true, false, false}
+	sources, nexts := make([]*source, len(ways)), make([]func() *graphql.Response, len(ways))
+	for i, with := range ways {
+		sources[i], nexts[i], _ = r.subscribe(fmt.Sprint("v", i), doc, map[string]any{"c": uuid.NewString(), "with": with})
+	}
+	for i, with := range ways {
 		who := fmt.Sprint("v", i)
-		s, next, _ := r.subscribe(who, doc, map[string]any{"c": uuid.NewString(), "with": with})
-		s.pieces <- []share.Piece[events.MessageEvent]{said(1, who, "text", false)}
-		got := string(next().Data)
+		sources[i].pieces <- []share.Piece[events.MessageEvent]{said(1, who, "text", false)}
+		got := string(nexts[i]().Data)
 		if strings.Contains(got, "text") != with || strings.Contains(got, "cursor-"+who) == with {
 			t.Errorf("with %v: %s", with, got)
 		}

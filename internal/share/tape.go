@@ -148,7 +148,7 @@ const (
 // shape is one operation, as all who subscribe to it alike.
 type shape struct {
 	key     shapeKey
-	members int // guarded by Sharing.mu
+	members atomic.Int64 // changed under Sharing.mu
 
 	mu     sync.Mutex
 	player *player          // guarded by mu
@@ -161,6 +161,9 @@ type shape struct {
 // bytes is a piece as its class is told it, encoded by whoever comes first;
 // false: it is to be executed for the viewer itself. begin makes the player.
 func (s *shape) bytes(p piece, begin func() *player) (data []byte, ok bool) {
+	if s.members.Load() < 2 { // nobody to share with, and nothing to keep
+		return nil, false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.alone {

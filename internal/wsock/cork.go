@@ -9,7 +9,7 @@ import (
 )
 
 // corkMost is how many bytes leave in one system call.
-const corkMost = 64 << 10
+const corkMost = chunk
 
 // corked is a connection whose writes can be held together for a moment, so that
 // frames that have piled up leave in one system call. Whoever has the turn corks
@@ -88,8 +88,13 @@ func (c *corked) swap() *[]byte {
 // flush writes what was held, each time within a time, and holds no more.
 func (c *corked) flush(within time.Duration) error {
 	for b := c.swap(); b != nil; b = c.swap() {
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(within))
-		_, err := c.Conn.Write(*b)
+		var err error
+		for rest := *b; err == nil && len(rest) > 0; { // a slow link is not a dead one
+			n := min(chunk, len(rest))
+			_ = c.Conn.SetWriteDeadline(time.Now().Add(within))
+			_, err = c.Conn.Write(rest[:n])
+			rest = rest[n:]
+		}
 		putBuffer(b)
 		if err != nil {
 			c.mu.Lock()

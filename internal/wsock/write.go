@@ -138,7 +138,7 @@ func (w *writer) several(f frame) error {
 			}
 		}
 		more := false
-		if w.c.out.waiting() < corkMost {
+		if len(f.data) <= chunk && w.c.out.waiting() < corkMost {
 			f, more = w.c.queue.pop()
 		}
 		if !more {
@@ -188,7 +188,10 @@ func (w *writer) put(f frame) error {
 func (w *writer) broken(err error) {
 	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
-	case errors.Is(err, websocket.ErrCloseSent): // the reader answered the peer's close frame, and ends the socket
+	case errors.Is(err, websocket.ErrCloseSent): // the reader answered the peer's close frame, or gorilla said so itself, and ends the socket
+		w.c.mu.Lock()
+		w.c.told = true
+		w.c.mu.Unlock()
 		w.c.queue.close(nil)
 		w.c.cancel()
 	case isNet && timeout.Timeout():
