@@ -103,6 +103,7 @@ func TestBytesOfAPageAndOfABatch(t *testing.T) {
 			}
 		}
 	}
+	mustExec(t, pool, `update realtime.log set mark = mark # pos where kind = 'created'`) // as if each had been placed by itself
 	run(t, s)
 	st, err := s.Open(t.Context(), v, begun.Cursor, nil)
 	if err != nil {
