@@ -61,7 +61,7 @@ func (d *demoServer) kill() {
 // TestDemoInABrowser: the demo's page in a real browser, against the real server,
 // through an outage of the network and one of the server. Each test of
 // web/demo/test/browser.mjs is one of ours.
-func TestDemoInABrowser(t *testing.T) {
+func TestDemoInABrowser(t *testing.T) { //nolint:tparallel // its parts are steps of one script
 	t.Parallel()
 	needsWebClient(t)
 	browser := chromium()
