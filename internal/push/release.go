@@ -159,7 +159,10 @@ select x.message_id, x.seq, array_agg(r.user_id order by r.user_id)
       and not exists (select from realtime.nchat_blocks() b where b.blocker_id = r.user_id and b.blocked_user_id = k.sender)
     order by k.seq desc limit 1) x
  where r.tenant = $1 and r.channel_id = $2 and r.notify in ('all', 'mentions') and ($4::uuid[] is null or r.user_id = any ($4))
-   and not exists (select from realtime.marks k where k.user_id = r.user_id and k.channel_id = r.channel_id and k.read_seq >= x.seq)
+   and not exists (select from realtime.messages y join realtime.marks k on k.channel_id = y.channel_id and k.read_seq >= y.seq and y.thread is null
+                    where y.message_id = x.message_id and k.user_id = r.user_id)
+   and not exists (select from realtime.messages y join realtime.thread_marks k on k.thread_id = y.thread and k.read_seq >= y.seq
+                    where y.message_id = x.message_id and k.user_id = r.user_id)
    and not exists (select from realtime.push_told t where t.user_id = r.user_id and t.channel_id = r.channel_id and t.seq >= x.seq)
    and not exists (select from realtime.push_held h where h.user_id = r.user_id and h.channel_id = r.channel_id)
    and not exists (select from realtime.push_jobs j where j.message_id = x.message_id and j.kind = 'message' and r.user_id = any (j.users))

@@ -159,7 +159,10 @@ with l as materialized (
 over as (
   select t.user_id, t.channel_id from l join realtime.push_told t on t.user_id = l.user_id and t.channel_id = l.channel_id
    where l.kind = 'left'
-      or l.kind = 'mark' and exists (select from realtime.marks k where k.user_id = t.user_id and k.channel_id = t.channel_id and k.read_seq >= t.seq)
+      or l.kind = 'mark' and exists (select from realtime.messages y
+           left join realtime.thread_marks h on h.user_id = t.user_id and h.thread_id = y.thread
+           left join realtime.marks k on k.user_id = t.user_id and k.channel_id = t.channel_id and y.thread is null
+          where y.message_id = t.message_id and coalesce(h.read_seq, k.read_seq) >= t.seq)
   union
   select t.user_id, t.channel_id from l join realtime.push_told t on t.message_id = l.message_id where l.kind = 'deleted'
   union

@@ -138,7 +138,10 @@ with ended as (delete from realtime.push_jobs where id = $1),
 over as (
   select u from unnest($6::uuid[]) u
    where not exists (select from realtime.push_told t where t.user_id = u and t.channel_id = $3 and t.seq >= $5)
-      or exists (select from realtime.marks k where k.user_id = u and k.channel_id = $3 and k.read_seq >= $5)
+      or exists (select from realtime.messages y
+           left join realtime.thread_marks h on h.user_id = u and h.thread_id = y.thread
+           left join realtime.marks k on k.user_id = u and k.channel_id = $3 and y.thread is null
+          where y.message_id = $4 and coalesce(h.read_seq, k.read_seq) >= $5)
       or not exists (select from realtime.readers() r where r.tenant = $2 and r.channel_id = $3 and r.user_id = u)
       or not exists (select from realtime.messages m where m.message_id = $4 and m.channel_id = $3 and not m.gone and not m.deleted)),
 untold as (delete from realtime.push_told t using over o where t.user_id = o.u and t.channel_id = $3 and t.seq = $5)

@@ -25,7 +25,10 @@ select m.user_id
  where m.tenant = $1 and m.channel_id = $2 and m.user_id is distinct from $3
    and (m.notify = 'all' or m.notify = 'mentions' and m.user_id = any ($4))
    and exists (select from realtime.stints s where s.channel_id = m.channel_id and s.user_id = m.user_id and s.to_seq is null and s.from_seq < $5)
-   and not exists (select from realtime.marks k where k.user_id = m.user_id and k.channel_id = m.channel_id and k.read_seq >= $5)
+   and not exists (select from realtime.marks k where k.user_id = m.user_id and k.channel_id = m.channel_id and k.read_seq >= $5
+                      and (select x.thread from realtime.messages x where x.channel_id = $2 and x.seq = $5) is null)
+   and not exists (select from realtime.thread_marks k where k.user_id = m.user_id and k.read_seq >= $5
+                      and k.thread_id = (select x.thread from realtime.messages x where x.channel_id = $2 and x.seq = $5))
    and not exists (select from realtime.nchat_blocks() b where b.blocker_id = m.user_id and b.blocked_user_id = $3)`
 
 // recipients are those who are to hear of a message, now or later; of some, or
