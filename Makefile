@@ -1,6 +1,6 @@
 # One command to run it, one to test it; CI runs the same, and builds the image.
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit check generate lint bench
+.PHONY: help run build test unit check generate lint mutants bench
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION   = $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -42,6 +42,9 @@ generate: ## Generate the GraphQL engine from schema/
 
 lint: ## Find bugs with golangci-lint, at the pinned version
 	@go run $(GOLANGCI) run
+
+mutants: ## Switch every rule of privacy off, one at a time, and see that a test finds it out
+	@MUTANTS=1 go test -count=1 -timeout=60m -run TestMutants -v ./internal/mutant
 
 bench: ## Measure, on a Postgres of its own; BENCH holds arguments
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with

@@ -73,6 +73,7 @@ var allowed = map[string]string{
 	"internal/door/double": "",
 
 	"internal/demo":        "",
+	"internal/mutant":      "",
 	"internal/devpg":       "internal/wait",
 	"internal/pgtest":      "internal/devpg internal/postgres migrations",
 	"internal/pgtest/with": "internal/devpg internal/pgtest",
