@@ -122,7 +122,7 @@ func TestSocketsAreNoMembers(t *testing.T) {
 // recipient was connected or was told by the operator's push service.
 func TestThePushIsNotToldToTheSender(t *testing.T) {
 	whole(t)
-	pushed := make(chan string, 10)
+	pushed := make(chan string, 1000)
 	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		pushed <- string(b)
@@ -141,6 +141,12 @@ func TestThePushIsNotToldToTheSender(t *testing.T) {
 		r := alice.must(fmt.Sprintf(`mutation { sendMessage(input: {channelId: %q, clientMessageId: %q, content: "x"}) { status duplicate error { code } message { id seq delivery { status deliveredCount readCount } } } }`, demo.AliceBob, key))
 		return ids.ReplaceAllString(r.String()+until(t, events, "MessageCreated").String(), "…")
 	}
+	probes := 0 // what is written before the push first looks, it does not tell
+	eventually(t, "the push looks", func() bool {
+		probes++
+		n.says(demo.Alice, demo.AliceBob, fmt.Sprint("probe", probes), "is this on?")
+		return len(pushed) > 0
+	})
 	absent := trace("k1")
 	if body := <-pushed; !strings.Contains(body, demo.Bob.String()) {
 		t.Fatal("not pushed:", body)
