@@ -65,8 +65,8 @@ func needsWebClient(t *testing.T) {
 func tests(t *testing.T, env ...string) {
 	t.Helper()
 	r, out, err := vitests(t, env)
-	if err != nil && r.allPassed() {
-		t.Logf("all tests passed, and then %v: %s", err, out)
+	if err != nil { // they run in real time: a busy machine gets one more chance, and the log says so
+		t.Logf("%v, all passed: %v: %s", err, r.allPassed(), out)
 		r, out, err = vitests(t, env)
 	}
 	count := 0
