@@ -168,7 +168,7 @@ func TestBadInputGetsATypedErrorAndNothingElse(t *testing.T) {
 	}{
 		"no JSON": {`{`, "application/json", 400}, "a list": {`[]`, "application/json", 400}, "a string": {`"x"`, "application/json", 400},
 		"a form": {`query=%7BmyPresence%7Bstatus%7D%7D`, "application/x-www-form-urlencoded", 415}, "no type": {`{}`, "", 415},
-		"10 MB": {`{"query":"{ myPresence { status } }","x":"` + strings.Repeat("x", 10<<20) + `"}`, "application/json", 413},
+		"past a megabyte": {`{"query":"{ myPresence { status } }","x":"` + strings.Repeat("x", 1<<20+100<<10) + `"}`, "application/json", 413},
 	} {
 		h := good.Clone()
 		h.Set("Content-Type", c.contentType)
