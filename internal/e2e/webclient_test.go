@@ -59,15 +59,18 @@ func needsWebClient(t *testing.T) {
 	}
 }
 
-// tests runs tests of web/client; each is one of ours. Where all of them pass and
-// the run ends badly all the same (a machine too slow to end it in time), it is
-// said, and run once more.
+// tests runs tests of web/client; each is one of ours.
 func tests(t *testing.T, env ...string) {
 	t.Helper()
-	r, out, err := vitests(t, env)
-	if err != nil { // they run in real time: a busy machine gets one more chance, and the log says so
-		t.Logf("%v, all passed: %v: %s", err, r.allPassed(), out)
-		r, out, err = vitests(t, env)
+	report := filepath.Join(t.TempDir(), "report.json")
+	out, err := client(t, env, "node", "node_modules/vitest/vitest.mjs", "run", "--reporter=default", "--reporter=json", "--outputFile.json="+report)
+	text, readErr := os.ReadFile(report)
+	if readErr != nil {
+		t.Fatalf("no report (%v): %s", err, out)
+	}
+	var r vitest
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
 	}
 	count := 0
 	for _, file := range r.TestResults {
@@ -87,35 +90,6 @@ func tests(t *testing.T, env ...string) {
 	if err != nil || count == 0 {
 		t.Errorf("%d tests, %v: %s", count, err, out)
 	}
-}
-
-func vitests(t *testing.T, env []string) (r vitest, out []byte, err error) {
-	t.Helper()
-	report := filepath.Join(t.TempDir(), "report.json")
-	out, err = client(t, env, "node", "node_modules/vitest/vitest.mjs", "run", "--reporter=default", "--reporter=json", "--outputFile.json="+report)
-	text, readErr := os.ReadFile(report)
-	if readErr != nil {
-		t.Fatalf("no report (%v): %s", err, out)
-	}
-	if err := json.Unmarshal(text, &r); err != nil {
-		t.Fatal(err)
-	}
-	return r, out, err
-}
-
-func (r vitest) allPassed() bool {
-	n := 0
-	for _, file := range r.TestResults {
-		for _, a := range file.AssertionResults {
-			if n++; a.Status != "passed" {
-				return false
-			}
-		}
-		if len(file.AssertionResults) == 0 {
-			return false
-		}
-	}
-	return n > 0
 }
 
 // TestWebClientPackage: it builds, its types are the schema's, every resolver

@@ -38,6 +38,17 @@ export interface Socket {
   close(abrupt?: boolean): void;
 }
 
+type Impl = new (url: string, protocols?: string | string[]) => WebSocket;
+
+// Node's `ws` throws at nobody where it fails and no listener is left: of one that is ended while it is being dialled
+// graphql-ws leaves none.
+const heard = (impl: Impl) => class extends impl {
+  constructor(url: string, protocols?: string | string[]) {
+    super(url, protocols);
+    this.addEventListener("error", () => {});
+  }
+};
+
 export function openSocket(url: string, params: Record<string, unknown>, impl: unknown, on: Handlers): Socket {
   let alive = true, raw: WebSocket | undefined, ids = 0;
   const end = (code: number, reason: string) => {
@@ -47,7 +58,7 @@ export function openSocket(url: string, params: Record<string, unknown>, impl: u
     on.closed(code, reason);
   };
   const client = createClient({
-    url, connectionParams: params, webSocketImpl: impl,
+    url, connectionParams: params, webSocketImpl: impl && heard(impl as Impl),
     lazy: false, retryAttempts: 0, onNonLazyError: () => {}, connectionAckWaitTimeout: 10_000,
     generateID: () => `${++ids}`,
     on: {
