@@ -41,7 +41,7 @@ var allowed = map[string]string{
 	"internal/feed":     "internal/fault internal/hub internal/postgres internal/sweep internal/viewer internal/wait",
 	"internal/message":  "internal/fault internal/postgres internal/sweep internal/viewer",
 	"internal/announce": "internal/outcall internal/wait",
-	"internal/push":     "internal/fault internal/postgres internal/sweep internal/text internal/viewer internal/wait",
+	"internal/push":     "internal/fault internal/outcall internal/postgres internal/sweep internal/text internal/viewer internal/wait",
 	"internal/receipt":  "internal/fault internal/postgres internal/sweep internal/viewer",
 	"internal/roster":   "internal/postgres",
 	"internal/typing":   "internal/clock internal/fault internal/hub internal/postgres internal/roster internal/text internal/viewer internal/wait",

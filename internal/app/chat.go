@@ -39,7 +39,7 @@ func buildChat(p *parts) {
 		Retention: c.Retention, Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: p.log})
 	p.notify = receipt.NewNotifier(receipt.NotifierOptions{Pool: p.pool, Now: p.clock.Now, Committed: p.feed.Committed, Log: p.log})
 	p.events = events.New(events.Options{Feed: p.feed, Receipts: p.receipts, Presence: p.presence.Watch, Typing: p.typing, Log: p.log})
-	p.push = push.New(push.Options{Pool: p.pool, URL: c.PushWebhookURL, Secret: c.PushWebhookSecret, Log: p.log, Now: p.clock.Now, Looking: c.PushAfter,
+	p.push = push.New(push.Options{Pool: p.pool, Hook: outcall.New(c.PushWebhookURL, c.PushWebhookSecret), Log: p.log, Now: p.clock.Now, Looking: c.PushAfter,
 		Attention: func(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]push.Attention, error) {
 			list, err := p.presence.Read.Attention(ctx, db, tenant, users)
 			out := make([]push.Attention, len(list))

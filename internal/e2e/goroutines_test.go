@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -21,20 +20,8 @@ import (
 // and the pool keep for the next request is not counted.
 func (n *node) goroutines() (count int, profile string) {
 	n.t.Helper()
-	req, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, n.aside+"/debug/pprof/goroutine?debug=1", nil)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	for group := range strings.SplitSeq(string(b), "\n\n") {
+	b := n.operator("/debug/pprof/goroutine?debug=1")
+	for group := range strings.SplitSeq(b, "\n\n") {
 		head := strings.TrimPrefix(group, "goroutine profile: total ")
 		if head != group {
 			_, head, _ = strings.Cut(head, "\n")

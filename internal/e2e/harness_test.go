@@ -409,10 +409,10 @@ func watch(users ...uuid.UUID) string {
 	return `subscription { presenceChanged(userIds: [` + strings.Join(ids, ",") + `]) { userId status lastSeenAt customStatus { text } } }`
 }
 
-// metrics is what a node says at /metrics.
-func (n *node) metrics() string {
+// operator is what a node says at a path of ADMIN_ADDR.
+func (n *node) operator(path string) string {
 	n.t.Helper()
-	req, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, n.aside+"/metrics", nil)
+	req, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, n.aside+path, nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -45,20 +45,8 @@ func (n *node) revoke(user uuid.UUID) {
 // waiting is how many syncs wait at a node.
 func (n *node) waiting() int {
 	n.t.Helper()
-	req, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, n.aside+"/debug/pprof/goroutine?debug=2", nil)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	all, err := io.ReadAll(res.Body)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return strings.Count(string(all), "feed.(*Service).await(")
+	all := n.operator("/debug/pprof/goroutine?debug=2")
+	return strings.Count(all, "feed.(*Service).await(")
 }
 
 // events opens an event stream.

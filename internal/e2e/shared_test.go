@@ -206,7 +206,7 @@ func TestEachEventIsExecutedForAClass(t *testing.T) {
 	}
 	count := func(whom string) (v float64) {
 		name := `realtime_events_executed_total{for="` + whom + `"} `
-		for line := range strings.Lines(n.metrics()) {
+		for line := range strings.Lines(n.operator("/metrics")) {
 			if number, ok := strings.CutPrefix(line, name); ok {
 				if _, err := fmt.Sscan(number, &v); err != nil {
 					t.Fatal(err)

@@ -14,13 +14,13 @@ package push
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nself-org/nchat-realtime/internal/outcall"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
@@ -45,9 +45,7 @@ type Options struct {
 	Attention func(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]Attention, error)
 	Now       func() time.Time // the database's
 	Looking   time.Duration    // after so long who looked at a device is asked about once more
-	URL       string           // where to tell; "": nothing runs
-	Secret    string           // signs; "": unsigned
-	Client    *http.Client
+	Hook      outcall.Hook     // where to tell; without URL nothing runs
 	Log       *slog.Logger
 }
 
@@ -59,16 +57,13 @@ type Service struct {
 
 // New builds the service. Nothing runs before Run.
 func New(o Options) *Service {
-	if o.Client == nil {
-		o.Client = &http.Client{Timeout: callLimit, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	}
 	return &Service{scanner: scanner{whom{o}}, wake: wait.NewFlag()}
 }
 
 // Run works until ctx ends. Any number of nodes may run it: one at a time looks
 // at the log, and each job is told by one.
 func (s *Service) Run(ctx context.Context) {
-	if s.o.URL == "" {
+	if s.o.Hook.URL == "" {
 		return
 	}
 	var wg sync.WaitGroup

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/outcall"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
@@ -54,7 +55,7 @@ func newRig(t *testing.T) *rig {
 }
 
 func (r *rig) service(url string) *Service {
-	return New(Options{Pool: r.pool, URL: url, Secret: secret, Log: slog.New(slog.DiscardHandler), Attention: r.attention, Now: r.clock, Looking: time.Minute})
+	return New(Options{Pool: r.pool, Hook: outcall.New(url, secret), Log: slog.New(slog.DiscardHandler), Attention: r.attention, Now: r.clock, Looking: time.Minute})
 }
 
 // attention is as a test says; presence's own tests prove how it is known.
@@ -115,7 +116,7 @@ func (r *rig) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if d, e := time.ParseDuration(stamp + "s"); err == nil && e == nil {
 		at = at.Add(d)
 	}
-	if sig != Sign(secret, at, body) || req.Header.Get("Idempotency-Key") != p.ID.String() {
+	if sig != outcall.Sign(secret, at, body) || req.Header.Get("Idempotency-Key") != p.ID.String() {
 		r.bad = append(r.bad, "signed "+sig)
 	}
 	r.got = append(r.got, p)
@@ -338,7 +339,7 @@ func TestTwoNodesTellOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			s := r.service(r.s.o.URL)
+			s := r.service(r.s.o.Hook.URL)
 			for range 20 {
 				if _, err := s.scan(t.Context()); err != nil {
 					t.Error(err)

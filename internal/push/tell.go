@@ -13,11 +13,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nself-org/nchat-realtime/internal/outcall"
 	"github.com/nself-org/nchat-realtime/internal/text"
 )
 
 const (
-	callLimit   = 10 * time.Second
 	atOnce      = 8                // jobs taken together
 	leaseOfJob  = 30 * time.Second // until then nobody else tries it
 	firstWait   = time.Second      // doubling to longestWait
@@ -61,7 +61,7 @@ func (s *Service) tellSome(ctx context.Context) (int, error) {
 update realtime.push_jobs j set attempts = j.attempts + 1, next_at = clock_timestamp() + $2::interval
  where j.id in (select d.id from realtime.push_jobs d where d.next_at <= clock_timestamp() order by d.next_at limit $1 for update skip locked)
 returning j.id, j.kind, j.tenant, j.channel_id, j.message_id, j.seq, j.users, j.second, j.attempts, j.created_at`
-	rows, err := s.o.Pool.Query(ctx, q, atOnce, leaseOfJob+atOnce*callLimit)
+	rows, err := s.o.Pool.Query(ctx, q, atOnce, leaseOfJob+atOnce*outcall.Limit)
 	if err != nil {
 		return 0, fmt.Errorf("taking jobs: %w", err)
 	}
