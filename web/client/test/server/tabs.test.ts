@@ -55,6 +55,7 @@ test("two tabs of one browser: one sends, both show, nothing twice; when one die
   await until("all in both", () => [one, two].every(t => has(t).length === 20 && !t.rt.queue.get().items.length));
   expect(has(one)).toEqual(texts);
   expect(has(two)).toEqual(texts);
+  await until("told that they are sent", () => flushed[0]! + flushed[1]! >= 20); // once none is left to send, after the last is shown
   expect(flushed.sort((a, b) => a - b)).toEqual([0, 20]);
 
   wire.down = true;
