@@ -42,6 +42,7 @@ func (e edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(e.body)) // what cannot, has no connection behind it
 		body := &watched{ReadCloser: r.Body}
+		r = r.WithContext(r.Context()) // net/http looks at its own whether all was read, and gives the peer time to read the refusal
 		out.body, r.Body = body, body
 	}
 	if strings.HasPrefix(r.URL.Path, "/hasura/") {
@@ -173,6 +174,14 @@ func (c *counted) Close() error {
 func (c *counted) SetLinger(sec int) error {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		return tcp.SetLinger(sec) //nolint:wrapcheck // a connection's errors are its own
+	}
+	return nil
+}
+
+// CloseWrite is TCP's, by which net/http ends an answer to a peer that still sends.
+func (c *counted) CloseWrite() error {
+	if tcp, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return tcp.CloseWrite() //nolint:wrapcheck // it is the connection
 	}
 	return nil
 }
