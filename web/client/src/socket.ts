@@ -45,7 +45,7 @@ type Impl = new (url: string, protocols?: string | string[]) => WebSocket;
 const heard = (impl: Impl) => class extends impl {
   constructor(url: string, protocols?: string | string[]) {
     super(url, protocols);
-    this.addEventListener("error", () => {});
+    this.addEventListener?.("error", () => {});
   }
 };
 
