@@ -178,7 +178,7 @@ func TestAnAppsOwnSettings(t *testing.T) {
 		}
 	})
 	for _, set := range []string{
-		`search_path = odd, pg_catalog, public`, `search_path = ''`, `search_path = odd`, `statement_timeout = '2s'`, `lock_timeout = '50ms'`,
+		`search_path = odd, pg_catalog, public`, `search_path = ''`, `search_path = odd`, `statement_timeout = '2s'`, `lock_timeout = '2s'`,
 		`idle_in_transaction_session_timeout = '2s'`, `default_transaction_isolation = 'serializable'`, `default_transaction_isolation = 'repeatable read'`,
 		`standard_conforming_strings = off`, `DateStyle = 'German, DMY'`, `IntervalStyle = 'sql_standard'`, `TimeZone = 'Asia/Kathmandu'`, `bytea_output = 'escape'`, `extra_float_digits = -15`,
 		`row_security = off`, `plan_cache_mode = force_generic_plan`, `enable_indexscan = off`, `check_function_bodies = off`, `default_transaction_deferrable = on`,
