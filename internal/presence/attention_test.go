@@ -56,6 +56,10 @@ func TestWhoLooks(t *testing.T) {
 	looks("parked", demo.Bob, false)
 	beat(one, desktop, nil, Activity{Active: true})
 	looks("used again", demo.Bob, true)
+	beat(two, as(demo.Bob), &desktop.Session, Activity{Hidden: ptr(true)})
+	looks("hidden, told elsewhere", demo.Bob, false)
+	beat(two, as(demo.Bob), &desktop.Session, Activity{Active: true, Hidden: ptr(false)})
+	looks("used, told elsewhere", demo.Bob, true)
 	one.Sessions.End(desktop.Session)
 	looks("closed", demo.Bob, false)
 
@@ -71,29 +75,18 @@ func TestWhoLooks(t *testing.T) {
 }
 
 // TestLookingEndsByItself: on the node that holds the socket, by its own timer,
-// long before the user is away; and begins again with an activity told elsewhere.
+// long before the user is away.
 func TestLookingEndsByItself(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	rules := quick
 	rules.Looking = 300 * time.Millisecond
 	one, two := r.node(rules), r.node(quick)
-	v := r.connect(one, demo.Bob)
+	r.connect(one, demo.Bob)
 	eventually(t, "left alone", func() bool { return !r.attention(two, demo.Bob).Looking })
 	if got := r.see(two, as(demo.Alice), demo.Bob); got.Status != Online {
 		t.Errorf("left alone for a moment, and %s", got.Status)
 	}
-	r.exec(`update realtime.sessions set looking_until = null`)
-	if _, err := two.Edit.Heartbeat(t.Context(), as(demo.Bob), &v.Session, Activity{Active: true}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "used, told elsewhere", func() bool {
-		var n int
-		if err := r.pool.QueryRow(t.Context(), `select count(*) from realtime.sessions where looking_until is not null`).Scan(&n); err != nil {
-			t.Fatal(err)
-		}
-		return n == 1
-	})
 }
 
 // TestNobodyAsksWhoLooks: where nothing is pushed it is not written down.
