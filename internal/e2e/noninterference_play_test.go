@@ -1,0 +1,192 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/google/uuid"
+)
+
+// runWith runs an operation with variables on a socket, to its one response.
+func (s *sock) runWith(query string, variables map[string]any) result {
+	s.t.Helper()
+	return next(s.t, s.startWith(query, variables))
+}
+
+// act runs mutations' fields over HTTP, as one of the world's users.
+func (w *world) act(user int, fields ...string) result {
+	w.t.Helper()
+	w.keys++
+	text := mutation(fields...)
+	return w.http(user, text, w.given(text, map[string]any{"key": fmt.Sprint("h", w.keys)}))
+}
+
+func (w *world) http(user int, query string, variables map[string]any) (r result) {
+	w.t.Helper()
+	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.on.base+"/graphql", bytes.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header = bearer(token(w.t, w.user(user)))
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil || json.Unmarshal(answer, &r) != nil {
+		w.t.Fatalf("%v: %s", err, answer)
+	}
+	return r
+}
+
+// inHiding is one step of the world's hidden schedule: one to three of the hidden do
+// one to three things each.
+func (w *world) inHiding() {
+	w.t.Helper()
+	if w.hidden == nil {
+		return
+	}
+	for _, i := range w.hidden.Perm(len(reasons))[:1+w.hidden.IntN(3)] {
+		var fields []string
+		for range 1 + w.hidden.IntN(3) {
+			act := reasons[i].acts[w.hidden.IntN(len(reasons[i].acts))]
+			if act != "socket" {
+				fields = append(fields, act)
+			} else if len(w.open) > 0 && w.hidden.IntN(2) == 0 {
+				_ = w.open[0].ws.Close()
+				w.open = w.open[1:]
+			} else {
+				w.open = append(w.open, w.on.dial(token(w.t, w.user(firstHidden+i))))
+			}
+			w.done = append(w.done, reasons[i].name+": "+act)
+		}
+		if len(fields) == 0 {
+			continue
+		}
+		r := w.act(firstHidden+i, fields...)
+		w.secret(r)
+	}
+}
+
+// secret remembers a message that was sent where the viewer cannot read: $hm.
+func (w *world) secret(r result) {
+	var d map[string]json.RawMessage
+	if json.Unmarshal(r.Data, &d) != nil {
+		return
+	}
+	for _, v := range d {
+		var sent struct{ Message struct{ ID uuid.UUID } }
+		if json.Unmarshal(v, &sent) == nil && sent.Message.ID != uuid.Nil {
+			w.vars["hm"] = sent.Message.ID
+		}
+	}
+}
+
+// line sets the friend's line and status, and nothing else.
+func (w *world) line(text, status string) {
+	w.t.Helper()
+	q := mutation(`setPresence(status: $status) { status }`, `setCustomStatus(input: {text: $text}) { status }`)
+	if r := w.friend.runWith(q, map[string]any{"text": text, "status": status}); len(r.Errors) > 0 {
+		w.t.Fatal(r)
+	}
+}
+
+// friendDoes all that comes on a stream: it reads the viewer's message, writes one, and says
+// so in its line. It answers its message.
+func (w *world) friendDoes(text, status string) string {
+	w.t.Helper()
+	ack := mutation(`acknowledgeRead(input: [{channelId: $c, messageId: $m}]) { unreadCount }`)
+	if r := w.friend.runWith(ack, w.given(ack, nil)); len(r.Errors) > 0 {
+		w.t.Fatal(r)
+	}
+	id := w.sent(w.friend.runWith, text+" of the friend")
+	w.line(text, status)
+	return id
+}
+
+// pulse is friendDoes, awaited on every stream that brings any of it.
+func (w *world) pulse(text, status string) string {
+	w.t.Helper()
+	id := w.friendDoes(text, status)
+	m, _ := w.vars["m"].(string)
+	w.await("presence", `"text":"`+text+`"`)
+	w.await("window", `"text":"`+text+`"`)
+	w.await("messages", id)
+	w.await("deliveries", m)
+	w.await("events", `"text":"`+text+`"`, id, `"delivery":{"messageId":"`+m)
+	return id
+}
+
+// step is one of the public schedule, and what the viewer then asks.
+func (w *world) step(i int, p publicStep) {
+	w.t.Helper()
+	at := fmt.Sprint("step ", i)
+	w.vars["h"] = w.user(firstHidden + i%len(reasons))
+	w.tell(at, "extra", asText(w.cleaned(w.viewer.runWith(p.extra, w.given(p.extra, nil)))))
+	if p.writer > 0 {
+		id := w.sent(func(q string, v map[string]any) result { return w.http(p.writer, q, v) }, at+" of the hidden")
+		w.await("messages", id)
+		w.await("events", id)
+	}
+	w.say(at)
+	id := w.pulse(at, p.status)
+	if p.edit {
+		r := w.friend.runWith(`mutation($id: uuid!) { editMessage(messageId: $id, content: "changed", baseVersion: 1) { message { id } } }`, map[string]any{"id": id})
+		if len(r.Errors) > 0 {
+			w.t.Fatal(r)
+		}
+		w.await("messages", `"content":"changed"`)
+		w.await("events", `"content":"changed"`)
+	}
+	if p.remove {
+		if r := w.friend.runWith(`mutation($id: uuid!) { deleteMessage(messageId: $id) { id } }`, map[string]any{"id": id}); len(r.Errors) > 0 {
+			w.t.Fatal(r)
+		}
+		w.await("messages", `"kind":"deleted"`)
+		w.await("events", `MessageDeleted`)
+	}
+	w.write(at)
+	for _, q := range p.ask {
+		w.ask(at, q)
+	}
+}
+
+// ask puts a question and writes the answer down.
+func (w *world) ask(at string, q int) {
+	w.t.Helper()
+	r := w.viewer.runWith(questions[q], w.given(questions[q], nil))
+	var d struct{ Sync struct{ Cursor string } }
+	if json.Unmarshal(r.Data, &d) == nil && d.Sync.Cursor != "" {
+		w.vars["cursor"] = d.Sync.Cursor
+	}
+	w.tell(at, fmt.Sprint("question ", q), asText(w.cleaned(r)))
+}
+
+// typeAtLast has the friend type until it is told: then whatever was typed before has been.
+func (w *world) typeAtLast() {
+	w.t.Helper()
+	eventually(w.t, "the friend is told to type", func() bool {
+		w.friend.runWith(`mutation($c: uuid!) { startTyping(room: {channelId: $c}) { accepted } }`, w.given("$c", nil))
+		w.drain("typing")
+		w.drain("events")
+		for _, s := range []string{"typing", "events"} {
+			told := false
+			for _, r := range w.held[streamAt(s)] {
+				told = told || bytes.Contains([]byte(r.String()), []byte("friend is typing"))
+			}
+			if !told {
+				return false
+			}
+		}
+		return true
+	})
+}

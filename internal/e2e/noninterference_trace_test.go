@@ -1,0 +1,244 @@
+package e2e
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What is normalised in a trace, and why none of it hides anything:
+//
+//   - Ids are told by what they are ("user 3"): worlds have users, channels and messages of
+//     their own. Users' ids have the same order everywhere, so that what is ordered by them
+//     is ordered alike; an id that is nobody's here stays one ("some id").
+//   - An instant is told as one ("a time"): when something happened differs between any two
+//     runs. Whether there is one is compared; that it does not move is compared by
+//     presence.TestTheLawOverAMillionWorlds, with a clock that is held.
+//   - Of a sealed cursor its length is compared, for it is sealed with random bytes. One of a
+//     list of presences is opened, and what is in it compared.
+//   - Of the friend's and the viewer's own presence the last of each step is compared: two
+//     changes in a moment are told as one or as two, by when they are read. Both are public, and
+//     a frame with anybody else in it, or with nobody, is compared as it is, in its place.
+//   - Events are compared by their source (messages, deliveries, presence, typing), each in its order:
+//     the sources are not ordered among each other.
+//   - How much the viewer has to read is told at most once a second; of those frames it is compared
+//     which channels they name. Its numbers are compared as they are asked for.
+//   - Of typing, the friend is left out: it types at the end, so that the streams are
+//     awaited, and stops by itself. Who else is listed, or counted, is compared.
+
+var (
+	anyID   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	instant = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$`)
+)
+
+func (w *world) called(id string) string {
+	if name, ok := w.names[id]; ok {
+		return name
+	}
+	return "some id"
+}
+
+// clean is a value with what differs between any two runs taken out.
+func (w *world) clean(key string, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k := range v {
+			v[k] = w.clean(k, v[k])
+		}
+	case []any:
+		for i := range v {
+			v[i] = w.clean(key, v[i])
+		}
+	case string:
+		if strings.HasSuffix(strings.ToLower(key), "cursor") {
+			return w.cursor(v)
+		}
+		if instant.MatchString(v) {
+			return "a time"
+		}
+		return anyID.ReplaceAllStringFunc(v, w.called)
+	}
+	return v
+}
+
+func (w *world) cursor(c string) string {
+	b, err := base64.RawURLEncoding.DecodeString(c)
+	if err == nil && len(b) == 17 { // rank and id
+		return fmt.Sprintf("after %s of rank %d", w.called(fmt.Sprintf("%x-%x-%x-%x-%x", b[1:5], b[5:7], b[7:9], b[9:11], b[11:])), b[0])
+	}
+	return fmt.Sprintf("a cursor of %d bytes", len(c))
+}
+
+func (w *world) cleaned(r result) map[string]any {
+	w.t.Helper()
+	var m map[string]any
+	if err := json.Unmarshal([]byte(r.String()), &m); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.clean("", m).(map[string]any) //nolint:forcetypeassert // a map is cleaned to a map
+}
+
+func asText(v any) string { b, _ := json.Marshal(v); return string(b) } //nolint:errchkjson // of what was JSON
+
+func public(user any) bool { return user == "user 0" || user == "user 1" }
+
+// trace takes in frames of one stream, as they came.
+type trace struct {
+	lines []string
+	last  map[string]string // of what is public, by what it is about
+	w     *world
+}
+
+func (tr *trace) frame(name string, v map[string]any) {
+	data := at(v, "data")
+	if data == nil {
+		tr.lines = append(tr.lines, asText(v))
+		return
+	}
+	switch name {
+	case "presence":
+		tr.presence("", at(data, "presenceChanged"))
+	case "window":
+		tr.window(at(data, "presenceWindow"))
+	case "typing":
+		tr.typing(at(data, "typingChanged"))
+	case "read":
+		tr.w.ever["read: "+asText(at(data, "readStateChanged", "channelId"))] = true
+	case "events":
+		tr.event(at(data, "events"))
+	default:
+		tr.lines = append(tr.lines, asText(data))
+	}
+}
+
+func (tr *trace) presence(of string, p any) {
+	if u := at(p, "userId"); public(u) {
+		tr.last[of+"presence of "+asText(u)] = asText(p)
+		return
+	}
+	tr.lines = append(tr.lines, of+"presence: "+asText(p))
+}
+
+func (tr *trace) window(batch any) {
+	list, _ := at(batch, "presences").([]any)
+	for _, p := range list {
+		if !public(at(p, "userId")) {
+			list = nil
+		}
+	}
+	if len(list) == 0 {
+		tr.lines = append(tr.lines, asText(batch))
+		return
+	}
+	for _, p := range list {
+		tr.presence("", p)
+	}
+	if c := at(batch, "counts"); c != nil {
+		tr.last["counts"] = asText(c)
+	}
+}
+
+func (tr *trace) typing(rooms any) {
+	list, _ := rooms.([]any)
+	for _, room := range list {
+		users, _ := at(room, "users").([]any)
+		count, _ := at(room, "totalCount").(float64)
+		others := slices.DeleteFunc(slices.Clone(users), func(u any) bool { return at(u, "userId") == "user 1" })
+		if sentence := at(room, "text"); len(others) > 0 || int(count) != len(users) || (sentence == nil) != (len(users) == 0) || len(users) == 1 && sentence != "friend is typing..." {
+			tr.lines = append(tr.lines, "typing: "+asText(room))
+		}
+	}
+}
+
+func (tr *trace) event(e any) {
+	payload := at(e, "payload")
+	switch kind := at(payload, "__typename"); kind {
+	case "PresenceChanged":
+		tr.presence("event: ", at(payload, "presence"))
+	case "TypingChanged":
+		tr.typing(at(payload, "rooms"))
+	case "ReadStateChanged":
+		tr.w.ever["event of read: "+asText(at(payload, "readState"))] = true
+	default:
+		tr.lines = append(tr.lines, "event: "+asText(e))
+	}
+}
+
+// source is what a line of the trace came from.
+func source(line string) int {
+	for i, s := range []string{"event: presence", "typing", `"__typename":"DeliveryChanged"`, `"__typename":"Message`} {
+		if strings.Contains(line, s) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// write ends a step: what came in it is put into the trace.
+func (w *world) write(step string) {
+	for i, s := range streams {
+		w.drain(s.name)
+		tr := trace{last: map[string]string{}, w: w}
+		for _, r := range w.held[i] {
+			tr.frame(s.name, w.cleaned(r))
+		}
+		w.held[i] = nil
+		slices.SortStableFunc(tr.lines, func(a, b string) int { return source(a) - source(b) })
+		for _, l := range tr.lines {
+			w.tell(step, s.name, l)
+		}
+		for _, k := range slices.Sorted(maps.Keys(tr.last)) {
+			w.tell(step, s.name, k+" "+tr.last[k])
+		}
+	}
+}
+
+func (w *world) tell(where ...string) { w.told = append(w.told, strings.Join(where, ": ")) }
+
+func streamAt(name string) int {
+	for i, s := range streams {
+		if s.name == name {
+			return i
+		}
+	}
+	panic("no stream " + name)
+}
+
+// await reads a stream until each of the marks has been in one of its frames since the
+// trace was last written.
+func (w *world) await(name string, marks ...string) {
+	w.t.Helper()
+	i := streamAt(name)
+	missing := func(mark string) bool {
+		return !slices.ContainsFunc(w.held[i], func(r result) bool { return strings.Contains(r.String(), mark) })
+	}
+	for slices.ContainsFunc(marks, missing) {
+		select {
+		case r, ok := <-w.subs[i]:
+			if !ok {
+				w.t.Fatal(name, "ended")
+			}
+			w.held[i] = append(w.held[i], r)
+		case <-time.After(patient):
+			w.t.Fatalf("%s: %q never came, but %v", name, marks, w.held[i])
+		}
+	}
+}
+
+// drain takes what has come on a stream.
+func (w *world) drain(name string) {
+	i := streamAt(name)
+	for {
+		select {
+		case r := <-w.subs[i]:
+			w.held[i] = append(w.held[i], r)
+		default:
+			return
+		}
+	}
+}

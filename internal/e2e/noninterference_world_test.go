@@ -1,0 +1,214 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+// reason is why somebody is hidden: how it becomes so, in every world, and what it
+// then may do in some of them without anybody's noticing.
+type reason struct {
+	name   string
+	choose string // the settings it begins with
+	acts   []string
+}
+
+// What the hidden do. Acts of others change what the act before did, or are refused: all
+// the better. $c is the channel it shares with the viewer, $d the one it does not, $m the
+// viewer's last message, $v the viewer.
+var (
+	comings = []string{
+		`heartbeat(input: {active: true, device: ios, name: "phone"}) { sessionId }`, `heartbeat(input: {active: false, hidden: true}) { sessionId }`,
+		`setPresence(status: away) { status }`, `setPresence(status: busy) { status }`, `setPresence(status: online) { status }`, `setPresence(status: offline) { status }`,
+		"socket", "socket",
+	}
+	lines  = []string{`setCustomStatus(input: {text: "hidden", emoji: "🙈"}) { status }`, `setCustomStatus(input: {text: "another"}) { status }`, `clearCustomStatus { status }`}
+	typist = []string{`startTyping(room: {channelId: $c}) { accepted }`, `startTyping(room: {channelId: $c}) { accepted }`, `stopTyping(room: {channelId: $c}) { accepted }`, `stopAllTyping`, `startTyping(room: {channelId: $d}) { accepted }`}
+	reads  = []string{
+		`acknowledgeDelivered(input: [{channelId: $c, messageId: $m}]) { unreadCount }`, `acknowledgeRead(input: [{channelId: $c, messageId: $m}]) { unreadCount }`,
+		`acknowledgeRead(input: [{channelId: $c, messageId: $m}]) { unreadCount }`, `markUnread(messageId: $m) { unreadCount }`,
+	}
+	elsewhere = []string{
+		`sendMessage(input: {clientMessageId: $key, channelId: $d, content: "in secret", mentions: [$v]}) { message { id } }`,
+		`setChannelNotifications(channelId: $c, input: {level: none}) { level }`, `setQuietHours(input: {from: "20:00", to: "08:00", timeZone: "Asia/Tokyo"}) { from }`,
+	}
+	relations = []string{`addContact(userId: $v)`, `removeContact(userId: $v)`, `blockUser(userId: $f)`, `unblockUser(userId: $f)`}
+	switches  = []string{
+		`updatePresenceSettings(input: {showOnlineStatus: false, broadcastTyping: false}) { id }`, `updatePresenceSettings(input: {showOnlineStatus: true, broadcastTyping: true, typingVisibility: everyone}) { id }`,
+		`updatePresenceSettings(input: {allowReadReceipts: false, allowDeliveryReceipts: false}) { id }`, `updatePresenceSettings(input: {allowReadReceipts: true, showLastSeen: true}) { id }`,
+		`setInvisibleMode(enabled: true) { id }`, `setInvisibleMode(enabled: false) { id }`,
+	}
+	reasons = []reason{
+		{"shows itself to nobody", `updatePresenceSettings(input: {visibility: nobody}) { id }`, slices.Concat(comings, lines, typist, reads, elsewhere, relations, switches, []string{`blockUser(userId: $v)`, `unblockUser(userId: $v)`})},
+		{"shows itself to contacts", `updatePresenceSettings(input: {visibility: contacts}) { id }`, slices.Concat(comings, lines, typist, reads, elsewhere, switches, []string{`addContact(userId: $f)`, `removeContact(userId: $f)`})},
+		{"blocks the viewer", `updatePresenceSettings(input: {showLastSeen: true}) { id }`, slices.Concat(comings, lines, typist, reads, elsewhere, relations, switches, []string{`updatePresenceSettings(input: {visibility: contacts}) { id }`, `resetPresenceSettings { id }`})},
+		{"is invisible", `setInvisibleMode(enabled: true) { id }`, slices.Concat(comings, lines, typist, reads, elsewhere)},
+		{"shares nothing but its line", `updatePresenceSettings(input: {showOnlineStatus: false, showLastSeen: false, broadcastTyping: false, allowReadReceipts: false, allowDeliveryReceipts: false}) { id }`,
+			slices.Concat(comings, typist, reads, elsewhere, []string{`setInvisibleMode(enabled: true) { id }`, `setInvisibleMode(enabled: false) { id }`})},
+	}
+)
+
+// world is one of a family, with users of its own.
+type world struct {
+	t      *testing.T
+	on     *node
+	n      int
+	hidden *rand.Rand // nil: nothing hidden happens
+	names  map[string]string
+	vars   map[string]any // of the viewer's questions
+	viewer *sock
+	friend *sock
+	subs   []<-chan result
+	held   [][]result // told, and not yet written down
+	told   []string   // the trace
+	done   []string   // what was done in hiding, to be shown
+	open   []*sock
+	ever   map[string]bool // what was told at some time, where when it is tells nothing
+	keys   int
+}
+
+func newWorld(t *testing.T, n *node, number int) *world {
+	w := &world{t: t, on: n, n: number, names: map[string]string{}, ever: map[string]bool{}, held: make([][]result, len(streams))}
+	all := []uuid.UUID{}
+	for i := range firstHidden + len(reasons) {
+		w.names[w.user(i).String()] = fmt.Sprintf("user %d", i)
+		all = append(all, w.user(i))
+	}
+	for i := range 2 {
+		w.names[w.channel(i).String()] = fmt.Sprintf("channel %d", i)
+	}
+	nobody := uuid.MustParse(fmt.Sprintf("%08x-0000-4000-8000-%012d", number+1, 999))
+	w.names[nobody.String()] = "nobody"
+	w.vars = map[string]any{"all": append(all, nobody), "c": w.channel(0), "d": w.channel(1), "f": w.user(theFriend), "v": w.user(theViewer), "hm": uuid.New(), "m": nobody}
+	return w
+}
+
+// variable finds those a document declares or an act uses.
+var variable = regexp.MustCompile(`\$(\w+)`)
+
+// given are the variables a document names.
+func (w *world) given(text string, more map[string]any) map[string]any {
+	vars := map[string]any{}
+	for _, m := range variable.FindAllStringSubmatch(text, -1) {
+		if v, ok := more[m[1]]; ok {
+			vars[m[1]] = v
+		} else if v, ok := w.vars[m[1]]; ok {
+			vars[m[1]] = v
+		}
+	}
+	return vars
+}
+
+// mutation declares what fields use.
+func mutation(fields ...string) string {
+	kinds := map[string]string{"c": "uuid!", "d": "uuid!", "m": "uuid!", "v": "uuid!", "f": "uuid!", "key": "String!", "text": "String!", "status": "PresenceStatus!", "version": "Int!"}
+	text, declared, list := "", "", map[string]bool{}
+	for i, f := range fields {
+		text += fmt.Sprintf(" a%d: %s", i, f)
+		for _, m := range variable.FindAllStringSubmatch(f, -1) {
+			if !list[m[1]] {
+				list[m[1]] = true
+				declared += "$" + m[1] + ": " + kinds[m[1]] + " "
+			}
+		}
+	}
+	if declared != "" {
+		declared = "(" + declared + ")"
+	}
+	return "mutation" + declared + " {" + text + " }"
+}
+
+// play is the whole schedule; told is then what the viewer was told.
+func (w *world) play(plan []publicStep) {
+	w.t.Helper()
+	w.friend, w.viewer = w.on.dial(token(w.t, w.user(theFriend))), w.on.dial(token(w.t, w.user(theViewer)))
+	defer func() {
+		for _, s := range append(w.open, w.friend, w.viewer) {
+			_ = s.ws.Close()
+		}
+	}()
+	for i, why := range reasons {
+		if r := w.act(firstHidden+i, why.choose); len(r.Errors) > 0 {
+			w.t.Fatal(why.name, r)
+		}
+	}
+	w.line("before", "online")
+	w.subs = make([]<-chan result, len(streams))
+	for i, s := range streams {
+		w.subs[i] = w.viewer.startWith(s.text, w.given(s.text, nil))
+	}
+	w.await("presence", `"before"`)
+	w.await("window", `"before"`)
+	w.await("events", "StreamReset")
+	w.await("events", `"before"`)
+	w.await("typing", `"totalCount":0`)
+	w.await("settings", "visibility")
+	for _, s := range []string{"secret", "secret typing", "secret window"} {
+		w.await(s, "access-denied")
+	}
+	w.begin()
+	for i, p := range plan {
+		w.inHiding()
+		w.step(i, p)
+	}
+	w.typeAtLast()
+	w.write("ended")
+	for _, what := range slices.Sorted(maps.Keys(w.ever)) {
+		w.tell("ever", what)
+	}
+}
+
+// begin goes on until the streams that begin without a word speak. What came by then
+// depends on when each began, and nothing hidden has happened yet in any world.
+func (w *world) begin() {
+	w.t.Helper()
+	for i := 0; ; i++ {
+		text := fmt.Sprintf("begin %d", i)
+		w.say(text)
+		w.friendDoes(text, "online")
+		w.await("events", `"text":"`+text+`"`)
+		ready := true
+		for _, s := range []string{"messages", "deliveries", "read"} {
+			w.drain(s)
+			ready = ready && len(w.held[streamAt(s)]) > 0
+		}
+		if ready {
+			break
+		}
+	}
+	w.say("begun")
+	w.pulse("begun", "online")
+	for i := range streams {
+		w.held[i] = nil
+	}
+}
+
+// say has the viewer write a message, which is $m from then on.
+func (w *world) say(text string) {
+	w.t.Helper()
+	w.vars["m"] = w.sent(w.viewer.runWith, text)
+	w.await("messages", `"content":"`+text+`"`)
+}
+
+// sent writes into the shared channel by a socket's or HTTP's operation.
+func (w *world) sent(run func(string, map[string]any) result, text string) string {
+	w.t.Helper()
+	w.keys++
+	r := run(`mutation($c: uuid!, $key: String!, $text: String!) { sendMessage(input: {clientMessageId: $key, channelId: $c, content: $text}) { message { id } error { code } } }`,
+		w.given("$c $key $text", map[string]any{"key": fmt.Sprint("k", w.keys), "text": text}))
+	var d struct {
+		SendMessage struct{ Message struct{ ID string } }
+	}
+	if err := json.Unmarshal(r.Data, &d); err != nil || d.SendMessage.Message.ID == "" {
+		w.t.Fatal(r, err)
+	}
+	w.names[d.SendMessage.Message.ID] = "message " + text
+	return d.SendMessage.Message.ID
+}
