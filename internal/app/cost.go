@@ -125,6 +125,9 @@ var weights = map[string]weight{
 	"removeContact":   {points: 2},
 	"blockUser":       {points: 2},
 	"unblockUser":     {points: 2},
+
+	"__schema": {points: 100}, // all of it, each time
+	"__type":   {points: 10},
 }
 
 func weigh(field string, args map[string]any) limit.Weight {

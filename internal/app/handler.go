@@ -122,7 +122,7 @@ func graphqlHandler(p *parts) http.Handler {
 	srv.SetQueryCache(p.documents)
 	persisted := limit.Persisted{Cache: p.persisted}
 	srv.Use(persisted.Find())
-	srv.Use(limit.Size{Depth: c.Limits.Depth, Roots: c.Limits.Aliases})
+	srv.Use(limit.Size{Depth: c.Limits.Depth, Roots: c.Limits.Aliases, Meta: metaAliases})
 	execute(p, srv, resolver, present, rescue)
 	srv.Use(p.budgets.cost(c.Limits, 0))
 	srv.Use(persisted.Keep()) // after all that may refuse

@@ -76,6 +76,7 @@ func onConnections() []attack {
 						break
 					}
 				}
+				f.count("connections")
 				if f.Turns == 0 {
 					f.ended(ctx, drop(ws))
 				}
