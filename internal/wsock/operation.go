@@ -66,6 +66,7 @@ func (o *operation) execute() (last []byte) {
 		ctx = graphql.WithOperationContext(ctx, oc)
 	}
 	if len(errs) > 0 {
+		o.c.refused()
 		return o.errorFrame(exec.DispatchError(ctx, errs).Errors)
 	}
 	responses, in := exec.DispatchOperation(ctx, oc)
