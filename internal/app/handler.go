@@ -37,6 +37,7 @@ const (
 	cachedBytes    = 4 << 20 // of documents' text, parsed, and as many under their hashes
 	keepAliveEvery = 25 * time.Second
 	answerBytes    = 16 << 20
+	refusalPause   = time.Second // before what comes too often is refused over HTTP
 )
 
 // publicHandler is the public port.
@@ -104,7 +105,7 @@ func graphqlHandler(p *parts) http.Handler {
 			}
 			return int64(c.Limits.BodyBytes)
 		},
-		KeepAlive: keepAliveEvery, WriteTimeout: c.Limits.WriteTimeout, ReadTimeout: c.Limits.RequestTimeout, OperationTimeout: c.Limits.OperationTimeout,
+		KeepAlive: keepAliveEvery, Refusal: refusalPause, WriteTimeout: c.Limits.WriteTimeout, ReadTimeout: c.Limits.RequestTimeout, OperationTimeout: c.Limits.OperationTimeout,
 		Stream: func(ctx context.Context) (context.Context, func(), error) {
 			owner, _ := rateKey(ctx)
 			return p.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), p.revoked.known)

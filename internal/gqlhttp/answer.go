@@ -81,7 +81,28 @@ func (a answer) errors(status int, list gqlerror.List) {
 			a.w.Header().Set("Retry-After", strconv.FormatInt((ms+999)/1000, 10))
 		}
 	}
+	a.linger(list)
 	a.write(status, encode(&graphql.Response{Errors: list}))
+}
+
+// lingering is how large a request may be that is kept waiting.
+const lingering = 64 << 10
+
+// linger waits where errors say that there was too much.
+func (a answer) linger(list gqlerror.List) {
+	if !tooOften(list) || a.t.o.Refusal == 0 || a.r.ContentLength > lingering || a.t.o.AlwaysOK(a.r) {
+		return
+	}
+	over := time.NewTimer(a.t.o.Refusal)
+	defer over.Stop()
+	select {
+	case <-over.C:
+	case <-a.r.Context().Done():
+	}
+}
+
+func tooOften(list gqlerror.List) bool {
+	return len(list) > 0 && list[0].Extensions["code"] == string(fault.RateLimited)
 }
 
 // write sends a body piece by piece, each with its own deadline: a client that

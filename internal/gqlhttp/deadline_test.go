@@ -165,3 +165,38 @@ func TestBodiesOfUnknownLengthAreLimited(t *testing.T) {
 		t.Error(resp.Status, body)
 	}
 }
+
+// TestARefusalByRateWaits: each way it may be answered; not for Hasura, not with a
+// large body in hand, and no other refusal.
+func TestARefusalByRateWaits(t *testing.T) {
+	t.Parallel()
+	const pause = 200 * time.Millisecond
+	s := newSite(t, Options{Refusal: pause})
+	for name, c := range map[string]struct{ accept, body string }{
+		"alone":              {mediaJSON, `{"query":"{ limited }"}`},
+		"in a batch":         {mediaJSON, `[{"query":"{ limited }"},{"query":"{ hello }"}]`},
+		"in its own media":   {mediaGraphQL, `{"query":"{ limited }"}`},
+		"several in a batch": {mediaJSON, `[{"query":"{ limited }"},{"query":"{ limited }"}]`},
+	} {
+		began := time.Now()
+		got := all(t, s.do(t, http.MethodPost, "", c.accept, mediaJSON, c.body, nil))
+		if took := time.Since(began); took < pause || !strings.Contains(got, "slow down") {
+			t.Errorf("%s: %s after %v", name, got, took)
+		}
+	}
+	never := newSite(t, Options{Refusal: time.Hour, AlwaysOK: func(r *http.Request) bool { return r.Header.Get("X-Hasura") != "" }})
+	for name, c := range map[string]struct {
+		body, want string
+		header     http.Header
+	}{
+		"for Hasura":   {`{"query":"{ limited }"}`, "slow down", http.Header{"X-Hasura": {"yes"}}},
+		"a large body": {`{"query":"{ limited } #` + strings.Repeat(" ", lingering) + `"}`, "slow down", nil},
+		"what is run":  {`{"query":"{ hello }"}`, "hello", nil},
+		"denied":       {`{"query":"{ denied }"}`, "access", nil},
+		"no GraphQL":   {`{"query":"{"}`, "errors", nil},
+	} {
+		if got := all(t, never.do(t, http.MethodPost, "", mediaJSON, mediaJSON, c.body, c.header)); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}

@@ -38,6 +38,11 @@ type Options struct {
 
 	OperationTimeout time.Duration // for one operation that is no subscription; 60 s
 
+	// Refusal is how long a request that comes too often waits for being told so: who
+	// asks over and over without waiting does so no faster, on each connection. Not
+	// for AlwaysOK, and not for bodies over 64 KiB, which would be held meanwhile. 0: not at all.
+	Refusal time.Duration
+
 	// Stream is asked before a subscription begins on an event stream. The
 	// context it answers, derived from the one given, ends the stream: when a
 	// token expires, say. ended is called when the stream is over; an error is

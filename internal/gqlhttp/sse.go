@@ -27,6 +27,7 @@ func (a answer) stream(ctx context.Context, oc *graphql.OperationContext, errs g
 			ctx = inner
 		}
 	}
+	a.linger(errs)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := a.open(cancel)
