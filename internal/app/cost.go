@@ -113,6 +113,7 @@ var weights = map[string]weight{
 	"typingChanged":        {points: 1, rooms: "rooms"},
 	"sendMessages":         {points: 1, sends: "input"},
 	"sendMessage":          {points: 1},
+	"editMessage":          {points: 1}, // and more for a large one
 
 	"messages":        {points: 3},
 	"channelPresence": {points: 5},
@@ -145,8 +146,11 @@ func weigh(field string, args map[string]any) limit.Weight {
 	switch {
 	case is.sends != "":
 		w.Messages = limit.Entries(args[is.sends])
+		w.Sent = sent(args[is.sends])
 	case field == "sendMessage":
-		w.Messages = 1
+		w.Messages, w.Sent = 1, sent(args["input"])
+	case field == "editMessage":
+		w.Points = large(args["content"])
 	}
 	w.Points += begun(w.IDs, 50) + begun(w.Rooms, 10)
 	if is.sends != "" {
@@ -154,6 +158,23 @@ func weigh(field string, args map[string]any) limit.Weight {
 	}
 	return w
 }
+
+// sent is what messages count for: everybody who reads a channel is sent them whole.
+func sent(input any) int {
+	if list, ok := input.([]any); ok {
+		n := 0
+		for _, m := range list {
+			n += large(m)
+		}
+		return n
+	}
+	return large(input)
+}
+
+// large is one, and one more for every further largeBytes begun.
+func large(v any) int { return max(begun(limit.Bytes(v), largeBytes), 1) }
+
+const largeBytes = 4 << 10
 
 func begun(n, of int) int { return (n + of - 1) / of }
 

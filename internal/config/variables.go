@@ -183,7 +183,7 @@ func (r *reader) limits(c *Config) {
 	l.StatusLength = r.number("MAX_STATUS_CHARS", 255, 1, 255, "Characters in a custom status.")
 	l.OperationsPerMinute = r.number("OPERATIONS_PER_MINUTE", 600, 1, 1000000, "Operations a user may start in a minute, on one node.")
 	l.PointsPerMinute = r.number("POINTS_PER_MINUTE", max(10*l.OperationsPerMinute, 1), 1, 10000000, "What a user's operations may cost in a minute, on one node (docs/security.md has the prices); half of it over one socket, twenty times from one address. Default: ten times OPERATIONS_PER_MINUTE.")
-	l.MessagesPerMinute = r.number("MESSAGES_PER_MINUTE", max(2*l.OperationsPerMinute, 1), 1, 10000000, "Messages a user may send in a minute, on one node. Default: twice OPERATIONS_PER_MINUTE.")
+	l.MessagesPerMinute = r.number("MESSAGES_PER_MINUTE", max(2*l.OperationsPerMinute, 1), 1, 10000000, "Messages a user may send in a minute, on one node; a large one counts for every 4 KiB begun. Default: twice OPERATIONS_PER_MINUTE.")
 	l.FieldsAtOnce = r.number("FIELDS_AT_ONCE", 4, 1, 100, "Root fields of one user that are worked on at a time; further ones wait for their turn.")
 	l.WatchedIDs = r.number("MAX_WATCHED_IDS", 10000, 1, 1000000, "Users whose presence one user may watch at a time, on one node, over all its subscriptions; one larger channel is let in alone.")
 	l.WaitingPolls = r.number("MAX_WAITING_POLLS", 20, 1, 10000, "Syncs of one user that may wait for news at a time, on one node.")
