@@ -30,7 +30,7 @@ func TestNobodyNotices(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	list := attacks()
-	w, drop, err := build(t.Context(), url, program, 6, len(list))
+	w, drop, err := build(t.Context(), url, program, 6, len(list), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,12 +51,12 @@ const (
 	sendMany = `mutation ($m: [SendMessageInput!]!) { sendMessages(input: $m) { results { status error { code } } } }`
 )
 
-// fill sends large messages, from the start of an attack until its allowance is used up.
-func (f *foe) fill(ctx context.Context, batches int, channel func(i int) string) {
-	for i := range f.dosed(batches) {
+// fill sends large messages to everybody.
+func (f *foe) fill(ctx context.Context, batches int) {
+	for range f.dosed(batches) {
 		var all []map[string]any
 		for range 17 { // of 57 kB each: what a body takes
-			all = append(all, message(channel(i), 10000, 16000))
+			all = append(all, message(f.General, 10000, 16000))
 		}
 		f.ask(ctx, sendMany, map[string]any{"m": all})
 		if ctx.Err() != nil {

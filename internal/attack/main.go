@@ -110,7 +110,7 @@ func run(ctx context.Context, s settings) error {
 
 // once is one attack on a fresh server, in a world of its own.
 func once(ctx context.Context, s settings, url string, a attack) (o outcome, err error) {
-	w, drop, err := build(ctx, url, s.program, s.people, 1)
+	w, drop, err := build(ctx, url, s.program, s.people, 1, hoarded)
 	if err != nil {
 		return o, err
 	}

@@ -62,11 +62,10 @@ func overHTTP() []attack {
 			})
 		}},
 		{"large", "1,000 messages of 40 kB and 16 kB of metadata in a room of everybody", func(ctx context.Context, f *foe) {
-			f.fill(ctx, 60, func(int) string { return f.General })
+			f.fill(ctx, 60)
 			f.hold(ctx)
 		}},
-		{"answers", "600 such messages of its own, then 16 clients: 30 and 10 names of `sync` from the beginning, and of `messages`", func(ctx context.Context, f *foe) {
-			f.fill(ctx, 36, func(i int) string { return f.Own[i%len(f.Own)] })
+		{"answers", "600 such messages of its own, written before; 16 clients: 30, 10 and 1 names of `sync` from the beginning, and of `messages`", func(ctx context.Context, f *foe) {
 			f.flood(ctx, 16, func(_, turn int) {
 				one := []string{`sync(first: 1000) { cursor messages { id content metadata } }`, `messages(channelId: "` + f.Own[turn%len(f.Own)] + `", first: 1000) { messages { id content metadata } }`}[turn%2]
 				f.ask(ctx, `{ `+aliases([]int{30, 10, 1}[turn%3], one)+`}`, nil)

@@ -81,7 +81,7 @@ func overSockets() []attack {
 					}
 				}
 				if n == 0 {
-					f.fill(ctx, 24, func(int) string { return f.General })
+					f.fill(ctx, 24)
 				}
 			})
 		}},

@@ -16,6 +16,7 @@ const (
 	watches  = 10 // others that each watches
 	history  = 30 // messages in each room to begin with
 	owned    = 20 // channels that the attacker has for itself
+	hoarded  = 30 // large messages that it has in each of them
 )
 
 // world is what there is in the database: people who live there, one who attacks
@@ -37,8 +38,9 @@ func parse(id string) (uuid.UUID, error) {
 	return u, nil
 }
 
-// build makes a database on a server and the world in it; drop takes it away.
-func build(ctx context.Context, url, program string, people, foes int) (w *world, drop func(), err error) {
+// build makes a database on a server and the world in it, with so many large messages
+// in each channel that is an attacker's own; drop takes it away.
+func build(ctx context.Context, url, program string, people, foes, large int) (w *world, drop func(), err error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connecting: %w", err)
@@ -54,7 +56,7 @@ func build(ctx context.Context, url, program string, people, foes int) (w *world
 	c := conn.Config()
 	w = &world{db: fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=%s sslmode=disable", c.Host, c.Port, c.User, c.Password, name)}
 	if err = migrate(ctx, program, w.db); err == nil {
-		err = w.fill(ctx, people, foes)
+		err = w.fill(ctx, people, foes, large)
 	}
 	if err != nil {
 		drop()
@@ -63,7 +65,7 @@ func build(ctx context.Context, url, program string, people, foes int) (w *world
 	return w, drop, nil
 }
 
-func (w *world) fill(ctx context.Context, people, foes int) error {
+func (w *world) fill(ctx context.Context, people, foes, large int) error {
 	conn, err := pgx.Connect(ctx, w.db)
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)
@@ -103,6 +105,9 @@ func (w *world) fill(ctx context.Context, people, foes int) error {
 		{`insert into public.nchat_messages (channel_id, user_id, content)
 		  select m.channel_id, (array_agg(m.user_id))[1], 'what one says in a chat' from public.nchat_channel_members m
 		   cross join generate_series(1, $1::int) i where m.channel_id = any($2) group by m.channel_id, i`, []any{history, append([]uuid.UUID{w.general}, w.rooms...)}},
+		{`insert into public.nchat_messages (channel_id, user_id, content, metadata)
+		  select m.channel_id, m.user_id, repeat(chr(128293), 10000), jsonb_build_object('a', repeat('x', 16000)) from public.nchat_channel_members m
+		   cross join generate_series(1, $1::int) i where not (m.channel_id = any($2))`, []any{large, append([]uuid.UUID{w.general}, w.rooms...)}},
 	} {
 		if _, err := conn.Exec(ctx, s.q, s.args...); err != nil {
 			return fmt.Errorf("filling the world: %w", err)
