@@ -29,6 +29,7 @@ type budgets struct {
 	messages   *limit.Limiter
 	watched    *limit.Held
 	polls      *limit.Held
+	answers    *limit.Held // bytes that wait to be read
 	turns      *limit.Turns
 }
 
@@ -36,7 +37,8 @@ func newBudgets(l config.Limits, conns int) *budgets {
 	return &budgets{operations: limit.New(l.OperationsPerMinute), points: limit.New(l.PointsPerMinute),
 		session: limit.New(max(l.PointsPerMinute/sessionShare, 1)), address: limit.New(l.PointsPerMinute * addressShare),
 		messages: limit.New(l.MessagesPerMinute), watched: limit.NewHeld(l.WatchedIDs, "watched ids"), polls: limit.NewHeld(l.WaitingPolls, "polls that wait"),
-		turns: limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce)} // the rest is for what runs behind
+		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"),
+		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce)} // the rest is for what runs behind
 }
 
 // accounts are who pays for an operation: its user, or for callers without one
@@ -76,6 +78,15 @@ func (b *budgets) watch(ctx context.Context, v viewer.Viewer, n int, alone bool)
 // poll holds a place among a user's polls that wait.
 func (b *budgets) poll(v viewer.Viewer) (done func(), err error) {
 	return b.polls.Take(v.Tenant+"/"+v.User.String(), 1, false)
+}
+
+// room holds an answer's bytes until its caller has read them.
+func (b *budgets) room(ctx context.Context, bytes int) (done func(), err error) {
+	key, exempt := rateKey(ctx)
+	if exempt || auth.From(ctx).Via == auth.ViaHasura {
+		return func() {}, nil
+	}
+	return b.answers.Take(key, bytes, true)
 }
 
 // cost of an operation: see weights.

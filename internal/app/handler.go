@@ -37,6 +37,7 @@ const (
 	cachedBytes    = 4 << 20 // of documents' text, parsed, and as many under their hashes
 	keepAliveEvery = 25 * time.Second
 	answerBytes    = 16 << 20
+	heldAnswers    = 32 << 20    // bytes of one caller's answers over HTTP that it has not read yet
 	refusalPause   = time.Second // before what comes too often is refused over HTTP
 )
 
@@ -105,7 +106,7 @@ func graphqlHandler(p *parts) http.Handler {
 			}
 			return int64(c.Limits.BodyBytes)
 		},
-		KeepAlive: keepAliveEvery, Refusal: refusalPause, WriteTimeout: c.Limits.WriteTimeout, ReadTimeout: c.Limits.RequestTimeout, OperationTimeout: c.Limits.OperationTimeout,
+		KeepAlive: keepAliveEvery, Refusal: refusalPause, Room: p.budgets.room, WriteTimeout: c.Limits.WriteTimeout, ReadTimeout: c.Limits.RequestTimeout, OperationTimeout: c.Limits.OperationTimeout,
 		Stream: func(ctx context.Context) (context.Context, func(), error) {
 			owner, _ := rateKey(ctx)
 			return p.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), p.revoked.known)

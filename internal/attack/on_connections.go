@@ -96,7 +96,7 @@ func onConnections() []attack {
 			})
 		}},
 		{"unread", "600 large messages of its own, written before; 1,000 connections that ask for the most that is answered, and read nothing", func(ctx context.Context, f *foe) {
-			body := fmt.Sprintf(`{"query":"{ %s }"}`, aliases(10, `sync(first: 1000) { cursor messages { id content metadata } }`))
+			body := fmt.Sprintf(`{"query":"{ %s }"}`, aliases(7, `sync(first: 1000) { cursor messages { id content metadata } }`))
 			f.flood(ctx, 1000, func(int, int) {
 				c := f.plain(ctx)
 				if c == nil {

@@ -65,10 +65,10 @@ func overHTTP() []attack {
 			f.fill(ctx, 60)
 			f.hold(ctx)
 		}},
-		{"answers", "600 such messages of its own, written before; 16 clients: 30, 10 and 1 names of `sync` from the beginning, and of `messages`", func(ctx context.Context, f *foe) {
+		{"answers", "600 such messages of its own, written before; 16 clients: 30, 7 and 1 names of `sync` from the beginning, and of `messages`", func(ctx context.Context, f *foe) {
 			f.flood(ctx, 16, func(_, turn int) {
 				one := []string{`sync(first: 1000) { cursor messages { id content metadata } }`, `messages(channelId: "` + f.Own[turn%len(f.Own)] + `", first: 1000) { messages { id content metadata } }`}[turn%2]
-				f.ask(ctx, `{ `+aliases([]int{30, 10, 1}[turn%3], one)+`}`, nil)
+				f.ask(ctx, `{ `+aliases([]int{30, 7, 1}[turn%3], one)+`}`, nil)
 			})
 		}},
 	}, documents()...)

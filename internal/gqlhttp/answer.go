@@ -110,6 +110,14 @@ func tooOften(list gqlerror.List) bool {
 // The last deadline is that of what net/http still holds back.
 func (a answer) write(status int, body []byte) {
 	const piece = 64 << 10
+	if len(body) > piece {
+		done, err := a.t.o.Room(a.r.Context(), len(body))
+		if err != nil {
+			a.refuse(gqlerror.List{a.t.o.Present(a.r.Context(), err)})
+			return
+		}
+		defer done()
+	}
 	h := a.w.Header()
 	h.Set("Content-Type", a.media+"; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
 // A client that stops reading holds its own stream for the write deadline only.
@@ -198,5 +200,41 @@ func TestARefusalByRateWaits(t *testing.T) {
 		if got := all(t, never.do(t, http.MethodPost, "", mediaJSON, mediaJSON, c.body, c.header)); !strings.Contains(got, c.want) {
 			t.Errorf("%s: %s", name, got)
 		}
+	}
+}
+
+// TestAnAnswerForWhichThereIsNoRoom: a large one asks for it, and gives it back once
+// it is read; without any it is refused, and smaller ones are not.
+func TestAnAnswerForWhichThereIsNoRoom(t *testing.T) {
+	t.Parallel()
+	asked, free := make(chan int, 10), make(chan struct{}, 1)
+	free <- struct{}{}
+	s := newSite(t, Options{Room: func(_ context.Context, bytes int) (func(), error) {
+		asked <- bytes
+		select {
+		case <-free:
+			return func() { free <- struct{}{} }, nil
+		default:
+			return nil, fault.Later(fault.RateLimited, time.Second, "no room")
+		}
+	}})
+	query := func(text string) string {
+		return all(t, s.do(t, http.MethodPost, "", mediaJSON, mediaJSON, `{"query":"`+text+`"}`, nil))
+	}
+	for range 2 {
+		if got := query("{ large }"); len(got) < 1<<20 {
+			t.Fatalf("%.200s", got)
+		}
+		if n := wait(t, "room", asked); n < 1<<20 {
+			t.Errorf("%d bytes", n)
+		}
+		<-s.left
+	}
+	<-free
+	if got := query("{ large }"); !strings.Contains(got, "no room") {
+		t.Errorf("%.200s", got)
+	}
+	if got := query("{ hello }"); !strings.Contains(got, "hello") || len(asked) != 1 {
+		t.Errorf("%.200s, asked %d times", got, len(asked))
 	}
 }

@@ -43,6 +43,10 @@ type Options struct {
 	// for AlwaysOK, and not for bodies over 64 KiB, which would be held meanwhile. 0: not at all.
 	Refusal time.Duration
 
+	// Room is asked before an answer of more than 64 KiB is written; done is called
+	// when it is, and the memory free. An error is answered instead. nil: there is always.
+	Room func(ctx context.Context, bytes int) (done func(), err error)
+
 	// Stream is asked before a subscription begins on an event stream. The
 	// context it answers, derived from the one given, ends the stream: when a
 	// token expires, say. ended is called when the stream is over; an error is
@@ -65,6 +69,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Stream == nil {
 		o.Stream = func(ctx context.Context) (context.Context, func(), error) { return ctx, func() {}, nil }
+	}
+	if o.Room == nil {
+		o.Room = func(context.Context, int) (func(), error) { return func() {}, nil }
 	}
 	o.KeepAlive = cmp.Or(o.KeepAlive, 25*time.Second)
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, 30*time.Second)
