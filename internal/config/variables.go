@@ -188,7 +188,7 @@ func (r *reader) limits(c *Config) {
 	l.WatchedIDs = r.number("MAX_WATCHED_IDS", 10000, 1, 1000000, "Users whose presence one user may watch at a time, on one node, over all its subscriptions; one larger channel is let in alone.")
 	l.WaitingPolls = r.number("MAX_WAITING_POLLS", 20, 1, 10000, "Syncs of one user that may wait for news at a time, on one node.")
 	l.DocumentBytes = r.number("MAX_DOCUMENT_BYTES", 64<<10, 1024, 1<<20, "Bytes in one GraphQL document, its variables not counted; none from Hasura.")
-	l.FramesPerSecond = r.number("FRAMES_PER_SECOND", 50, 1, 10000, "Messages a socket is read at in a second, past a burst of ten seconds' worth; one more for every 4 KiB, and five for an operation refused before it ran. Pings, pongs and completes are not counted, up to ten times as many.")
+	l.FramesPerSecond = r.number("FRAMES_PER_SECOND", 50, 1, 10000, "Messages a socket is read at in a second, past a burst of ten seconds' worth; one more for every KiB, and five for an operation refused before it ran. Pings, pongs and completes are not counted, up to ten times as many.")
 	l.OpeningPerIP = r.number("MAX_OPENING_SOCKETS_PER_IP", max(l.SocketsPerIP/2, 1), 1, 1000000, "Sockets from one address that have not authenticated yet. Default: half of MAX_SOCKETS_PER_IP.")
 	l.ConnectionsPerIP = r.number("MAX_CONNECTIONS_PER_IP", max(5*l.SocketsPerIP, 1), 1, 5000000, "TCP connections from one address that is no trusted proxy, sockets among them. Default: five times MAX_SOCKETS_PER_IP.")
 	l.OperationTimeout = r.duration("OPERATION_TIMEOUT", "60s", 30*time.Second, 10*time.Minute, "How long one operation over HTTP may take, a wait for news included.")

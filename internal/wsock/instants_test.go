@@ -335,11 +335,11 @@ func TestAFloodIsReadNoFasterThanTheRate(t *testing.T) {
 		if d := asks(600, "{hello}", "complete"); d != 2*time.Second {
 			t.Errorf("600 subscribes in %v", d)
 		}
-		// One that is refused before it runs is six, and so is one of 20 KiB.
+		// One that is refused before it runs is six, and so is one of 5 KiB.
 		if d := asks(100, "{", "error"); d != 12*time.Second {
 			t.Errorf("100 refused ones in %v", d)
 		}
-		if d := asks(100, "{hello} #"+strings.Repeat(" ", 20<<10), "complete"); d != 12*time.Second {
+		if d := asks(100, "{hello} #"+strings.Repeat(" ", 5<<10), "complete"); d != 12*time.Second {
 			t.Errorf("100 large ones in %v", d)
 		}
 	})

@@ -21,7 +21,7 @@ type reader struct {
 
 // What a message that counts takes from the socket's pace, besides one for itself.
 const (
-	messageBytes = 4 << 10 // one more for each of these begun
+	messageBytes = 1 << 10 // one more for each of these
 	refusedShare = 5       // these more for an operation refused before it ran: it cost more than reading it
 )
 
