@@ -181,7 +181,9 @@ func TestARefusalByRateWaits(t *testing.T) {
 		"several in a batch": {mediaJSON, `[{"query":"{ limited }"},{"query":"{ limited }"}]`},
 	} {
 		began := time.Now()
-		got := all(t, s.do(t, http.MethodPost, "", c.accept, mediaJSON, c.body, nil))
+		resp := s.do(t, http.MethodPost, "", c.accept, mediaJSON, c.body, nil)
+		got := all(t, resp)
+		_ = resp.Body.Close()
 		if took := time.Since(began); took < pause || !strings.Contains(got, "slow down") {
 			t.Errorf("%s: %s after %v", name, got, took)
 		}
@@ -197,9 +199,11 @@ func TestARefusalByRateWaits(t *testing.T) {
 		"denied":       {`{"query":"{ denied }"}`, "access", nil},
 		"no GraphQL":   {`{"query":"{"}`, "errors", nil},
 	} {
-		if got := all(t, never.do(t, http.MethodPost, "", mediaJSON, mediaJSON, c.body, c.header)); !strings.Contains(got, c.want) {
+		resp := never.do(t, http.MethodPost, "", mediaJSON, mediaJSON, c.body, c.header)
+		if got := all(t, resp); !strings.Contains(got, c.want) {
 			t.Errorf("%s: %s", name, got)
 		}
+		_ = resp.Body.Close()
 	}
 }
 
@@ -219,7 +223,9 @@ func TestAnAnswerForWhichThereIsNoRoom(t *testing.T) {
 		}
 	}})
 	query := func(text string) string {
-		return all(t, s.do(t, http.MethodPost, "", mediaJSON, mediaJSON, `{"query":"`+text+`"}`, nil))
+		resp := s.do(t, http.MethodPost, "", mediaJSON, mediaJSON, `{"query":"`+text+`"}`, nil)
+		defer func() { _ = resp.Body.Close() }()
+		return all(t, resp)
 	}
 	for range 2 {
 		if got := query("{ large }"); len(got) < 1<<20 {
