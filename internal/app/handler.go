@@ -37,7 +37,7 @@ const (
 	cachedBytes    = 4 << 20 // of documents' text, parsed, and as many under their hashes
 	keepAliveEvery = 25 * time.Second
 	answerBytes    = 16 << 20
-	heldAnswers    = 32 << 20    // bytes of one caller's answers over HTTP that it has not read yet
+	heldAnswers    = 16 << 20    // bytes of one caller's answers over HTTP that it has not read yet
 	refusalPause   = time.Second // before what comes too often is refused over HTTP
 )
 

@@ -218,7 +218,7 @@ func (a answer) respond(r *graphql.Response) {
 	switch {
 	case r == nil && a.r.Context().Err() != nil: // nobody is left to answer
 	case r != nil && len(r.Data) > 0:
-		a.write(http.StatusOK, encode(r))
+		a.write(http.StatusOK, parts(r)...)
 	case r != nil && len(r.Errors) > 0:
 		a.refuse(r.Errors)
 	default:
