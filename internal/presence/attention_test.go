@@ -56,9 +56,11 @@ func TestWhoLooks(t *testing.T) {
 	looks("parked", demo.Bob, false)
 	beat(one, desktop, nil, Activity{Active: true})
 	looks("used again", demo.Bob, true)
-	beat(two, as(demo.Bob), &desktop.Session, Activity{Hidden: ptr(true)})
-	looks("hidden, told elsewhere", demo.Bob, false)
-	beat(two, as(demo.Bob), &desktop.Session, Activity{Active: true, Hidden: ptr(false)})
+	if _, err := one.Edit.SetStatus(t.Context(), desktop, Offline, nil); err != nil {
+		t.Fatal(err)
+	}
+	looks("parked again", demo.Bob, false)
+	beat(two, as(demo.Bob), &desktop.Session, Activity{Active: true})
 	looks("used, told elsewhere", demo.Bob, true)
 	one.Sessions.End(desktop.Session)
 	looks("closed", demo.Bob, false)
