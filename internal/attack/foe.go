@@ -78,12 +78,10 @@ func (f *foe) release() {
 	}
 }
 
-func (f *foe) count(what string) { f.counts(what, 1) }
-
-func (f *foe) counts(what string, n int) {
+func (f *foe) count(what string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.got[what] += n
+	f.got[what]++
 }
 
 // dosed is a number of the full dose, scaled; at least 1.

@@ -16,7 +16,7 @@ import (
 
 // onConnections are attacks by connections that keep to no order.
 func onConnections() []attack {
-	return []attack{
+	return append([]attack{
 		{"bodies", "8,000 connections whose bodies never come: `/graphql` without a token, `/hasura/`, no path at all, `/healthz`; again as they end", func(ctx context.Context, f *foe) {
 			f.flood(ctx, 1000, func(w, turn int) {
 				path := []string{"/graphql", "/hasura/actions", "/nowhere", "/healthz"}[w%4]
@@ -62,6 +62,12 @@ func onConnections() []attack {
 				}
 			})
 		}},
+	}, heavy()...)
+}
+
+// heavy are connections that have the server hold much.
+func heavy() []attack {
+	return []attack{
 		{"ahead", "200 sockets of the older protocol: `start` frames of 1 MB before it is known whose they are", func(ctx context.Context, f *foe) {
 			big := `{"type":"start","id":"%d","payload":{"query":"` + strings.Repeat(" ", f.dosed(1_000_000)) + `"}}`
 			f.flood(ctx, 200, func(int, int) {

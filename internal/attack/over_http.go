@@ -71,7 +71,7 @@ func overHTTP() []attack {
 				f.ask(ctx, `{ `+aliases([]int{30, 7, 1}[turn%3], one)+`}`, nil)
 			})
 		}},
-	}, documents()...)
+	}, append(documents(), changes()...)...)
 }
 
 // documents are attacks by what is sent, whatever is asked.
@@ -119,6 +119,12 @@ func documents() []attack {
 				f.post(ctx, []byte(`[`+strings.TrimSuffix(strings.Repeat(one, f.dosed(5000)), ",")+`]`))
 			})
 		}},
+	}
+}
+
+// changes are attacks by what others are told of, or by who asks.
+func changes() []attack {
+	return []attack{
 		{"presence", "16 clients: status, line, settings, contacts and blocks back and forth, in the sight of all", func(ctx context.Context, f *foe) {
 			f.flood(ctx, 16, func(w, turn int) {
 				who := f.People[turn%len(f.People)]

@@ -26,7 +26,7 @@ func frames(ctx context.Context, f *foe, sockets int, frame func(i int) string) 
 
 // overSockets are attacks over sockets that are let in: 20 are one user's.
 func overSockets() []attack {
-	return []attack{
+	return append([]attack{
 		{"frames", "20 sockets: `realtimeConfig`, as fast as can be written", func(ctx context.Context, f *foe) {
 			frames(ctx, f, 20, func(i int) string { return subscribe(i, `{ realtimeConfig { serverTime } }`, nil) })
 		}},
@@ -71,6 +71,12 @@ func overSockets() []attack {
 				}
 			})
 		}},
+	}, unruly()...)
+}
+
+// unruly are sockets that do not behave as sockets do.
+func unruly() []attack {
+	return []attack{
 		{"deaf", "20 sockets: 64 subscriptions to everybody and everything, of which nothing is read, and 400 messages of 56 kB", func(ctx context.Context, f *foe) {
 			f.sockets(ctx, 20, false, func(n int, ws *websocket.Conn) {
 				for i := range f.dosed(64) {

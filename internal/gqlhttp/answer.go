@@ -82,7 +82,7 @@ func (a answer) errors(status int, list gqlerror.List) {
 			a.w.Header().Set("Retry-After", strconv.FormatInt((ms+999)/1000, 10))
 		}
 	}
-	a.linger(list)
+	a.t.linger(a.r, list)
 	a.write(status, encode(&graphql.Response{Errors: list}))
 }
 
@@ -90,15 +90,15 @@ func (a answer) errors(status int, list gqlerror.List) {
 const lingering = 64 << 10
 
 // linger waits where errors say that there was too much.
-func (a answer) linger(list gqlerror.List) {
-	if !tooOften(list) || a.t.o.Refusal == 0 || a.r.ContentLength > lingering || a.t.o.AlwaysOK(a.r) {
+func (t Transport) linger(r *http.Request, list gqlerror.List) {
+	if !tooOften(list) || t.o.Refusal == 0 || r.ContentLength > lingering || t.o.AlwaysOK(r) {
 		return
 	}
-	over := time.NewTimer(a.t.o.Refusal)
+	over := time.NewTimer(t.o.Refusal)
 	defer over.Stop()
 	select {
 	case <-over.C:
-	case <-a.r.Context().Done():
+	case <-r.Context().Done():
 	}
 }
 

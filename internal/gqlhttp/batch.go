@@ -49,7 +49,7 @@ func (a answer) executeAll(list []*graphql.RawParams, exec graphql.GraphExecutor
 			refused = r.Errors
 		}
 	}
-	a.linger(refused)
+	a.t.linger(a.r, refused)
 	a.write(http.StatusOK, append(body, ']'))
 }
 
