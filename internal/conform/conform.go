@@ -38,6 +38,7 @@ type env struct {
 	config  value   // realtimeConfig
 	mute    *socket // says nothing from the beginning; for the init timeout
 	key     int     // of messages
+	went    []value // what bob was told as alice went invisible
 	run     string  // tells this run's messages from others'
 }
 

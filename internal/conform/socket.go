@@ -306,7 +306,24 @@ func (st *stream) ends(c *C, code string) problem {
 	return all[0]
 }
 
-func (st *stream) complete(c *C) { c.says(st.s, fmt.Sprintf(`{"id":%q,"type":"complete"}`, st.id)) }
+// listening waits until a stream runs that tells nothing as it begins: what it
+// tells of is done again and again until it is told.
+func (st *stream) listening(c *C, provoke func()) {
+	for {
+		provoke()
+		timer := time.NewTimer(10 * again)
+		select {
+		case m := <-st.in:
+			timer.Stop()
+			c.that(m.Type == "next", "%s: %s", brief(st.query), brief(m.String()))
+			return
+		case <-timer.C:
+		case <-c.ctx.Done():
+			timer.Stop()
+			c.failf("%s: told of nothing", brief(st.query))
+		}
+	}
+}
 
 func wsOf(url string) string { return "ws" + strings.TrimPrefix(url, "http") }
 

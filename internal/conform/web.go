@@ -32,12 +32,13 @@ const whoami = `{ myPresence { userId } }`
 // web are the rules over HTTP.
 func web() []check {
 	return []check{
-		{"http: realtimeConfig answers to everybody, with the time in UTC", func(c *C) {
-			r := c.post(nil, `{ realtimeConfig { serverTime maxIds maxRooms maxBatch retry { baseMs maxMs maxAttempts jitterPercent } } }`, nil)
-			c.that(len(r.errors) == 0, "%s", r.body)
-			at := r.data.at("realtimeConfig.serverTime").String()
+		{"http: realtimeConfig tells the time in UTC, and limits", func(c *C) {
+			v := c.ask(c.bob, `{ realtimeConfig { serverTime maxIds maxRooms maxBatch maxFrameBytes maxBodyBytes maxContentLength initTimeoutMs } }`).at("realtimeConfig")
+			at := v.at("serverTime").String()
 			c.that(strings.HasSuffix(at, "Z") || strings.HasSuffix(at, "+00:00"), "serverTime is %s", at)
-			c.that(r.data.at("realtimeConfig.maxIds").num() > 0, "%s", r.body)
+			for _, limit := range []string{"maxIds", "maxRooms", "maxBatch", "maxFrameBytes", "maxBodyBytes", "maxContentLength", "initTimeoutMs"} {
+				c.that(v.at(limit).num() > 0, "%s is %s", limit, v.at(limit))
+			}
 		}},
 		{"http: a query may come by GET", func(c *C) {
 			r := send(c, http.MethodGet, c.e.url+"?query="+url.QueryEscape(whoami), c.bob.bearer(), "")
