@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -60,7 +61,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		e.timeout = defaultTimeout
 	}
 	if e.ws == "" {
-		e.ws = wsOf(e.url)
+		e.ws = "ws" + strings.TrimPrefix(e.url, "http")
 	}
 	e.http = &http.Client{Timeout: e.timeout}
 	defer e.http.CloseIdleConnections()

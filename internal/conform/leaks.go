@@ -61,10 +61,8 @@ func separate() []check {
 			c.cleanup(func(c *C) { c.ask(c.carol, `mutation { removeContact(userId: %q) }`, aliceID) })
 			c.ask(c.carol, `mutation { addContact(userId: %q) }`, aliceID)
 			st, other := watchTyping(c, c.bob, inRoom(team)), watchTyping(c, c.alice, inRoom(team))
-			types(c, c.carol, inRoom(team))
-			other.until(c, "carol, who has alice as a contact", func(v value) bool { return v.at("typingChanged.0.users").json() != "[]" })
-			types(c, c.alice, inRoom(team))
-			v := st.next(c, "alice typing").at("typingChanged.0")
+			shows(c, other, c.carol, inRoom(team))
+			v := shows(c, st, c.alice, inRoom(team))
 			c.same("bob is told of", v.at("users").each("userId"), []string{aliceID})
 		}},
 		{"leak E27: nobody makes oneself a contact", func(c *C) {
@@ -81,14 +79,14 @@ func separate() []check {
 		}},
 		{"leak E36: to whom is blocked one looks as never seen, and never types", blocked},
 		{"leak E39: what is written in others' channels reaches nobody else", func(c *C) {
-			st := c.watch(c.bob, `subscription { events(kinds: [messages, channels, members]) { payload { __typename ... on MessageCreated { message { channelId } } } } }`)
+			st := c.watch(c.carol, `subscription { events(kinds: [messages, channels, members]) { payload { __typename ... on MessageCreated { message { channelId } } } } }`)
 			st.next(c, "the beginning")
-			of := sent(c, c.alice, room(4), "").at("message.id")
-			sent(c, c.carol, team, "")
-			v, before := st.until(c, "carol's", is("events.payload.__typename", "MessageCreated"))
+			of := sent(c, c.bob, aliceBob, "").at("message.id")
+			sent(c, c.bob, team, "")
+			v, before := st.until(c, "a message", is("events.payload.__typename", "MessageCreated"))
 			c.same("first", v.at("events.payload.message.channelId"), team)
 			c.that(len(before) == 0, "told %v", before)
-			page := c.ask(c.bob, `{ message(id: %q) { id } sync(channelIds: [%q]) { channels { channelId } messages { id } readStates { channelId } } }`, of, room(4))
+			page := c.ask(c.carol, `{ message(id: %q) { id } sync(channelIds: [%q]) { channels { channelId } messages { id } readStates { channelId } } }`, of, aliceBob)
 			c.same("asked", page.json(), `{"message":null,"sync":{"channels":[],"messages":[],"readStates":[]}}`)
 		}},
 	}
@@ -99,8 +97,7 @@ func quiet(c *C, setting string) {
 	c.change(c.carol, setting)
 	st := watchTyping(c, c.bob, inRoom(team))
 	types(c, c.carol, inRoom(team))
-	types(c, c.alice, inRoom(team))
-	v := st.next(c, "alice typing").at("typingChanged.0")
+	v := shows(c, st, c.alice, inRoom(team))
 	c.same("typing", v.at("totalCount").String()+fmt.Sprint(v.at("users").each("userId")), "1["+aliceID+"]")
 	c.that(!strings.Contains(v.at("text").String(), "Carol"), "%s", v)
 }
@@ -116,8 +113,7 @@ func blocked(c *C) {
 	c.same("visibility", visibility(c, c.carol, aliceID), visibility(c, c.carol, nobodyID))
 	st := watchTyping(c, c.carol, inRoom(team))
 	types(c, c.alice, inRoom(team))
-	types(c, c.bob, inRoom(team))
-	c.same("typing", st.next(c, "bob typing").at("typingChanged.0.users").each("userId"), []string{bobID})
+	c.same("typing", shows(c, st, c.bob, inRoom(team)).at("users").each("userId"), []string{bobID})
 	sees(c, c.bob, aliceID, "what others see", status("online"))
 }
 

@@ -28,6 +28,17 @@ func ids(n int) string {
 // ahead is a time so far from now.
 func ahead(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339Nano) }
 
+// lead is how far ahead something may end that a stream is to tell of before: many
+// times as long as the stream needs for carol's status to change and back.
+func lead(c *C, st *stream) time.Duration {
+	began := time.Now()
+	for _, s := range []string{"away", "online"} {
+		c.ask(c.carol, `mutation { setPresence(status: %s) { status } }`, s)
+		st.until(c, s, is("presenceChanged.status", s))
+	}
+	return time.Second + 10*time.Since(began)
+}
+
 // statuses are the rules of what a user shows.
 func statuses() []check {
 	return []check{
@@ -66,8 +77,10 @@ func statuses() []check {
 		}},
 		{"presence: a status by hand ends at expiresAt by itself", func(c *C) {
 			automatic(c, c.carol)
-			c.ask(c.carol, `mutation { setPresence(status: busy, expiresAt: %q) { status } }`, ahead(1500*time.Millisecond))
 			st := c.watch(c.bob, `subscription { presenceChanged(userIds: [%q]) { status } }`, carolID)
+			st.next(c, "the state")
+			soon := lead(c, st)
+			c.ask(c.carol, `mutation { setPresence(status: busy, expiresAt: %q) { status } }`, ahead(soon))
 			st.until(c, "busy", is("presenceChanged.status", "busy"))
 			st.until(c, "online again", is("presenceChanged.status", "online"))
 		}},
@@ -85,8 +98,10 @@ func statuses() []check {
 		}},
 		{"presence: the server clears a custom status at expiresAt", func(c *C) {
 			automatic(c, c.carol)
-			c.ask(c.carol, `mutation { setCustomStatus(input: { text: "soon over", expiresAt: %q }) { status } }`, ahead(1500*time.Millisecond))
-			st := c.watch(c.bob, `subscription { presenceChanged(userIds: [%q]) { customStatus { text } } }`, carolID)
+			st := c.watch(c.bob, `subscription { presenceChanged(userIds: [%q]) { status customStatus { text } } }`, carolID)
+			st.next(c, "the state")
+			soon := lead(c, st)
+			c.ask(c.carol, `mutation { setCustomStatus(input: { text: "soon over", expiresAt: %q }) { status } }`, ahead(soon))
 			st.until(c, "the line", is("presenceChanged.customStatus.text", "soon over"))
 			st.until(c, "no line", func(v value) bool { return v.at("presenceChanged.customStatus").null() })
 		}},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -308,15 +307,19 @@ func (st *stream) ends(c *C, code string) problem {
 
 // listening waits until a stream runs that tells nothing as it begins: what it
 // tells of is done again and again until it is told.
-func (st *stream) listening(c *C, provoke func()) {
+func (st *stream) listening(c *C, provoke func()) { st.provoked(c, provoke, 10*again) }
+
+// provoked is the next event's data, which something brings about: once more
+// where it did not within a time.
+func (st *stream) provoked(c *C, provoke func(), within time.Duration) value {
 	for {
 		provoke()
-		timer := time.NewTimer(10 * again)
+		timer := time.NewTimer(within)
 		select {
 		case m := <-st.in:
 			timer.Stop()
 			c.that(m.Type == "next", "%s: %s", brief(st.query), brief(m.String()))
-			return
+			return m.payload(c).at("data")
 		case <-timer.C:
 		case <-c.ctx.Done():
 			timer.Stop()
@@ -324,8 +327,6 @@ func (st *stream) listening(c *C, provoke func()) {
 		}
 	}
 }
-
-func wsOf(url string) string { return "ws" + strings.TrimPrefix(url, "http") }
 
 // deadline is when the check has to be over.
 func deadline(c *C) time.Time { at, _ := c.ctx.Deadline(); return at }
