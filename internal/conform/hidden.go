@@ -17,7 +17,9 @@ func after(c *C, st *stream) (others []value) {
 	for range 2 {
 		line := c.e.text()
 		c.ask(c.carol, `mutation { setCustomStatus(input: { text: %q }) { id } }`, line)
-		_, before := st.until(c, "carol's line", is("presenceChanged.customStatus.text", line))
+		_, before := st.until(c, "carol's line", func(v value) bool {
+			return v.at("presenceChanged.userId").String() == carolID && v.at("presenceChanged.customStatus.text").String() == line
+		})
 		for _, v := range before {
 			if v.at("presenceChanged.userId").String() != carolID {
 				others = append(others, v.at("presenceChanged"))
