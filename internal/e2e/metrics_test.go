@@ -40,6 +40,7 @@ func (n *node) cron(name string) int {
 		n.t.Fatal(err)
 	}
 	req.Header.Set("X-Nchat-Webhook-Secret", hookSecret)
+	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		n.t.Fatal(err)
@@ -94,16 +95,17 @@ func TestEveryMetricMoves(t *testing.T) {
 	}
 	moves("realtime_disconnections_total", `code="4400"`, func() { _ = d.dial(token(t, demo.Carol)).ws.WriteMessage(websocket.TextMessage, []byte("{")) })
 
-	moves("realtime_odd_values_total", `kind="timestamp"`, func() {
+	moves("realtime_odd_values_total", `kind="message_time"`, func() {
 		exec(`update nchat_messages set edited_at = 'infinity' where id = (select id from nchat_messages where channel_id = $1 limit 1)`, demo.General)
-		d.post(fmt.Sprintf(`{ messages(channelId: %q, first: 50) { nodes { id } } }`, demo.General), bearer(token(t, demo.Alice)))
+		d.post(fmt.Sprintf(`{ messages(channelId: %q, first: 50) { messages { id } } }`, demo.General), bearer(token(t, demo.Alice)))
 	})
 	until(t, s.start(`subscription { items { text } }`), "first")
 	also("realtime_upstream_sockets")
 	also("realtime_upstream_dials_total")
 	moves("realtime_front_door_requests_total", "", func() { d.at(`{ items { text } }`) })
-	s.start(`{ slow(ms: 60000) }`)
-	eventually(t, "Hasura is at it", func() bool { return d.h.Doing.Load() > 0 })
+	asked := d.h.Asked.Load()
+	s.start(`mutation { hang }`)
+	eventually(t, "Hasura is at it", func() bool { return d.h.Asked.Load() > asked })
 	moves("realtime_upstream_lost_total", "", func() { d.h.Close(1012, "") })
 	for _, name := range []string{"realtime_upstream_resubscribed_total", "realtime_upstream_unchanged_total", "realtime_upstream_ended_total"} {
 		also(name)
