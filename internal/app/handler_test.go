@@ -85,7 +85,7 @@ func TestReadyz(t *testing.T) {
 	go func() { defer close(done); _ = p.bus.Run(t.Context()) }()
 	t.Cleanup(func() { <-done })
 	code, s := state()
-	for end := time.Now().Add(20 * time.Second); code != 200 && time.Now().Before(end); code, s = state() {
+	for end := time.Now().Add(time.Minute); code != 200 && time.Now().Before(end); code, s = state() {
 	}
 	if code != 200 {
 		t.Fatalf("it never is: %v", s)

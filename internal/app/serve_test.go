@@ -73,7 +73,7 @@ func TestAnOutageAtTheStartIsWaitedFor(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- enter(ctx, p) }()
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(time.Minute)
 	for tick := time.NewTicker(5 * time.Millisecond); !strings.Contains(log.String(), "waiting for Postgres"); <-tick.C {
 		if time.Now().After(end) {
 			t.Fatal("nothing is said of it")

@@ -24,23 +24,29 @@ type Clock struct {
 	mu      sync.Mutex
 	samples []sample      // guarded by mu, oldest first
 	offset  time.Duration // guarded by mu: of the best sample
+	told    time.Time     // guarded by mu: the latest instant that Now answered
 }
 
 // New is a clock that has observed nothing yet.
 func New() *Clock { return &Clock{} }
 
-// Now is the database's time as far as known.
+// Now is the database's time as far as known. A better estimate never takes it
+// back, so that what happened later on this node is never earlier: it stands
+// until the estimate has caught up. Only a step takes it back.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Now().Add(c.offset)
+	if now := time.Now().Add(c.offset); now.After(c.told) {
+		c.told = now
+	}
+	return c.told
 }
 
 // Until is how long t is away.
 func (c *Clock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
 
 // Observe takes in that the database said db between two local instants. A
-// step of either clock is followed at once; jitter is not.
+// step of either clock is followed at once; jitter is not, see Now.
 func (c *Clock) Observe(sent, received, db time.Time) {
 	trip := received.Sub(sent)
 	if trip < 0 {
@@ -53,7 +59,7 @@ func (c *Clock) Observe(sent, received, db time.Time) {
 	if n := len(c.samples); n > 0 {
 		best := c.best()
 		if d := now.offset - best.offset; d.Abs() > (now.trip+best.trip)/2+slack {
-			c.samples = nil
+			c.samples, c.told = nil, time.Time{}
 		} else if n == window {
 			c.samples = append(c.samples[:0], c.samples[1:]...)
 		}

@@ -46,6 +46,38 @@ func TestTheShortestRoundTripCounts(t *testing.T) {
 	})
 }
 
+// TestABetterEstimateTakesNothingBack: what is noted after something else on one
+// node is never before it by this clock, whatever is learned meanwhile of the
+// database's time; only a step is followed.
+func TestABetterEstimateTakesNothingBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := clock.New()
+		observe := func(ahead, trip time.Duration) {
+			now := time.Now()
+			c.Observe(now.Add(-trip), now, now.Add(ahead-trip/2))
+		}
+		observe(150*time.Millisecond, 400*time.Millisecond) // a busy machine: wrong by what the round trip allows
+		before := c.Now()
+		observe(0, time.Millisecond)
+		if c.Now().Before(before) {
+			t.Errorf("it went back by %v", before.Sub(c.Now()))
+		}
+		<-time.After(100 * time.Millisecond)
+		if !c.Now().Equal(before) {
+			t.Errorf("it did not wait for the estimate, and is %v on", c.Now().Sub(before))
+		}
+		<-time.After(time.Second)
+		if off(c) != 0 {
+			t.Errorf("it stays %v off", off(c))
+		}
+		observe(-time.Hour, time.Millisecond)
+		if off(c) != -time.Hour {
+			t.Errorf("a step was followed to %v", off(c))
+		}
+	})
+}
+
 func TestAlarm(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	patient = 20 * time.Second
+	patient = time.Minute
 	key     = "a-key-of-the-tests-of-the-door-and-of-nobody"
 	admin   = "the-admin-secret-of-the-tests-of-the-door"
 )

@@ -29,7 +29,7 @@ import (
 const (
 	secret  = `{"type":"HS256","key":"a-key-of-the-end-to-end-tests-and-of-nobody-else"}`
 	admin   = "the-admin-secret-of-the-end-to-end-tests"
-	patient = 40 * time.Second // what a test waits at most; never a measurement
+	patient = time.Minute // what a test waits at most; never a measurement
 )
 
 var binary = sync.OnceValues(func() (string, error) {

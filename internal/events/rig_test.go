@@ -20,7 +20,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
-const patient = 40 * time.Second // what a test waits at most
+const patient = time.Minute // what a test waits at most
 
 var (
 	alice = viewer.Of("primary", demo.Alice)

@@ -294,7 +294,7 @@ func all(t *testing.T, r *http.Response) string {
 	return string(b)
 }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func wait[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()

@@ -51,7 +51,7 @@ func wait[T any](t *testing.T, c <-chan T) T {
 	select {
 	case x := <-c:
 		return x
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing was told")
 	}
 	panic("unreachable")

@@ -186,7 +186,7 @@ func next[T any](t *testing.T, from <-chan T) T {
 			t.Fatal("the stream ended")
 		}
 		return x
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing was told")
 	}
 	panic("unreachable")
@@ -223,7 +223,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(20 * time.Second)
+	end := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-tick.C:

@@ -247,7 +247,7 @@ func TestTheEndIsToldOnce(t *testing.T) {
 	if two() != nil {
 		t.Error("the end is told twice")
 	}
-	for end := time.Now().Add(10 * time.Second); !first.closed.Load(); runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); !first.closed.Load(); runtime.Gosched() {
 		if time.Now().After(end) {
 			t.Fatal("who went holds on")
 		}

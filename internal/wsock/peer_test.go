@@ -22,7 +22,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
-const patient = 20 * time.Second
+const patient = time.Minute
 
 const sdl = `
 type Query { hello: String fails: String }
