@@ -36,7 +36,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out, problems io.Writer) int {
-	cmd := command()
+	cmd := command() //nolint:contextcheck // it gets ctx as it is executed
 	cmd.SetArgs(args)
 	cmd.SetOut(out)
 	cmd.SetErr(problems)

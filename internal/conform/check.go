@@ -86,8 +86,8 @@ func (c *C) eventually(u *user, what string, is func(value) bool, format string,
 	}
 }
 
-// attempt runs a part of a check.
-func attempt(c *C, f func(*C)) (err error, why string) { //nolint:revive // the reason is no error
+// attempt runs a part of a check; why: it could not be judged.
+func attempt(c *C, f func(*C)) (why string, err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -100,7 +100,7 @@ func attempt(c *C, f func(*C)) (err error, why string) { //nolint:revive // the 
 		}
 	}()
 	f(c)
-	return nil, ""
+	return "", nil
 }
 
 // leave undoes what was done, all of it, whatever fails.
@@ -111,7 +111,7 @@ func leave(parent context.Context, c *C) (err error) {
 	for len(c.undo) > 0 {
 		last := c.undo[len(c.undo)-1]
 		c.undo = c.undo[:len(c.undo)-1]
-		if failed, _ := attempt(c, last); failed != nil && err == nil {
+		if _, failed := attempt(c, last); failed != nil && err == nil {
 			err = fmt.Errorf("putting back: %w", failed)
 		}
 	}

@@ -73,7 +73,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return Report{}, errors.New("no check has such a name")
 	}
 	base := e.fresh(ctx)
-	if err, _ := attempt(base, func(c *C) { e.begin(c) }); err != nil {
+	if _, err := attempt(base, func(c *C) { e.begin(c) }); err != nil {
 		return Report{}, errors.Join(err, leave(ctx, base))
 	}
 	t := newTap(o.Out, n)
@@ -114,7 +114,7 @@ func (e *env) section(ctx context.Context, s section, t *tap) {
 		within, cancel := context.WithTimeout(ctx, e.timeout)
 		defer cancel()
 		ground.ctx = within
-		broken, _ = attempt(ground, s.enter)
+		_, broken = attempt(ground, s.enter)
 	}
 	for _, k := range s.checks {
 		if broken != nil {
@@ -133,7 +133,7 @@ func (e *env) check(ctx context.Context, k check, t *tap) {
 	defer cancel()
 	c := e.fresh(within)
 	began := time.Now()
-	err, why := attempt(c, k.run)
+	why, err := attempt(c, k.run)
 	if left := leave(ctx, c); err == nil {
 		err = left
 	}

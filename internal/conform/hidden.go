@@ -2,6 +2,7 @@ package conform
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,7 +68,12 @@ func stir(c *C) {
 
 // invisible are the rows on somebody who is there and invisible: alice.
 func invisible() section {
-	return section{disappear, []check{
+	return section{disappear, slices.Concat(unnoticed(), unspoken())}
+}
+
+// unnoticed are the rows on what is seen of its presence.
+func unnoticed() []check {
+	return []check{
 		{"leak E3: going invisible is told as one disconnection, with when last seen", func(c *C) {
 			c.same("events", len(c.e.went), 1)
 			v := c.e.went[0]
@@ -103,6 +109,12 @@ func invisible() section {
 		{"leak E32: no device is told", func(c *C) {
 			c.that(c.ask(c.bob, `{ presence(userId: %q) { device } }`, aliceID).at("presence.device").null() && c.ask(c.bob, `{ presence(userId: %q) { device } }`, carolID).at("presence.device").null(), "one is")
 		}},
+	}
+}
+
+// unspoken are the rows on what it does.
+func unspoken() []check {
+	return []check{
 		{"leak E9 E10: typing while invisible is in no list, count or text, also not in a direct conversation", hiddenTyping},
 		{"leak E12 E13: receipts are held while invisible, delivered ones too", heldReceipts},
 		{"leak E14: receipts in a group are not counted while invisible", func(c *C) {
@@ -154,7 +166,7 @@ func invisible() section {
 			c.that(len(before) == 0 && v.at("presenceChanged.customStatus.text").String() == "staged", "%v, then %s", before, v)
 			delivery(c, c.bob, of, "read", reached("read", 1, 1, 1))
 		}},
-	}}
+	}
 }
 
 func visibility(c *C, viewer *user, of string) string {

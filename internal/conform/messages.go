@@ -76,6 +76,12 @@ func messages() []check {
 			c.same("another's and none", a.same(), b.same())
 			c.refused(c.bob, "access-denied", `mutation { deleteMessage(messageId: %q) { id } }`, of)
 		}},
+	}
+}
+
+// reading are the rules of what others are told, and of the past.
+func reading() []check {
+	return []check{
 		{"messages: messageChanged tells created, updated, deleted, in this order", func(c *C) {
 			st := c.watch(c.carol, `subscription { messageChanged(channelId: %q) { kind cursor message { id content } } }`, team)
 			st.listening(c, func() { sent(c, c.bob, team, "") })

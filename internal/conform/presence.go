@@ -75,6 +75,12 @@ func statuses() []check {
 				c.same("carol", st.next(c, s).at("presenceChanged").json(), fmt.Sprintf(`{"status":%q,"userId":%q}`, s, carolID))
 			}
 		}},
+	}
+}
+
+// choosing are the rules of what a user chooses to show.
+func choosing() []check {
+	return []check{
 		{"presence: a status by hand ends at expiresAt by itself", func(c *C) {
 			automatic(c, c.carol)
 			st := c.watch(c.bob, `subscription { presenceChanged(userIds: [%q]) { status } }`, carolID)

@@ -199,6 +199,12 @@ func operations() []check {
 			c.says(s, `{"id":"never","type":"complete"}`)
 			c.alive(s)
 		}},
+	}
+}
+
+// together are the rules of what runs beside each other.
+func together() []check {
+	return []check{
 		{"protocol: operations run side by side under their own ids", func(c *C) {
 			s := c.socket(c.bob)
 			c.says(s, subscribeOf("subscribe", "a", forever))

@@ -77,6 +77,12 @@ func acknowledgements() []check {
 			c.same("another's", v.json(), `{"deliveryStatuses":[],"messageDelivery":null}`)
 			c.same("own", c.ask(c.bob, `{ deliveryStatuses(messageIds: [%q, %q]) { messageId } }`, of, noMessage).at("deliveryStatuses").each("messageId"), []string{of.String()})
 		}},
+	}
+}
+
+// consents are the rules of whose receipts count, and of what is one's own.
+func consents() []check {
+	return []check{
 		{"receipts: who keeps read receipts private is not counted, in count, list or status", func(c *C) {
 			of := sent(c, c.bob, team, "").at("message.id")
 			c.change(c.carol, "allowReadReceipts: false")

@@ -8,7 +8,10 @@ import (
 // sections are all there is, in the order of the report.
 func sections() []section {
 	return []section{
-		{checks: contract()}, {checks: openings()}, {checks: bads()}, {checks: operations()}, {checks: older()}, {checks: web()}, {checks: statuses()}, {checks: members()}, {checks: choices()}, {checks: sessions()}, {checks: typing()}, {checks: messages()}, {checks: acknowledgements()}, {checks: syncing()}, {checks: separate()}, {checks: apart()}, shown(), invisible(),
+		{checks: contract()}, {checks: openings()}, {checks: bads()}, {checks: operations()}, {checks: together()}, {checks: older()},
+		{checks: web()}, {checks: strangers()}, {checks: statuses()}, {checks: choosing()}, {checks: members()}, {checks: choices()},
+		{checks: sessions()}, {checks: typing()}, {checks: messages()}, {checks: reading()}, {checks: acknowledgements()}, {checks: consents()},
+		{checks: syncing()}, {checks: telling()}, {checks: separate()}, {checks: apart()}, shown(), invisible(),
 	}
 }
 

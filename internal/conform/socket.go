@@ -53,14 +53,14 @@ type socket struct {
 }
 
 // dial opens a socket that offers these subprotocols and says nothing yet.
-func (e *env) dial(ctx context.Context, header http.Header, offers ...string) (*socket, *http.Response, error) {
+func (e *env) dial(ctx context.Context, header http.Header, offers ...string) (*socket, error) {
 	d := websocket.Dialer{Subprotocols: offers, HandshakeTimeout: e.timeout}
 	ws, res, err := d.DialContext(ctx, e.ws, header)
 	if res != nil {
 		_ = res.Body.Close()
 	}
 	if err != nil {
-		return nil, res, fmt.Errorf("opening a socket: %w", err)
+		return nil, fmt.Errorf("opening a socket: %w", err)
 	}
 	s := &socket{ws: ws, pong: make(chan string, 1), in: make(chan message, heldFrames), stop: make(chan struct{}), done: make(chan struct{}), streams: map[string]chan message{}}
 	ws.SetPongHandler(func(data string) error {
@@ -71,7 +71,7 @@ func (e *env) dial(ctx context.Context, header http.Header, offers ...string) (*
 		return nil
 	})
 	go s.read()
-	return s, res, nil
+	return s, nil
 }
 
 // read takes in frames until the socket ends, or close is called.
@@ -146,7 +146,7 @@ func initOf(token string, more map[string]any) string {
 
 // raw opens a socket of its own for a check; it says nothing yet.
 func (c *C) raw(offers ...string) *socket {
-	s, _, err := c.e.dial(c.ctx, nil, offers...)
+	s, err := c.e.dial(c.ctx, nil, offers...)
 	if err != nil {
 		c.failf("%v", err)
 	}

@@ -80,6 +80,12 @@ func syncing() []check {
 			of := sent(c, c.carol, team, "").at("message.id")
 			c.same("news", st.next(c, "news").at("sync.messages").each("id"), []string{of.String()})
 		}},
+	}
+}
+
+// telling are the rules of the stream of everything.
+func telling() []check {
+	return []check{
 		{"sync: events without a cursor begin now, and say so", func(c *C) {
 			st := c.watch(c.bob, `subscription { events { cursor payload { __typename ... on StreamReset { reason } } } }`)
 			c.same("first", st.next(c, "the beginning").at("events.payload").json(), `{"__typename":"StreamReset","reason":"started"}`)

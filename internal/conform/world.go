@@ -5,7 +5,7 @@ import "fmt"
 // The demo world, by its fixed ids: who and what the suite speaks of. A server
 // under test has it loaded, as `nchat-realtime dev` does.
 var (
-	aliceID, bobID, carolID, daveID, erinID, frankID = person(1), person(2), person(3), person(4), person(5), person(6)
+	aliceID, bobID, carolID, daveID, frankID = person(1), person(2), person(3), person(4), person(6)
 
 	general   = room(1) // public, all six
 	team      = room(2) // private: alice, bob, carol

@@ -63,7 +63,7 @@ func TestTheServerConforms(t *testing.T) {
 
 // TestTheSuiteSeesWhatIsBroken: between it and a server that keeps every rule
 // stands somebody who breaks one.
-func TestTheSuiteSeesWhatIsBroken(t *testing.T) {
+func TestTheSuiteSeesWhatIsBroken(t *testing.T) { //nolint:tparallel // one after another, in one world
 	t.Parallel()
 	n := startNode(t, database(t), "OFFLINE_GRACE=500ms", "INIT_TIMEOUT=1s")
 	all := breakages(t)
