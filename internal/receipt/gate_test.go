@@ -7,7 +7,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
 
 // TestWhoMayLearnOfAMove: the three gates of a move, each condition by itself.
@@ -54,5 +56,52 @@ select realtime.shown(v, $2), realtime.reading_shown(v, $2), realtime.told_to_al
 		if shown != c.shown || read != c.read || toAll != c.toAll {
 			t.Errorf("%s: shown %t, its reading %t, to all %t", what, shown, read, toAll)
 		}
+	}
+}
+
+// TestAMoveThatTellsNothingIsToldNobody, whatever else is written of it: one whose
+// delivery and reading are private has no part in counts, lists and news.
+func TestAMoveThatTellsNothingIsToldNobody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	m := r.say(demo.Team, demo.Alice)
+	r.ack(demo.Bob, demo.Team, m, true)
+	ask := func() (n int) {
+		t.Helper()
+		moves := r.moves()
+		learns, err := receipt.Senders(t.Context(), r.pool, moves)
+		if err != nil {
+			t.Fatal(err)
+		}
+		passed, err := r.s.Passed(t.Context(), as(demo.Alice), moves)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.delivery(demo.Alice, m).DeliveredCount + len(learns) + len(passed)
+	}
+	if n := ask(); n < 3 {
+		t.Fatalf("a public one is told %d times", n)
+	}
+	r.exec(`update realtime.moves set delivered_public = false, read_public = false`)
+	if n := ask(); n != 0 {
+		t.Errorf("it is told %d times", n)
+	}
+	r.exec(`update realtime.moves set read_public = true, held = true`)
+	if n := ask(); n != 0 {
+		t.Errorf("one that is held is told %d times", n)
+	}
+}
+
+// TestWhatIsHeldLeavesNoMoment: of what was read in hiding the mark knows the minute.
+func TestWhatIsHeldLeavesNoMoment(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	r.invisible(demo.Bob, true)
+	for _, read := range []bool{false, true} { // one of them at least is not at the turn of a minute
+		r.ack(demo.Bob, demo.Team, r.say(demo.Team, demo.Alice), read)
+	}
+	if n := r.count(`select count(*) from realtime.marks where user_id = $1 and channel_id = $2
+		and (read_at <> date_trunc('minute', read_at) or delivered_at <> date_trunc('minute', delivered_at))`, demo.Bob, demo.Team); n > 0 {
+		t.Error("the mark says when it was")
 	}
 }
