@@ -3,12 +3,15 @@ package receipt_test
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
 
@@ -103,5 +106,57 @@ func TestWhatIsHeldLeavesNoMoment(t *testing.T) {
 	if n := r.count(`select count(*) from realtime.marks where user_id = $1 and channel_id = $2
 		and (read_at <> date_trunc('minute', read_at) or delivered_at <> date_trunc('minute', delivered_at))`, demo.Bob, demo.Team); n > 0 {
 		t.Error("the mark says when it was")
+	}
+}
+
+// TestWhatPassedIsOnesOwn: news of receipts name the viewer's messages alone, and of
+// reading only while it shares its own.
+func TestWhatPassedIsOnesOwn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, true)
+	r.set(demo.Bob, presence.Change{AllowDeliveryReceipts: ptr(false)})
+	mine := r.say(demo.Team, demo.Alice)
+	r.ack(demo.Bob, demo.Team, r.say(demo.Team, demo.Carol), true)
+	passed := func() []uuid.UUID {
+		t.Helper()
+		ids, err := r.s.Passed(t.Context(), as(demo.Alice), r.moves())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ids
+	}
+	ids := passed()
+	if n := r.count(`select count(*) from public.nchat_messages where id = any ($1) and user_id <> $2`, ids, demo.Alice); n > 0 || !slices.Contains(ids, mine) {
+		t.Errorf("%d of others; %v", n, ids)
+	}
+	r.set(demo.Alice, presence.Change{AllowReadReceipts: ptr(false)})
+	if ids := passed(); len(ids) > 0 {
+		t.Errorf("to who shares none: %v", ids)
+	}
+}
+
+// TestAMarkNeedsItsStint: who came after a message, or is in a public channel no
+// more, has no mark at it, numbered or not yet.
+func TestAMarkNeedsItsStint(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	before, public := r.say(demo.Team, demo.Alice), r.say(demo.General, demo.Alice)
+	settle := func() {
+		t.Helper()
+		if err := r.settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle()
+	r.exec(`insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2)`, demo.Team, demo.Dave)
+	settle()
+	r.exec(`delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.General, demo.Bob)
+	for _, c := range []struct {
+		who uuid.UUID
+		m   receipt.Mark
+	}{{demo.Dave, receipt.Mark{Channel: demo.Team, Message: before}}, {demo.Bob, receipt.Mark{Channel: demo.General, Message: public}}} {
+		if list, err := r.s.Acknowledge(t.Context(), as(c.who), []receipt.Mark{c.m}, true); err == nil || *fault.From(err) != *fault.Access() || len(list) > 0 {
+			t.Errorf("%v: %v, %v", c.m, list, err)
+		}
 	}
 }
