@@ -1,10 +1,13 @@
 package feed
 
 import (
+	"context"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -65,5 +68,22 @@ func TestWhoIsToldOfAnEntry(t *testing.T) {
 		if got := (grants{in: c.g}).sees(v, c.e, c.senders); got != c.want {
 			t.Errorf("%s: %t", what, got)
 		}
+	}
+}
+
+// TestTheMovesOfAPage: of what its entries' moves tell, a sync is told what it is the
+// sender of, and asks of no other.
+func TestTheMovesOfAPage(t *testing.T) {
+	t.Parallel()
+	me, other := uuid.UUID{1}, uuid.UUID{2}
+	b := &builder{v: viewer.Of("primary", me), s: &Service{o: Options{Senders: func(_ context.Context, _ postgres.DB, moves []int64) (map[int64][]uuid.UUID, error) {
+		if !slices.Equal(moves, []int64{1, 2}) {
+			t.Errorf("asked of %v", moves)
+		}
+		return map[int64][]uuid.UUID{1: {other}, 2: {other, me}}, nil
+	}}}}
+	got, err := b.senders(t.Context(), []Entry{{Kind: Mark, Ref: 1, User: other}, {Kind: Mark, Ref: 2, User: other}, {Kind: Mark, User: other}, {Kind: Mark, Ref: 3, User: me}, {Kind: Created, Ref: 4}})
+	if _, mine := got[2][me]; err != nil || len(got) != 1 || len(got[2]) != 1 || !mine {
+		t.Errorf("%v, %v", got, err)
 	}
 }
