@@ -73,7 +73,7 @@ func TestWhoPaysThePoints(t *testing.T) {
 	mine := limit.Account{Limiter: b.points, Key: "a/" + user.String()}
 	address := limit.Account{Limiter: b.address, Key: "192.0.2.7"}
 	for what, x := range map[string]struct {
-		ctx  context.Context
+		ctx  context.Context //nolint:containedctx // of one row
 		want []limit.Account
 	}{
 		"over a socket":      {auth.With(socket, me), []limit.Account{mine, {Limiter: b.session, Key: c.ID().String()}, address}},

@@ -285,7 +285,7 @@ func TestWhoLearnsOfReading(t *testing.T) {
 			r.invisible(demo.Bob, true)
 		},
 			after: func(r *rig) {
-				r.say(demo.AliceBob, demo.Bob)
+				r.exec(`insert into public.nchat_contacts (user_id, contact_user_id) values ($1, $2)`, demo.Bob, demo.Alice)
 				r.invisible(demo.Bob, false)
 			}},
 		"off, invisible, on, visible": {before: func(r *rig) {

@@ -62,7 +62,7 @@ func TestSignalsAreHeldBack(t *testing.T) {
 			}
 			return ack.Accepted
 		}
-		if !start(1) || !start(1) || start(1) {
+		if first, second, third := start(1), start(1), start(1); !first || !second || third {
 			t.Error("three at once in one room")
 		}
 		for c := range byte(burstPerUser - 2) {
