@@ -281,6 +281,7 @@ func TestWhoLearnsOfReading(t *testing.T) {
 			}},
 		"for contacts, invisible, a contact, visible": {before: func(r *rig) {
 			r.exec(`delete from public.nchat_messages where channel_id = $1`, demo.AliceBob)
+			r.exec(`insert into public.nchat_contacts (user_id, contact_user_id) values ($1, $2) on conflict do nothing`, demo.Bob, demo.Carol)
 			r.set(demo.Bob, presence.Change{Visibility: ptr(presence.Contacts)})
 			r.invisible(demo.Bob, true)
 		},
