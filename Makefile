@@ -1,9 +1,9 @@
 # One command to run it, one to test it; CI runs the same, and builds the image.
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit check generate lint mutants fuzz bench
+.PHONY: help run build test unit check generate lint mutants fuzz bench attack
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-VULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+VULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VULNDB    := https://vuln.go.dev
 VERSION   = $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo dev)
 SOURCES   = $(wildcard *.go) $(wildcard cmd graph internal migrations schema $(wildcard web/*.go))
@@ -63,3 +63,11 @@ bench: ## Measure, on a Postgres of its own; BENCH holds arguments
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
 	@go build -buildvcs=false -o bin/bench ./internal/bench
 	@exec bin/with -durable -- bin/bench $(BENCH)
+
+attack: ## One user does its worst to a whole server, and what others notice; ATTACK holds arguments
+	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
+	@go build -buildvcs=false -o bin/attack ./internal/attack
+	@go build -buildvcs=false -o bin/attacked ./cmd/nchat-realtime
+	@if command -v taskset >/dev/null && [ "$$(nproc)" -gt 1 ]; then \
+	  exec taskset -c 0 bin/with -durable -- taskset -c 1 bin/attack -server "taskset -c 0 bin/attacked" $(ATTACK); \
+	else exec bin/with -durable -- bin/attack -server bin/attacked $(ATTACK); fi
