@@ -48,7 +48,7 @@ func TestCapsAreOfTheWholeOperation(t *testing.T) {
 		t.Errorf("root fields: %v, %v", a, b)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		each = Weight{Messages: 2}
+		each = Weight{Messages: 1, Sent: 2}
 		c := cost(New(7))
 		for i, want := range []bool{true, true, true, false} {
 			if f := c.pay(t.Context(), each); (f == nil) != want || f != nil && (f.Code != fault.RateLimited || !f.Retryable || f.RetryAfter <= 0) {
