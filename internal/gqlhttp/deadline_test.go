@@ -112,8 +112,8 @@ func TestASilentStreamOverHTTP2(t *testing.T) {
 		<-time.After(1500 * time.Millisecond)
 		select {
 		case s.schema.tick <- i:
-		case <-s.schema.ended:
-			t.Fatal("the silent stream was ended")
+		case err := <-s.schema.ended:
+			t.Fatal("the silent stream was ended:", err)
 		case <-time.After(patience):
 			t.Fatal("nobody takes the next event")
 		}
