@@ -26,6 +26,8 @@ const module = "github.com/nself-org/nchat-realtime"
 // smaller than they are.
 var allowed = map[string]string{
 	"cmd/nchat-realtime": "internal/app internal/auth internal/config internal/demo internal/devpg internal/hasura internal/postgres web",
+	"cmd/nchat-conform":  "internal/conform",
+	"internal/conform":   "",
 	"internal/app":       "*",
 	"internal/e2e":       "*",
 	"internal/bench":     "*",
@@ -88,7 +90,7 @@ var allowed = map[string]string{
 // package of ours that is not meant for all.
 var onlyIn = map[string]string{
 	"github.com/lib/pq":                 "internal/bus",
-	"github.com/gorilla/websocket":      "internal/wsock internal/door internal/door/double internal/e2e internal/bench internal/attack",
+	"github.com/gorilla/websocket":      "internal/wsock internal/door internal/door/double internal/conform internal/e2e internal/bench internal/attack",
 	module + "/internal/app":            "cmd/nchat-realtime internal/e2e internal/bench",
 	module + "/internal/door":           "internal/app",
 	module + "/internal/door/double":    "internal/e2e internal/bench",

@@ -102,15 +102,21 @@ func TestDeadlinesEndWithWhatTheyAreFor(t *testing.T) {
 // write may take goes on.
 func TestASilentStreamOverHTTP2(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, Options{WriteTimeout: 50 * time.Millisecond, ReadTimeout: 50 * time.Millisecond}, func(s *httptest.Server) { s.EnableHTTP2 = true })
+	s := newSite(t, Options{WriteTimeout: time.Second, ReadTimeout: time.Second}, func(s *httptest.Server) { s.EnableHTTP2 = true })
 	resp := s.subscribe(t, "subscription { forever }") //nolint:bodyclose // by subscribe
 	if resp.ProtoMajor != 2 {
 		t.Fatal(resp.Proto)
 	}
 	got := lines(resp.Body)
 	for i := range 2 {
-		<-time.After(200 * time.Millisecond)
-		s.schema.tick <- i
+		<-time.After(1500 * time.Millisecond)
+		select {
+		case s.schema.tick <- i:
+		case err := <-s.schema.ended:
+			t.Fatal("the silent stream was ended:", err)
+		case <-time.After(patience):
+			t.Fatal("nobody takes the next event")
+		}
 		for l := range got {
 			if strings.HasPrefix(l, "data: ") {
 				break
