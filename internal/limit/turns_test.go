@@ -112,10 +112,8 @@ func TestWhatBeganFirstGoesFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx := map[byte]context.Context{}
-		for _, op := range "123" {
-			ctx[byte(op)] = turns.operation(t.Context())
-		}
+		first, second, third := turns.operation(t.Context()), turns.operation(t.Context()), turns.operation(t.Context())
+		ctx := map[byte]context.Context{'1': first, '2': second, '3': third}
 		var went []string
 		for _, field := range []string{"2a", "3a", "1a", "2b", "1b", "3b", "1c"} {
 			go func() {
