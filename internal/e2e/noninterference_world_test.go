@@ -167,7 +167,7 @@ func (w *world) begin() {
 	w.t.Helper()
 	for i := 0; ; i++ {
 		text := fmt.Sprintf("begin %d", i)
-		w.say(text)
+		w.vars["m"] = w.sent(w.viewer.runWith, text) // messages may not be listened to yet
 		w.friendDoes(text, "online")
 		w.await("events", `"text":"`+text+`"`)
 		ready := true
