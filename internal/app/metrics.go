@@ -29,6 +29,9 @@ type metrics struct {
 	latency     prometheus.Histogram
 	stale       prometheus.Gauge
 	congested   prometheus.Gauge
+	nats        prometheus.Gauge
+	carried     *prometheus.CounterVec
+	gaps        *prometheus.CounterVec
 	forgotten   *prometheus.CounterVec
 	unforgotten *prometheus.CounterVec
 	sweep       prometheus.Gauge
@@ -52,8 +55,12 @@ func newMetrics() *metrics {
 		heard: prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_heard_total", Help: "Topics heard, this node's own among them."}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "realtime_latency_ms", Help: "A doorbell's way through Postgres and back, in milliseconds.",
 			Buckets: prometheus.ExponentialBuckets(0.5, 2, 14)}),
-		stale:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_stale", Help: "1 while doorbells do not arrive."}),
-		congested:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_congested", Help: "1 while the server's notification queue is half full."}),
+		stale:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_stale", Help: "1 while doorbells do not arrive."}),
+		congested: prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_congested", Help: "1 while the server's notification queue is half full."}),
+		nats:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_nats_connected", Help: "1 while NATS carries what this node rings."}),
+		carried:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_nats_messages_total", Help: "Messages over NATS, by way: in or out."}, []string{"way"}),
+		gaps: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_nats_gaps_total",
+			Help: "How often everything was looked at since messages over NATS may have been missed, by reason: connect (the first one too), or full, where more came than could wait."}, []string{"why"}),
 		forgotten:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_swept_rows_total", Help: "Rows past their time that this node folded or forgot, by table."}, []string{"table"}),
 		unforgotten: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_sweep_failures_total", Help: "Batches of such rows that failed, by table."}, []string{"table"}),
 		sweep:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_sweep_seconds", Help: "How long this node's last turn at forgetting took."}),
@@ -61,7 +68,7 @@ func newMetrics() *metrics {
 		toNumber:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_to_number", Help: "Channels whose older messages are still to be numbered."}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.executed, m.rung, m.heard, m.latency, m.stale, m.congested,
+		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.executed, m.rung, m.heard, m.latency, m.stale, m.congested, m.nats, m.carried, m.gaps,
 		m.forgotten, m.unforgotten, m.sweep, m.numbered, m.toNumber)
 	m.upstream = newUpstreamMetrics(m.registry)
 	m.stale.Set(1)
@@ -119,6 +126,10 @@ func (m *metrics) bus() bus.Observer {
 		Heard: func(n int) { m.heard.Add(float64(n)) },
 		Lag:   func(d time.Duration) { m.latency.Observe(float64(d) / float64(time.Millisecond)) },
 		Stale: gauge(m.stale), Full: gauge(m.congested),
+		NATS:    gauge(m.nats),
+		NATSIn:  m.carried.WithLabelValues("in").Inc,
+		NATSOut: m.carried.WithLabelValues("out").Inc,
+		NATSGap: func(why string) { m.gaps.WithLabelValues(why).Inc() },
 	}
 }
 

@@ -59,7 +59,7 @@ func (b *board) apply(s signal) (until time.Time) {
 		return t.until(now) // an older word
 	}
 	was := t.until(now)
-	t.devices[s.session] = device{at: s.at, typing: !s.stop}
+	t.devices[s.session] = device{at: s.at, typing: !s.stop, own: s.own}
 	is := t.until(now)
 	if was.IsZero() {
 		t.said = nil
@@ -129,7 +129,7 @@ func (b *board) silence(s roomKey, user uuid.UUID, by time.Time) {
 	was := t.until(now)
 	for session, d := range t.devices {
 		if !d.at.After(by) {
-			t.devices[session] = device{at: by}
+			t.devices[session] = device{at: by, own: d.own}
 		}
 	}
 	b.changedLocked(s, user, t, was.IsZero() != t.until(now).IsZero())
@@ -162,7 +162,7 @@ func (b *board) stopsOf(user *uuid.UUID, session uuid.UUID) []signal {
 	for s, room := range b.rooms {
 		for u, t := range room {
 			if d, ok := t.devices[session]; ok && d.types(now) && (user == nil || *user == u) {
-				out = append(out, signal{roomKey: s, user: u, session: session, at: now, stop: true})
+				out = append(out, signal{roomKey: s, user: u, session: session, at: now, stop: true, own: d.own})
 			}
 		}
 	}
