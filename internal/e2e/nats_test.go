@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,21 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/natstest"
 )
+
+// metric is one of the node's, 0 where it has none.
+func (n *node) metric(name string) float64 {
+	n.t.Helper()
+	for line := range strings.Lines(n.operator("/metrics")) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
+			f, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			return f
+		}
+	}
+	return 0
+}
 
 // carried waits until NATS carries what a node rings.
 func carried(n *node) {
@@ -34,16 +50,30 @@ func TestNodesOverNATS(t *testing.T) {
 	until(t, status, `"busy"`)
 	typed := func() {
 		t.Helper()
-		if r := alice.run(`mutation { startTyping(room: {channelId: "` + demo.General.String() + `"}) { accepted } }`); len(r.Errors) > 0 {
+		if r := alice.run(startTyping(inChannel(demo.General))); !strings.Contains(r.String(), `"accepted":true`) {
 			t.Fatal(r)
 		}
 	}
+	seen := bob.start(typing(inChannel(demo.General)))
+	next(t, seen)
 	typed()
-	seen := bob.start(`subscription { roomTyping(room: {channelId: "` + demo.General.String() + `"}) { users { userId } } }`)
-	until(t, seen, demo.Alice.String()) // said before this node heard of the channel
-	until(t, seen, `"users":[]`)
-	typed()
-	until(t, seen, demo.Alice.String())
+	until(t, seen, `"Alice is typing..."`)
+	alice.run(`mutation { stopTyping(room: ` + inChannel(demo.General) + `) { accepted } }`)
+	until(t, seen, `"text":null`)
+	// What was said before this node heard of a channel, and nobody watches it here.
+	eventually(t, "the other node is asked", func() bool {
+		alice.run(startTyping(inChannel(demo.Team)))
+		return strings.Contains(two.post(`{ typing(room: `+inChannel(demo.Team)+`) { text } }`, bearer(token(t, demo.Bob))).String(), `"Alice is typing..."`)
+	})
+	// Taken back by HTTP on a node that did not hear it.
+	eventually(t, "taken back over there", func() bool {
+		one.post(startTyping(inChannel(demo.Team)), bearer(token(t, demo.Carol)))
+		return strings.Contains(two.post(`{ typing(room: `+inChannel(demo.Team)+`) { text } }`, bearer(token(t, demo.Bob))).String(), `Carol`)
+	})
+	two.post(`mutation { stopAllTyping }`, bearer(token(t, demo.Carol)))
+	eventually(t, "nobody types", func() bool {
+		return !strings.Contains(one.post(`{ typing(room: `+inChannel(demo.Team)+`) { text } }`, bearer(token(t, demo.Bob))).String(), `Carol`)
+	})
 	if one.metric(`realtime_nats_messages_total{way="out"}`) == 0 || two.metric(`realtime_nats_messages_total{way="in"}`) == 0 {
 		t.Fatal("nothing went over NATS")
 	}
