@@ -176,8 +176,8 @@ func (b *Bus) Attend(room string, on bool) {
 }
 
 // roomOf is the room of a topic; false: it is for all.
-func (b *Bus) roomOf(topic string) (string, bool) {
-	for _, prefix := range b.o.Rooms {
+func (o Options) roomOf(topic string) (string, bool) {
+	for _, prefix := range o.Rooms {
 		if rest, ok := strings.CutPrefix(topic, prefix); ok {
 			room, _, _ := strings.Cut(rest, "/")
 			return prefix + room, true

@@ -238,7 +238,7 @@ func (r *natsRoad) send(topics []string) bool {
 	by := map[string][]string{}
 	for _, t := range topics {
 		s := "all"
-		if room, ok := r.b.roomOf(t); ok {
+		if room, ok := r.b.o.roomOf(t); ok {
 			s = subject(room)
 		}
 		by[s] = append(by[s], t)

@@ -55,7 +55,7 @@ func (s *Service) Resync() {
 	for _, c := range s.board.channels() {
 		s.membersChanged(c)
 	}
-	s.askAll()
+	s.interest.askAll()
 }
 
 func (s *Service) membersChanged(channel uuid.UUID) {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/hub"
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
@@ -24,62 +26,67 @@ const (
 	mostAsked = 1000 // channels asked for at once, after doorbells were lost; others are said again within seconds
 )
 
-// attendLocked begins to hear of a channel, unless that is so already.
-func (s *Service) attendLocked(channel uuid.UUID) {
-	if s.o.Rooms == nil || s.streams[channel] != nil || s.asking[channel] > 0 {
+// interest is which channels this node hears of, where it does not hear of all.
+type interest struct {
+	rooms Rooms // nil: it hears of all
+	bell  hub.Doorbell
+
+	mu   sync.Mutex
+	held map[uuid.UUID]int // guarded by mu: by how many it is needed
+}
+
+// enter begins to hear of a channel, until as many leave; known: it was heard of before.
+func (i *interest) enter(channel uuid.UUID) (known bool) {
+	if i.rooms == nil {
+		return true
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.held[channel]++
+	if i.held[channel] > 1 {
+		return true
+	}
+	i.rooms.Attend(RoomTopic+channel.String(), true)
+	i.bell.Ring(askTopic + channel.String())
+	return false
+}
+
+func (i *interest) leave(channel uuid.UUID) {
+	if i.rooms == nil {
 		return
 	}
-	s.o.Rooms.Attend(RoomTopic+channel.String(), true)
-	s.o.Bell.Ring(askTopic + channel.String())
-}
-
-// departLocked ends it where nobody needs it any more.
-func (s *Service) departLocked(channel uuid.UUID) {
-	if s.o.Rooms != nil && s.streams[channel] == nil && s.asking[channel] == 0 {
-		s.o.Rooms.Attend(RoomTopic+channel.String(), false)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.held[channel]--; i.held[channel] == 0 {
+		delete(i.held, channel)
+		i.rooms.Attend(RoomTopic+channel.String(), false)
 	}
 }
 
-// hearOf has the board know of a channel for one read: where this node did not
+// hear has the board know of a channel for one read: where this node did not
 // hear of it, it asks, and gives the others a tenth of a second to answer. What
 // it returns ends that.
-func (s *Service) hearOf(ctx context.Context, channel uuid.UUID) (done func()) {
-	if s.o.Rooms == nil {
-		return func() {}
-	}
-	s.mu.Lock()
-	known := s.streams[channel] != nil
-	s.attendLocked(channel)
-	s.asking[channel]++
-	s.mu.Unlock()
-	if !known {
+func (i *interest) hear(ctx context.Context, channel uuid.UUID) (done func()) {
+	if !i.enter(channel) {
 		wait.For(ctx, answers)
 	}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.asking[channel]--; s.asking[channel] == 0 {
-			delete(s.asking, channel)
-		}
-		s.departLocked(channel)
-	}
+	return func() { i.leave(channel) }
 }
 
-// askAll asks for the channels watched here.
-func (s *Service) askAll() {
-	if s.o.Rooms == nil {
-		return
-	}
-	s.mu.Lock()
-	topics := make([]string, 0, min(len(s.streams), mostAsked))
-	for c := range s.streams {
+// askAll asks again: doorbells may have been lost.
+func (i *interest) askAll() {
+	i.mu.Lock()
+	topics := make([]string, 0, min(len(i.held), mostAsked))
+	for c := range i.held {
 		if len(topics) == mostAsked {
 			break
 		}
 		topics = append(topics, askTopic+c.String())
 	}
-	s.mu.Unlock()
-	s.o.Bell.Ring(topics...)
+	i.mu.Unlock()
+	if len(topics) > 0 {
+		i.bell.Ring(topics...)
+	}
 }
 
 // sayAgain answers whoever asks for a channel: the last word of each device that
@@ -89,7 +96,9 @@ func (s *Service) sayAgain(channel uuid.UUID) {
 	for _, sig := range s.board.ownIn(channel) {
 		topics = append(topics, sig.topic())
 	}
-	s.o.Bell.Ring(topics...)
+	if len(topics) > 0 {
+		s.o.Bell.Ring(topics...)
+	}
 }
 
 // hush is the doorbell that takes back what a user said over HTTP, on whatever node.

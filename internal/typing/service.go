@@ -49,15 +49,15 @@ type Options struct {
 
 // Service is typing as the rest of the server sees it.
 type Service struct {
-	o       Options
-	board   *board
-	rights  *rights
-	paces   *paces
-	kicked  wait.Flag
-	mu      sync.Mutex
-	changed map[uuid.UUID]struct{}             // guarded by mu: channels whose members changed
-	streams map[uuid.UUID]map[*stream]struct{} // guarded by mu: by channel
-	asking  map[uuid.UUID]int                  // guarded by mu: reads under way, by channel
+	o        Options
+	board    *board
+	rights   *rights
+	paces    *paces
+	interest interest
+	kicked   wait.Flag
+	mu       sync.Mutex
+	changed  map[uuid.UUID]struct{}             // guarded by mu: channels whose members changed
+	streams  map[uuid.UUID]map[*stream]struct{} // guarded by mu: by channel
 }
 
 // New builds the service. Nothing runs before Run.
@@ -65,9 +65,10 @@ func New(o Options) *Service {
 	if o.Batch == 0 {
 		o.Batch = 100 * time.Millisecond
 	}
-	return &Service{o: o, board: newBoard(o.Clock), kicked: wait.NewFlag(), changed: map[uuid.UUID]struct{}{}, streams: map[uuid.UUID]map[*stream]struct{}{}, asking: map[uuid.UUID]int{},
-		rights: newRights(),
-		paces:  newPaces()}
+	return &Service{o: o, board: newBoard(o.Clock), kicked: wait.NewFlag(), changed: map[uuid.UUID]struct{}{}, streams: map[uuid.UUID]map[*stream]struct{}{},
+		rights:   newRights(),
+		interest: interest{rooms: o.Rooms, bell: o.Bell, held: map[uuid.UUID]int{}},
+		paces:    newPaces()}
 }
 
 // Run ends typing that is over, and that of members who are none any more,
