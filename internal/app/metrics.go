@@ -31,6 +31,7 @@ type metrics struct {
 	congested   prometheus.Gauge
 	nats        prometheus.Gauge
 	carried     *prometheus.CounterVec
+	dropped     prometheus.Counter
 	gaps        *prometheus.CounterVec
 	forgotten   *prometheus.CounterVec
 	unforgotten *prometheus.CounterVec
@@ -59,6 +60,7 @@ func newMetrics() *metrics {
 		congested: prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_congested", Help: "1 while the server's notification queue is half full."}),
 		nats:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_nats_connected", Help: "1 while NATS carries what this node rings."}),
 		carried:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_nats_messages_total", Help: "Messages over NATS, by way: in or out."}, []string{"way"}),
+		dropped:   prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_nats_dropped_total", Help: "How often a subject's messages over NATS began to be dropped since more came than could wait."}),
 		gaps: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_nats_gaps_total",
 			Help: "How often everything was looked at since messages over NATS may have been missed, by reason: connect (the first one too), or full, where more came than could wait."}, []string{"why"}),
 		forgotten:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_swept_rows_total", Help: "Rows past their time that this node folded or forgot, by table."}, []string{"table"}),
@@ -68,7 +70,7 @@ func newMetrics() *metrics {
 		toNumber:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_to_number", Help: "Channels whose older messages are still to be numbered."}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.executed, m.rung, m.heard, m.latency, m.stale, m.congested, m.nats, m.carried, m.gaps,
+		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.executed, m.rung, m.heard, m.latency, m.stale, m.congested, m.nats, m.carried, m.dropped, m.gaps,
 		m.forgotten, m.unforgotten, m.sweep, m.numbered, m.toNumber)
 	m.upstream = newUpstreamMetrics(m.registry)
 	m.stale.Set(1)
@@ -126,10 +128,11 @@ func (m *metrics) bus() bus.Observer {
 		Heard: func(n int) { m.heard.Add(float64(n)) },
 		Lag:   func(d time.Duration) { m.latency.Observe(float64(d) / float64(time.Millisecond)) },
 		Stale: gauge(m.stale), Full: gauge(m.congested),
-		NATS:    gauge(m.nats),
-		NATSIn:  m.carried.WithLabelValues("in").Inc,
-		NATSOut: m.carried.WithLabelValues("out").Inc,
-		NATSGap: func(why string) { m.gaps.WithLabelValues(why).Inc() },
+		NATS:        gauge(m.nats),
+		NATSIn:      m.carried.WithLabelValues("in").Inc,
+		NATSOut:     m.carried.WithLabelValues("out").Inc,
+		NATSDropped: m.dropped.Inc,
+		NATSGap:     func(why string) { m.gaps.WithLabelValues(why).Inc() },
 	}
 }
 

@@ -57,6 +57,7 @@ type Observer struct {
 
 	NATS            func(connected bool) // it does (not) carry what is rung
 	NATSIn, NATSOut func()               // a message came in, went out
+	NATSDropped     func()               // more came in than could wait
 	NATSGap         func(why string)     // messages may have been missed: connect, full
 }
 
@@ -134,6 +135,9 @@ func (o Observer) complete() Observer {
 	}
 	if o.NATSOut == nil {
 		o.NATSOut = func() {}
+	}
+	if o.NATSDropped == nil {
+		o.NATSDropped = func() {}
 	}
 	if o.NATSGap == nil {
 		o.NATSGap = func(string) {}

@@ -123,9 +123,11 @@ func (r *natsRoad) open(ctx context.Context) error {
 		nats.ConnectHandler(r.connected), nats.ReconnectHandler(r.connected),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { r.lost(err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if !errors.Is(err, nats.ErrSlowConsumer) { // run sees that by itself
-				r.b.o.Log.Warn("NATS", "error", err)
+			if errors.Is(err, nats.ErrSlowConsumer) { // run sees that by itself
+				r.b.o.Observer.NATSDropped()
+				return
 			}
+			r.b.o.Log.Warn("NATS", "error", err)
 		}))
 	if err != nil {
 		return fmt.Errorf("connecting to NATS: %w", err)
