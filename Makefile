@@ -1,8 +1,10 @@
 # One command to run it, one to test it; CI runs the same, and builds the image.
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit check generate lint mutants bench
+.PHONY: help run build test unit check generate lint mutants fuzz bench attack
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+VULNDB    := https://vuln.go.dev
 VERSION   = $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo dev)
 SOURCES   = $(wildcard *.go) $(wildcard cmd graph internal migrations schema $(wildcard web/*.go))
 
@@ -36,6 +38,8 @@ check:
 	@if why=$$(go run $(GOLANGCI) version 2>&1); then go run $(GOLANGCI) run; \
 	elif [ -z "$$GITHUB_ACTIONS" ]; then echo "NOT LINTED: $(GOLANGCI) cannot be fetched or built here; CI does lint"; \
 	else echo "$$why"; exit 1; fi
+	@if [ -n "$$GITHUB_ACTIONS" ] || curl -sfo /dev/null -m 3 $(VULNDB)/index/db.json; then go run $(VULNCHECK) -db $(VULNDB) ./...; \
+	else echo "NOT CHECKED FOR KNOWN VULNERABILITIES: $(VULNDB) is not reached from here; CI does check"; fi
 
 generate: ## Generate the GraphQL engine from schema/
 	@go tool gqlgen generate
@@ -44,9 +48,26 @@ lint: ## Find bugs with golangci-lint, at the pinned version
 	@go run $(GOLANGCI) run
 
 mutants: ## Switch every rule of privacy off, one at a time, and see that a test finds it out
-	@MUTANTS=1 go test -count=1 -timeout=60m -run TestMutants -v ./internal/mutant
+	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
+	@MUTANTS=1 exec bin/with -- go test -count=1 -timeout=120m -run TestMutants -v ./internal/mutant
+
+# Every fuzz test there is, as package:name.
+FUZZERS = $(shell grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z]+' -H . | sed -E 's|^(.*)/[^/]*:func |\1:|' | LC_ALL=C sort)
+FUZZTIME ?= 30s
+
+fuzz: ## Look for inputs that break a rule, FUZZTIME (30s) for each fuzz test; what is found stands in testdata: commit it
+	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
+	@for f in $(FUZZERS); do echo "$$f"; bin/with -- go test -run='^$$' -fuzz="^$${f##*:}$$" -fuzztime=$(FUZZTIME) "$${f%:*}" || exit 1; done
 
 bench: ## Measure, on a Postgres of its own; BENCH holds arguments
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
 	@go build -buildvcs=false -o bin/bench ./internal/bench
 	@exec bin/with -durable -- bin/bench $(BENCH)
+
+attack: ## One user does its worst to a whole server, and what others notice; ATTACK holds arguments
+	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
+	@go build -buildvcs=false -o bin/attack ./internal/attack
+	@go build -buildvcs=false -o bin/attacked ./cmd/nchat-realtime
+	@if command -v taskset >/dev/null && [ "$$(nproc)" -gt 1 ]; then \
+	  exec taskset -c 0 bin/with -durable -- taskset -c 1 bin/attack -server "taskset -c 0 bin/attacked" $(ATTACK); \
+	else exec bin/with -durable -- bin/attack -server bin/attacked $(ATTACK); fi

@@ -75,7 +75,7 @@ var (
 func sqlOf(t *testing.T) map[string][]string {
 	t.Helper()
 	out := map[string][]string{}
-	skip := []string{"internal/bench", "internal/demo", "internal/demo/data", "internal/devpg", "internal/e2e", "internal/pgtest", "internal/pgtest/with"}
+	skip := []string{"internal/attack", "internal/bench", "internal/demo", "internal/demo/data", "internal/devpg", "internal/e2e", "internal/pgtest", "internal/pgtest/with"}
 	files(t, func(path string, text []byte) {
 		dir := filepath.ToSlash(filepath.Dir(path))
 		if slices.Contains(skip, dir) || strings.HasSuffix(path, "_test.go") || !strings.HasPrefix(dir, "internal/") && !strings.HasPrefix(dir, "graph") && !strings.HasPrefix(dir, "cmd/") {

@@ -26,9 +26,12 @@ const module = "github.com/nself-org/nchat-realtime"
 // smaller than they are.
 var allowed = map[string]string{
 	"cmd/nchat-realtime": "internal/app internal/auth internal/config internal/demo internal/devpg internal/hasura internal/postgres web",
+	"cmd/nchat-conform":  "internal/conform",
+	"internal/conform":   "",
 	"internal/app":       "*",
 	"internal/e2e":       "*",
 	"internal/bench":     "*",
+	"internal/attack":    "internal/auth",
 
 	"graph":           "graph/generated graph/model internal/events internal/fault internal/feed internal/message internal/presence internal/push internal/receipt internal/share internal/typing internal/viewer",
 	"graph/generated": "graph/model graph/scalar internal/events internal/feed internal/message internal/presence internal/push internal/receipt internal/typing",
@@ -90,7 +93,7 @@ var onlyIn = map[string]string{
 	"github.com/lib/pq":                        "internal/bus",
 	"github.com/nats-io/nats.go":               "internal/bus",
 	"github.com/nats-io/nats-server/v2/server": "internal/natstest",
-	"github.com/gorilla/websocket":             "internal/wsock internal/door internal/door/double internal/e2e internal/bench",
+	"github.com/gorilla/websocket":             "internal/wsock internal/door internal/door/double internal/conform internal/e2e internal/bench internal/attack",
 	module + "/internal/app":                   "cmd/nchat-realtime internal/e2e internal/bench",
 	module + "/internal/door":                  "internal/app",
 	module + "/internal/door/double":           "internal/e2e internal/bench",

@@ -24,6 +24,7 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
@@ -417,6 +418,31 @@ func TestThePriceListIsTheSchemas(t *testing.T) {
 	for name := range weights {
 		if !known[name] {
 			t.Errorf("%s is priced and does not exist", name)
+		}
+	}
+}
+
+// TestLargeMessagesCountForSeveral: everybody in a channel is sent them whole.
+func TestLargeMessagesCountForSeveral(t *testing.T) {
+	t.Parallel()
+	of := func(text string, data any) map[string]any {
+		return map[string]any{"channelId": uuid.NewString(), "clientMessageId": "k", "content": text, "metadata": data}
+	}
+	big := strings.Repeat("x", 10000)
+	for _, c := range []struct {
+		field string
+		args  map[string]any
+		want  limit.Weight
+	}{
+		{"sendMessage", map[string]any{"input": of("hello", nil)}, limit.Weight{Points: 1, Messages: 1, Sent: 1}},
+		{"sendMessage", map[string]any{"input": of(big, nil)}, limit.Weight{Points: 1, Messages: 1, Sent: 3}},
+		{"sendMessage", map[string]any{"input": of("hello", map[string]any{"a": []any{big, map[string]any{big: 1}}})}, limit.Weight{Points: 1, Messages: 1, Sent: 5}},
+		{"sendMessages", map[string]any{"input": []any{of("hello", nil), of(big, nil)}}, limit.Weight{Points: 2, Messages: 2, Sent: 4}},
+		{"editMessage", map[string]any{"content": "hello"}, limit.Weight{Points: 1}},
+		{"editMessage", map[string]any{"content": big}, limit.Weight{Points: 3}},
+	} {
+		if got := weigh(c.field, c.args); got != c.want {
+			t.Errorf("%s of %d bytes: %+v", c.field, limit.Bytes(c.args), got)
 		}
 	}
 }

@@ -89,8 +89,8 @@ type parts struct {
 // Nothing runs yet.
 func build(ctx context.Context, o Options) (*parts, error) {
 	c := o.Config
-	counts := newMetrics()
-	odd := newOddities(o.Log, counts.registry)
+	series := newCatalog()
+	counts, odd := newMetrics(series), newOddities(o.Log, series)
 	pool, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{OddTime: odd.time, Pooled: c.Pooled()})
 	if err != nil {
 		return nil, err

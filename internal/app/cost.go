@@ -29,6 +29,7 @@ type budgets struct {
 	messages   *limit.Limiter
 	watched    *limit.Held
 	polls      *limit.Held
+	answers    *limit.Held // bytes that wait to be read
 	turns      *limit.Turns
 }
 
@@ -36,7 +37,8 @@ func newBudgets(l config.Limits, conns int) *budgets {
 	return &budgets{operations: limit.New(l.OperationsPerMinute), points: limit.New(l.PointsPerMinute),
 		session: limit.New(max(l.PointsPerMinute/sessionShare, 1)), address: limit.New(l.PointsPerMinute * addressShare),
 		messages: limit.New(l.MessagesPerMinute), watched: limit.NewHeld(l.WatchedIDs, "watched ids"), polls: limit.NewHeld(l.WaitingPolls, "polls that wait"),
-		turns: limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce)} // the rest is for what runs behind
+		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"),
+		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce)} // the rest is for what runs behind
 }
 
 // accounts are who pays for an operation: its user, or for callers without one
@@ -78,6 +80,15 @@ func (b *budgets) poll(v viewer.Viewer) (done func(), err error) {
 	return b.polls.Take(v.Tenant+"/"+v.User.String(), 1, false)
 }
 
+// room holds an answer's bytes until its caller has read them.
+func (b *budgets) room(ctx context.Context, bytes int) (done func(), err error) {
+	key, exempt := rateKey(ctx)
+	if exempt || auth.From(ctx).Via == auth.ViaHasura {
+		return func() {}, nil
+	}
+	return b.answers.Take(key, bytes, true)
+}
+
 // cost of an operation: see weights.
 func (b *budgets) cost(l config.Limits, unjoined int) *limit.Cost {
 	return &limit.Cost{Weigh: weigh, Caps: limit.Caps{IDs: l.IDs, Rooms: l.Rooms, Messages: l.Batch}, Unjoined: unjoined,
@@ -113,6 +124,7 @@ var weights = map[string]weight{
 	"typingChanged":        {points: 1, rooms: "rooms"},
 	"sendMessages":         {points: 1, sends: "input"},
 	"sendMessage":          {points: 1},
+	"editMessage":          {points: 1}, // and more for a large one
 
 	"messages":        {points: 3},
 	"channelPresence": {points: 5},
@@ -125,6 +137,9 @@ var weights = map[string]weight{
 	"removeContact":   {points: 2},
 	"blockUser":       {points: 2},
 	"unblockUser":     {points: 2},
+
+	"__schema": {points: 100}, // all of it, each time
+	"__type":   {points: 10},
 }
 
 func weigh(field string, args map[string]any) limit.Weight {
@@ -142,8 +157,11 @@ func weigh(field string, args map[string]any) limit.Weight {
 	switch {
 	case is.sends != "":
 		w.Messages = limit.Entries(args[is.sends])
+		w.Sent = sent(args[is.sends])
 	case field == "sendMessage":
-		w.Messages = 1
+		w.Messages, w.Sent = 1, sent(args["input"])
+	case field == "editMessage":
+		w.Points = large(args["content"])
 	}
 	w.Points += begun(w.IDs, 50) + begun(w.Rooms, 10)
 	if is.sends != "" {
@@ -151,6 +169,23 @@ func weigh(field string, args map[string]any) limit.Weight {
 	}
 	return w
 }
+
+// sent is what messages count for: everybody who reads a channel is sent them whole.
+func sent(input any) int {
+	if list, ok := input.([]any); ok {
+		n := 0
+		for _, m := range list {
+			n += large(m)
+		}
+		return n
+	}
+	return large(input)
+}
+
+// large is one, and one more for every further largeBytes begun.
+func large(v any) int { return max(begun(limit.Bytes(v), largeBytes), 1) }
+
+const largeBytes = 4 << 10
 
 func begun(n, of int) int { return (n + of - 1) / of }
 

@@ -37,6 +37,8 @@ const (
 	cachedBytes    = 4 << 20 // of documents' text, parsed, and as many under their hashes
 	keepAliveEvery = 25 * time.Second
 	answerBytes    = 16 << 20
+	heldAnswers    = 16 << 20    // bytes of one caller's answers over HTTP that it has not read yet
+	refusalPause   = time.Second // before what comes too often is refused over HTTP
 )
 
 // publicHandler is the public port.
@@ -104,7 +106,7 @@ func graphqlHandler(p *parts) http.Handler {
 			}
 			return int64(c.Limits.BodyBytes)
 		},
-		KeepAlive: keepAliveEvery, WriteTimeout: c.Limits.WriteTimeout, ReadTimeout: c.Limits.RequestTimeout, OperationTimeout: c.Limits.OperationTimeout,
+		KeepAlive: keepAliveEvery, Refusal: refusalPause, Room: p.budgets.room, WriteTimeout: c.Limits.WriteTimeout, ReadTimeout: c.Limits.RequestTimeout, OperationTimeout: c.Limits.OperationTimeout,
 		Stream: func(ctx context.Context) (context.Context, func(), error) {
 			owner, _ := rateKey(ctx)
 			return p.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), p.revoked.known)
@@ -122,7 +124,7 @@ func graphqlHandler(p *parts) http.Handler {
 	srv.SetQueryCache(p.documents)
 	persisted := limit.Persisted{Cache: p.persisted}
 	srv.Use(persisted.Find())
-	srv.Use(limit.Size{Depth: c.Limits.Depth, Roots: c.Limits.Aliases})
+	srv.Use(limit.Size{Depth: c.Limits.Depth, Roots: c.Limits.Aliases, Meta: metaAliases})
 	execute(p, srv, resolver, present, rescue)
 	srv.Use(p.budgets.cost(c.Limits, 0))
 	srv.Use(persisted.Keep()) // after all that may refuse

@@ -7,7 +7,6 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
@@ -41,38 +40,33 @@ type metrics struct {
 	toNumber    prometheus.Gauge
 }
 
-func newMetrics() *metrics {
+func newMetrics(c *catalog) *metrics {
 	m := &metrics{
-		registry:    prometheus.NewRegistry(),
-		connections: prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_connections", Help: "Sockets open now."}),
-		opened:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_connections_total", Help: "Sockets opened, by subprotocol."}, []string{"subprotocol"}),
-		closed:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_disconnections_total", Help: "Sockets closed, by code."}, []string{"code"}),
-		messages:    prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_messages_total", Help: "Frames written to sockets."}),
-		written:     prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_written_bytes_total", Help: "Bytes written to sockets."}),
-		operations:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_operations_total", Help: "Operations started, by kind."}, []string{"kind"}),
-		executed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_events_executed_total",
-			Help: "Events of subscriptions that can be shared, by whom they were executed and encoded for: a class of viewers, or one viewer."}, []string{"for"}),
-		rung:  prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_total", Help: "Topics rung by this node."}),
-		heard: prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_doorbells_heard_total", Help: "Topics heard, this node's own among them."}),
-		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "realtime_latency_ms", Help: "A doorbell's way through Postgres and back, in milliseconds.",
-			Buckets: prometheus.ExponentialBuckets(0.5, 2, 14)}),
-		stale:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_stale", Help: "1 while doorbells do not arrive."}),
-		congested: prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_doorbells_congested", Help: "1 while the server's notification queue is half full."}),
-		nats:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_nats_connected", Help: "1 while NATS carries what this node rings."}),
-		carried:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_nats_messages_total", Help: "Messages over NATS, by way: in or out."}, []string{"way"}),
-		dropped:   prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_nats_dropped_total", Help: "How often a subject's messages over NATS began to be dropped since more came than could wait."}),
-		gaps: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_nats_gaps_total",
-			Help: "How often everything was looked at since messages over NATS may have been missed, by reason: connect (the first one too), or full, where more came than could wait."}, []string{"why"}),
-		forgotten:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_swept_rows_total", Help: "Rows past their time that this node folded or forgot, by table."}, []string{"table"}),
-		unforgotten: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_sweep_failures_total", Help: "Batches of such rows that failed, by table."}, []string{"table"}),
-		sweep:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_sweep_seconds", Help: "How long this node's last turn at forgetting took."}),
-		numbered:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_numbered", Help: "Channels that had messages before the installation and are numbered."}),
-		toNumber:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_channels_to_number", Help: "Channels whose older messages are still to be numbered."}),
+		registry:    c.registry,
+		connections: c.gauge("realtime_connections", "Sockets open now."),
+		opened:      c.counters("realtime_connections_total", "subprotocol", "Sockets opened, by subprotocol."),
+		closed:      c.counters("realtime_disconnections_total", "code", "Sockets closed, by code."),
+		messages:    c.counter("realtime_messages_total", "Frames written to sockets."),
+		written:     c.counter("realtime_written_bytes_total", "Bytes written to sockets."),
+		operations:  c.counters("realtime_operations_total", "kind", "Operations started, by kind."),
+		executed: c.counters("realtime_events_executed_total", "for",
+			"Events of subscriptions that can be shared, by whom they were executed and encoded for: a class of viewers, or one viewer."),
+		rung:        c.counter("realtime_doorbells_total", "Topics rung by this node."),
+		heard:       c.counter("realtime_doorbells_heard_total", "Topics heard, this node's own among them."),
+		latency:     c.histogram("realtime_latency_ms", "A doorbell's way through Postgres and back, in milliseconds.", prometheus.ExponentialBuckets(0.5, 2, 14)),
+		stale:       c.gauge("realtime_doorbells_stale", "1 while doorbells do not arrive."),
+		congested:   c.gauge("realtime_doorbells_congested", "1 while the server's notification queue is half full."),
+		nats:        c.gauge("realtime_nats_connected", "1 while NATS carries what this node rings; 0 too where there is no BUS_URL."),
+		carried:     c.counters("realtime_nats_messages_total", "way", "Messages over NATS, by way: in or out."),
+		dropped:     c.counter("realtime_nats_dropped_total", "How often a subject's messages over NATS began to be dropped since more came than could wait."),
+		gaps:        c.counters("realtime_nats_gaps_total", "why", "How often everything was looked at since messages over NATS may have been missed: connect (the first time too), or full, where more came than could wait."),
+		forgotten:   c.counters("realtime_swept_rows_total", "table", "Rows past their time that this node folded or forgot, by table."),
+		unforgotten: c.counters("realtime_sweep_failures_total", "table", "Batches of such rows that failed, by table."),
+		sweep:       c.gauge("realtime_sweep_seconds", "How long this node's last turn at forgetting took."),
+		numbered:    c.gauge("realtime_channels_numbered", "Channels that had messages before the installation and are numbered."),
+		toNumber:    c.gauge("realtime_channels_to_number", "Channels whose older messages are still to be numbered."),
+		upstream:    newUpstreamMetrics(c),
 	}
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.connections, m.opened, m.closed, m.messages, m.written, m.operations, m.executed, m.rung, m.heard, m.latency, m.stale, m.congested, m.nats, m.carried, m.dropped, m.gaps,
-		m.forgotten, m.unforgotten, m.sweep, m.numbered, m.toNumber)
-	m.upstream = newUpstreamMetrics(m.registry)
 	m.stale.Set(1)
 	return m
 }

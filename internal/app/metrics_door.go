@@ -17,21 +17,16 @@ type upstreamMetrics struct {
 	answered     *prometheus.CounterVec
 }
 
-func newUpstreamMetrics(r *prometheus.Registry) upstreamMetrics {
-	vec := func(name, help, label string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+func newUpstreamMetrics(c *catalog) upstreamMetrics {
+	return upstreamMetrics{
+		sockets:      c.gauge("realtime_upstream_sockets", "Sockets to Hasura open now."),
+		dials:        c.counters("realtime_upstream_dials_total", "result", "Sockets dialled to Hasura, by result."),
+		lost:         c.counters("realtime_upstream_lost_total", "why", "Sockets to Hasura that were lost, by why."),
+		resubscribed: c.counter("realtime_upstream_resubscribed_total", "Live queries subscribed again at Hasura."),
+		unchanged:    c.counter("realtime_upstream_unchanged_total", "First results after that which clients had already."),
+		ended:        c.counters("realtime_upstream_ended_total", "code", "Operations that the loss of Hasura ended, by error."),
+		answered:     c.counters("realtime_front_door_requests_total", "how", "HTTP requests at the one endpoint, by how they were answered."),
 	}
-	m := upstreamMetrics{
-		sockets:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "realtime_upstream_sockets", Help: "Sockets to Hasura open now."}),
-		dials:        vec("realtime_upstream_dials_total", "Sockets dialled to Hasura, by result.", "result"),
-		lost:         vec("realtime_upstream_lost_total", "Sockets to Hasura that were lost, by why.", "why"),
-		resubscribed: prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_upstream_resubscribed_total", Help: "Live queries subscribed again at Hasura."}),
-		unchanged:    prometheus.NewCounter(prometheus.CounterOpts{Name: "realtime_upstream_unchanged_total", Help: "First results after that which clients had already."}),
-		ended:        vec("realtime_upstream_ended_total", "Operations that the loss of Hasura ended, by error.", "code"),
-		answered:     vec("realtime_front_door_requests_total", "HTTP requests at the one endpoint, by how they were answered.", "how"),
-	}
-	r.MustRegister(m.sockets, m.dials, m.lost, m.resubscribed, m.unchanged, m.ended, m.answered)
-	return m
 }
 
 func (m *metrics) door() door.Observer {

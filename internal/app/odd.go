@@ -30,11 +30,9 @@ type oddity struct {
 	what message.Oddity
 }
 
-func newOddities(log *slog.Logger, registry prometheus.Registerer) *oddities {
-	o := &oddities{log: log, seen: map[oddity]struct{}{}, count: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "realtime_odd_values_total",
-		Help: "Reads of values that cannot be told as the database has them, by kind."}, []string{"kind"})}
-	registry.MustRegister(o.count)
-	return o
+func newOddities(log *slog.Logger, c *catalog) *oddities {
+	return &oddities{log: log, seen: map[oddity]struct{}{},
+		count: c.counters("realtime_odd_values_total", "kind", "Reads of values that cannot be told as the database has them, by kind.")}
 }
 
 // time is a timestamp of whatever row.

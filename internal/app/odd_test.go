@@ -16,8 +16,8 @@ import (
 func TestOddRowsAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	registry := prometheus.NewRegistry()
-	o := newOddities(slog.New(slog.NewTextHandler(&out, nil)), registry)
+	series := &catalog{registry: prometheus.NewRegistry()}
+	o := newOddities(slog.New(slog.NewTextHandler(&out, nil)), series)
 	id := uuid.New()
 	for range 5 {
 		o.message(t.Context(), id, message.OddTime)
@@ -32,7 +32,7 @@ func TestOddRowsAreLoggedOnce(t *testing.T) {
 	if n := strings.Count(out.String(), "\n"); n != oddRemembered+1 {
 		t.Errorf("%d lines", n)
 	}
-	families, err := registry.Gather()
+	families, err := series.registry.Gather()
 	if err != nil || len(families) != 1 || len(families[0].GetMetric()) != 2 {
 		t.Fatalf("%v, %v", families, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,6 +66,12 @@ func (s *staleness) set(v bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.said = append(s.said, v)
+}
+
+func (s *staleness) all() []bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.said)
 }
 
 type running struct {

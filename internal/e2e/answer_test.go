@@ -46,6 +46,32 @@ func TestAnAnswerHasABudget(t *testing.T) {
 	}
 }
 
+// TestPagesOfOneOperationShareABudget: pages that each fit into an answer do not
+// together, whatever they are pages of.
+func TestPagesOfOneOperationShareABudget(t *testing.T) {
+	whole(t)
+	url := database(t)
+	n := inside(t, url, nil)
+	if _, err := pgtest.Pool(t, url).Exec(t.Context(), `insert into public.nchat_messages (channel_id, user_id, content) select $1, $2, repeat('x', 60000) from generate_series(1, 40)`,
+		demo.Team, demo.Bob); err != nil {
+		t.Fatal(err)
+	}
+	page := `: sync(channelIds: ["` + demo.Team.String() + `"]) { messages { id content } }`
+	pages := func(count int) result {
+		var b strings.Builder
+		for i := range count {
+			fmt.Fprintf(&b, " a%d%s", i, page)
+		}
+		return n.post("{"+b.String()+" }", bearer(token(t, demo.Alice)))
+	}
+	if r := pages(2); len(r.Errors) > 0 || len(r.String()) < 2<<20 {
+		t.Errorf("two pages: %d bytes, %.300s", len(r.String()), r)
+	}
+	if r := pages(15); len(r.Errors) != 1 || r.Errors[0].Extensions["code"] != "validation-failed" || !strings.Contains(r.Errors[0].Message, "16777216") {
+		t.Errorf("fifteen: %.300s", r)
+	}
+}
+
 // TestWhatAConnectionBeginsWith: whatever is in connection_init, it is taken or
 // refused, and the next one is let in.
 func TestWhatAConnectionBeginsWith(t *testing.T) {

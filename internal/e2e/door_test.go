@@ -35,6 +35,19 @@ func newDoored(t testing.TB, change func(*behind.Options), env map[string]string
 func newDooredLogged(t testing.TB, change func(*behind.Options), env map[string]string, log *logged) *doored {
 	t.Helper()
 	url := database(t)
+	h, pool := hasuraOn(t, url, change)
+	given := map[string]string{"HASURA_UPSTREAM_URL": h.URL(), "OPERATIONS_PER_MINUTE": "100000"}
+	for k, v := range env {
+		given[k] = v
+	}
+	d := &doored{node: insideLogged(t, url, given, log.handler()), h: h, pool: pool}
+	t.Cleanup(h.Stop) // before the node leaves: its sockets have upstreams until then
+	return d
+}
+
+// hasuraOn is a double of Hasura on a database; who makes it stops it.
+func hasuraOn(t testing.TB, url string, change func(*behind.Options)) (*behind.Hasura, *pgxpool.Pool) {
+	t.Helper()
 	pool := pgtest.Pool(t, url)
 	if _, err := pool.Exec(t.Context(), `create table items (id int generated always as identity primary key, text text not null); insert into items (text) values ('first')`); err != nil {
 		t.Fatal(err)
@@ -47,14 +60,7 @@ func newDooredLogged(t testing.TB, change func(*behind.Options), env map[string]
 	if change != nil {
 		change(&o)
 	}
-	h := behind.New(o)
-	given := map[string]string{"HASURA_UPSTREAM_URL": h.URL(), "OPERATIONS_PER_MINUTE": "100000"}
-	for k, v := range env {
-		given[k] = v
-	}
-	d := &doored{node: insideLogged(t, url, given, log.handler()), h: h, pool: pool}
-	t.Cleanup(h.Stop) // before the node leaves: its sockets have upstreams until then
-	return d
+	return behind.New(o), pool
 }
 
 func (d *doored) open(change ...func(*auth.Claims)) *sock {

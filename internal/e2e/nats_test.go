@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,25 +12,10 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/natstest"
 )
 
-// metric is one of the node's, 0 where it has none.
-func (n *node) metric(name string) float64 {
-	n.t.Helper()
-	for line := range strings.Lines(n.operator("/metrics")) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
-			f, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				n.t.Fatal(err)
-			}
-			return f
-		}
-	}
-	return 0
-}
-
 // carried waits until NATS carries what a node rings.
 func carried(n *node) {
 	n.t.Helper()
-	eventually(n.t, "NATS carries", func() bool { return n.metric("realtime_nats_connected") == 1 })
+	eventually(n.t, "NATS carries", func() bool { return n.metric("realtime_nats_connected", "") == 1 })
 }
 
 // The whole way over NATS, while it is away, and when it is back: status and
@@ -74,20 +58,22 @@ func TestNodesOverNATS(t *testing.T) {
 	eventually(t, "nobody types", func() bool {
 		return !strings.Contains(one.post(`{ typing(room: `+inChannel(demo.Team)+`) { text } }`, bearer(token(t, demo.Bob))).String(), `Carol`)
 	})
-	if one.metric(`realtime_nats_messages_total{way="out"}`) == 0 || two.metric(`realtime_nats_messages_total{way="in"}`) == 0 {
+	if one.metric("realtime_nats_messages_total", `"out"`) == 0 || two.metric("realtime_nats_messages_total", `"in"`) == 0 {
 		t.Fatal("nothing went over NATS")
 	}
 
 	srv.Stop()
 	for _, n := range []*node{one, two} {
-		eventually(t, "it is noticed", func() bool { return n.metric("realtime_nats_connected") == 0 })
+		eventually(t, "it is noticed", func() bool { return n.metric("realtime_nats_connected", "") == 0 })
 		n.ready()
 	}
 	alice.run(`mutation { setPresence(status: away) { status } }`)
 	until(t, status, `"away"`)
+	gaps := two.metric("realtime_nats_gaps_total", `"connect"`)
 	srv.Start()
 	carried(one)
 	carried(two)
+	eventually(t, "everything is looked at", func() bool { return two.metric("realtime_nats_gaps_total", `"connect"`) > gaps })
 	alice.run(`mutation { setPresence(status: busy) { status } }`)
 	until(t, status, `"busy"`)
 }

@@ -118,15 +118,22 @@ func (k *keyring) seal(p place) string {
 	return base64.RawURLEncoding.EncodeToString(k.aead.Seal(b, b[1:1+nonceBytes], p.bytes(), k.bound))
 }
 
+// sealed are the n bytes of a cursor of a version, written as seal writes them and
+// in no other way: base64 leaves out line breaks wherever they stand.
+func sealed(cursor string, version byte, n int) ([]byte, bool) {
+	if len(cursor) != base64.RawURLEncoding.EncodedLen(n) {
+		return nil, false
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+	return b, err == nil && len(b) == n && b[0] == version
+}
+
 // open reads a cursor. One that was not sealed for this reader and these
 // channels is validation-failed, whatever is wrong with it.
 func (k *keyring) open(cursor string) (place, error) {
 	wrong := fault.Field("cursor", "cursor is not one of this server's for this user and these channels")
-	if len(cursor) != base64.RawURLEncoding.EncodedLen(cursorBytes) {
-		return place{}, wrong
-	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil || b[0] != cursorVersion {
+	b, ok := sealed(cursor, cursorVersion, cursorBytes)
+	if !ok {
 		return place{}, wrong
 	}
 	plain, err := k.aead.Open(nil, b[1:1+nonceBytes], b[1+nonceBytes:], k.bound)

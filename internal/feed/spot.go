@@ -51,11 +51,8 @@ func (s *sealer) openSpot(v viewer.Viewer, q HistoryQuery) (int64, error) {
 		return math.MaxInt64, nil
 	}
 	wrong := fault.Field(field, "%s is not a cursor of this channel's messages for this user", field)
-	if len(cursor) != base64.RawURLEncoding.EncodedLen(spotBytes) {
-		return 0, wrong
-	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil || b[0] != spotVersion {
+	b, ok := sealed(cursor, spotVersion, spotBytes)
+	if !ok {
 		return 0, wrong
 	}
 	a, err := s.aead(v)

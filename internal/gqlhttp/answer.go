@@ -1,9 +1,10 @@
 package gqlhttp
 
 import (
-	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -81,41 +82,73 @@ func (a answer) errors(status int, list gqlerror.List) {
 			a.w.Header().Set("Retry-After", strconv.FormatInt((ms+999)/1000, 10))
 		}
 	}
+	a.t.linger(a.r, list)
 	a.write(status, encode(&graphql.Response{Errors: list}))
+}
+
+// lingering is how large a request may be that is kept waiting.
+const lingering = 64 << 10
+
+// linger waits where errors say that there was too much.
+func (t Transport) linger(r *http.Request, list gqlerror.List) {
+	if !tooOften(list) || t.o.Refusal == 0 || r.ContentLength > lingering || t.o.AlwaysOK(r) {
+		return
+	}
+	over := time.NewTimer(t.o.Refusal)
+	defer over.Stop()
+	select {
+	case <-over.C:
+	case <-r.Context().Done():
+	}
+}
+
+func tooOften(list gqlerror.List) bool {
+	return len(list) > 0 && list[0].Extensions["code"] == string(fault.RateLimited)
 }
 
 // write sends a body piece by piece, each with its own deadline: a client that
 // takes nothing does not hold the request, and one that is slow gets it all.
 // The last deadline is that of what net/http still holds back.
-func (a answer) write(status int, body []byte) {
+func (a answer) write(status int, body ...[]byte) {
 	const piece = 64 << 10
-	h := a.w.Header()
-	h.Set("Content-Type", a.media+"; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	a.w.WriteHeader(status)
-	control := http.NewResponseController(a.w)
-	for len(body) > 0 {
-		n := min(len(body), piece)
-		_ = control.SetWriteDeadline(time.Now().Add(a.t.o.WriteTimeout)) // what cannot, has no connection behind it
-		if _, err := a.w.Write(body[:n]); err != nil {
+	size := 0
+	for _, part := range body {
+		size += len(part)
+	}
+	if size > piece {
+		done, err := a.t.o.Room(a.r.Context(), size)
+		if err != nil {
+			a.refuse(gqlerror.List{a.t.o.Present(a.r.Context(), err)})
 			return
 		}
-		body = body[n:]
+		defer done()
+	}
+	h := a.w.Header()
+	h.Set("Content-Type", a.media+"; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(size))
+	a.w.WriteHeader(status)
+	control := http.NewResponseController(a.w)
+	for _, part := range body {
+		for text := range slices.Chunk(part, piece) {
+			_ = control.SetWriteDeadline(time.Now().Add(a.t.o.WriteTimeout)) // what cannot, has no connection behind it
+			if _, err := a.w.Write(text); err != nil {
+				return
+			}
+		}
 	}
 }
 
 // encode writes a response without the keys it has nothing for: a request that
 // was not executed has no data, not even null.
-func encode(r *graphql.Response) []byte {
-	var b bytes.Buffer
-	b.Grow(len(r.Data) + 64)
-	b.WriteByte('{')
+func encode(r *graphql.Response) []byte { return slices.Concat(parts(r)...) }
+
+// parts is the same in pieces, so that data that may be large are not copied.
+func parts(r *graphql.Response) [][]byte {
+	var list [][]byte
+	before := byte('{')
 	key := func(name string, raw []byte) {
-		if b.Len() > 1 {
-			b.WriteByte(',')
-		}
-		b.WriteString(`"` + name + `":`)
-		b.Write(raw)
+		list = append(list, fmt.Appendf(nil, "%c%q:", before, name), raw)
+		before = ','
 	}
 	if len(r.Errors) > 0 {
 		key("errors", marshal(r.Errors, `[{"message":"internal error","extensions":{"code":"unexpected","retryable":true}}]`))
@@ -126,8 +159,10 @@ func encode(r *graphql.Response) []byte {
 	if len(r.Extensions) > 0 {
 		key("extensions", marshal(r.Extensions, `{}`))
 	}
-	b.WriteByte('}')
-	return b.Bytes()
+	if len(list) == 0 {
+		return [][]byte{[]byte("{}")}
+	}
+	return append(list, []byte("}"))
 }
 
 func marshal(v any, otherwise string) []byte {

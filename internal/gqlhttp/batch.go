@@ -35,7 +35,7 @@ func batchOf(raw []byte, media string) (list []map[string]json.RawMessage, wrong
 // executeAll answers a batch as Hasura does: with an array of what each of its
 // operations would be answered alone, carried out one after the other.
 func (a answer) executeAll(list []*graphql.RawParams, exec graphql.GraphExecutor) {
-	body := []byte{'['}
+	body, refused := []byte{'['}, gqlerror.List(nil)
 	for i, params := range list {
 		if i > 0 {
 			body = append(body, ',')
@@ -45,7 +45,11 @@ func (a answer) executeAll(list []*graphql.RawParams, exec graphql.GraphExecutor
 			return
 		}
 		body = append(body, encode(r)...)
+		if tooOften(r.Errors) {
+			refused = r.Errors
+		}
 	}
+	a.t.linger(a.r, refused)
 	a.write(http.StatusOK, append(body, ']'))
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
 // A client that stops reading holds its own stream for the write deadline only.
@@ -100,15 +102,21 @@ func TestDeadlinesEndWithWhatTheyAreFor(t *testing.T) {
 // write may take goes on.
 func TestASilentStreamOverHTTP2(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, Options{WriteTimeout: 50 * time.Millisecond, ReadTimeout: 50 * time.Millisecond}, func(s *httptest.Server) { s.EnableHTTP2 = true })
+	s := newSite(t, Options{WriteTimeout: time.Second, ReadTimeout: time.Second}, func(s *httptest.Server) { s.EnableHTTP2 = true })
 	resp := s.subscribe(t, "subscription { forever }") //nolint:bodyclose // by subscribe
 	if resp.ProtoMajor != 2 {
 		t.Fatal(resp.Proto)
 	}
 	got := lines(resp.Body)
 	for i := range 2 {
-		<-time.After(200 * time.Millisecond)
-		s.schema.tick <- i
+		<-time.After(1500 * time.Millisecond)
+		select {
+		case s.schema.tick <- i:
+		case err := <-s.schema.ended:
+			t.Fatal("the silent stream was ended:", err)
+		case <-time.After(patience):
+			t.Fatal("nobody takes the next event")
+		}
 		for l := range got {
 			if strings.HasPrefix(l, "data: ") {
 				break
@@ -163,5 +171,82 @@ func TestBodiesOfUnknownLengthAreLimited(t *testing.T) {
 	defer func() { _ = resp.Body.Close() }()
 	if body := all(t, resp); resp.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(body, "1000 bytes") || s.schema.ran.Load() != 0 {
 		t.Error(resp.Status, body)
+	}
+}
+
+// TestARefusalByRateWaits: each way it may be answered; not for Hasura, not with a
+// large body in hand, and no other refusal.
+func TestARefusalByRateWaits(t *testing.T) {
+	t.Parallel()
+	const pause = 200 * time.Millisecond
+	s := newSite(t, Options{Refusal: pause})
+	for name, c := range map[string]struct{ accept, body string }{
+		"alone":              {mediaJSON, `{"query":"{ limited }"}`},
+		"in a batch":         {mediaJSON, `[{"query":"{ limited }"},{"query":"{ hello }"}]`},
+		"in its own media":   {mediaGraphQL, `{"query":"{ limited }"}`},
+		"several in a batch": {mediaJSON, `[{"query":"{ limited }"},{"query":"{ limited }"}]`},
+	} {
+		began := time.Now()
+		resp := s.do(t, http.MethodPost, "", c.accept, mediaJSON, c.body, nil)
+		got := all(t, resp)
+		_ = resp.Body.Close()
+		if took := time.Since(began); took < pause || !strings.Contains(got, "slow down") {
+			t.Errorf("%s: %s after %v", name, got, took)
+		}
+	}
+	never := newSite(t, Options{Refusal: time.Hour, AlwaysOK: func(r *http.Request) bool { return r.Header.Get("X-Hasura") != "" }})
+	for name, c := range map[string]struct {
+		body, want string
+		header     http.Header
+	}{
+		"for Hasura":   {`{"query":"{ limited }"}`, "slow down", http.Header{"X-Hasura": {"yes"}}},
+		"a large body": {`{"query":"{ limited } #` + strings.Repeat(" ", lingering) + `"}`, "slow down", nil},
+		"what is run":  {`{"query":"{ hello }"}`, "hello", nil},
+		"denied":       {`{"query":"{ denied }"}`, "access", nil},
+		"no GraphQL":   {`{"query":"{"}`, "errors", nil},
+	} {
+		resp := never.do(t, http.MethodPost, "", mediaJSON, mediaJSON, c.body, c.header)
+		if got := all(t, resp); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s", name, got)
+		}
+		_ = resp.Body.Close()
+	}
+}
+
+// TestAnAnswerForWhichThereIsNoRoom: a large one asks for it, and gives it back once
+// it is read; without any it is refused, and smaller ones are not.
+func TestAnAnswerForWhichThereIsNoRoom(t *testing.T) {
+	t.Parallel()
+	asked, free := make(chan int, 10), make(chan struct{}, 1)
+	free <- struct{}{}
+	s := newSite(t, Options{Room: func(_ context.Context, bytes int) (func(), error) {
+		asked <- bytes
+		select {
+		case <-free:
+			return func() { free <- struct{}{} }, nil
+		default:
+			return nil, fault.Later(fault.RateLimited, time.Second, "no room")
+		}
+	}})
+	query := func(text string) string {
+		resp := s.do(t, http.MethodPost, "", mediaJSON, mediaJSON, `{"query":"`+text+`"}`, nil)
+		defer func() { _ = resp.Body.Close() }()
+		return all(t, resp)
+	}
+	for range 2 {
+		if got := query("{ large }"); len(got) < 1<<20 {
+			t.Fatalf("%.200s", got)
+		}
+		if n := wait(t, "room", asked); n < 1<<20 {
+			t.Errorf("%d bytes", n)
+		}
+		<-s.left
+	}
+	<-free
+	if got := query("{ large }"); !strings.Contains(got, "no room") {
+		t.Errorf("%.200s", got)
+	}
+	if got := query("{ hello }"); !strings.Contains(got, "hello") || len(asked) != 1 {
+		t.Errorf("%.200s, asked %d times", got, len(asked))
 	}
 }

@@ -38,6 +38,15 @@ type Options struct {
 
 	OperationTimeout time.Duration // for one operation that is no subscription; 60 s
 
+	// Refusal is how long a request that comes too often waits for being told so: who
+	// asks over and over without waiting does so no faster, on each connection. Not
+	// for AlwaysOK, and not for bodies over 64 KiB, which would be held meanwhile. 0: not at all.
+	Refusal time.Duration
+
+	// Room is asked before an answer of more than 64 KiB is written; done is called
+	// when it is, and the memory free. An error is answered instead. nil: there is always.
+	Room func(ctx context.Context, bytes int) (done func(), err error)
+
 	// Stream is asked before a subscription begins on an event stream. The
 	// context it answers, derived from the one given, ends the stream: when a
 	// token expires, say. ended is called when the stream is over; an error is
@@ -60,6 +69,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Stream == nil {
 		o.Stream = func(ctx context.Context) (context.Context, func(), error) { return ctx, func() {}, nil }
+	}
+	if o.Room == nil {
+		o.Room = func(context.Context, int) (func(), error) { return func() {}, nil }
 	}
 	o.KeepAlive = cmp.Or(o.KeepAlive, 25*time.Second)
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, 30*time.Second)
@@ -206,7 +218,7 @@ func (a answer) respond(r *graphql.Response) {
 	switch {
 	case r == nil && a.r.Context().Err() != nil: // nobody is left to answer
 	case r != nil && len(r.Data) > 0:
-		a.write(http.StatusOK, encode(r))
+		a.write(http.StatusOK, parts(r)...)
 	case r != nil && len(r.Errors) > 0:
 		a.refuse(r.Errors)
 	default:

@@ -27,6 +27,7 @@ func (a answer) stream(ctx context.Context, oc *graphql.OperationContext, errs g
 			ctx = inner
 		}
 	}
+	a.t.linger(a.r, errs)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := a.open(cancel)

@@ -50,13 +50,18 @@ func (a Answer) count(ctx context.Context) *atomic.Int64 {
 	return n
 }
 
-// InterceptField counts one, and leaves out what is too much.
+// InterceptField counts one, and leaves out what is too much. A query that has had
+// too much reads nothing more: of many pages in one no more is read than goes into
+// one answer, and those that are being read meanwhile.
 func (a Answer) InterceptField(ctx context.Context, next graphql.Resolver) (any, error) {
-	res, err := next(ctx)
 	n, fc := a.count(ctx), graphql.GetFieldContext(ctx)
 	if n == nil || fc == nil {
-		return res, err
+		return next(ctx)
 	}
+	if n.Load() > a.Bytes && graphql.GetOperationContext(ctx).Operation.Operation == ast.Query {
+		return nil, nil //nolint:nilnil // it is not answered
+	}
+	res, err := next(ctx)
 	if n.Add(int64(fieldBytes+len(fc.Field.Alias)+textBytes(res))) > a.Bytes {
 		return cut(res), err
 	}

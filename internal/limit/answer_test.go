@@ -55,6 +55,15 @@ func TestAnAnswerTooLarge(t *testing.T) {
 			if f, ok := errors.AsType[*fault.Error](r.Errors[0]); !ok || f.Code != fault.Invalid || f.Retryable || !strings.Contains(f.Message, want) {
 				t.Errorf("%s: %v", kind, r.Errors)
 			}
+			if kind == ast.Query {
+				ran := false
+				in := graphql.WithFieldContext(ctx, &graphql.FieldContext{Field: graphql.CollectedField{Field: &ast.Field{Alias: "page"}}})
+				res, err := a.InterceptField(in, func(context.Context) (any, error) { ran = true; return long, nil })
+				if ran || res != nil || err != nil {
+					t.Errorf("past what it may have, a query reads on: %v, %v", res, err)
+				}
+				continue
+			}
 			if field(long) != "" || *field(&long).(*string) != "" || len(field([]int{1}).([]int)) != 0 || field(7) != 7 || field(nil) != nil {
 				t.Errorf("%s: more is kept", kind)
 			}

@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"encoding/json"
 	"reflect"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -17,6 +18,7 @@ type Weight struct {
 	IDs      int  // of users, channels, messages
 	Rooms    int  // where somebody types
 	Messages int  // that it sends
+	Sent     int  // what they count for among its caller's messages: large ones for several
 	Batched  bool // answered with all others of its name by one load, so that any number costs little
 }
 
@@ -78,7 +80,7 @@ func (c *Cost) MutateOperationContext(ctx context.Context, oc *graphql.Operation
 		} else {
 			unjoined++
 		}
-		sum = Weight{Points: sum.Points + w.Points, IDs: sum.IDs + w.IDs, Rooms: sum.Rooms + w.Rooms, Messages: sum.Messages + w.Messages}
+		sum = Weight{Points: sum.Points + w.Points, IDs: sum.IDs + w.IDs, Rooms: sum.Rooms + w.Rooms, Messages: sum.Messages + w.Messages, Sent: sum.Sent + w.Sent}
 	}
 	sum.Points += (joined + joinedEach - 1) / joinedEach
 	switch {
@@ -124,9 +126,9 @@ func (c *Cost) pay(ctx context.Context, w Weight) *fault.Error {
 		paid = append(paid, func() { a.Limiter.GiveBack(a.Key, n) })
 		return nil
 	}
-	if w.Messages > 0 {
+	if w.Sent > 0 {
 		if a, counts := c.Sending(ctx); counts {
-			if f := take(a, w.Messages, "messages"); f != nil {
+			if f := take(a, w.Sent, "messages"); f != nil {
 				return f
 			}
 		}
@@ -162,4 +164,28 @@ func Entries(v any) int {
 		return list.Len()
 	}
 	return 1
+}
+
+// Bytes is about how much a value is as JSON: its texts and names, and a few for
+// each thing besides.
+func Bytes(v any) int {
+	switch x := v.(type) {
+	case string:
+		return len(x)
+	case json.RawMessage:
+		return len(x)
+	case []any:
+		n := len(x)
+		for _, e := range x {
+			n += Bytes(e)
+		}
+		return n
+	case map[string]any:
+		n := 0
+		for name, e := range x {
+			n += len(name) + 2 + Bytes(e)
+		}
+		return n
+	}
+	return 4
 }

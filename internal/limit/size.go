@@ -38,6 +38,10 @@ type Size struct {
 	Roots int // root fields, aliases included
 	// Aliases are those anywhere; 0: mostAliases.
 	Aliases int
+	// Meta are aliases anywhere in an operation that asks for the schema, and what
+	// it may ask for of it: each multiplies the whole schema, and no tool needs any.
+	// 0: as any other operation.
+	Meta int
 }
 
 var (
@@ -96,6 +100,8 @@ func (s Size) MutateOperationContext(_ context.Context, oc *graphql.OperationCon
 		return tooLarge("more than %d root fields in one operation", s.Roots)
 	case total.fields > mostFields:
 		return tooLarge("more than %d fields in one operation", mostFields)
+	case s.Meta > 0 && total.meta > 0 && (total.aliases > s.Meta || total.meta > s.Meta):
+		return tooLarge("more than %d aliases in an operation that asks for the schema", s.Meta)
 	case total.aliases > cmp.Or(s.Aliases, mostAliases):
 		return tooLarge("more than %d aliases in one operation", cmp.Or(s.Aliases, mostAliases))
 	case total.depth > s.Depth:
@@ -121,6 +127,7 @@ func tooLarge(format string, most int) *gqlerror.Error {
 
 type size struct {
 	fields, aliases, depth int
+	meta                   int // of fields: __schema and __type
 	deferred               bool
 }
 
@@ -143,6 +150,9 @@ func (m measurer) of(set ast.SelectionSet) size {
 			if x.Alias != x.Name {
 				s.aliases++
 			}
+			if x.Name == "__schema" || x.Name == "__type" {
+				s.meta++
+			}
 		case *ast.InlineFragment:
 			s = m.of(x.SelectionSet)
 			s.deferred = s.deferred || x.Directives.ForName("defer") != nil
@@ -154,6 +164,7 @@ func (m measurer) of(set ast.SelectionSet) size {
 		// Sums stop at too many, or fragments within fragments overflow.
 		out.fields = min(out.fields+s.fields, mostFields+1)
 		out.aliases = min(out.aliases+s.aliases, mostAliases+1)
+		out.meta = min(out.meta+s.meta, mostAliases+1)
 		out.depth = max(out.depth, s.depth)
 	}
 	return out

@@ -89,10 +89,13 @@ func TestSize(t *testing.T) {
 		"a name in a text does not count":  {`{a @skip(if: true) # ` + strings.Repeat("a ", 1000) + "\n}", ""},
 		"no GraphQL is not measured":       {strings.Repeat("\x00", 1000), ""},
 		"the schema asked of itself":       {introspection, ""},
+		"the schema, three times":          {"{x: __schema{types{name}} y: __schema{types{name}} z: __schema{types{name}}}", "more than 2 aliases in an operation that asks for the schema"},
+		"the schema, multiplied":           {"{b{b{...f}}} fragment f on Query {__schema{types{" + repeat(3, "x#: fields{name} ") + "}}}", "more than 2 aliases in an operation that asks for the schema"},
+		"types of it, in fragments":        {"{" + repeat(3, "...f# ") + "}" + repeat(3, `fragment f# on Query { __type(name: "Query"){name} }`), "more than 2 aliases in an operation that asks for the schema"},
 		"deferred inline":                  {"{b{... @defer {a}}}", "@defer is not served"},
 		"deferred by a fragment":           {"{b{...f}} fragment f on Query {b{...g @defer}} fragment g on Query {a}", "@defer is not served"},
 	} {
-		exec := newExecutor(Size{Depth: 20, Roots: 30})
+		exec := newExecutor(Size{Depth: 20, Roots: 30, Meta: 2})
 		_, errs := exec.CreateOperationContext(graphql.StartOperationTrace(t.Context()), &graphql.RawParams{Query: c.query})
 		got := ""
 		for _, e := range errs {

@@ -1,9 +1,11 @@
 package limit
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -15,8 +17,11 @@ import (
 // together no more than there is room for. Who is waiting gets the next turn
 // before who waits behind it, and callers take turns one after another: however
 // much one of them asks at once, another waits for one of its things at most.
+// Of one caller's things those of the operation that began first go first: else
+// each of many would be half done, and hold what it has, until all are.
 type Turns struct {
 	each int
+	last atomic.Uint64 // operation that began
 
 	mu      sync.Mutex
 	free    int                // guarded by mu
@@ -27,7 +32,28 @@ type Turns struct {
 type caller struct {
 	key     string
 	running int
-	queue   []chan struct{} // each closed when its turn has come
+	queue   []waiter // whose operation began first is first
+}
+
+// waiter is a thing that waits, of the operation that began as the of-th.
+type waiter struct {
+	of   uint64
+	come chan struct{} // closed when its turn has come
+}
+
+type operationKey struct{}
+
+// operation is ctx for all things of one operation that begins now.
+func (t *Turns) operation(ctx context.Context) context.Context {
+	return context.WithValue(ctx, operationKey{}, t.last.Add(1))
+}
+
+// of is which operation a thing is of: one of its own, where nothing is said.
+func (t *Turns) of(ctx context.Context) uint64 {
+	if n, ok := ctx.Value(operationKey{}).(uint64); ok {
+		return n
+	}
+	return t.last.Add(1)
 }
 
 // NewTurns has room for so many things, and so many of one caller.
@@ -43,15 +69,16 @@ func (t *Turns) Take(ctx context.Context, key string) (done func(), err error) {
 		c = &caller{key: key}
 		t.callers[key] = c
 	}
-	mine := make(chan struct{})
-	c.queue = append(c.queue, mine)
+	mine := waiter{t.of(ctx), make(chan struct{})}
+	at, _ := slices.BinarySearchFunc(c.queue, mine.of+1, func(w waiter, of uint64) int { return cmp.Compare(w.of, of) })
+	c.queue = slices.Insert(c.queue, at, mine)
 	if len(c.queue) == 1 {
 		t.ring = append(t.ring, c)
 	}
 	t.nextLocked()
 	t.mu.Unlock()
 	select {
-	case <-mine:
+	case <-mine.come:
 	case <-ctx.Done():
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -87,7 +114,7 @@ func (t *Turns) nextLocked() {
 		}
 		c := t.ring[at]
 		t.ring = slices.Delete(t.ring, at, at+1)
-		close(c.queue[0])
+		close(c.queue[0].come)
 		c.queue = c.queue[1:]
 		c.running++
 		t.free--
@@ -123,10 +150,11 @@ func (Fair) ExtensionName() string { return "Turns" }
 // Validate is gqlgen's.
 func (Fair) Validate(graphql.ExecutableSchema) error { return nil }
 
-// InterceptOperation has a subscription wait for its turn to begin.
+// InterceptOperation has a subscription wait for its turn to begin, and what others
+// do be of one operation.
 func (f Fair) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
 	if graphql.GetOperationContext(ctx).Operation.Operation != ast.Subscription {
-		return next(ctx)
+		return next(f.Turns.operation(ctx))
 	}
 	key, exempt := f.Key(ctx)
 	if exempt {

@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -97,6 +98,39 @@ func TestWhoGivesUpLeavesTheQueue(t *testing.T) {
 		again()
 		if len(turns.callers) != 0 || turns.free != 1 {
 			t.Errorf("%d callers, %d free", len(turns.callers), turns.free)
+		}
+	})
+}
+
+// TestWhatBeganFirstGoesFirst: of one caller's operations the older one is done
+// before the next begins, in whatever order their fields come.
+func TestWhatBeganFirstGoesFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1, 1)
+		done, err := turns.Take(t.Context(), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, second, third := turns.operation(t.Context()), turns.operation(t.Context()), turns.operation(t.Context())
+		ctx := map[byte]context.Context{'1': first, '2': second, '3': third}
+		var went []string
+		for _, field := range []string{"2a", "3a", "1a", "2b", "1b", "3b", "1c"} {
+			go func() {
+				done, err := turns.Take(ctx[field[0]], "x")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				went = append(went, field)
+				done()
+			}()
+			synctest.Wait()
+		}
+		done()
+		synctest.Wait()
+		if want := []string{"1a", "1b", "1c", "2a", "2b", "3a", "3b"}; !slices.Equal(went, want) {
+			t.Errorf("%q", went)
 		}
 	})
 }

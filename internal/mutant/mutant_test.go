@@ -136,8 +136,9 @@ func (m mutant) run(ctx context.Context, t *testing.T) (string, error) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-overlay", overlay, "-run", "^("+m.test+")$", "./"+m.pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-failfast", "-overlay", overlay, "-run", "^("+m.test+")$", "./"+m.pkg)
 	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "TEST_SQL_OVERLAY="+overlay) // pgtest reads SQL from the tree
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -81,8 +81,8 @@ func parseContact(cursor *string) (uuid.UUID, error) {
 	if cursor == nil {
 		return uuid.Nil, nil
 	}
-	b, err := base64.RawURLEncoding.DecodeString(*cursor)
-	if err != nil || len(b) != len(uuid.Nil) {
+	b, ok := decodeCursor(*cursor, len(uuid.Nil))
+	if !ok {
 		return uuid.Nil, badCursor()
 	}
 	return uuid.UUID(b), nil

@@ -36,11 +36,18 @@ func parsePosition(cursor *string) (position, error) {
 	if cursor == nil {
 		return start, nil
 	}
-	b, err := base64.RawURLEncoding.DecodeString(*cursor)
-	if err != nil || len(b) != 17 || b[0] > 3 {
+	b, ok := decodeCursor(*cursor, 17)
+	if !ok || b[0] > 3 {
 		return position{}, badCursor()
 	}
 	return position{int(b[0]), uuid.UUID(b[1:])}, nil
+}
+
+// decodeCursor are the n bytes of a cursor that is written as ours are: base64 has
+// other ways to write the same.
+func decodeCursor(cursor string, n int) ([]byte, bool) {
+	b, err := base64.RawURLEncoding.DecodeString(cursor)
+	return b, err == nil && len(b) == n && base64.RawURLEncoding.EncodeToString(b) == cursor
 }
 
 func badCursor() error { return fault.Field("after", "after is no cursor of this list") }

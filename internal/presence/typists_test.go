@@ -98,6 +98,10 @@ func TestTypingIsToldFromWhenItMayBeSeen(t *testing.T) {
 			return seen && ok && at.Equal(also) && !at.Before(before)
 		})
 	}
+	unasked := n.Edit.w.now()
+	set(Change{BroadcastTyping: ptr(false)})
+	set(Change{BroadcastTyping: ptr(true)})
+	eventually(t, "also where nobody asked while it was hidden", func() bool { at, seen := gate(); return seen && !at.Before(unasked) })
 	was, _ := gate()
 	set(Change{ShowLastSeen: ptr(false)})
 	if at, seen := once(); !seen || !at.Equal(was) {
@@ -105,6 +109,13 @@ func TestTypingIsToldFromWhenItMayBeSeen(t *testing.T) {
 	}
 	r.exec(`insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`, demo.Alice, demo.Carol)
 	eventually(t, "who asks anew is told of what follows", func() bool { at, ok := once(); return ok && at.After(was) })
+	fresh := n.Watch.Gate(as(demo.Bob))
+	defer fresh.Close()
+	eventually(t, "and whose gate is new", func() bool {
+		may, err := fresh.May(t.Context(), []uuid.UUID{demo.Alice})
+		at, ok := may[demo.Alice]
+		return err == nil && ok && at.After(was)
+	})
 	var at time.Time
 	eventually(t, "the gate has read it", func() bool { at, _ = gate(); return g.t.rels[demo.Alice].at.count > 0 })
 	if !at.Equal(was) {

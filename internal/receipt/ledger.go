@@ -56,7 +56,7 @@ func (l *Ledger) Receipts(message uuid.UUID, first int, after string) (page []Re
 	}
 	at := uuid.Nil
 	if after != "" {
-		if at, err = uuid.Parse(after); err != nil {
+		if at, err = uuid.Parse(after); err != nil || at.String() != after {
 			return nil, false, 0, fault.Field("after", "after is not a cursor of receipts")
 		}
 	}

@@ -274,6 +274,21 @@ func TestWhoLearnsOfReading(t *testing.T) {
 				r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)})
 				r.invisible(demo.Bob, false)
 			}, delivered: 1},
+		"invisible, all off, visible": {before: func(r *rig) { r.invisible(demo.Bob, true) },
+			after: func(r *rig) {
+				r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false), AllowDeliveryReceipts: ptr(false)})
+				r.invisible(demo.Bob, false)
+			}},
+		"for contacts, invisible, a contact, visible": {before: func(r *rig) {
+			r.exec(`delete from public.nchat_messages where channel_id = $1`, demo.AliceBob)
+			r.exec(`insert into public.nchat_contacts (user_id, contact_user_id) values ($1, $2) on conflict do nothing`, demo.Bob, demo.Carol)
+			r.set(demo.Bob, presence.Change{Visibility: ptr(presence.Contacts)})
+			r.invisible(demo.Bob, true)
+		},
+			after: func(r *rig) {
+				r.exec(`insert into public.nchat_contacts (user_id, contact_user_id) values ($1, $2)`, demo.Bob, demo.Alice)
+				r.invisible(demo.Bob, false)
+			}},
 		"off, invisible, on, visible": {before: func(r *rig) {
 			r.set(demo.Bob, presence.Change{AllowReadReceipts: ptr(false)})
 			r.invisible(demo.Bob, true)

@@ -77,6 +77,32 @@ func TestReadable(t *testing.T) {
 	}
 }
 
+// TestTenantsReadApart: a public channel is its tenant's, and a user its own tenant's
+// alone, whichever of them it is asked for.
+func TestTenantsReadApart(t *testing.T) {
+	t.Parallel()
+	elsewhere := uuid.New()
+	pool := world(t, fmt.Sprintf(`insert into public.nchat_channels (id, name, slug, type, source_account_id) values ('%s', 'c', 'elsewhere', 'public', 'other')`, elsewhere),
+		fmt.Sprintf(`update public.nchat_users set source_account_id = 'other' where id = '%s'`, demo.Dave))
+	for what, c := range map[string]struct {
+		tenant string
+		user   uuid.UUID
+		in     uuid.UUID
+		want   bool
+	}{
+		"here":                         {primary, demo.Alice, demo.General, true},
+		"there":                        {"other", demo.Dave, elsewhere, true},
+		"another tenant's channel":     {primary, demo.Alice, elsewhere, false},
+		"as if of another tenant":      {"other", demo.Alice, elsewhere, false},
+		"of another tenant, here":      {primary, demo.Dave, demo.General, false},
+		"there, and a channel of here": {"other", demo.Dave, demo.General, false},
+	} {
+		if got, err := roster.Readable(t.Context(), pool, c.tenant, c.user, []roster.Place{channel(c.in)}); err != nil || got[0].Allowed != c.want {
+			t.Errorf("%s: %+v, %v", what, got, err)
+		}
+	}
+}
+
 // TestWritable: who may send where, for each thing that forbids it.
 func TestWritable(t *testing.T) {
 	t.Parallel()

@@ -37,10 +37,33 @@ func newBoard(c *clock.Clock) *board {
 
 func (b *board) run(ctx context.Context) { b.alarm.Run(ctx) }
 
-// apply takes a signal in; until is when its user stops by itself.
+// nearly is how far a device's last word may lie ahead of its next one, as a stop
+// does, and be followed all the same: past that it came from a node whose clock is
+// ahead, and the next word is the older one.
+const nearly = 100 * time.Millisecond
+
+// say takes in a signal that begins here. It is dated after its device's last word,
+// which came before it, so that one at once after a stop is not the older one.
+func (b *board) say(s signal) (said signal, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t := b.rooms[s.roomKey][s.user]; t != nil {
+		if last := t.devices[s.session].at; !s.at.After(last) && last.Sub(s.at) < nearly {
+			s.at = last.Truncate(time.Millisecond).Add(time.Millisecond)
+		}
+	}
+	return s, b.applyLocked(s)
+}
+
+// apply takes in a signal of another node's, or one's own come back; until is when
+// its user stops by itself.
 func (b *board) apply(s signal) (until time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.applyLocked(s)
+}
+
+func (b *board) applyLocked(s signal) (until time.Time) {
 	now := b.clock.Now()
 	if !s.at.Add(Expiry).After(now) {
 		return time.Time{} // over before it came

@@ -205,3 +205,33 @@ func TestWhatMayNotBeToldWaitsForTheNextWord(t *testing.T) {
 		}
 	})
 }
+
+// A word at once after a stop is the newer one, though a stop is dated ahead; and
+// so is the next stop. What another node said with a clock ahead is not overtaken.
+func TestWordsOfOneDeviceAreInTheirOrder(t *testing.T) {
+	t.Parallel()
+	inABubble(t, func(t *testing.T, b *board) {
+		there := newBoard(b.clock) // another node's, told by doorbell
+		say := func(stop bool) time.Time {
+			at := b.clock.Now().Truncate(time.Millisecond)
+			if stop {
+				at = at.Add(time.Millisecond)
+			}
+			said, until := b.say(signal{roomKey: room, user: ann, at: at, stop: stop})
+			there.apply(said)
+			return until
+		}
+		for range 3 {
+			if until := say(false); until.IsZero() || len(b.typing(room)) != 1 || len(there.typing(room)) != 1 {
+				t.Fatalf("a start after a stop: until %v", until)
+			}
+			if until := say(true); !until.IsZero() || len(b.typing(room)) != 0 || len(there.typing(room)) != 0 {
+				t.Fatalf("a stop after a start: until %v", until)
+			}
+		}
+		b.apply(signal{roomKey: room, user: ann, at: b.clock.Now().Add(time.Second), stop: true})
+		if until := say(false); !until.IsZero() {
+			t.Errorf("a stop from a second ahead is overtaken: until %v", until)
+		}
+	})
+}

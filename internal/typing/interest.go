@@ -112,8 +112,8 @@ func (s *Service) hushed(rest string) {
 	ms, merr := strconv.ParseInt(when, 10, 64)
 	if err == nil && merr == nil {
 		for _, sig := range s.board.stopsOf(&user, uuid.Nil) {
-			if sig.own {
-				sig.at = time.UnixMilli(ms)
+			if by := time.UnixMilli(ms); sig.own && !s.board.said(sig).After(by) {
+				sig.at = by
 				s.say(sig)
 			}
 		}
@@ -138,4 +138,14 @@ func (b *board) ownIn(channel uuid.UUID) (out []signal) {
 		}
 	}
 	return out
+}
+
+// said is when the device of a signal spoke last in its room.
+func (b *board) said(s signal) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t := b.rooms[s.roomKey][s.user]; t != nil {
+		return t.devices[s.session].at
+	}
+	return time.Time{}
 }

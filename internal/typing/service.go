@@ -106,8 +106,7 @@ func (s *Service) Start(ctx context.Context, v viewer.Viewer, r Room) (Ack, erro
 	if early := s.paces.take(typistKey{at, v.User}); early > 0 {
 		return s.ack(false, s.board.until(at, v.User), now.Add(early)), nil
 	}
-	sig := signal{roomKey: at, user: v.User, session: v.Session, at: now, own: true}
-	until := s.board.apply(sig)
+	sig, until := s.board.say(signal{roomKey: at, user: v.User, session: v.Session, at: now, own: true})
 	s.o.Bell.Ring(sig.topic())
 	if !s.rights.current(typistKey{at, v.User}, granted) { // whoever looked for those to silence may have come too early for this one
 		if _, _, err := s.writable(ctx, v, r); err != nil {
@@ -153,7 +152,7 @@ func (s *Service) End(session uuid.UUID) {
 func (s *Service) say(sig signal) {
 	sig.own = true
 	sig.at = sig.at.Truncate(time.Millisecond).Add(time.Millisecond) // after the word it takes back
-	s.board.apply(sig)
+	sig, _ = s.board.say(sig)
 	s.o.Bell.Ring(sig.topic())
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
 )
 
 // Conn is one socket: who it is, and how it ends. What comes in is the
@@ -33,6 +34,7 @@ type Conn struct {
 	cancel context.CancelFunc
 	queue  *queue
 	writer *writer
+	pace   *rate.Limiter // of inbound messages
 	pulse  pulse
 	ops    operations
 
@@ -56,6 +58,7 @@ func FromContext(ctx context.Context) (*Conn, bool) {
 func newConn(t *Transport, ws *websocket.Conn, out *corked, r *http.Request, exec graphql.GraphExecutor, ip, bucket string) *Conn {
 	c := &Conn{t: t, ws: ws, out: out, exec: exec, id: uuid.New(), header: r.Header.Clone(), ip: ip, bucket: bucket,
 		legacy: ws.Subprotocol() == LegacyWS, log: t.o.Log, queue: newQueue(t.o.Limits.QueuedFrames, t.o.Limits.QueuedBytes),
+		pace:  paceOf(t.o.Limits.MessageRate),
 		pulse: pulse{began: time.Now()}}
 	c.writer = newWriter(c)
 	c.ops = operations{c: c, running: map[string]*operation{}}

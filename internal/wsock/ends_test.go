@@ -215,3 +215,25 @@ func TestADrainIsSpread(t *testing.T) {
 		}
 	}
 }
+
+// TestSocketsThatOnlyOpen: of those that have not said who they are an address has few
+// at a time; whoever is let in makes room for the next.
+func TestSocketsThatOnlyOpen(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, wsock.Options{Limits: wsock.Limits{SocketsPerIP: 100, OpeningPerIP: 2, InitTimeout: time.Hour}})
+	first, _ := r.dial(t, wsock.TransportWS), r.dial(t, wsock.TransportWS)
+	r.dial(t, wsock.TransportWS).wantClose(websocket.CloseTryAgainLater, "Too many sockets")
+	_ = first.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"connection_init"}`))
+	if m, err := first.read(); err != nil || m.Type != "connection_ack" {
+		t.Fatal(m, err)
+	}
+	eventually(t, "there is room for the next", func() bool {
+		p, _, err := r.try(t, nil, wsock.TransportWS)
+		if err != nil {
+			return false
+		}
+		_ = p.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"connection_init"}`))
+		m, err := p.read()
+		return err == nil && m.Type == "connection_ack"
+	})
+}

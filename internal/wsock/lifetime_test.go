@@ -173,7 +173,7 @@ func TestSilence(t *testing.T) {
 
 func TestLatency(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, func(o *Options) { o.Limits.PingEvery = 50 * time.Millisecond })
+	r := newRig(t, func(o *Options) { o.Limits.PingEvery = 500 * time.Millisecond })
 	p := r.open()
 	go func() { // answers pings, as every WebSocket does
 		for {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -66,6 +67,7 @@ func (o *operation) execute() (last []byte) {
 		ctx = graphql.WithOperationContext(ctx, oc)
 	}
 	if len(errs) > 0 {
+		o.c.refused()
 		return o.errorFrame(exec.DispatchError(ctx, errs).Errors)
 	}
 	responses, in := exec.DispatchOperation(ctx, oc)
@@ -111,11 +113,18 @@ func (f frame) due() bool {
 	return !f.last || f.op.c.ops.release(f.op)
 }
 
-// next is a response's frame. The payload is put in as it is encoded: the
-// envelope never encodes it a second time.
+// next is a response's frame. The payload is put in as it is encoded, and copied
+// once: the envelope never encodes it a second time, and a socket that reads slowly
+// has a frame waiting for each of its operations.
 func (o *operation) next(r *graphql.Response) []byte {
+	kind := "next"
+	if o.c.legacy {
+		kind = "data"
+	}
+	head, tail := o.around(kind)
 	var p bytes.Buffer
-	p.Grow(len(r.Data) + 64)
+	p.Grow(len(head) + len(r.Data) + 64)
+	p.Write(head)
 	p.WriteByte('{')
 	if len(r.Errors) > 0 {
 		p.WriteString(`"errors":`)
@@ -143,11 +152,8 @@ func (o *operation) next(r *graphql.Response) []byte {
 		member(&p, "extensions", r.Extensions)
 	}
 	p.WriteByte('}')
-	kind := "next"
-	if o.c.legacy {
-		kind = "data"
-	}
-	return o.envelope(kind, p.Bytes())
+	p.WriteString(tail)
+	return p.Bytes()
 }
 
 // member adds one to an object; what cannot be encoded is left out.
@@ -170,18 +176,27 @@ func (o *operation) errorFrame(errs gqlerror.List) []byte {
 	return o.envelope("error", payload)
 }
 
+// envelope is a message of the operation's; without a payload where that is nil.
 func (o *operation) envelope(kind string, payload []byte) []byte {
+	head, tail := o.around(kind)
+	if payload == nil {
+		head, _ = bytes.CutSuffix(head, []byte(payloadKey))
+	}
+	return slices.Concat(head, payload, []byte(tail))
+}
+
+const payloadKey = `,"payload":`
+
+// around is what stands before a payload, and after it.
+func (o *operation) around(kind string) (head []byte, tail string) {
 	quoted, err := json.Marshal(o.id)
 	if err != nil {
 		quoted = []byte(`""`) // cannot be: it is a string
 	}
-	b := make([]byte, 0, len(quoted)+len(payload)+40)
+	b := make([]byte, 0, len(quoted)+48)
 	b = append(append(b, `{"id":`...), quoted...)
 	b = append(append(append(b, `,"type":"`...), kind...), '"')
-	if payload != nil {
-		b = append(append(b, `,"payload":`...), payload...)
-	}
-	return append(b, '}')
+	return append(b, payloadKey...), "}"
 }
 
 // errorsJSON encodes errors; extensions that cannot be encoded are left out.

@@ -135,6 +135,7 @@ func (o *operations) begin(op *operation, a admission) {
 		}
 		go op.run()
 	case full:
+		o.c.refused()
 		o.c.answer(frame{op: op, data: op.errorFrame(gqlerror.List{{
 			Message:    fmt.Sprintf("more than %d operations on one socket", o.c.t.o.Limits.Operations),
 			Extensions: fault.New(fault.Invalid, "").Extensions()}})})

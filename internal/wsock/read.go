@@ -16,9 +16,14 @@ import (
 type reader struct {
 	c        *Conn
 	protocol protocol
-	pace     *rate.Limiter // of inbound messages
-	spare    *rate.Limiter // of pings, pongs and completes
+	spare    *rate.Limiter // of pings, pongs and completes; of all else it is Conn.pace
 }
+
+// What a message that counts takes from the socket's pace, besides one for itself.
+const (
+	messageBytes = 1 << 10 // one more for each of these
+	refusedShare = 5       // these more for an operation refused before it ran: it cost more than reading it
+)
 
 // spareShare is how many pings, pongs and completes there may be for each message
 // that counts: they cost nothing, and a flood of them would not either.
@@ -26,8 +31,7 @@ const spareShare = 10
 
 func newReader(c *Conn) *reader {
 	limits := c.t.o.Limits
-	pace := func(each float64) *rate.Limiter { return rate.NewLimiter(rate.Limit(each), max(1, int(each*10))) }
-	r := &reader{c: c, protocol: protocol{c}, pace: pace(limits.MessageRate), spare: pace(limits.MessageRate * spareShare)}
+	r := &reader{c: c, protocol: protocol{c}, spare: paceOf(limits.MessageRate * spareShare)}
 	c.ws.SetReadLimit(limits.FrameBytes)
 	c.ws.SetPingHandler(func(data string) error {
 		r.heard()
@@ -76,13 +80,22 @@ func (r *reader) run() {
 			c.Close(closeBadRequest, "Only UTF-8 text frames are understood")
 			continue
 		}
-		pace := r.pace
+		// A flood is read no faster than this, and costs nobody else anything.
 		if r.handle(data) {
-			pace = r.spare
+			_ = r.spare.Wait(c.ctx)
+		} else {
+			_ = c.pace.WaitN(c.ctx, min(1+len(data)/messageBytes, c.pace.Burst()))
 		}
-		_ = pace.Wait(c.ctx) // a flood is read no faster than this, and costs nobody else anything
 	}
 }
+
+// paceOf is so many a second, past a burst of ten seconds' worth.
+func paceOf(each float64) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(each), max(1, int(each*10)))
+}
+
+// refused has the socket read more slowly: something it asked for was not run.
+func (c *Conn) refused() { c.pace.ReserveN(time.Now(), min(refusedShare, c.pace.Burst())) }
 
 // heard takes note of a sign of life: the peer has as long again.
 func (r *reader) heard() {

@@ -1,0 +1,116 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/99designs/gqlgen/graphql/executor"
+	"github.com/google/uuid"
+	"github.com/gorilla/websocket"
+
+	"github.com/nself-org/nchat-realtime/graph/generated"
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/limit"
+	"github.com/nself-org/nchat-realtime/internal/wsock"
+)
+
+// onASocket is the context of an operation that came over one, from an address.
+func onASocket(t *testing.T, ip string) context.Context {
+	t.Helper()
+	got := make(chan context.Context, 1)
+	tr := wsock.New(wsock.Options{CheckOrigin: func(*http.Request) bool { return true }, ClientIP: func(*http.Request) string { return ip },
+		Init: func(ctx context.Context, _ wsock.Request) (wsock.Accepted, error) {
+			return wsock.Accepted{Context: ctx}, nil
+		},
+		Operation: func(ctx context.Context, _ *wsock.Conn) context.Context {
+			got <- ctx
+			return ctx
+		}})
+	exec := executor.New(generated.NewExecutableSchema(generated.Config{}))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { tr.Do(w, r, exec) }))
+	t.Cleanup(func() {
+		tr.Drain(context.Background(), 0)
+		srv.Close()
+	})
+	d := websocket.Dialer{Subprotocols: []string{wsock.TransportWS}}
+	ws, res, err := d.DialContext(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	t.Cleanup(func() { _ = ws.Close() })
+	for _, m := range []string{`{"type":"connection_init"}`, `{"id":"1","type":"subscribe","payload":{"query":"{ __typename }"}}`} {
+		if err := ws.WriteMessage(websocket.TextMessage, []byte(m)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := ws.ReadMessage(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return <-got
+}
+
+// TestWhoPaysThePoints: a user, its socket with half as much, and all behind its
+// address with twenty times as much; none of these for what has none.
+func TestWhoPaysThePoints(t *testing.T) {
+	t.Parallel()
+	user := uuid.New()
+	b := newBudgets(config.Limits{PointsPerMinute: 100, OperationsPerMinute: 1, MessagesPerMinute: 1, WatchedIDs: 1, WaitingPolls: 1, FieldsAtOnce: 1}, 4)
+	me := auth.Identity{Tenant: "a", UserID: user, Via: auth.ViaJWT}
+	socket := onASocket(t, "192.0.2.7")
+	c, ok := wsock.FromContext(socket)
+	if !ok {
+		t.Fatal("no socket")
+	}
+	hasura := me
+	hasura.Via = auth.ViaHasura
+	web := context.WithValue(t.Context(), ipKey{}, "192.0.2.7")
+	mine := limit.Account{Limiter: b.points, Key: "a/" + user.String()}
+	address := limit.Account{Limiter: b.address, Key: "192.0.2.7"}
+	for what, x := range map[string]struct {
+		ctx  context.Context //nolint:containedctx // of one row
+		want []limit.Account
+	}{
+		"over a socket":      {auth.With(socket, me), []limit.Account{mine, {Limiter: b.session, Key: c.ID().String()}, address}},
+		"over HTTP":          {auth.With(web, me), []limit.Account{mine, address}},
+		"through Hasura":     {auth.With(web, hasura), []limit.Account{mine}},
+		"an admin by secret": {auth.With(web, auth.Identity{Admin: true, Via: auth.ViaAdminSecret}), nil},
+	} {
+		got := b.accounts(x.ctx)
+		if len(got) != len(x.want) {
+			t.Errorf("%s: %+v", what, got)
+			continue
+		}
+		for i := range got {
+			if got[i] != x.want[i] {
+				t.Errorf("%s: account %d is %+v", what, i, got[i])
+			}
+		}
+	}
+}
+
+// TestHowManyPointsThereAre, at one instant.
+func TestHowManyPointsThereAre(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudgets(config.Limits{PointsPerMinute: 100}, 4)
+		for what, x := range map[string]struct {
+			of   *limit.Limiter
+			most int
+		}{"a user's": {b.points, 100}, "a socket's": {b.session, 50}, "an address's": {b.address, 2000}} {
+			for range x.most {
+				if ok, _ := x.of.Allow("k"); !ok {
+					t.Fatalf("%s are fewer than %d", what, x.most)
+				}
+			}
+			if ok, after := x.of.Allow("k"); ok || after <= 0 {
+				t.Errorf("%s are more than %d", what, x.most)
+			}
+		}
+	})
+}
