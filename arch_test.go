@@ -77,6 +77,7 @@ var allowed = map[string]string{
 
 	"internal/demo":        "",
 	"internal/mutant":      "",
+	"internal/natstest":    "",
 	"internal/devpg":       "internal/wait",
 	"internal/pgtest":      "internal/devpg internal/postgres migrations",
 	"internal/pgtest/with": "internal/devpg internal/pgtest",
@@ -89,13 +90,16 @@ var allowed = map[string]string{
 // onlyIn names who may use a library outside of tests, and who may import a
 // package of ours that is not meant for all.
 var onlyIn = map[string]string{
-	"github.com/lib/pq":                 "internal/bus",
-	"github.com/gorilla/websocket":      "internal/wsock internal/door internal/door/double internal/conform internal/e2e internal/bench internal/attack",
-	module + "/internal/app":            "cmd/nchat-realtime internal/e2e internal/bench",
-	module + "/internal/door":           "internal/app",
-	module + "/internal/door/double":    "internal/e2e internal/bench",
-	module + "/internal/hasura/rolesdl": "internal/e2e",
-	module + "/internal/pgtest":         "internal/pgtest/with internal/e2e internal/bench",
+	"github.com/lib/pq":                        "internal/bus",
+	"github.com/nats-io/nats.go":               "internal/bus",
+	"github.com/nats-io/nats-server/v2/server": "internal/natstest",
+	"github.com/gorilla/websocket":             "internal/wsock internal/door internal/door/double internal/conform internal/e2e internal/bench internal/attack",
+	module + "/internal/app":                   "cmd/nchat-realtime internal/e2e internal/bench",
+	module + "/internal/door":                  "internal/app",
+	module + "/internal/door/double":           "internal/e2e internal/bench",
+	module + "/internal/hasura/rolesdl":        "internal/e2e",
+	module + "/internal/natstest":              "",
+	module + "/internal/pgtest":                "internal/pgtest/with internal/e2e internal/bench",
 }
 
 type pkg struct {

@@ -109,11 +109,12 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		documents: limit.NewCache(cachedBytes, func(text string, _ *ast.QueryDocument) int { return len(text) }),
 		persisted: limit.NewCache(cachedBytes, func(hash, text string) int { return len(hash) + len(text) }),
 		budgets:   newBudgets(c.Limits, int(pool.Config().MaxConns))}
-	p.bus = bus.New(bus.Options{Pool: vital, Listen: direct, Log: o.Log, Observer: p.metrics.bus()})
+	p.bus = bus.New(bus.Options{Pool: vital, Listen: direct, Log: o.Log, Observer: p.metrics.bus(),
+		NATS: c.BusURL, Rooms: []string{typing.RoomTopic}})
 	p.revoked = newRevocations(auth.Store{DB: vital}, p.live, c.TokenLifetime)
 	p.authn = auth.New(auth.Options{JWT: &o.JWT, AdminSecret: c.AdminSecret, WebhookSecret: c.WebhookSecret,
 		UnauthorizedRole: c.UnauthorizedRole, UserRoles: c.UserRoles, Revocations: p.revoked.known, Log: o.Log})
-	p.lease = lease.New(vital, p.clock, o.Log, leaseHooks(p))
+	p.lease = lease.New(vital, p.clock, o.Log, bus.Name(c.BusURL), leaseHooks(p))
 	p.health = &health{pool: vital, lease: p.lease, bus: p.bus, metrics: p.metrics, draining: &p.draining}
 	buildPresence(p)
 	buildChat(p)
@@ -197,7 +198,11 @@ func buildPresence(p *parts) {
 		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
 			return p.receipts.Release(ctx, tx, user)
 		}})
-	p.typing = typing.New(typing.Options{Pool: p.pool, Clock: p.clock, Bell: p.bus, Privacy: typists{p.presence}, Batch: c.TypingBatch, Log: p.log})
+	var rooms typing.Rooms
+	if p.bus.Selective() {
+		rooms = p.bus
+	}
+	p.typing = typing.New(typing.Options{Rooms: rooms, Pool: p.pool, Clock: p.clock, Bell: p.bus, Privacy: typists{p.presence}, Batch: c.TypingBatch, Log: p.log})
 }
 
 // typists is what typing asks of presence.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nself-org/nchat-realtime/internal/lease"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/wait"
@@ -20,6 +21,9 @@ func enter(ctx context.Context, p *parts) error {
 		}
 		if m, ok := errors.AsType[*unmigratedError](err); ok {
 			return m
+		}
+		if other, ok := errors.AsType[*lease.OtherBus](err); ok {
+			return other
 		}
 		p.log.WarnContext(ctx, "waiting for Postgres", "error", err)
 		wait.For(ctx, 2*time.Second)

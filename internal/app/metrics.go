@@ -28,6 +28,10 @@ type metrics struct {
 	latency     prometheus.Histogram
 	stale       prometheus.Gauge
 	congested   prometheus.Gauge
+	nats        prometheus.Gauge
+	carried     *prometheus.CounterVec
+	dropped     prometheus.Counter
+	gaps        *prometheus.CounterVec
 	forgotten   *prometheus.CounterVec
 	unforgotten *prometheus.CounterVec
 	sweep       prometheus.Gauge
@@ -52,6 +56,10 @@ func newMetrics(c *catalog) *metrics {
 		latency:     c.histogram("realtime_latency_ms", "A doorbell's way through Postgres and back, in milliseconds.", prometheus.ExponentialBuckets(0.5, 2, 14)),
 		stale:       c.gauge("realtime_doorbells_stale", "1 while doorbells do not arrive."),
 		congested:   c.gauge("realtime_doorbells_congested", "1 while the server's notification queue is half full."),
+		nats:        c.gauge("realtime_nats_connected", "1 while NATS carries what this node rings; 0 too where there is no BUS_URL."),
+		carried:     c.counters("realtime_nats_messages_total", "way", "Messages over NATS, by way: in or out."),
+		dropped:     c.counter("realtime_nats_dropped_total", "How often a subject's messages over NATS began to be dropped since more came than could wait."),
+		gaps:        c.counters("realtime_nats_gaps_total", "why", "How often everything was looked at since messages over NATS may have been missed: connect (the first time too), or full, where more came than could wait."),
 		forgotten:   c.counters("realtime_swept_rows_total", "table", "Rows past their time that this node folded or forgot, by table."),
 		unforgotten: c.counters("realtime_sweep_failures_total", "table", "Batches of such rows that failed, by table."),
 		sweep:       c.gauge("realtime_sweep_seconds", "How long this node's last turn at forgetting took."),
@@ -114,6 +122,11 @@ func (m *metrics) bus() bus.Observer {
 		Heard: func(n int) { m.heard.Add(float64(n)) },
 		Lag:   func(d time.Duration) { m.latency.Observe(float64(d) / float64(time.Millisecond)) },
 		Stale: gauge(m.stale), Full: gauge(m.congested),
+		NATS:        gauge(m.nats),
+		NATSIn:      m.carried.WithLabelValues("in").Inc,
+		NATSOut:     m.carried.WithLabelValues("out").Inc,
+		NATSDropped: m.dropped.Inc,
+		NATSGap:     func(why string) { m.gaps.WithLabelValues(why).Inc() },
 	}
 }
 

@@ -1,11 +1,14 @@
-// Package bus is the doorbell between nodes, over Postgres LISTEN and NOTIFY.
+// Package bus is the doorbell between nodes, over Postgres LISTEN and NOTIFY, and
+// over NATS where there is one: what nodes ring then goes there, and topics of
+// rooms only to the nodes that attend the room. What triggers ring goes by
+// Postgres always, and so does everything while NATS is away.
 //
 // A topic says what to look at and never what changed: losing one costs
 // latency, not data. Rings are coalesced: while one NOTIFY is under way
 // everything rung meanwhile goes into the next. The package knows no domain,
 // only prefixes of topics; which there are, who rings and who hears is in
-// docs/architecture.md. lib/pq listens and is imported here alone; pgx does
-// everything else.
+// docs/architecture.md. lib/pq, which listens, and nats.go are imported here
+// alone; pgx does everything else.
 package bus
 
 import (
@@ -51,6 +54,11 @@ type Observer struct {
 	Lag   func(d time.Duration) // a probe came back
 	Stale func(stale bool)      // doorbells (do not) arrive
 	Full  func(congested bool)  // the server's queue is half full
+
+	NATS            func(connected bool) // it does (not) carry what is rung
+	NATSIn, NATSOut func()               // a message came in, went out
+	NATSDropped     func()               // more came in than could wait
+	NATSGap         func(why string)     // messages may have been missed: connect, full
 }
 
 // Options are what a bus needs. ProbeEvery defaults to one second.
@@ -60,6 +68,8 @@ type Options struct {
 	Log        *slog.Logger
 	ProbeEvery time.Duration
 	Observer   Observer
+	NATS       string   // servers, a comma between; "": none
+	Rooms      []string // prefixes of topics of rooms: what follows, up to the next slash, is the room
 }
 
 // Bus rings and hears. Handlers are set before Run.
@@ -68,6 +78,7 @@ type Bus struct {
 	node     string
 	handlers []prefixed
 	wake     wait.Flag
+	nats     *natsRoad // nil: none
 
 	mu      sync.Mutex
 	pending map[string]struct{} // guarded by mu
@@ -94,6 +105,9 @@ func New(o Options) *Bus {
 	o.Observer = o.Observer.complete()
 	b := &Bus{o: o, node: uuid.NewString(), wake: wait.NewFlag(), pending: map[string]struct{}{}, sent: map[int64]time.Time{}}
 	b.stale.Store(true)
+	if o.NATS != "" {
+		b.nats = newNATS(b, o.NATS)
+	}
 	return b
 }
 
@@ -112,6 +126,21 @@ func (o Observer) complete() Observer {
 	}
 	if o.Full == nil {
 		o.Full = func(bool) {}
+	}
+	if o.NATS == nil {
+		o.NATS = func(bool) {}
+	}
+	if o.NATSIn == nil {
+		o.NATSIn = func() {}
+	}
+	if o.NATSOut == nil {
+		o.NATSOut = func() {}
+	}
+	if o.NATSDropped == nil {
+		o.NATSDropped = func() {}
+	}
+	if o.NATSGap == nil {
+		o.NATSGap = func(string) {}
 	}
 	return o
 }
@@ -138,6 +167,29 @@ func (b *Bus) Ring(topics ...string) {
 	b.wake.Raise()
 }
 
+// Selective reports whether topics of rooms are heard only where they are
+// attended.
+func (b *Bus) Selective() bool { return b.nats != nil }
+
+// Attend has this node hear of a room, such as "typing/<channel>", until on is
+// false. It never blocks. Where the bus is not selective everything is heard anyway.
+func (b *Bus) Attend(room string, on bool) {
+	if b.nats != nil {
+		b.nats.attend(room, on)
+	}
+}
+
+// roomOf is the room of a topic; false: it is for all.
+func (o Options) roomOf(topic string) (string, bool) {
+	for _, prefix := range o.Rooms {
+		if rest, ok := strings.CutPrefix(topic, prefix); ok {
+			room, _, _ := strings.Cut(rest, "/")
+			return prefix + room, true
+		}
+	}
+	return "", false
+}
+
 // Stale reports that doorbells do not arrive: Postgres or the link to it is
 // away, or LISTEN is deaf.
 func (b *Bus) Stale() bool { return b.stale.Load() }
@@ -148,6 +200,13 @@ func (b *Bus) Run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { b.listen(ctx) })
 	wg.Go(func() { b.probe(ctx) })
+	if b.nats == nil {
+		b.send(ctx)
+		return nil
+	}
+	road, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end() // after the last ring
+	wg.Go(func() { b.nats.run(road) })
 	b.send(ctx)
 	return nil
 }

@@ -281,7 +281,7 @@ func TestMain(m *testing.M) {
 func leftover() string {
 	buf := make([]byte, 1<<20)
 	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if strings.Contains(g, "internal/bus.(*Bus)") || strings.Contains(g, "lib/pq.") {
+		if strings.Contains(g, "internal/bus.(*Bus)") || strings.Contains(g, "nats-io/nats.go.") || strings.Contains(g, "lib/pq.") {
 			return g
 		}
 	}

@@ -28,6 +28,7 @@ type Config struct {
 	AdminAddr         string
 	DatabaseURL       string
 	ListenDatabaseURL string
+	BusURL            string // "": Postgres
 	DataDir           string
 
 	JWTSecret        string
@@ -119,7 +120,6 @@ func (r *reader) load() Config {
 	r.chat(&c)
 	r.logging(&c)
 	r.limits(&c)
-	r.unbuilt()
 	return c
 }
 

@@ -60,6 +60,7 @@ var variables = map[string]struct {
 	"PUSH_WEBHOOK_URL":                 {right: "https://push.example.com/x", wrong: []string{"ftp://x", "push"}},
 	"PUSH_WEBHOOK_SECRET":              {right: "x", free: true},
 	"PUSH_AFTER":                       {right: "90s", wrong: []string{"90", "0s", "2h"}},
+	"BUS_URL":                          {right: "nats://a:4222", wrong: []string{"redis://x", "nats://", "postgres"}},
 	"LOG_LEVEL":                        {right: "debug", wrong: []string{"loud", "7"}},
 	"LOG_FORMAT":                       {right: "json", wrong: []string{"xml"}},
 	"MAX_OPERATIONS_PER_SOCKET":        {right: "1", wrong: []string{"0", "x"}},
@@ -116,7 +117,7 @@ func TestEveryVariableIsDescribedReadAndProved(t *testing.T) {
 		}
 	}
 	for name := range read {
-		if !rows[name] && !slices.Contains(unbuiltYet, name) {
+		if !rows[name] {
 			t.Errorf("%s is read and not listed", name)
 		}
 	}
@@ -317,22 +318,17 @@ func TestWhoeverHasNoCredentialsIsNobody(t *testing.T) {
 	}
 }
 
-// What is not built yet stops the start by name, in every mode: whoever sets
-// it would rely on it. Empty is unset, as compose files write it.
-func TestWhatIsNotBuiltStopsTheStart(t *testing.T) {
+// A bus is NATS or none, and no mistake tells the password.
+func TestTheBus(t *testing.T) {
 	t.Parallel()
-	for name, value := range map[string]string{"BUS_URL": "nats://user:" + secret + "@x"} {
-		for _, mode := range []Mode{Dev, Serve} {
-			_, err := Load(env("DATABASE_URL", "postgres:///x", "HASURA_GRAPHQL_JWT_SECRET", "{}", name, value), mode)
-			if err == nil || !strings.HasPrefix(err.Error(), name+" must be unset") || !strings.Contains(err.Error(), "not built yet") || strings.Contains(err.Error(), secret) {
-				t.Errorf("%s: %v", name, err)
-			}
+	for value, good := range map[string]bool{"": true, " ": true, "nats://user:" + secret + "@x": true, "tls://a:4222,tls://b:4222": true, "nats://a, nats://b": true,
+		"redis://" + secret + "@x": false, "nats://": false, "nats://a,": false, "x:4222": false, "nats://user:" + secret + "%@x": false, "nats://a/path": false, "nats://a?x=" + secret: false} {
+		c, err := Load(env("BUS_URL", value), Dev)
+		if (err == nil) != good || good && c.BusURL != strings.TrimSpace(value) {
+			t.Errorf("%q: %q, %v", value, c.BusURL, err)
 		}
-		if slices.ContainsFunc(Table(), func(r Row) bool { return r.Name == name }) {
-			t.Errorf("%s is offered", name)
-		}
-		if _, err := Load(env(name, " "), Dev); err != nil {
-			t.Errorf("%s, empty: %v", name, err)
+		if err != nil && (!strings.HasPrefix(err.Error(), "BUS_URL must be") || strings.Contains(err.Error(), secret)) {
+			t.Error(err)
 		}
 	}
 }

@@ -28,6 +28,10 @@ func (r *reader) addresses(c *Config) {
 	if c.ListenDatabaseURL == "" {
 		c.ListenDatabaseURL = c.DatabaseURL
 	}
+	c.BusURL = r.take("BUS_URL", "", "NATS (nats:// or tls://, a comma between servers) for doorbells and typing between nodes, the same hosts on every node. Unset: Postgres.")
+	if c.BusURL != "" && !isNATS(c.BusURL) {
+		r.bad("BUS_URL", "must be nats://host:port or tls://host:port, a comma between servers")
+	}
 	c.DataDir = r.take("DATA_DIR", ".nchat", "Where `dev` keeps its Postgres.")
 }
 
@@ -43,6 +47,18 @@ func (r *reader) postgres(name, meaning string) string {
 		r.bad(name, "must begin with postgres:// or be keywords such as host=… dbname=…")
 	}
 	return v
+}
+
+// isNATS reports whether every server in the list can be one of NATS'.
+func isNATS(servers string) bool {
+	for s := range strings.SplitSeq(servers, ",") {
+		u, err := url.Parse(strings.TrimSpace(s))
+		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" || u.Port() != "" && !isPort(u.Port()) ||
+			strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+			return false
+		}
+	}
+	return true
 }
 
 func isPort(s string) bool {
@@ -205,16 +221,4 @@ func (r *reader) limits(c *Config) {
 	l.DrainTimeout = r.duration("DRAIN_TIMEOUT", drain, 0, 10*time.Minute, "Over how long sockets are closed when the server stops; 1s in `dev`.")
 	l.Depth = r.number("MAX_DEPTH", 20, 3, 100, "Fields within fields in one operation.")
 	l.Aliases = r.number("MAX_ALIASES", 30, 1, 10000, "Root fields in one operation.")
-}
-
-// unbuiltYet are variables of what is planned. Whoever sets one would rely on
-// something that is not there.
-var unbuiltYet = []string{"BUS_URL"}
-
-func (r *reader) unbuilt() {
-	for _, name := range unbuiltYet {
-		if strings.TrimSpace(r.env(name)) != "" {
-			r.bad(name, "must be unset: what it is to switch on is not built yet")
-		}
-	}
 }

@@ -79,7 +79,7 @@ func leftover() string {
 				return g
 			}
 		}
-		if strings.Contains(g, "lib/pq.") {
+		if strings.Contains(g, "lib/pq.") || strings.Contains(g, "nats-io/nats.go.") {
 			return g
 		}
 	}

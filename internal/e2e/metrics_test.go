@@ -53,6 +53,10 @@ func (n *node) cron(name string) int {
 // provenElsewhere are metrics whose cause a whole server's test cannot bring about.
 var provenElsewhere = map[string]string{
 	"realtime_doorbells_congested": "bus.TestAFullQueue",
+	"realtime_nats_connected":      "e2e.TestNodesOverNATS",
+	"realtime_nats_messages_total": "e2e.TestNodesOverNATS",
+	"realtime_nats_gaps_total":     "e2e.TestNodesOverNATS",
+	"realtime_nats_dropped_total":  "bus.TestMoreThanCanWaitIsLookedAt",
 	"realtime_channels_numbered":   "app.TestNumberingIsTold",
 	"realtime_channels_to_number":  "app.TestNumberingIsTold",
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/natstest"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
 
@@ -26,9 +27,21 @@ func startTyping(room string) string {
 }
 
 func TestTypingAcrossNodes(t *testing.T) {
-	whole(t)
+	t.Parallel()
+	for name, env := range map[string]func(*testing.T) map[string]string{
+		"postgres": func(*testing.T) map[string]string { return nil },
+		"nats":     func(t *testing.T) map[string]string { return map[string]string{"BUS_URL": natstest.New(t, "").URL()} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			whole(t)
+			typingAcrossNodes(t, env(t))
+		})
+	}
+}
+
+func typingAcrossNodes(t *testing.T, env map[string]string) {
 	db := database(t)
-	one, two := inside(t, db, nil), inside(t, db, nil)
+	one, two := inside(t, db, env), inside(t, db, env)
 	alice, carol := one.dial(token(t, demo.Alice)), one.dial(token(t, demo.Carol))
 	bob := two.dial(token(t, demo.Bob)).start(typing(inChannel(demo.Team), inChannel(demo.General)))
 	if r := next(t, bob); strings.Count(r.String(), `"totalCount":0,"text":null,"users":[]`) != 2 {

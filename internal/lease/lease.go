@@ -29,6 +29,7 @@ const (
 	// patience is how long a node must itself have been in touch before it
 	// judges another: after an outage everybody gets a whole lease to return.
 	patience = TTL + Every
+	left     = "left" // the bus of a node that took its leave: nobody has to agree with it
 )
 
 // Dead is a node whose lease ran out, with the last moment it was known alive.
@@ -60,6 +61,7 @@ type Lease struct {
 	clock *clock.Clock
 	hooks Hooks
 	log   *slog.Logger
+	bus   string
 	id    uuid.UUID
 	lost  chan int64
 
@@ -70,9 +72,17 @@ type Lease struct {
 	renewed time.Time // guarded by mu: the last contact, by the database's clock
 }
 
-// New is a lease not held yet.
-func New(pool *pgxpool.Pool, c *clock.Clock, log *slog.Logger, hooks Hooks) *Lease {
-	return &Lease{pool: pool, clock: c, hooks: hooks, log: log, id: uuid.New(), lost: make(chan int64, 1)}
+// OtherBus is why a node may not have a lease: living ones have another bus, and
+// neither would hear of what the other rings.
+type OtherBus struct{ Ours, Theirs string }
+
+func (e *OtherBus) Error() string {
+	return fmt.Sprintf("this node's bus is %s, and that of nodes that run is %s: give all the same BUS_URL, or stop those first", e.Ours, e.Theirs)
+}
+
+// New is a lease not held yet, of a node with this bus.
+func New(pool *pgxpool.Pool, c *clock.Clock, log *slog.Logger, bus string, hooks Hooks) *Lease {
+	return &Lease{pool: pool, clock: c, hooks: hooks, log: log, bus: bus, id: uuid.New(), lost: make(chan int64, 1)}
 }
 
 // ID is this node's for its whole life.
@@ -103,7 +113,7 @@ func (l *Lease) InTouch() time.Duration {
 	return time.Since(l.since)
 }
 
-// Acquire takes the lease before anything is served.
+// Acquire takes the lease before anything is served. Errors: *OtherBus.
 func (l *Lease) Acquire(ctx context.Context) error { return l.renew(ctx) }
 
 // Run renews the lease and sweeps until ctx ends.
@@ -158,7 +168,7 @@ func (l *Lease) forget(epoch int64) {
 }
 
 // One statement: renews the row, or makes a new one (with a new epoch) where
-// it is gone, and reads the incarnation of the unlogged tables.
+// there was none, and reads the incarnation of the unlogged tables.
 const renewal = `
 with boot as (
   insert into realtime.boot (only_row) select true where not exists (select from realtime.boot)
@@ -167,35 +177,73 @@ kept as (
   update realtime.nodes set lease_until = clock_timestamp() + $2::interval
    where id = $1 and epoch = $3 returning epoch),
 made as (
-  insert into realtime.nodes (id, lease_until)
-  select $1, clock_timestamp() + $2::interval where not exists (select from kept)
+  insert into realtime.nodes (id, lease_until, bus)
+  select $1, clock_timestamp() + $2::interval, $4 where $3 = 0
   on conflict (id) do nothing returning epoch)
 select coalesce((select epoch from kept), (select epoch from made)),
        coalesce((select id from boot), (select id from realtime.boot)), clock_timestamp()`
+
+// answer is what a renewal brings.
+type answer struct {
+	epoch *int64     // nil: the row is gone, or held under another epoch
+	boot  *uuid.UUID // nil: another node made it in this very moment
+	at    time.Time
+}
+
+func (l *Lease) ask(ctx context.Context, db postgres.DB, epoch int64) (a answer, err error) {
+	err = db.QueryRow(ctx, renewal, l.id, TTL, epoch, l.bus).Scan(&a.epoch, &a.boot, &a.at)
+	return a, err
+}
+
+// enter makes a row, one node after the other, where no living one has another bus.
+func (l *Lease) enter(ctx context.Context) (a answer, err error) {
+	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtext('realtime.nodes'))`); err != nil {
+			return err
+		}
+		var theirs string
+		err := tx.QueryRow(ctx, `
+select bus from realtime.nodes where lease_until > clock_timestamp() and bus not in ($1, $2) and id <> $3 limit 1`, l.bus, left, l.id).Scan(&theirs)
+		switch {
+		case err == nil:
+			return &OtherBus{Ours: l.bus, Theirs: theirs}
+		case !errors.Is(err, pgx.ErrNoRows):
+			return err
+		}
+		a, err = l.ask(ctx, tx, 0)
+		return err
+	})
+	return a, err
+}
 
 func (l *Lease) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*Every)
 	defer cancel()
 	_, epoch, _ := l.Identity()
-	var now *int64
-	var boot *uuid.UUID // nil: another node made it in this very moment
-	var at time.Time
 	sent := time.Now()
-	err := l.pool.QueryRow(ctx, renewal, l.id, TTL, epoch).Scan(&now, &boot, &at)
-	if err == nil && now == nil {
+	var got answer
+	var err error
+	if epoch != 0 {
+		got, err = l.ask(ctx, l.pool, epoch)
+	}
+	if err == nil && got.epoch == nil {
+		l.forget(epoch) // buried, where there was one
+		sent = time.Now()
+		got, err = l.enter(ctx)
+	}
+	if err == nil && got.epoch == nil {
 		err = errors.New("the row is held under another epoch")
-		l.forget(epoch)
 		l.discard(ctx)
 	}
 	if err != nil {
 		l.lose()
 		return fmt.Errorf("renewing the lease: %w", err)
 	}
-	l.clock.Observe(sent, time.Now(), at)
-	if boot == nil {
+	l.clock.Observe(sent, time.Now(), got.at)
+	if got.boot == nil {
 		return l.renew(ctx)
 	}
-	l.regain(*now, *boot, at)
+	l.regain(*got.epoch, *got.boot, got.at)
 	return nil
 }
 
@@ -295,7 +343,7 @@ func (l *Lease) Leave(ctx context.Context, grace time.Duration) error {
 		return nil
 	}
 	_, err := l.pool.Exec(ctx, `
-update realtime.nodes set lease_until = clock_timestamp() + $3::interval where id = $1 and epoch = $2`, id, epoch, min(grace, TTL))
+update realtime.nodes set lease_until = clock_timestamp() + $3::interval, bus = $4 where id = $1 and epoch = $2`, id, epoch, min(grace, TTL), left)
 	if err != nil {
 		return fmt.Errorf("leaving: %w", err)
 	}

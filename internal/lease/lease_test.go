@@ -2,7 +2,9 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,8 +26,10 @@ func newLease(pool *pgxpool.Pool) (*Lease, said) {
 	return s.lease(pool), s
 }
 
-func (s said) lease(pool *pgxpool.Pool) *Lease {
-	return New(pool, clock.New(), slog.New(slog.DiscardHandler), Hooks{
+func (s said) lease(pool *pgxpool.Pool) *Lease { return s.leaseOf(pool, "postgres") }
+
+func (s said) leaseOf(pool *pgxpool.Pool, bus string) *Lease {
+	return New(pool, clock.New(), slog.New(slog.DiscardHandler), bus, Hooks{
 		Bury: func(_ context.Context, _ pgx.Tx, dead []Dead) (func(), error) {
 			return func() { s.buried <- dead }, nil
 		},
@@ -105,4 +109,45 @@ func TestALostRowAndALostBootAreAssertedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, told.reassert)
+}
+
+// Nodes that would not hear each other do not live together: who comes second is
+// refused, with both names, and let in once the first took its leave.
+func TestNodesOfDifferentBusesRefuseEachOther(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t, pgtest.NewURL(t))
+	first, s := newLease(pool)
+	if err := first.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	other := s.leaseOf(pool, "nats://a:4222")
+	err := other.Acquire(t.Context())
+	var refused *OtherBus
+	if !errors.As(err, &refused) || refused.Ours != "nats://a:4222" || refused.Theirs != "postgres" || !strings.Contains(err.Error(), "nats://a:4222") || !strings.Contains(err.Error(), "postgres") {
+		t.Fatal(err)
+	}
+	if _, _, ok := other.Identity(); ok {
+		t.Fatal("refused, and has a lease")
+	}
+	if err := s.lease(pool).Acquire(t.Context()); err != nil {
+		t.Fatal("the same bus:", err)
+	}
+	if _, err := pool.Exec(t.Context(), `delete from realtime.nodes where id <> $1`, first.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Leave(t.Context(), TTL); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Acquire(t.Context()); err != nil {
+		t.Fatal("after the first left:", err)
+	}
+	if err := first.renew(t.Context()); err != nil {
+		t.Fatal("a row that is there is renewed:", err)
+	}
+	if _, err := pool.Exec(t.Context(), `delete from realtime.nodes where id = $1`, first.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.renew(t.Context()); !errors.As(err, &refused) {
+		t.Fatal("who was buried is asked again:", err)
+	}
 }

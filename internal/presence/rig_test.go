@@ -106,7 +106,7 @@ func (r *rig) node(rules Rules) *node {
 	c := clock.New()
 	n := &node{done: make(chan struct{})}
 	var svc *Service
-	n.lease = lease.New(r.pool, c, slog.New(slog.DiscardHandler), lease.Hooks{
+	n.lease = lease.New(r.pool, c, slog.New(slog.DiscardHandler), "postgres", lease.Hooks{
 		Bury: func(ctx context.Context, tx pgx.Tx, dead []lease.Dead) (func(), error) {
 			keys, err := svc.Bury(ctx, tx, dead)
 			return func() { svc.Ring(keys) }, err

@@ -82,7 +82,7 @@ func (b *board) applyLocked(s signal) (until time.Time) {
 		return t.until(now) // an older word
 	}
 	was := t.until(now)
-	t.devices[s.session] = device{at: s.at, typing: !s.stop}
+	t.devices[s.session] = device{at: s.at, typing: !s.stop, own: s.own}
 	is := t.until(now)
 	if was.IsZero() {
 		t.said = nil
@@ -152,7 +152,7 @@ func (b *board) silence(s roomKey, user uuid.UUID, by time.Time) {
 	was := t.until(now)
 	for session, d := range t.devices {
 		if !d.at.After(by) {
-			t.devices[session] = device{at: by}
+			t.devices[session] = device{at: by, own: d.own}
 		}
 	}
 	b.changedLocked(s, user, t, was.IsZero() != t.until(now).IsZero())
@@ -185,7 +185,7 @@ func (b *board) stopsOf(user *uuid.UUID, session uuid.UUID) []signal {
 	for s, room := range b.rooms {
 		for u, t := range room {
 			if d, ok := t.devices[session]; ok && d.types(now) && (user == nil || *user == u) {
-				out = append(out, signal{roomKey: s, user: u, session: session, at: now, stop: true})
+				out = append(out, signal{roomKey: s, user: u, session: session, at: now, stop: true, own: d.own})
 			}
 		}
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // Topics are the doorbells this package answers, by prefix.
-var Topics = []string{"typing/", "members/"}
+var Topics = []string{RoomTopic, "members/", askTopic, hushTopic}
 
 // Notify is one doorbell. What cannot be read is nobody's: it expires.
 func (s *Service) Notify(topic string) {
@@ -22,6 +22,12 @@ func (s *Service) Notify(topic string) {
 		if sig, err := readSignal(part); err == nil {
 			s.board.apply(sig)
 		}
+	case kind == "typists":
+		if id, err := uuid.Parse(rest); err == nil {
+			s.sayAgain(id)
+		}
+	case kind == "hush":
+		s.hushed(rest)
 	case kind == "members":
 		if id, err := uuid.Parse(rest); err == nil {
 			s.membersChanged(id)
@@ -49,6 +55,7 @@ func (s *Service) Resync() {
 	for _, c := range s.board.channels() {
 		s.membersChanged(c)
 	}
+	s.interest.askAll()
 }
 
 func (s *Service) membersChanged(channel uuid.UUID) {

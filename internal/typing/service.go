@@ -32,11 +32,16 @@ type Privacy interface {
 	Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]time.Time, error)
 }
 
+// Rooms has this node hear of a channel's typing, by RoomTopic and its id, until
+// on is false. It never blocks.
+type Rooms interface{ Attend(room string, on bool) }
+
 // Options are what the package stands on.
 type Options struct {
 	Pool    postgres.DB
 	Clock   *clock.Clock
 	Bell    hub.Doorbell
+	Rooms   Rooms // nil: every node hears of every room
 	Privacy Privacy
 	Batch   time.Duration // further changes of a stream are told at most this often; default 100 ms
 	Log     *slog.Logger
@@ -44,14 +49,15 @@ type Options struct {
 
 // Service is typing as the rest of the server sees it.
 type Service struct {
-	o       Options
-	board   *board
-	rights  *rights
-	paces   *paces
-	kicked  wait.Flag
-	mu      sync.Mutex
-	changed map[uuid.UUID]struct{}             // guarded by mu: channels whose members changed
-	streams map[uuid.UUID]map[*stream]struct{} // guarded by mu: by channel
+	o        Options
+	board    *board
+	rights   *rights
+	paces    *paces
+	interest interest
+	kicked   wait.Flag
+	mu       sync.Mutex
+	changed  map[uuid.UUID]struct{}             // guarded by mu: channels whose members changed
+	streams  map[uuid.UUID]map[*stream]struct{} // guarded by mu: by channel
 }
 
 // New builds the service. Nothing runs before Run.
@@ -60,8 +66,9 @@ func New(o Options) *Service {
 		o.Batch = 100 * time.Millisecond
 	}
 	return &Service{o: o, board: newBoard(o.Clock), kicked: wait.NewFlag(), changed: map[uuid.UUID]struct{}{}, streams: map[uuid.UUID]map[*stream]struct{}{},
-		rights: newRights(),
-		paces:  newPaces()}
+		rights:   newRights(),
+		interest: interest{rooms: o.Rooms, bell: o.Bell, held: map[uuid.UUID]int{}},
+		paces:    newPaces()}
 }
 
 // Run ends typing that is over, and that of members who are none any more,
@@ -99,7 +106,7 @@ func (s *Service) Start(ctx context.Context, v viewer.Viewer, r Room) (Ack, erro
 	if early := s.paces.take(typistKey{at, v.User}); early > 0 {
 		return s.ack(false, s.board.until(at, v.User), now.Add(early)), nil
 	}
-	sig, until := s.board.say(signal{roomKey: at, user: v.User, session: v.Session, at: now})
+	sig, until := s.board.say(signal{roomKey: at, user: v.User, session: v.Session, at: now, own: true})
 	s.o.Bell.Ring(sig.topic())
 	if !s.rights.current(typistKey{at, v.User}, granted) { // whoever looked for those to silence may have come too early for this one
 		if _, _, err := s.writable(ctx, v, r); err != nil {
@@ -129,6 +136,9 @@ func (s *Service) StopAll(v viewer.Viewer) error {
 	for _, sig := range s.board.stopsOf(&v.User, v.Session) {
 		s.say(sig)
 	}
+	if s.o.Rooms != nil && v.Session == uuid.Nil { // over HTTP, which other nodes answer too
+		s.o.Bell.Ring(hush(v.User, s.o.Clock.Now()))
+	}
 	return nil
 }
 
@@ -140,6 +150,7 @@ func (s *Service) End(session uuid.UUID) {
 }
 
 func (s *Service) say(sig signal) {
+	sig.own = true
 	sig.at = sig.at.Truncate(time.Millisecond).Add(time.Millisecond) // after the word it takes back
 	sig, _ = s.board.say(sig)
 	s.o.Bell.Ring(sig.topic())

@@ -27,6 +27,7 @@ type signal struct {
 	session uuid.UUID // uuid.Nil: over HTTP
 	at      time.Time
 	stop    bool
+	own     bool // said on this node, which tells it again to those who ask
 }
 
 // device is one device of a typist. It keeps the time of its last word also
@@ -34,6 +35,7 @@ type signal struct {
 type device struct {
 	at     time.Time
 	typing bool
+	own    bool // it was said on this node
 }
 
 func (d device) ends() time.Time { return d.at.Add(Expiry) }

@@ -21,6 +21,7 @@ func (s *Service) Room(ctx context.Context, v viewer.Viewer, r Room) (RoomTyping
 	if err != nil || rooms == nil {
 		return RoomTyping{}, false, err
 	}
+	defer s.interest.hear(ctx, r.Channel)()
 	list := s.board.typing(roomKey{v.Tenant, r.Channel, r.Thread})
 	may, err := s.o.Privacy.Typists(ctx, v, users(list))
 	if err != nil {
@@ -137,6 +138,7 @@ func (s *Service) enter(st *stream) {
 	defer s.mu.Unlock()
 	for at := range st.rooms {
 		if s.streams[at.Channel] == nil {
+			s.interest.enter(at.Channel)
 			s.streams[at.Channel] = map[*stream]struct{}{}
 		}
 		s.streams[at.Channel][st] = struct{}{}
@@ -148,8 +150,9 @@ func (s *Service) leave(st *stream) {
 	defer s.mu.Unlock()
 	for at := range st.rooms {
 		delete(s.streams[at.Channel], st)
-		if len(s.streams[at.Channel]) == 0 {
+		if _, there := s.streams[at.Channel]; there && len(s.streams[at.Channel]) == 0 {
 			delete(s.streams, at.Channel)
+			s.interest.leave(at.Channel)
 		}
 	}
 }

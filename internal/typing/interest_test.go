@@ -1,0 +1,119 @@
+package typing
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/clock"
+)
+
+// wire is what a node attends and rings, in order.
+type wire struct{ did []string }
+
+func (w *wire) Attend(room string, on bool) { w.did = append(w.did, fmt.Sprintf("%s %v", room, on)) }
+
+func (w *wire) Ring(topics ...string) { w.did = append(w.did, topics...) }
+
+func (w *wire) take() []string {
+	defer func() { w.did = nil }()
+	return w.did
+}
+
+// A channel is attended once, asked for after that, and left by the last.
+func TestAChannelIsAttendedWhileItIsNeeded(t *testing.T) {
+	t.Parallel()
+	w := &wire{}
+	s := New(Options{Clock: clock.New(), Bell: w, Rooms: w})
+	c := uuid.New()
+	st := func() *stream {
+		return &stream{rooms: map[roomKey]Room{{Channel: c}: {}, {Channel: c, Thread: uuid.New()}: {}}}
+	}
+	one, two := st(), st()
+	s.enter(one)
+	s.enter(two)
+	done := s.interest.hear(t.Context(), c)
+	s.Resync()
+	want := []string{"typing/" + c.String() + " true", "typists/" + c.String(), "typists/" + c.String()}
+	if got := w.take(); !slices.Equal(got, want) {
+		t.Fatal(got)
+	}
+	s.leave(one)
+	s.leave(two)
+	if got := w.take(); len(got) > 0 {
+		t.Fatal("left while it is read:", got)
+	}
+	done()
+	if got := w.take(); !slices.Equal(got, []string{"typing/" + c.String() + " false"}) {
+		t.Fatal(got)
+	}
+	s.Resync()
+	if got := w.take(); len(got) > 0 {
+		t.Fatal("asked for what nobody needs:", got)
+	}
+}
+
+// Whoever asks is told again what was said here, stops too, and nothing that was
+// said elsewhere: that node answers.
+func TestWhatWasSaidHereIsSaidAgain(t *testing.T) {
+	t.Parallel()
+	w := &wire{}
+	s := New(Options{Clock: clock.New(), Bell: w, Rooms: w})
+	now := time.Now().Truncate(time.Millisecond)
+	at := roomKey{"t", uuid.New(), uuid.New()}
+	own := signal{roomKey: at, user: uuid.New(), session: uuid.New(), at: now, own: true}
+	stopped := signal{roomKey: at, user: uuid.New(), at: now, stop: true, own: true}
+	other := signal{roomKey: at, user: uuid.New(), session: uuid.New(), at: now}
+	far := signal{roomKey: roomKey{"t", uuid.New(), uuid.Nil}, user: own.user, at: now, own: true}
+	for _, g := range []signal{own, stopped, other, far} {
+		s.board.apply(g)
+	}
+	s.Notify(own.topic()) // one's own, come back
+	s.Notify("typists/" + at.Channel.String())
+	got, want := w.take(), []string{own.topic(), stopped.topic()}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Fatalf("%v, want %v", got, want)
+	}
+	s.Notify("typists/" + uuid.NewString())
+	s.Notify("typists/x")
+	if got := w.take(); len(got) > 0 {
+		t.Fatal(got)
+	}
+}
+
+// What a user said over HTTP is taken back by the node that it was said on, up to
+// the instant it was taken back.
+func TestWhatWasSaidOverHTTPIsTakenBackElsewhere(t *testing.T) {
+	t.Parallel()
+	w := &wire{}
+	s := New(Options{Clock: clock.New(), Bell: w, Rooms: w})
+	now := time.Now().Truncate(time.Millisecond)
+	user := uuid.New()
+	say := func(session uuid.UUID, at time.Time, own bool) roomKey {
+		g := signal{roomKey: roomKey{"t", uuid.New(), uuid.Nil}, user: user, session: session, at: at, own: own}
+		s.board.apply(g)
+		return g.roomKey
+	}
+	before, after := say(uuid.Nil, now, true), say(uuid.Nil, now.Add(2*time.Millisecond), true)
+	heard, socket := say(uuid.Nil, now, false), say(uuid.New(), now, true)
+	s.Notify(hush(user, now))
+	for _, bad := range []string{"hush/", "hush/x/1", "hush/" + user.String(), "hush/" + user.String() + "/x"} {
+		s.Notify(bad)
+	}
+	if !s.board.until(before, user).IsZero() {
+		t.Error("not taken back")
+	}
+	for _, at := range []roomKey{after, heard, socket} {
+		if s.board.until(at, user).IsZero() {
+			t.Error("taken back, and it was said later, elsewhere or on a socket")
+		}
+	}
+	if got := w.take(); len(got) != 1 {
+		t.Error(got)
+	}
+}
