@@ -1,6 +1,6 @@
 # One command to run it, one to test it; CI runs the same, and builds the image.
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit check generate lint mutants fuzz bench attack
+.PHONY: help run build test unit check generate lint mutants fuzz bench attack soak
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -46,6 +46,12 @@ generate: ## Generate the GraphQL engine from schema/
 
 lint: ## Find bugs with golangci-lint, at the pinned version
 	@go run $(GOLANGCI) run
+
+NONINTERFERENCE ?= 2000
+
+soak: ## Noninterference over the wire, for long: NONINTERFERENCE (2000) hidden schedules
+	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
+	@NONINTERFERENCE=$(NONINTERFERENCE) exec bin/with -- go test -race -count=1 -timeout=12h -run 'TestNoninterference$$' -v ./internal/e2e
 
 mutants: ## Switch every rule of privacy off, one at a time, and see that a test finds it out
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
