@@ -38,7 +38,7 @@ const hiddenSchedules = 60
 //
 // NONINTERFERENCE=N runs N hidden schedules (make soak), NONINTERFERENCE_SEED=S those
 // of a run before, which prints its seed.
-func TestNoninterference(t *testing.T) {
+func TestNoninterference(t *testing.T) { //nolint:tparallel // whole does
 	whole(t)
 	schedules := number(t, "NONINTERFERENCE", hiddenSchedules)
 	seed := number(t, "NONINTERFERENCE_SEED", int(rand.Uint32())) //nolint:gosec // to vary, not to hide
