@@ -73,6 +73,7 @@ func (w *world) inHiding() {
 			continue
 		}
 		r := w.act(firstHidden+i, fields...)
+		w.valid(r)
 		w.secret(r)
 	}
 }

@@ -81,8 +81,20 @@ func (w *world) cursor(c string) string {
 	return fmt.Sprintf("a cursor of %d bytes", len(c))
 }
 
+// valid fails where an operation is none: one that the server does not run leaks
+// nothing, and shows nothing.
+func (w *world) valid(r result) {
+	w.t.Helper()
+	for _, e := range r.Errors {
+		if e.Extensions["code"] == "validation-failed" {
+			w.t.Fatal(r)
+		}
+	}
+}
+
 func (w *world) cleaned(r result) map[string]any {
 	w.t.Helper()
+	w.valid(r)
 	var m map[string]any
 	if err := json.Unmarshal([]byte(r.String()), &m); err != nil {
 		w.t.Fatal(err)

@@ -24,7 +24,7 @@ type reason struct {
 // viewer's last message, $v the viewer.
 var (
 	comings = []string{
-		`heartbeat(input: {active: true, device: ios, name: "phone"}) { sessionId }`, `heartbeat(input: {active: false, hidden: true}) { sessionId }`,
+		`heartbeat(input: {active: true, device: ios, name: "phone"}) { id }`, `heartbeat(input: {active: false, hidden: true}) { id }`,
 		`setPresence(status: away) { status }`, `setPresence(status: busy) { status }`, `setPresence(status: online) { status }`, `setPresence(status: offline) { status }`,
 		"socket", "socket",
 	}
