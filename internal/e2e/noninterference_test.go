@@ -22,7 +22,7 @@ import (
 const worldsOfAFamily = 5
 
 // hiddenSchedules are run by make test; NONINTERFERENCE says how many instead.
-const hiddenSchedules = 60
+const hiddenSchedules = 24
 
 // TestNoninterference: whatever those do who are hidden from a viewer, the
 // viewer's whole trace is the same, over the wire, on a real server and Postgres.
