@@ -32,8 +32,9 @@ import (
 //   - How much the viewer has to read is told at most once a second, so that its frames differ with the
 //     machine's pace: those of the one channel it reads, where much is public, are left out, and any other is
 //     compared. The numbers are compared as they are asked for.
-//   - Of typing, the friend is left out: it types at the end, so that the streams are
-//     awaited, and stops by itself. Who else is listed, or counted, is compared.
+//   - Of typing, frames of the friend alone are left out, and those of nobody after them: it types at the
+//     end, as often as it takes until every stream told it, and stops by itself. Any other frame is compared,
+//     and any at all before it.
 
 var (
 	anyID   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
@@ -110,6 +111,7 @@ func public(user any) bool { return user == "user 0" || user == "user 1" }
 type trace struct {
 	lines []string
 	last  map[string]string // of what is public, by what it is about
+	typed bool              // the friend was told to type
 }
 
 func (tr *trace) frame(name string, v map[string]any) {
@@ -163,13 +165,19 @@ func (tr *trace) window(batch any) {
 
 func (tr *trace) typing(rooms any) {
 	list, _ := rooms.([]any)
+	if len(list) == 0 {
+		tr.lines = append(tr.lines, "typing: of no room")
+	}
 	for _, room := range list {
 		users, _ := at(room, "users").([]any)
-		count, _ := at(room, "totalCount").(float64)
-		others := slices.DeleteFunc(slices.Clone(users), func(u any) bool { return at(u, "userId") == "user 1" })
-		if sentence := at(room, "text"); len(others) > 0 || int(count) != len(users) || (sentence == nil) != (len(users) == 0) || len(users) == 1 && sentence != "friend is typing..." {
-			tr.lines = append(tr.lines, "typing: "+asText(room))
+		if len(users) == 1 && at(users[0], "userId") == "user 1" && at(room, "totalCount") == 1.0 && at(room, "text") == "friend is typing..." {
+			tr.typed = true
+			continue
 		}
+		if tr.typed && len(users) == 0 && at(room, "totalCount") == 0.0 && at(room, "text") == nil {
+			continue
+		}
+		tr.lines = append(tr.lines, "typing: "+asText(room))
 	}
 }
 
