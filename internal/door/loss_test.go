@@ -181,7 +181,9 @@ func TestHasuraStaysAway(t *testing.T) {
 func TestManySocketsAtOnce(t *testing.T) {
 	t.Parallel()
 	const n = 150
-	r := newRig(t, setup{tables: true, times: func(x *times) { x.again = time.Minute }, limits: wsock.Limits{PingEvery: 5 * time.Minute}}) // its clients do not read meanwhile
+	r := newRig(t, setup{tables: true, times: func(x *times) { x.dial, x.first, x.again, x.silence = patient, patient, patient, patient },
+		double: func(o *double.Options) { o.Poll = 500 * time.Millisecond }, // so many live queries leave the machine room for anything else
+		limits: wsock.Limits{PingEvery: 5 * time.Minute}})                   // its clients do not read meanwhile
 	all := make([]*peer, n)
 	for i := range all {
 		all[i] = r.open(wsock.TransportWS)
