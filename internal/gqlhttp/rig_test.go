@@ -54,7 +54,7 @@ func running() string {
 }
 
 const sdl = `
-	type Query { hello(name: String): String denied: String broken: String marshals: String limited: String large: String silent: String slow: String echo(x: Int): String }
+	type Query { hello(name: String): String denied: String broken: String marshals: String limited: String large: String silent: String slow: String endless: String echo(x: Int): String }
 	type Mutation { bump: Int! }
 	type Subscription { ticks(n: Int): Int forever: Int pretty: Int breaks: Int refused: Int fails: Int flood: Int }`
 
@@ -119,6 +119,9 @@ func (s *schema) Exec(ctx context.Context) graphql.ResponseHandler {
 			case <-ctx.Done():
 				return nil
 			}
+		case "endless":
+			<-ctx.Done()
+			return nil
 		case "silent":
 			return nil
 		case "bump":
