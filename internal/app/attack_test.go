@@ -438,6 +438,9 @@ func TestLargeMessagesCountForSeveral(t *testing.T) {
 		{"sendMessage", map[string]any{"input": of(big, nil)}, limit.Weight{Points: 1, Messages: 1, Sent: 3}},
 		{"sendMessage", map[string]any{"input": of("hello", map[string]any{"a": []any{big, map[string]any{big: 1}}})}, limit.Weight{Points: 1, Messages: 1, Sent: 5}},
 		{"sendMessages", map[string]any{"input": []any{of("hello", nil), of(big, nil)}}, limit.Weight{Points: 2, Messages: 2, Sent: 4}},
+		{"sendMessages", map[string]any{"input": []map[string]any{of(big, nil)}}, limit.Weight{Points: 2, Messages: 1, Sent: 3}}, // one that stands alone, as gqlparser tells it
+		{"sendMessages", map[string]any{"input": of("hello", []map[string]any{{"a": big}})}, limit.Weight{Points: 2, Messages: 1, Sent: 3}},
+		{"sendMessage", map[string]any{"input": of("hello", json.Number(strings.Repeat("1", 10000)))}, limit.Weight{Points: 1, Messages: 1, Sent: 3}},
 		{"editMessage", map[string]any{"content": "hello"}, limit.Weight{Points: 1}},
 		{"editMessage", map[string]any{"content": big}, limit.Weight{Points: 3}},
 	} {

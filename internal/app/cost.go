@@ -171,15 +171,9 @@ func weigh(field string, args map[string]any) limit.Weight {
 }
 
 // sent is what messages count for: everybody who reads a channel is sent them whole.
-func sent(input any) int {
-	if list, ok := input.([]any); ok {
-		n := 0
-		for _, m := range list {
-			n += large(m)
-		}
-		return n
-	}
-	return large(input)
+func sent(input any) (n int) {
+	limit.Each(input, func(m any) { n += large(m) })
+	return n
 }
 
 // large is one, and one more for every further largeBytes begun.

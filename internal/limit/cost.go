@@ -166,6 +166,22 @@ func Entries(v any) int {
 	return 1
 }
 
+// Each calls f with every entry that Entries counts. Lists come as slices of more
+// than one type: gqlparser makes one of maps of an object that stands alone.
+func Each(v any, f func(entry any)) {
+	if v == nil {
+		return
+	}
+	list := reflect.ValueOf(v)
+	if list.Kind() != reflect.Slice {
+		f(v)
+		return
+	}
+	for i := range list.Len() {
+		f(list.Index(i).Interface())
+	}
+}
+
 // Bytes is about how much a value is as JSON: its texts and names, and a few for
 // each thing besides.
 func Bytes(v any) int {
@@ -174,12 +190,8 @@ func Bytes(v any) int {
 		return len(x)
 	case json.RawMessage:
 		return len(x)
-	case []any:
-		n := len(x)
-		for _, e := range x {
-			n += Bytes(e)
-		}
-		return n
+	case json.Number:
+		return len(x)
 	case map[string]any:
 		n := 0
 		for name, e := range x {
@@ -187,5 +199,10 @@ func Bytes(v any) int {
 		}
 		return n
 	}
-	return 4
+	if v == nil || reflect.TypeOf(v).Kind() != reflect.Slice {
+		return 4
+	}
+	n := 0
+	Each(v, func(e any) { n += 1 + Bytes(e) })
+	return n
 }
