@@ -86,12 +86,13 @@ func (a answer) errors(status int, list gqlerror.List) {
 	a.write(status, encode(&graphql.Response{Errors: list}))
 }
 
-// lingering is how large a request may be that is kept waiting.
+// lingering is how large a request may be that is kept waiting; one that does not
+// say its length is not.
 const lingering = 64 << 10
 
 // linger waits where errors say that there was too much.
 func (t Transport) linger(r *http.Request, list gqlerror.List) {
-	if !tooOften(list) || t.o.Refusal == 0 || r.ContentLength > lingering || t.o.AlwaysOK(r) {
+	if !tooOften(list) || t.o.Refusal == 0 || r.ContentLength < 0 || r.ContentLength > lingering || t.o.AlwaysOK(r) {
 		return
 	}
 	over := time.NewTimer(t.o.Refusal)

@@ -211,6 +211,11 @@ func TestARefusalByRateWaits(t *testing.T) {
 		}
 		_ = resp.Body.Close()
 	}
+	const chunk = `{"query":"{ limited }"}`
+	chunked := fmt.Sprintf("POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(chunk), chunk)
+	if _, got := raw(t, dial(t, never), chunked); !strings.Contains(got, "slow down") {
+		t.Errorf("a body that does not say its length: %s", got)
+	}
 }
 
 // TestAnAnswerForWhichThereIsNoRoom: a large one asks for it, and gives it back once
