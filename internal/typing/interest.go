@@ -68,7 +68,9 @@ func (i *interest) leave(channel uuid.UUID) {
 // it returns ends that.
 func (i *interest) hear(ctx context.Context, channel uuid.UUID) (done func()) {
 	if !i.enter(channel) {
+		resume := wait.Pause(ctx) // others may work meanwhile
 		wait.For(ctx, answers)
+		_ = resume(ctx) // its error is ctx's end, which the read is told
 	}
 	return func() { i.leave(channel) }
 }

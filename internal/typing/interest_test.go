@@ -1,6 +1,7 @@
 package typing
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // wire is what a node attends and rings, in order.
@@ -115,5 +117,26 @@ func TestWhatWasSaidOverHTTPIsTakenBackElsewhere(t *testing.T) {
 	}
 	if got := w.take(); len(got) != 1 {
 		t.Error(got)
+	}
+}
+
+// Who waits for answers holds nothing meanwhile that others could use; who need not
+// ask keeps it.
+func TestWhoWaitsForAnswersLetsOthersWork(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Clock: clock.New(), Bell: &wire{}, Rooms: &wire{}})
+	var did []string
+	ctx := wait.WithPause(t.Context(), func() func(context.Context) error {
+		did = append(did, "given back")
+		return func(context.Context) error { did = append(did, "taken"); return nil }
+	})
+	c := uuid.New()
+	defer s.interest.hear(ctx, c)()
+	if want := []string{"given back", "taken"}; !slices.Equal(did, want) {
+		t.Error(did)
+	}
+	defer s.interest.hear(ctx, c)()
+	if len(did) != 2 {
+		t.Error("it asked again:", did)
 	}
 }
