@@ -54,8 +54,29 @@ func TestEveryLimitHasATest(t *testing.T) {
 	for _, m := range regexp.MustCompile(`\tl\.\w+ = r\.\w+\("([A-Z_]+)"`).FindAllSubmatch(text, -1) {
 		read[string(m[1])] = true
 	}
+	have := tests(t)
+	for name := range read {
+		if limits[name] == "" {
+			t.Errorf("%s has no test", name)
+		}
+	}
+	for name, named := range limits {
+		if !read[name] {
+			t.Errorf("%s is no limit", name)
+		}
+		for test := range strings.FieldsSeq(named) {
+			if !have[test] {
+				t.Errorf("%s: there is no %s", name, test)
+			}
+		}
+	}
+}
+
+// tests are the tests there are, fuzz tests among them, as package.Name.
+func tests(t *testing.T) map[string]bool {
+	t.Helper()
 	have := map[string]bool{}
-	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	declared := regexp.MustCompile(`(?m)^func (Test\w+|Fuzz\w+)\((?:t \*testing\.T|f \*testing\.F)\) \{`)
 	files(t, func(path string, text []byte) {
 		if strings.HasSuffix(path, "_test.go") {
 			for _, m := range declared.FindAllSubmatch(text, -1) {
@@ -63,19 +84,5 @@ func TestEveryLimitHasATest(t *testing.T) {
 			}
 		}
 	})
-	for name := range read {
-		if limits[name] == "" {
-			t.Errorf("%s has no test", name)
-		}
-	}
-	for name, tests := range limits {
-		if !read[name] {
-			t.Errorf("%s is no limit", name)
-		}
-		for test := range strings.FieldsSeq(tests) {
-			if !have[test] {
-				t.Errorf("%s: there is no %s", name, test)
-			}
-		}
-	}
+	return have
 }

@@ -3,8 +3,6 @@ package nchatrealtime
 import (
 	"fmt"
 	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -68,15 +66,7 @@ var leaks = []struct{ row, leak, tests string }{
 // says the same.
 func TestEveryLeakHasATest(t *testing.T) {
 	t.Parallel()
-	have := map[string]bool{}
-	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\) \{`)
-	files(t, func(path string, text []byte) {
-		if strings.HasSuffix(path, "_test.go") {
-			for _, m := range declared.FindAllSubmatch(text, -1) {
-				have[filepath.Base(filepath.Dir(path))+"."+string(m[1])] = true
-			}
-		}
-	})
+	have := tests(t)
 	table, rows := "| | the leak | its tests |\n|---|---|---|\n", 0
 	for _, l := range leaks {
 		if l.row != "" {
@@ -84,16 +74,16 @@ func TestEveryLeakHasATest(t *testing.T) {
 				t.Errorf("%s stands where E%d is to be", l.row, rows)
 			}
 		}
-		tests := strings.Fields(l.tests)
-		if len(tests) == 0 {
+		named := strings.Fields(l.tests)
+		if len(named) == 0 {
 			t.Errorf("%q has no test", l.leak)
 		}
-		for _, name := range tests {
+		for _, name := range named {
 			if !have[name] {
 				t.Errorf("%s %q: there is no %s", l.row, l.leak, name)
 			}
 		}
-		table += "| " + l.row + " | " + l.leak + " | `" + strings.Join(tests, "`, `") + "` |\n"
+		table += "| " + l.row + " | " + l.leak + " | `" + strings.Join(named, "`, `") + "` |\n"
 	}
 	if rows != 45 {
 		t.Errorf("%d rows of 45", rows)

@@ -82,11 +82,18 @@ type running struct {
 
 func start(t *testing.T, pool *pgxpool.Pool, listen string, prefixes ...string) *running {
 	t.Helper()
+	return startWith(t, bus.Options{Pool: pool, ProbeEvery: 200 * time.Millisecond}, listen, prefixes...)
+}
+
+// startWith runs a bus with more options until the test ends.
+func startWith(t *testing.T, o bus.Options, listen string, prefixes ...string) *running {
+	t.Helper()
 	cfg, err := pgx.ParseConfig(listen)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := bus.New(bus.Options{Pool: pool, Listen: cfg, Log: slog.New(slog.DiscardHandler), ProbeEvery: 200 * time.Millisecond})
+	o.Listen, o.Log = cfg, slog.New(slog.DiscardHandler)
+	b := bus.New(o)
 	e := &ear{topics: map[string]int{}}
 	for _, p := range prefixes {
 		b.Handle(p, e)
@@ -135,24 +142,12 @@ func TestAStormIsCoalescedAndNothingIsLost(t *testing.T) {
 	t.Parallel()
 	url := pgtest.NewURL(t)
 	sent := &staleness{}
-	cfg, err := pgx.ParseConfig(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := bus.New(bus.Options{Pool: pgtest.Pool(t, url), Listen: cfg, Log: slog.New(slog.DiscardHandler),
-		Observer: bus.Observer{Sent: func(int) { sent.set(true) }}})
-	e := &ear{topics: map[string]int{}}
-	b.Handle("t/", e)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = b.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
-	eventually(t, "doorbells arrive", func() bool { return !b.Stale() })
+	b := startWith(t, bus.Options{Pool: pgtest.Pool(t, url), Observer: bus.Observer{Sent: func(int) { sent.set(true) }}}, url, "t/")
 	const n = 3000
 	for i := range n {
 		b.Ring(fmt.Sprintf("t/%d/%s", i, strings.Repeat("x", i%400)))
 	}
-	eventually(t, "all arrive", func() bool { return e.distinct() == n })
+	eventually(t, "all arrive", func() bool { return b.ear.distinct() == n })
 	sent.mu.Lock()
 	defer sent.mu.Unlock()
 	if len(sent.said) > n/100 {

@@ -1,12 +1,8 @@
 package bus_test
 
 import (
-	"context"
-	"log/slog"
 	"net/url"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/bus"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
@@ -37,27 +33,16 @@ func TestAFullQueue(t *testing.T) {
 	q := u.Query()
 	q.Set("search_path", "before,pg_catalog,public")
 	u.RawQuery = q.Encode()
-	cfg, err := pgx.ParseConfig(at)
-	if err != nil {
-		t.Fatal(err)
-	}
 	full := &staleness{}
-	b := bus.New(bus.Options{Pool: pgtest.Pool(t, u.String()), Listen: cfg, Log: slog.New(slog.DiscardHandler), Observer: bus.Observer{Full: full.set}})
-	e := &ear{topics: map[string]int{}}
-	b.Handle("t/", e)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = b.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
-	eventually(t, "doorbells arrive", func() bool { return !b.Stale() })
+	b := startWith(t, bus.Options{Pool: pgtest.Pool(t, u.String()), Observer: bus.Observer{Full: full.set}}, at, "t/")
 	ringUntil := func(what string, ok func() bool) {
 		eventually(t, what, func() bool { b.Ring("t/any"); return ok() })
 	}
-	ringUntil("heard", func() bool { return e.heard("t/any") > 0 })
+	ringUntil("heard", func() bool { return b.ear.heard("t/any") > 0 })
 	exec(`update before.fill set share = 0.6`)
 	ringUntil("told that it is half full", func() bool { said := full.all(); return len(said) == 1 && said[0] })
 	exec(`update before.fill set share = 0.4`)
 	ringUntil("told that it is not any more", func() bool { said := full.all(); return len(said) == 2 && !said[1] })
-	before := e.heard("t/any")
-	ringUntil("heard again", func() bool { return e.heard("t/any") > before })
+	before := b.ear.heard("t/any")
+	ringUntil("heard again", func() bool { return b.ear.heard("t/any") > before })
 }

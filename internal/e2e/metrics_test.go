@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -30,24 +29,6 @@ func (n *node) metric(name, holding string) (sum float64) {
 		sum += v
 	}
 	return sum
-}
-
-// cron has the server do what Hasura's cron trigger asks for.
-func (n *node) cron(name string) int {
-	n.t.Helper()
-	req, err := http.NewRequestWithContext(n.t.Context(), http.MethodPost, n.base+"/hasura/cron/"+name, strings.NewReader(`{"id":"c","name":"`+name+`","payload":{}}`))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	req.Header.Set("X-Nchat-Webhook-Secret", hookSecret)
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	_, _ = io.Copy(io.Discard, res.Body)
-	return res.StatusCode
 }
 
 // provenElsewhere are metrics whose cause a whole server's test cannot bring about.
@@ -117,14 +98,14 @@ func TestEveryMetricMoves(t *testing.T) {
 
 	moves("realtime_swept_rows_total", `table="log"`, func() {
 		exec(`update realtime.log set at = at - interval '2 hours'`)
-		if status := d.cron("retention"); status != http.StatusOK {
+		if status, _ := d.hook("cron/retention", `{}`); status != http.StatusOK {
 			t.Error(status)
 		}
 	})
 	also("realtime_sweep_seconds")
 	moves("realtime_sweep_failures_total", `table="message_versions"`, func() {
 		exec(`alter table realtime.message_versions rename to elsewhere`)
-		d.cron("retention")
+		d.hook("cron/retention", `{}`)
 		exec(`alter table realtime.elsewhere rename to message_versions`)
 	})
 	moves("realtime_doorbells_stale", "", func() { shut(t, d.url) })

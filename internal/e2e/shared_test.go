@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -204,17 +203,7 @@ func TestEachEventIsExecutedForAClass(t *testing.T) {
 			until(t, c, line)
 		}
 	}
-	count := func(whom string) (v float64) {
-		name := `realtime_events_executed_total{for="` + whom + `"} `
-		for line := range strings.Lines(n.operator("/metrics")) {
-			if number, ok := strings.CutPrefix(line, name); ok {
-				if _, err := fmt.Sscan(number, &v); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		return v
-	}
+	count := func(whom string) float64 { return n.metric("realtime_events_executed_total", `for="`+whom+`"`) }
 	// For itself is executed what the first is told before there is another.
 	if class, viewer := count("class"), count("viewer"); class < rounds || class > 2*rounds+10 || viewer > 6 {
 		t.Errorf("executed %v times for a class and %v for a viewer, of %d changes to three", class, viewer, rounds)

@@ -147,15 +147,7 @@ func TestASocketTooManyIsToldToComeBack(t *testing.T) {
 		return err != nil && status == http.StatusTooManyRequests
 	})
 	_ = first.ws.Close()
-	eventually(t, "there is room again", func() bool {
-		p, _, err := r.try(t, nil, wsock.TransportWS)
-		if err != nil {
-			return false
-		}
-		_ = p.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"connection_init"}`))
-		m, err := p.read()
-		return err == nil && m.Type == "connection_ack"
-	})
+	eventually(t, "there is room again", func() bool { return r.letsIn(t) })
 }
 
 func TestADrainTurnsAwayKindly(t *testing.T) {
@@ -227,13 +219,17 @@ func TestSocketsThatOnlyOpen(t *testing.T) {
 	if m, err := first.read(); err != nil || m.Type != "connection_ack" {
 		t.Fatal(m, err)
 	}
-	eventually(t, "there is room for the next", func() bool {
-		p, _, err := r.try(t, nil, wsock.TransportWS)
-		if err != nil {
-			return false
-		}
-		_ = p.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"connection_init"}`))
-		m, err := p.read()
-		return err == nil && m.Type == "connection_ack"
-	})
+	eventually(t, "there is room for the next", func() bool { return r.letsIn(t) })
+}
+
+// letsIn reports whether one more socket is upgraded and acknowledged.
+func (r *rig) letsIn(t *testing.T) bool {
+	t.Helper()
+	p, _, err := r.try(t, nil, wsock.TransportWS)
+	if err != nil {
+		return false
+	}
+	_ = p.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"connection_init"}`))
+	m, err := p.read()
+	return err == nil && m.Type == "connection_ack"
 }
