@@ -95,7 +95,11 @@ export function createRealtime(o: RealtimeOptions): Realtime {
 
   const messages: Messages = createMessages(o.holdMessages ?? 1000), readStates = family<ReadState>(), threads = family<ThreadState>();
   const tabs = createTabs(`nchat-realtime:${new URL(url).host}`, o.keepMessages ?? 200, env, {
-    elected: late => { if (late) state.keepAll(sync.cursor()); acknowledge(); },
+    elected(late) {
+      if (late) state.keepAll(sync.cursor());
+      acknowledge();
+      void outbox.queue.flush(); // what was queued while the tab that led went away
+    },
     heard: news => void outbox.heard(news),
     signedOut: () => leave(),
   });

@@ -145,6 +145,20 @@ test("a full queue refuses the newest and says so; nothing is dropped for it", a
   expect(await stored()).toEqual([]);
 });
 
+test("what is queued while the tab that led goes away is sent by the next, at once", async () => {
+  const one = await connected(wire), two = await connected(wire);
+  wire.replies.Send = all;
+  one.network(false); // it leads, and sends nothing
+  await pass(50);
+  await two.rt.send("c1", "who sends it");
+  await pass(200);
+  expect(two.rt.queue.get().pending).toBe(1);
+  one.rt.close();
+  await pass(200);
+  expect(two.rt.queue.get().pending).toBe(0);
+  expect(two.rt.timeline("c1").get()[0]).toMatchObject({ content: "who sends it", status: "sent" });
+});
+
 test("without storage it works, and says that it lives in memory", async () => {
   const tab = await connected(wire, { storage: "memory" });
   wire.replies.Send = all;
