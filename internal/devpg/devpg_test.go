@@ -318,6 +318,32 @@ func TestLongPath(t *testing.T) {
 	}
 }
 
+// A child that is being forked has the lock's file as well, for a moment after it
+// is let go.
+func TestALockIsLetGoWhoeverElseHasItsFile(t *testing.T) {
+	t.Parallel()
+	h := home{base: openDir(t)}
+	lock, err := takeLock(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := syscall.Dup(int(lock.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Close(child) }()
+	if err := dropLock(lock); err != nil {
+		t.Fatal(err)
+	}
+	again, err := takeLock(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dropLock(again); err != nil {
+		t.Error(err)
+	}
+}
+
 // Whoever made the short directory before us could stand in for our server.
 func TestShortDirOfAnother(t *testing.T) {
 	t.Parallel()

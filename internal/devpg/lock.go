@@ -62,9 +62,10 @@ func note(f *os.File, who holder) error {
 }
 
 // dropLock leaves the file: removing it would let two processes lock two files
-// of one name.
+// of one name. It is unlocked before it is closed: a process that is being
+// forked meanwhile has the file too, until it becomes its program.
 func dropLock(f *os.File) error {
-	return errors.Join(f.Truncate(0), f.Close())
+	return errors.Join(f.Truncate(0), syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }
 
 // open opens a file of ours in the base. As root it is given to the base's
