@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
-const [base, executablePath] = process.argv.slice(2);
+const [base, executablePath, operators, operatorsToken] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const say = line => process.stdout.write(JSON.stringify(line) + "\n");
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -144,6 +144,42 @@ const tests = {
     await start.goto(base);
     await start.getByRole("heading", { name: "nchat-realtime" }).waitFor();
     await audit(start, "start");
+  },
+  async "operators see sessions and no user, and end one by the keyboard, light and dark"() {
+    const bob = await someone("bob"), page = await bob.context().newPage();
+    page.on("pageerror", e => bob.wrong.push(e.message));
+    page.on("console", m => { if (m.type() === "error" && !m.text().includes("401")) bob.wrong.push(m.text()); }); // what its policy refuses is told there
+    await page.goto(`${operators}/admin/`);
+    await page.getByLabel("ADMIN_TOKEN").fill("not the token of this server");
+    await page.keyboard.press("Enter");
+    await page.getByText("not this server's ADMIN_TOKEN").waitFor();
+    await page.getByLabel("ADMIN_TOKEN").fill(operatorsToken);
+    await page.keyboard.press("Enter");
+    await page.getByText("live", { exact: true }).waitFor();
+    await page.getByRole("cell", { name: "(this one)" }).waitFor();
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await audit(page, `operators, ${colorScheme}`);
+    }
+    check(!/bob|00000000-0000-4000-8000/i.test(await page.locator("body").innerText()), "a user is named");
+    const sessions = page.locator("#sessions button"), before = await sessions.count();
+    check(before > 0, "no session is shown");
+    await sessions.first().focus();
+    const ended = await sessions.first().getAttribute("data-of");
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog").getByText(`End session ${ended}?`).waitFor();
+    await page.keyboard.press("Escape"); // and nothing is ended
+    check(await page.evaluate(id => document.activeElement?.getAttribute("data-of") === id, ended), "the focus is lost");
+    await page.keyboard.press("Enter");
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await page.getByText("ended", { exact: true }).or(page.getByText("live", { exact: true })).waitFor();
+    await page.locator(`#sessions [data-of="${ended}"]`).waitFor({ state: "detached" });
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByText("paused", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByLabel("ADMIN_TOKEN").waitFor();
+    check(!bob.wrong.length, `thrown: ${bob.wrong}`);
   },
 };
 
