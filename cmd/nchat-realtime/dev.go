@@ -185,7 +185,7 @@ nchat-realtime is ready after %.1f s.
 
 Tokens, good for a day (more: bin/nchat-realtime token --user dave):
 %s
-Try: open the playground, paste bob's token and press Run: Bob watches Alice. Then let Alice speak up:
+Try: open the playground, enter bob's token and run WatchAlice: Bob watches Alice. Then let Alice speak up:
 
   curl -s %s/graphql -H "Authorization: Bearer $(bin/nchat-realtime token --user alice)" \
     -H 'content-type: application/json' \

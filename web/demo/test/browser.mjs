@@ -181,6 +181,36 @@ const tests = {
     await page.getByLabel("ADMIN_TOKEN").waitFor();
     check(!bob.wrong.length, `thrown: ${bob.wrong}`);
   },
+  async "the playground is GraphiQL: a token, a subscription, a query, the schema's docs, history"() {
+    const context = await browser.newContext(), page = await context.newPage(), wrong = [];
+    contexts.push(context);
+    page.on("pageerror", e => wrong.push(e.message));
+    page.on("console", m => { if (m.type() === "error") wrong.push(m.text()); });
+    page.on("request", r => { if (!/^(blob|data):/.test(r.url()) && new URL(r.url()).host !== new URL(base).host) wrong.push(`asked elsewhere: ${r.url()}`); });
+    await page.goto(`${base}/playground`);
+    await page.getByLabel("Token").fill(await (await fetch(`${base}/demo/token?user=bob`)).text());
+    await page.keyboard.press("Enter");
+    const run = page.getByRole("button", { name: /^Execute query/ }), stop = page.getByRole("button", { name: /^Stop query/ });
+    page.setDefaultTimeout(15_000);
+    const shows = async text => page.waitForFunction(t => document.querySelector(".result-window")?.textContent.replace(/\s+/g, "").includes(t), text);
+    // A subscription stays, and is told what others do.
+    await page.getByRole("tab", { name: "WatchAlice" }).waitFor();
+    await run.click();
+    await page.getByText("connected as 00000000-0000-4000-8000-000000000002").waitFor();
+    await shows('"presenceChanged":');
+    await someone("alice");
+    await shows('"status":"online"');
+    await stop.click();
+    await page.getByRole("tab", { name: "ServerSettings" }).click();
+    await page.getByRole("tab", { name: "ServerSettings", selected: true }).waitFor();
+    await run.click();
+    await shows('"heartbeatIntervalMs":30000');
+    await page.getByRole("button", { name: "Show Documentation Explorer" }).click();
+    await page.locator(".graphiql-doc-explorer").getByText("Subscription", { exact: true }).first().waitFor();
+    await page.getByRole("button", { name: "Show History" }).click();
+    await page.locator(".graphiql-history").getByText("WatchAlice").waitFor();
+    check(!wrong.length, `its policy, or something in it, is wrong: ${wrong.join("; ")}`);
+  },
 };
 
 for (const [name, run] of Object.entries(tests)) {
