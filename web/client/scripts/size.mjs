@@ -2,9 +2,9 @@
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-export async function sizes() {
+export async function sizes(entry = "index") {
   const { outputFiles, metafile } = await build({
-    entryPoints: ["dist/index.js"], bundle: true, splitting: true, outdir: "out", minify: true, format: "esm", target: "es2022", write: false, metafile: true,
+    entryPoints: [`dist/${entry}.js`], bundle: true, splitting: true, outdir: "out", minify: true, format: "esm", target: "es2022", write: false, metafile: true,
   });
   const of = new Map(outputFiles.map(f => [f.path.split("/").pop(), gzipSync(f.contents, { level: 9 }).length]));
   const size = path => of.get(path.split("/").pop());
@@ -14,8 +14,7 @@ export async function sizes() {
     first.add(path);
     for (const { path: to, kind } of metafile.outputs[path].imports) if (kind === "import-statement") visit(to);
   };
-  visit("out/index.js");
+  visit(`out/${entry}.js`);
   const sum = paths => paths.reduce((n, p) => n + size(p), 0);
-  const later = Object.keys(metafile.outputs).filter(p => !first.has(p));
-  return { first: sum([...first]), later: Object.fromEntries(later.map(p => [p.split("/").pop().replace(/-[A-Z0-9]+\.js$/, ""), size(p)])) };
+  return { first: sum([...first]), later: sum(Object.keys(metafile.outputs).filter(p => !first.has(p))) };
 }
