@@ -17,7 +17,7 @@ const contexts = [];
 
 async function someone(user, size = { width: 1100, height: 700 }) {
   const context = await browser.newContext({ viewport: size });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(60_000);
   contexts.push(context);
   return tab(context, user);
 }
@@ -191,7 +191,7 @@ const tests = {
     await page.getByLabel("Token").fill(await (await fetch(`${base}/demo/token?user=bob`)).text());
     await page.keyboard.press("Enter");
     const run = page.getByRole("button", { name: /^Execute query/ }), stop = page.getByRole("button", { name: /^Stop query/ });
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(60_000);
     const shows = async text => page.waitForFunction(t => document.querySelector(".result-window")?.textContent.replace(/\s+/g, "").includes(t), text);
     // A subscription stays, and is told what others do.
     await page.getByRole("tab", { name: "WatchAlice" }).waitFor();
