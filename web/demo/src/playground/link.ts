@@ -46,7 +46,9 @@ export function link(token: string, say: (state: string) => void): Link {
     fetch(params) {
       if (params.operationName === "IntrospectionQuery")
         return fetch("/graphql", { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(params) }).then(r => r.json());
-      return client.iterate({ query: params.query, operationName: params.operationName, variables: params.variables as Record<string, unknown> }) as AsyncIterableIterator<FormattedExecutionResult>;
+      // Of a tab just opened GraphiQL may still say the last one's operation.
+      const operationName = params.query.includes(params.operationName ?? "") ? params.operationName : undefined;
+      return client.iterate({ query: params.query, operationName, variables: params.variables as Record<string, unknown> }) as AsyncIterableIterator<FormattedExecutionResult>;
     },
     close() {
       clearInterval(every);
