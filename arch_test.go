@@ -70,7 +70,7 @@ var allowed = map[string]string{
 	"internal/viewer":         "internal/fault",
 	"internal/wait":           "",
 	"internal/webhook":        "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt internal/sweep internal/viewer",
-	"internal/wsock":          "internal/fault",
+	"internal/wsock":          "internal/fault internal/share",
 
 	"internal/door":        "internal/fault internal/wsock",
 	"internal/door/double": "",

@@ -20,6 +20,22 @@ type messageSource struct{ *events.MessageReader }
 
 func (s messageSource) Next(ctx context.Context) ([]share.Piece[events.MessageEvent], error) {
 	told, err := s.MessageReader.Next(ctx)
+	return messagePieces(told), err
+}
+
+// Look is share.Quick's.
+func (s messageSource) Look(ctx context.Context) ([]share.Piece[events.MessageEvent], error) {
+	told, err := s.MessageReader.Look(ctx)
+	return messagePieces(told), err
+}
+
+// Now is share.Quick's.
+func (s messageSource) Now() ([]share.Piece[events.MessageEvent], bool) {
+	told, ok := s.MessageReader.Now()
+	return messagePieces(told), ok
+}
+
+func messagePieces(told []events.Told) []share.Piece[events.MessageEvent] {
 	out := make([]share.Piece[events.MessageEvent], len(told))
 	for i, x := range told {
 		out[i] = share.Piece[events.MessageEvent]{Value: x.Event, Fill: x.Event.Cursor}
@@ -28,7 +44,7 @@ func (s messageSource) Next(ctx context.Context) ([]share.Piece[events.MessageEv
 			out[i].Class = x.Class
 		}
 	}
-	return out, err
+	return out
 }
 
 // eventPiece is an event of the one subscription to everything: messages are

@@ -41,26 +41,54 @@ type Told struct {
 // Next waits for more. Its error ends it: as of Messages, or ctx's.
 func (r *MessageReader) Next(ctx context.Context) ([]Told, error) {
 	for {
-		b, err := r.t.st.Next(ctx)
-		if err != nil {
-			return nil, cmp.Or(ctx.Err(), err)
-		}
-		if b.Reset != "" && b.Reset != feed.Started {
-			return nil, errAnew
-		}
-		var out []Told
-		for _, it := range b.Items {
-			if it.Kind != feed.Created && it.Kind != feed.Updated && it.Kind != feed.Deleted {
-				continue
-			}
-			x := Told{Event: MessageEvent{Kind: it.Kind, Message: r.t.body(it), Cursor: r.t.st.Cursor(it.Entry)}}
-			x.Class, x.Alike = classOf(x.Event, it.Entry, r.t.v)
-			out = append(out, x)
-		}
-		if len(out) > 0 {
-			return out, nil
+		out, _, err := r.read(ctx, r.t.st.Next)
+		if err != nil || len(out) > 0 {
+			return out, err
 		}
 	}
+}
+
+// Look is Next without waiting for news: nothing where there are none.
+func (r *MessageReader) Look(ctx context.Context) ([]Told, error) {
+	for {
+		out, more, err := r.read(ctx, r.t.st.Look)
+		if err != nil || len(out) > 0 || !more {
+			return out, err
+		}
+	}
+}
+
+func (r *MessageReader) read(ctx context.Context, next func(context.Context) (feed.Batch, error)) (out []Told, more bool, err error) {
+	b, err := next(ctx)
+	if err != nil {
+		return nil, false, cmp.Or(ctx.Err(), err)
+	}
+	if b.Reset != "" && b.Reset != feed.Started {
+		return nil, false, errAnew
+	}
+	return r.told(b), b.Reset != "" || len(b.Items) > 0, nil
+}
+
+// Now is Next without waiting for anything; ok false: Look is to be asked.
+// Neither: nothing has happened, and what does wakes.
+func (r *MessageReader) Now() (list []Told, ok bool) {
+	b, ok := r.t.st.Now()
+	return r.told(b), ok
+}
+
+// Woken has f called whenever Now or Next may have more. f must not block.
+func (r *MessageReader) Woken(f func()) { r.t.st.Woken(f) }
+
+func (r *MessageReader) told(b feed.Batch) (out []Told) {
+	for _, it := range b.Items {
+		if it.Kind != feed.Created && it.Kind != feed.Updated && it.Kind != feed.Deleted {
+			continue
+		}
+		x := Told{Event: MessageEvent{Kind: it.Kind, Message: r.t.body(it), Cursor: r.t.st.Cursor(it.Entry)}}
+		x.Class, x.Alike = classOf(x.Event, it.Entry, r.t.v)
+		out = append(out, x)
+	}
+	return out
 }
 
 // MessageClass is an event and all on which it depends what a viewer is told of

@@ -102,11 +102,16 @@ func (x *Stream) Close() {
 // quiet stream is overtaken by the retention: see anyway.
 func (x *Stream) wait(ctx context.Context) error {
 	told, all, err := x.sub.Next(ctx)
+	x.heard(told, all)
+	return err
+}
+
+// heard notes what it was told of.
+func (x *Stream) heard(told []topic, all bool) {
 	for _, k := range told {
 		x.dirty[k] = struct{}{}
 	}
 	x.scan = x.scan || all
-	return err
 }
 
 // watch has the stream look from time to time although nothing woke it.
@@ -125,12 +130,18 @@ func (x *Stream) watch() {
 
 // Next waits for something to tell. Errors: ctx's, access-denied once a channel
 // asked for may not be read any more, hub.ErrClosed after Close.
-func (x *Stream) Next(ctx context.Context) (Batch, error) {
+func (x *Stream) Next(ctx context.Context) (Batch, error) { return x.next(ctx, true) }
+
+// next is the next batch; an empty one where there is none and it is not to wait.
+func (x *Stream) next(ctx context.Context, waits bool) (Batch, error) {
 	for {
 		if x.reset != "" {
 			b := Batch{Reset: x.reset}
 			x.reset = ""
 			return b, nil
+		}
+		if !x.fresh && !waits {
+			return Batch{}, nil
 		}
 		if !x.fresh {
 			if err := x.wait(ctx); err != nil {
@@ -187,8 +198,7 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 	if !ok {
 		return x.readTable(ctx, st)
 	}
-	anew := x.asked.IsZero() || x.only != nil && time.Since(x.asked) >= askAgain-time.Second
-	if anew || slices.ContainsFunc(items, func(it Item) bool { return x.gs.moves(x.v, it.Entry) }) {
+	if x.due() || slices.ContainsFunc(items, func(it Item) bool { return x.gs.moves(x.v, it.Entry) }) {
 		if !x.scan { // of what it may read anew it was not told
 			x.scan = true
 			return x.read(ctx)

@@ -192,6 +192,18 @@ func (t *tail) since(pos int64) (items []Item, st state, ok bool) {
 func (t *tail) news(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []Item, st state, all, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.newsLocked(sub, dirty, pos)
+}
+
+// latest is news, and how often the tail began anew by then.
+func (t *tail) latest(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []Item, st state, turn int, all, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	items, st, all, ok = t.newsLocked(sub, dirty, pos)
+	return items, st, t.turn, all, ok
+}
+
+func (t *tail) newsLocked(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []Item, st state, all, ok bool) {
 	told, all := sub.Take()
 	for _, k := range told {
 		dirty[k] = struct{}{}
