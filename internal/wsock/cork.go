@@ -177,7 +177,9 @@ func (w *corking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	w.conn = &corked{Conn: conn, turn: make(chan struct{}, 1)}
 	if under, ok := conn.(syscall.Conn); ok && attempts {
-		w.conn.raw, _ = under.SyscallConn()
+		if raw, err := under.SyscallConn(); err == nil {
+			w.conn.raw = raw
+		}
 	}
 	return w.conn, rw, nil
 }
