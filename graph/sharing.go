@@ -38,8 +38,7 @@ func (s messageSource) Now() ([]share.Piece[events.MessageEvent], bool) {
 func messagePieces(told []events.Told) []share.Piece[events.MessageEvent] {
 	out := make([]share.Piece[events.MessageEvent], len(told))
 	for i, x := range told {
-		out[i] = share.Piece[events.MessageEvent]{Value: x.Event, Fill: x.Event.Cursor}
-		out[i].Value.Cursor = share.Hole
+		out[i] = share.Piece[events.MessageEvent]{Value: x.Event, Fill: x.Cursor}
 		if x.Alike {
 			out[i].Class = x.Class
 		}
@@ -54,14 +53,14 @@ func eventPiece(e events.Event) share.Piece[events.Event] {
 	if c, alike := e.Class(); alike {
 		p.Class = c
 	}
-	p.Value = events.Event{Cursor: share.Hole, Payload: e.Payload}
+	p.Value = &events.Event{Cursor: share.Hole, Payload: e.Payload}
 	return p
 }
 
 // presencePiece is what one viewer may see of a user: whoever may see the same
 // is told the same.
 func presencePiece(v presence.View) share.Piece[presence.View] {
-	return share.Piece[presence.View]{Class: v.Class(), Value: v}
+	return share.Piece[presence.View]{Class: v.Class(), Value: &v}
 }
 
 // offered is a stream that is shared by what it brings. All that begins it is

@@ -12,35 +12,40 @@ import (
 // nothing is called any more.
 func (x *Stream) Woken(f func()) { x.sub.Woken(f) }
 
-// Now is Next without waiting, for the database or for news: what memory has.
-// An empty batch: nothing, and what comes wakes. ok false: Look is to be asked,
+// Now is Next without waiting, for the database or for news: what memory has, which
+// nobody may change. None: there is nothing, and what comes wakes. ok false: Look is to be asked,
 // which loses nothing by it. Decides nothing itself: where anything may have
 // changed what the viewer may see, Look asks the database.
-func (x *Stream) Now() (b Batch, ok bool) {
+func (x *Stream) Now() (list []*Item, ok bool) {
 	if x.reset != "" || x.fresh || x.scan || !x.live {
-		return Batch{}, false
+		return nil, false
 	}
-	ask := func() (Batch, bool) {
+	ask := func() ([]*Item, bool) {
 		x.fresh = true
-		return Batch{}, false
+		return nil, false
 	}
 	told, all, asked := x.sub.Now()
 	if x.heard(told, all); all || asked {
 		return ask()
 	}
 	if len(x.dirty) == 0 {
-		return Batch{}, true
+		return nil, true
 	}
 	items, st, turn, all, ok := x.s.tail.latest(x.sub, x.dirty, x.pos)
 	if x.scan = all; all || !ok || turn != x.turn || st.epoch != x.epoch || len(items) > streamRead || x.due() || !x.plain(items) {
 		return ask()
 	}
-	b = x.visible(items)
+	list = items[:0]
+	for _, it := range items {
+		if x.gs.sees(x.v, it.Entry, it.senders) {
+			list = append(list, it)
+		}
+	}
 	if st.pos > x.pos {
 		x.pos, x.mark = st.pos, st.mark
 	}
 	clear(x.dirty)
-	return b, true
+	return list, true
 }
 
 // Look is Next without waiting for news: an empty batch where there are none.
@@ -62,9 +67,16 @@ func (x *Stream) due() bool {
 // plain reports whether entries can be told as they are here: they change
 // nobody's rights, their messages are in memory, and none was changed by a later
 // one of them.
-func (x *Stream) plain(items []Item) bool {
-	later := changes(items)
-	return !slices.ContainsFunc(items, func(it Item) bool {
-		return !it.loaded || later[it.Message] > it.Pos || x.gs.moves(x.v, it.Entry)
-	})
+func (x *Stream) plain(items []*Item) bool {
+	for i, it := range items {
+		if !it.loaded || x.gs.moves(x.v, it.Entry) {
+			return false
+		}
+		if i > 0 && (it.Kind == Updated || it.Kind == Deleted) {
+			if slices.ContainsFunc(items[:i], func(before *Item) bool { return before.Message == it.Message }) {
+				return false
+			}
+		}
+	}
+	return true
 }

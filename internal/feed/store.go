@@ -123,7 +123,7 @@ func (s *Service) fill(ctx context.Context, db postgres.DB, list []Entry, most i
 		items[i] = Item{Entry: e, loaded: !e.Kind.ofMessage() || i < reached && wanted(e)}
 		if body, ok := bodies[e.Message]; ok && e.Kind.ofMessage() {
 			if at, _ := body.Place(); at == e.Channel {
-				items[i].Body, items[i].size = body, body.Size()
+				items[i].Body, items[i].size, items[i].memo = body, body.Size(), &memo{}
 			}
 		}
 		if ids := senders[e.Ref]; e.Kind == Mark && len(ids) > 0 {

@@ -222,7 +222,7 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 	b := x.visible(items)
 	for i, it := range b.Items {
 		if later[it.Message] > it.Pos { // the tail has it as it was: what was taken back since is told nobody
-			b.Items[i].Body, b.Items[i].loaded = nil, false
+			b.Items[i].Body, b.Items[i].loaded, b.Items[i].memo = nil, false, nil
 		}
 	}
 	n, err := x.s.load(ctx, b.Items, streamBytes)

@@ -33,7 +33,7 @@ type Class any
 // bring.
 type Piece[T any] struct {
 	Class Class
-	Value T
+	Value *T     // changed by nobody
 	Fill  string // what stands in the Hole of Value, without special characters of JSON; "": there is none
 }
 

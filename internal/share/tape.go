@@ -102,16 +102,16 @@ func Offer[T any](ctx context.Context, source func() (Source[T], error), stream 
 
 // held is a Piece that waits to be told.
 type held[T any] struct {
-	x   *Piece[T]
+	x   *T
 	own tape[T]
 }
 
-func (h *held[T]) put() { h.own.put(h.x.Value) }
+func (h *held[T]) put() { h.own.put(*h.x) }
 
 func (h *held[T]) to(of any) bool {
 	t, ok := of.(tape[T])
 	if ok {
-		t.put(h.x.Value)
+		t.put(*h.x)
 	}
 	return ok
 }
@@ -123,7 +123,7 @@ func pieces[T any](list []Piece[T], own tape[T]) []piece {
 	out, values := make([]piece, len(list)), make([]held[T], len(list))
 	for i := range list {
 		x := &list[i]
-		values[i] = held[T]{x, own}
+		values[i] = held[T]{x.Value, own}
 		out[i] = piece{value: &values[i], class: x.Class, fill: x.Fill}
 	}
 	return out
