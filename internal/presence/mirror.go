@@ -131,6 +131,16 @@ func (m *mirror) get(ctx context.Context, k Key) (*record, error) {
 	return m.wait(ctx, k, func(e *entry) bool { return e.rec != nil })
 }
 
+// peek is a record that has been read; nil: none has.
+func (m *mirror) peek(k Key) *record {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.entries[k]; e != nil {
+		return e.rec
+	}
+	return nil
+}
+
 // catchUp waits until everything marked so far has been read, so that a stream
 // does not begin with what its reader already knows to be past. Not for long:
 // there is always a next change.

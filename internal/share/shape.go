@@ -85,7 +85,10 @@ func (s *shape) ask(m *member, c Class, wake func()) (encoded, Readiness) {
 		}
 		return e, Ready
 	}
-	if x := s.claims[c]; x != nil && x.by != m {
+	if x := s.claims[c]; x != nil {
+		if x.by == m {
+			return nil, Ask
+		}
 		x.waiting = append(x.waiting, wake)
 		return nil, Quiet
 	}
