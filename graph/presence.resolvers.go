@@ -115,13 +115,19 @@ func (r *queryResolver) Contacts(ctx context.Context, first *int, after *string)
 }
 
 func (r *subscriptionResolver) PresenceChanged(ctx context.Context, userIds []uuid.UUID) (<-chan presence.View, error) {
-	v, err := r.mayWatch(ctx, userIds)
-	if err != nil {
-		return nil, err
-	}
 	return share.Offer(ctx, func() (share.Source[presence.View], error) {
+		v, err := r.mayWatch(ctx, userIds)
+		if err != nil {
+			return nil, err
+		}
 		return presenceSource{r.deps.Presence.Watch.Changes(v, userIds)}, nil
-	}, func() (<-chan presence.View, error) { return r.deps.Presence.Watch.Presence(ctx, v, userIds), nil })
+	}, func() (<-chan presence.View, error) {
+		v, err := r.mayWatch(ctx, userIds)
+		if err != nil {
+			return nil, err
+		}
+		return r.deps.Presence.Watch.Presence(ctx, v, userIds), nil
+	})
 }
 
 func (r *subscriptionResolver) PresenceWindow(ctx context.Context, channelID uuid.UUID, first *int, after *string) (<-chan presence.Batch, error) {

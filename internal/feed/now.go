@@ -5,7 +5,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Woken has f called whenever Now or Next may have more. f must not block; nil:
@@ -25,14 +28,14 @@ func (x *Stream) Now() (list []*Item, ok bool) {
 		return nil, false
 	}
 	told, all, asked := x.sub.Now()
-	if x.heard(told, all); all || asked {
+	if x.note(told, all); all || asked {
 		return ask()
 	}
 	if len(x.dirty) == 0 {
 		return nil, true
 	}
 	items, st, turn, all, ok := x.s.tail.latest(x.sub, x.dirty, x.pos)
-	if x.scan = all; all || !ok || turn != x.turn || st.epoch != x.epoch || len(items) > streamRead || x.due() || !x.plain(items) {
+	if x.scan = all; all || !ok || turn != x.turn || st.epoch != x.epoch || len(items) > streamRead || due(x.asked, x.only) || !plain(x.gs, x.v, items) {
 		return ask()
 	}
 	list = items[:0]
@@ -54,22 +57,23 @@ func (x *Stream) Look(ctx context.Context) (Batch, error) {
 		return Batch{}, hub.ErrClosed
 	}
 	told, all := x.sub.Take() // and what it was poked for
-	x.heard(told, all)
+	x.note(told, all)
 	x.fresh = true
 	return x.next(ctx, false)
 }
 
-// due reports whether the rights are to be read again.
-func (x *Stream) due() bool {
-	return x.asked.IsZero() || x.only != nil && time.Since(x.asked) >= askAgain-time.Second
+// due reports whether rights that were asked for at a time, for these channels or
+// all, are to be read again.
+func due(asked time.Time, only []uuid.UUID) bool {
+	return asked.IsZero() || only != nil && time.Since(asked) >= askAgain-time.Second
 }
 
 // plain reports whether entries can be told as they are here: they change
 // nobody's rights, their messages are in memory, and none was changed by a later
 // one of them.
-func (x *Stream) plain(items []*Item) bool {
+func plain(gs grants, v viewer.Viewer, items []*Item) bool {
 	for i, it := range items {
-		if !it.loaded || x.gs.moves(x.v, it.Entry) {
+		if !it.loaded || gs.moves(v, it.Entry) {
 			return false
 		}
 		if i > 0 && (it.Kind == Updated || it.Kind == Deleted) {
