@@ -36,11 +36,7 @@ func (b *Bus) send(ctx context.Context) {
 
 func (b *Bus) flush(ctx context.Context) error {
 	b.mu.Lock()
-	topics := make([]string, 0, len(b.pending))
-	for t := range b.pending {
-		topics = append(topics, t)
-	}
-	clear(b.pending)
+	topics := b.pending.take()
 	b.mu.Unlock()
 	if len(topics) == 0 {
 		return nil
@@ -60,11 +56,20 @@ func (b *Bus) flush(ctx context.Context) error {
 		err = b.notify(ctx, pack(topics))
 	}
 	if err != nil {
-		b.Ring(topics...)
+		b.again(topics)
 		return err
 	}
 	b.o.Observer.Sent(len(topics))
 	return nil
+}
+
+// again is Ring for what did not go out, before all that was rung meanwhile.
+func (b *Bus) again(topics []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	since := b.pending.take()
+	b.pending.add(topics)
+	b.pending.add(since)
 }
 
 func (b *Bus) notify(ctx context.Context, payloads []string) error {
