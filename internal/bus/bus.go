@@ -181,6 +181,13 @@ func (r *rung) add(topics []string) {
 	}
 }
 
+// again puts what did not go out before all that was rung meanwhile.
+func (r *rung) again(topics []string) {
+	since := r.take()
+	r.add(topics)
+	r.add(since)
+}
+
 func (r *rung) take() []string {
 	topics := r.order
 	r.order = nil

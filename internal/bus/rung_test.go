@@ -12,7 +12,7 @@ func TestWhatDidNotGoOutGoesFirst(t *testing.T) {
 	b.Ring("t/hides", "t/first")
 	tried := b.pending.take()
 	b.Ring("t/first", "t/then")
-	b.again(tried)
+	b.pending.again(tried)
 	if got := b.pending.take(); !slices.Equal(got, []string{"t/hides", "t/first", "t/then"}) {
 		t.Error(got)
 	}

@@ -56,20 +56,13 @@ func (b *Bus) flush(ctx context.Context) error {
 		err = b.notify(ctx, pack(topics))
 	}
 	if err != nil {
-		b.again(topics)
+		b.mu.Lock()
+		b.pending.again(topics)
+		b.mu.Unlock()
 		return err
 	}
 	b.o.Observer.Sent(len(topics))
 	return nil
-}
-
-// again is Ring for what did not go out, before all that was rung meanwhile.
-func (b *Bus) again(topics []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	since := b.pending.take()
-	b.pending.add(topics)
-	b.pending.add(since)
 }
 
 func (b *Bus) notify(ctx context.Context, payloads []string) error {
