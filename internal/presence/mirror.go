@@ -157,6 +157,36 @@ func (m *mirror) catchUp(ctx context.Context, keys ...Key) {
 	}
 }
 
+// fresh has everything marked so far read, at once though its doorbell has not come
+// round, and waits for it: for what is not to be told by a record from before.
+// Errors: ctx's end, and that it could not be read in time.
+func (m *mirror) fresh(ctx context.Context, keys ...Key) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	marks := m.hurry(keys)
+	for i, k := range keys {
+		if _, err := m.wait(ctx, k, func(e *entry) bool { return e.read >= marks[i] }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hurry makes dirty what is marked and not read, and says how often each is marked.
+func (m *mirror) hurry(keys []Key) []int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	marks := make([]int64, len(keys))
+	for i, k := range keys {
+		e := m.entries[k]
+		if marks[i] = e.marks; e.read < e.marks {
+			m.dirty[k] = struct{}{}
+			m.wake.Raise()
+		}
+	}
+	return marks
+}
+
 func (m *mirror) wait(ctx context.Context, k Key, ok func(*entry) bool) (*record, error) {
 	for {
 		m.mu.Lock()
