@@ -103,6 +103,9 @@ func TestTypingIsToldFromWhenItMayBeSeen(t *testing.T) {
 	set(Change{BroadcastTyping: ptr(false)})
 	set(Change{BroadcastTyping: ptr(true)})
 	eventually(t, "also where nobody asked while it was hidden", func() bool { at, seen := gate(); return seen && !at.Before(unasked) })
+	both := n.Edit.w.now()
+	r.exec(`update realtime.presence_settings set typing_shared_since = $2 where user_id = $1`, demo.Alice, both) // hidden and shown between two looks
+	eventually(t, "and where nobody looked", func() bool { at, seen := gate(); return seen && !at.Before(both.Truncate(time.Microsecond)) })
 	was, _ := gate()
 	set(Change{ShowLastSeen: ptr(false)})
 	if at, seen := once(); !seen || !at.Equal(was) {
