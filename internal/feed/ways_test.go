@@ -1,0 +1,80 @@
+package feed
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// before has an app's own trigger change a row before it is written.
+func before(table, change string) string {
+	return fmt.Sprintf(`create function app_%[1]s() returns trigger language plpgsql as $$ begin %[2]s; return new; end $$;
+create trigger app before update on public.nchat_%[1]s for each row execute function app_%[1]s()`, table, change)
+}
+
+// TestWaysToWrite: however a row comes to be another, the log hears of it, once.
+func TestWaysToWrite(t *testing.T) {
+	t.Parallel()
+	const write = `insert into public.nchat_messages (id, channel_id, user_id, content) values (:m, :c, :u, 'x')`
+	const upsert = write + ` on conflict (id) do update set content = 'y'`
+	const merge = `merge into public.nchat_messages o using (select uuid(:m) as id) s on o.id = s.id
+when matched and o.content = 'y' then delete when matched then update set content = 'y'
+when not matched then insert (id, channel_id, user_id, content) values (:m, :c, :u, 'x')`
+	const member = `update public.nchat_channel_members set last_read_at = now() where user_id = :u and channel_id = :c`
+	for name, c := range map[string]struct {
+		do   []string
+		want string
+	}{
+		"upserts":                                 {[]string{upsert, upsert}, "created 1 of m, updated 1 of m"},
+		"merge":                                   {[]string{merge, merge, merge}, "created 1 of m, updated 1 of m, deleted 1 of m"},
+		"nothing in it is another":                {[]string{write, `update public.nchat_messages set content = content, type = type`}, "created 1 of m"},
+		"an app's trigger edits":                  {[]string{write, before("messages", `new.content := 'seen'`), `update public.nchat_messages set edited_at = now()`}, "created 1 of m, updated 1 of m"},
+		"an app's trigger deletes":                {[]string{write, before("messages", `new.is_deleted := true`), `update public.nchat_messages set edited_at = now()`}, "created 1 of m, deleted 1 of m"},
+		"a message's key changes":                 {[]string{write, `update public.nchat_messages set id = :n`}, "created 1 of m, deleted 1 of m, created 2 of n"},
+		"a message's key changes with the text":   {[]string{write, `update public.nchat_messages set id = :n, content = 'y'`}, "created 1 of m, deleted 1 of m, created 2 of n"},
+		"two messages change keys":                {[]string{write, strings.Replace(write, ":m", ":n", 1), `update public.nchat_messages set id = uuid('e' || substr(cast(id as text), 2))`}, "created 1 of m, created 2 of n, deleted 1 of m, created 3, deleted 2 of n, created 4"},
+		"a member is upserted":                    {[]string{`insert into public.nchat_channel_members (channel_id, user_id) values (:c, :u) on conflict (channel_id, user_id) do update set can_read = false`}, "left 0"},
+		"an app's trigger bars a member":          {[]string{before("channel_members", `new.can_read := false`), member}, "left 0"},
+		"an app's trigger changes a role":         {[]string{before("channel_members", `new.role := 'guest'`), member}, "member 0"},
+		"an app's trigger renames a channel":      {[]string{before("channels", `new.name := 'other'`), `update public.nchat_channels set slug = 'd' where id = :c`}, "channel 0"},
+		"an app's trigger publishes a channel":    {[]string{before("channels", `new.type := 'public'`), `update public.nchat_channels set slug = 'd' where id = :c`}, "opened 0"},
+		"an app's trigger suspends a user":        {[]string{before("users", `new.status := 'suspended'`), `update public.nchat_users set display_name = 'v' where id = :u`}, "left 0, left 0"},
+		"a channel's key changes":                 {[]string{`delete from public.nchat_channel_members`, `update public.nchat_channels set id = :d where id = :c`, `insert into public.nchat_channel_members (channel_id, user_id) values (:d, :u)`, strings.Replace(write, ":c", ":d", 1)}, strings.Repeat("left 0, ", 10) + "gone 0, joined 0, created 1 of m"},
+		"a member moves to another channel":       {[]string{`update public.nchat_channel_members set channel_id = :e where user_id = :u and channel_id = :c`}, "left 0, joined 0"},
+		"members move to one another's channels":  {[]string{`update public.nchat_channel_members set channel_id = :e where channel_id = :c`}, strings.TrimSuffix(strings.Repeat("left 0, joined 0, ", 5), ", ")},
+		"a user is deleted with all of its words": {[]string{write, `delete from public.nchat_users where id = :u`}, "created 1 of m, left 1, left 0, updated 1 of m"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := placeWorld(t)
+			start := number(t, pool, `with done as (select realtime.sequence(1000, false)) select count(*) from done`)
+			start = number(t, pool, `select coalesce(max(pos), 0) + $1 - 1 from realtime.log`, start)
+			ids := strings.NewReplacer(":m", "'"+fixed('m', 0).String()+"'", ":n", "'"+fixed('n', 0).String()+"'", ":c", "'"+fixed('c', 0).String()+"'",
+				":d", "'"+fixed('d', 0).String()+"'", ":e", "'"+fixed('c', 3).String()+"'", ":u", "'"+fixed('u', 0).String()+"'")
+			for _, q := range c.do {
+				mustExec(t, pool, ids.Replace(q))
+			}
+			if got := toldSince(t, pool, start); got != c.want {
+				t.Errorf("the log:\n%s\nwant\n%s", got, c.want)
+			}
+			if n := number(t, pool, `select count(*) from realtime.unnoted()`); n != 0 {
+				t.Errorf("%d changes are not in it", n)
+			}
+		})
+	}
+}
+
+// toldSince is what the log says after a position.
+func toldSince(t *testing.T, pool *pgxpool.Pool, pos int64) (out string) {
+	t.Helper()
+	mustExec(t, pool, `select realtime.sequence(1000, false)`)
+	const q = `
+select coalesce(string_agg(concat_ws(' ', kind, seq, case message_id when $2 then 'of m' when $3 then 'of n' end), ', ' order by l.pos), '')
+  from realtime.log l where l.pos > $1`
+	if err := pool.QueryRow(t.Context(), q, pos, fixed('m', 0), fixed('n', 0)).Scan(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
