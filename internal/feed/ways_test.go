@@ -78,3 +78,78 @@ select coalesce(string_agg(concat_ws(' ', kind, seq, case message_id when $2 the
 	}
 	return out
 }
+
+// TestALateEventTellsNothingAnew: what Hasura says late of a message from before its
+// channel became another tenant's gives it no number there, whether or not the sweep
+// has come by.
+func TestALateEventTellsNothingAnew(t *testing.T) {
+	t.Parallel()
+	pool := placeWorld(t)
+	for i := range 2 {
+		mustExec(t, pool, insertX, fixed('m', i), fixed('c', 0), fixed('u', i))
+	}
+	mustExec(t, pool, `insert into public.nchat_messages (channel_id, content) select $1, 'x' from generate_series(1, 1000)`, fixed('c', 0))
+	mustExec(t, pool, `select realtime.sequence(5000, false)`)
+	late := func(when string) {
+		t.Helper()
+		for i := range 2 {
+			if n := number(t, pool, `select realtime.reconcile_message($1)::int`, fixed('m', i)); n != 0 {
+				t.Errorf("%s: something is missing of message %d", when, i)
+			}
+			if got := heard(t, pool, i); got != fmt.Sprint("created ", i+1) {
+				t.Errorf("%s: the log: %s", when, got)
+			}
+		}
+	}
+	late("before")
+	mustExec(t, pool, `update public.nchat_channels set source_account_id = 'other' where id = $1`, fixed('c', 0))
+	late("not in the log yet")
+	mustExec(t, pool, `update realtime.messages set gone = true where message_id = $1`, fixed('m', 0)) // as the newest thousand are
+	late("moved")
+	for number(t, pool, `select realtime.sweep_void(500)`) > 0 {
+	}
+	late("swept")
+	if n := number(t, pool, `select count(*) from realtime.unnoted() u where u.what <> 'member'`); n != 0 {
+		t.Errorf("%d messages are said to be missing", n)
+	}
+	mustExec(t, pool, insertX, fixed('m', 2), fixed('c', 0), fixed('u', 2))
+	if got := heard(t, pool, 2); got != "created 1003" {
+		t.Errorf("what is written there: %s", got)
+	}
+}
+
+// TestWhatBecameOfMessagesPastTheTriggersIsFound: one that went to another channel,
+// was deleted, was withdrawn, and came back.
+func TestWhatBecameOfMessagesPastTheTriggersIsFound(t *testing.T) {
+	t.Parallel()
+	pool := placeWorld(t)
+	for i := range 5 {
+		mustExec(t, pool, insertX, fixed('m', i), fixed('c', 0), fixed('u', i))
+	}
+	mustExec(t, pool, `update public.nchat_messages set scheduled_at = now(), published_at = null where id = $1`, fixed('m', 3))
+	mustExec(t, pool, `select realtime.sequence(1000, false)`)
+	mustExec(t, pool, `do $$ begin
+  set local session_replication_role = replica;
+  update public.nchat_messages set channel_id = '`+fixed('c', 1).String()+`' where id = '`+fixed('m', 0).String()+`';
+  update public.nchat_messages set is_deleted = true where id = '`+fixed('m', 1).String()+`';
+  update public.nchat_messages set scheduled_at = now() where id = '`+fixed('m', 2).String()+`';
+  update public.nchat_messages set published_at = now() where id = '`+fixed('m', 3).String()+`';
+end $$`)
+	if err := Noted(t.Context(), pool); err == nil || !strings.Contains(err.Error(), " 4 that are others") {
+		t.Errorf("found: %v", err)
+	}
+	if n := number(t, pool, `select realtime.reconcile()`); n != 4 {
+		t.Errorf("%d are noted", n)
+	}
+	for i, want := range []string{"created 1, deleted 1, created 1", "created 2, deleted 2", "created 3, deleted 3", "created 4, deleted 4, created 6", "created 5"} {
+		if got := heard(t, pool, i); got != want {
+			t.Errorf("message %d: %s, want %s", i, got, want)
+		}
+	}
+	if err := Noted(t.Context(), pool); err != nil {
+		t.Errorf("all is noted: %v", err)
+	}
+	if n := number(t, pool, `select realtime.reconcile()`); n != 0 {
+		t.Errorf("%d more are noted", n)
+	}
+}
