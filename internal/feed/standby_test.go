@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -140,7 +141,8 @@ func TestAStandbyIsPromoted(t *testing.T) {
 
 // TestAnotherCluster: a dump taken while it was written to, restored elsewhere, and a
 // server upgraded by pg_upgrade: every cursor from before is told to begin anew,
-// nothing is missing, and what is written there is told.
+// nothing is missing, and what is written there is told. PG_NEW names the programs of a
+// newer major version: the dump goes there too, and pg_upgrade to it where it has one.
 func TestAnotherCluster(t *testing.T) {
 	c := newClusters(t)
 	c.init("old")
@@ -187,11 +189,22 @@ func TestAnotherCluster(t *testing.T) {
 	c.run("psql", "-h", c.base, "-p", "5436", "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-q", "-f", c.dir("dump.sql"), "postgres")
 	check("restored", 5436)
 	c.stop("restored", "fast")
-	c.init("new")
-	c.run("pg_upgrade", "-b", c.bin, "-B", c.bin, "-d", c.dir("old"), "-D", c.dir("new"), "-U", "postgres", "-s", c.base)
-	c.start("new", 5437)
+	after := &clusters{t, cmp.Or(os.Getenv("PG_NEW"), c.bin), c.base}
+	if after.bin != c.bin {
+		after.init("newer")
+		after.start("newer", 5438)
+		c.run("psql", "-h", c.base, "-p", "5438", "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-q", "-f", c.dir("dump.sql"), "postgres")
+		check("restored into a newer one", 5438)
+		after.stop("newer", "fast")
+	}
+	if _, err := os.Stat(filepath.Join(after.bin, "pg_upgrade")); err != nil {
+		after = c
+	}
+	after.init("new")
+	after.run("pg_upgrade", "-b", c.bin, "-B", after.bin, "-d", c.dir("old"), "-D", c.dir("new"), "-U", "postgres", "-s", c.base)
+	after.start("new", 5437)
 	check("upgraded", 5437)
-	c.stop("new", "fast")
+	after.stop("new", "fast")
 }
 
 func (c *clusters) migrated(port int) *pgxpool.Pool {
