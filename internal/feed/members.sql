@@ -11,6 +11,9 @@ begin
                  exists (select from realtime.nchat_members() m join realtime.nchat_channels() n on n.id = m.channel_id
                           where m.channel_id = channel and m.user_id = k.id and n.type = 'public') as banned
             from (select distinct unnest(who) as id) k) u;
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+    insert into realtime.rechecks (channel_id, users) values (channel, who);
+  end if;
   perform realtime.ring_inbox();
 end $$;
 
@@ -41,6 +44,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform realtime.restint(m.channel_id, array[m.user_id])
      from (select x.channel_id, x.user_id from realtime.nchat_members() x where x.user_id = new.id order by x.channel_id) m;
+  insert into realtime.rechecks (users) values (array[new.id]);
   return null;
 end $$;
 

@@ -70,6 +70,32 @@ begin
            union select s.channel_id from realtime.stints s where s.user_id = who and s.to_seq is null order by 1) k;
 end $$;
 
+-- recheck looks once more at whose rights were changed in a way that may not have seen,
+-- or not been seen by, what was under way at the same time, once all of that is over;
+-- one after the other, each in a transaction of its own. false: nobody's turn has come.
+create or replace function realtime.recheck() returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  r realtime.rechecks;
+begin
+  update realtime.rechecks c set settled = pg_current_xact_id() where c.settled is null;
+  delete from realtime.rechecks c
+   where c.id = (select o.id from realtime.rechecks o
+                  where o.settled < pg_snapshot_xmin(pg_current_snapshot())
+                     or o.settled > pg_snapshot_xmax(pg_current_snapshot()) and o.settled is distinct from pg_current_xact_id_if_assigned() -- of another cluster
+                  order by o.id limit 1 for update skip locked)
+  returning * into r;
+  if not found then
+    return false;
+  end if;
+  if r.channel_id is null then
+    perform realtime.reconcile_user(u.id) from unnest(r.users) u (id);
+  elsif exists (select from public.nchat_channels c where c.id = r.channel_id) then
+    perform realtime.restint(r.channel_id, r.users);
+  end if;
+  return true;
+end $$;
+
 -- reconcile_member notes of one member of a channel whether it may read it now.
 create or replace function realtime.reconcile_member(channel uuid, who uuid) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$

@@ -8,8 +8,8 @@ import (
 )
 
 // Sweeps forget entries older than the retention, what messages said before
-// they were changed then, and what channels leave. Cursors before what is kept
-// are answered with a reset.
+// they were changed then, and what channels leave, and look once more at rights that
+// were changed while others were. Cursors before what is kept are answered with a reset.
 func (s *Service) Sweeps() []sweep.Task {
 	const versions = `
 delete from realtime.message_versions v
@@ -23,6 +23,7 @@ delete from realtime.stints s
 		{Of: "stints", Batch: sweep.Rows(s.o.Pool, stints, s.o.Retention)},
 		{Of: "messages", Batch: s.sweepVoid},
 		{Of: "log", Batch: s.sweepLog},
+		{Of: "rechecks", Batch: s.recheck},
 	}
 }
 
@@ -35,6 +36,20 @@ with old as (select l.pos from realtime.log l where l.pos > (select floor from r
 select n from top`
 	if err := s.o.Pool.QueryRow(ctx, q, s.o.Retention, most).Scan(&n); err != nil {
 		return 0, fmt.Errorf("forgetting old entries: %w", err)
+	}
+	return n, nil
+}
+
+// recheck looks once more at rights whose change may have met another that was under
+// way, each in a transaction of its own.
+func (s *Service) recheck(ctx context.Context, most int) (n int, err error) {
+	for more := true; n < most; n++ {
+		if err := s.o.Pool.QueryRow(ctx, `select realtime.recheck()`).Scan(&more); err != nil {
+			return n, fmt.Errorf("looking at rights once more: %w", err)
+		}
+		if !more {
+			break
+		}
 	}
 	return n, nil
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -205,6 +207,64 @@ func TestAnotherCluster(t *testing.T) {
 	after.start("new", 5437)
 	check("upgraded", 5437)
 	after.stop("new", "fast")
+}
+
+// TestTransactionIDsGoRound: past 2^32 of them, of which a row keeps 32 bits, everything
+// is told once and in order, and what waits is found.
+func TestTransactionIDsGoRound(t *testing.T) {
+	c := newClusters(t)
+	c.init("round")
+	c.start("round", 5439)
+	c.run("psql", "-h", c.base, "-p", "5439", "-U", "postgres", "-c", "alter database template0 allow_connections true", "postgres")
+	c.run("vacuumdb", "-h", c.base, "-p", "5439", "-U", "postgres", "--all", "--freeze")
+	c.stop("round", "fast")
+	const next = 1<<32 - 1200
+	if err := os.WriteFile(filepath.Join(c.dir("round"), "pg_xact", fmt.Sprintf("%04X", next>>20)), make([]byte, 1<<18), 0o666); err != nil { //nolint:gosec // a test's
+		t.Fatal(err)
+	}
+	c.run("pg_resetwal", "-f", "-x", strconv.Itoa(next), "-u", strconv.Itoa(next-1000), c.dir("round"))
+	c.start("round", 5439)
+	defer c.stop("round", "fast")
+	pool := c.migrated(5439)
+	reader, channels := lawWorld(t, pool)
+	v := viewer.Of("primary", reader)
+	s := newService(pool, &bells{})
+	_, _, at := readAll(t, s, v, "")
+	long, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waiting uuid.UUID
+	if err := long.QueryRow(t.Context(), `insert into public.nchat_messages (channel_id, content) values ($1, 'x') returning id`, channels[1]).Scan(&waiting); err != nil {
+		t.Fatal(err)
+	}
+	if n := number(t, pool, `select pg_current_xact_id()::text::bigint`); n > 1<<32 {
+		t.Fatal("they have gone round already:", n)
+	}
+	var want []uuid.UUID
+	for len(want) < 50 || number(t, pool, `select pg_current_xact_id()::text::bigint`) < 1<<32+50 {
+		want = append(want, say(t, pool, channels[0]))
+		if len(want)%20 == 0 {
+			mustExec(t, pool, `update realtime.head set at = '-infinity'`) // it clears the inbox
+			mustExec(t, pool, `select realtime.sequence(1000, false, true)`)
+		}
+	}
+	if err := long.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list, reset, _ := readAll(t, s, v, at)
+	if reset != "" || len(list) != len(want)+1 || !has(list, waiting) {
+		t.Fatalf("reset %q, told of %d messages, want %d", reset, len(list), len(want)+1)
+	}
+	list = slices.DeleteFunc(list, func(x text) bool { return x.ID == waiting })
+	for i, x := range list {
+		if x.ID != want[i] {
+			t.Fatalf("message %d is not in its place", i)
+		}
+	}
+	if err := Noted(t.Context(), pool); err != nil {
+		t.Error(err)
+	}
 }
 
 func (c *clusters) migrated(port int) *pgxpool.Pool {

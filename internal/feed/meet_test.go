@@ -1,0 +1,92 @@
+package feed
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nself-org/nchat-realtime/internal/sweep"
+)
+
+// TestWhatMeetsAChangeOfAUser: somebody suspended, or let in again, while another
+// transaction that is not committed yet makes them a member, or while one with an older
+// snapshot is under way. Neither sees the other; the log is right once both are over.
+func TestWhatMeetsAChangeOfAUser(t *testing.T) {
+	t.Parallel()
+	const leave = `delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`
+	const join = `insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2)`
+	const suspend = `update public.nchat_users set status = 'suspended' where id = $2 and $1::uuid is not null`
+	const restore = `update public.nchat_users set status = 'active' where id = $2 and $1::uuid is not null`
+	const touch = `update public.nchat_users set status = 'inactive' where id = $2 and $1::uuid is not null`
+	for name, c := range map[string]struct {
+		first         []string
+		isolation     pgx.TxIsoLevel
+		longer, other string // longer ends after other
+		want          int64
+	}{
+		"suspended while joining":               {[]string{leave}, pgx.ReadCommitted, join, suspend, 0},
+		"let in while joining":                  {[]string{leave, suspend}, pgx.ReadCommitted, join, restore, 1},
+		"removed before an older snapshot":      {nil, pgx.RepeatableRead, touch, leave, 0},
+		"added before an older snapshot":        {[]string{leave}, pgx.RepeatableRead, suspend, join, 0},
+		"removed before one that is serialized": {nil, pgx.Serializable, touch, leave, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := placeWorld(t)
+			s := newService(pool, &bells{})
+			channel, user := fixed('c', 0), fixed('u', 0)
+			for _, q := range c.first {
+				mustExec(t, pool, q, channel, user)
+			}
+			err := pgx.BeginTxFunc(t.Context(), pool, pgx.TxOptions{IsoLevel: c.isolation}, func(tx pgx.Tx) error {
+				if c.isolation == pgx.ReadCommitted {
+					if _, err := tx.Exec(t.Context(), c.longer, channel, user); err != nil {
+						return err
+					}
+					mustExec(t, pool, c.other, channel, user)
+					for range 2 { // too early
+						if err := sweep.All(t.Context(), s.Sweeps()...); err != nil {
+							t.Error(err)
+						}
+					}
+					return nil
+				}
+				if _, err := tx.Exec(t.Context(), `select from public.nchat_users limit 1`); err != nil {
+					return err
+				}
+				mustExec(t, pool, c.other, channel, user)
+				_, err := tx.Exec(t.Context(), c.longer, channel, user)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustExec(t, pool, `select realtime.sequence(1000, false)`)
+			if c.longer == join { // as in a copy, made by a dump, whose cluster has not got so far
+				mustExec(t, pool, `update realtime.rechecks set settled = '99999999999999'`)
+			}
+			if number(t, pool, `select count(*) from realtime.unnoted()`) == 0 {
+				t.Fatal("they saw each other, and this tests nothing")
+			}
+			for deadline := time.Now().Add(time.Minute); number(t, pool, `select count(*) from realtime.rechecks`) > 0; { // until whatever was under way on this server is over
+				if time.Now().After(deadline) {
+					t.Fatal("nobody looks once more")
+				}
+				if err := sweep.All(t.Context(), s.Sweeps()...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mustExec(t, pool, `select realtime.sequence(1000, false)`)
+			if n := number(t, pool, `select count(*) from realtime.stints where channel_id = $1 and user_id = $2 and to_seq is null`, channel, user); n != c.want {
+				t.Errorf("%d memberships, want %d", n, c.want)
+			}
+			if n := number(t, pool, `select members from realtime.channels where channel_id = $1`, channel); n != 4+c.want {
+				t.Errorf("%d members", n)
+			}
+			if n := number(t, pool, `select count(*) from realtime.unnoted()`); n != 0 {
+				t.Errorf("%d changes are not in the log", n)
+			}
+		})
+	}
+}
