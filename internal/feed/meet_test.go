@@ -90,3 +90,29 @@ func TestWhatMeetsAChangeOfAUser(t *testing.T) {
 		})
 	}
 }
+
+// TestABlockMeetsAMove: a block notes the direct channels of the two, and does not say
+// whose they are: it may not have seen that one has moved.
+func TestABlockMeetsAMove(t *testing.T) {
+	t.Parallel()
+	pool := placeWorld(t)
+	for i := range 2 {
+		mustExec(t, pool, `insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2)`, fixed('c', 2), fixed('u', i))
+	}
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), `insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`, fixed('u', 0), fixed('u', 1))
+		mustExec(t, pool, `update public.nchat_channels set source_account_id = 'other' where id = $1`, fixed('c', 2))
+		mustExec(t, pool, `select realtime.sequence(1000, false)`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, pool, `select realtime.sequence(1000, false)`)
+	if n := number(t, pool, `select count(*) from realtime.channels where channel_id = $1 and tenant = 'other'`, fixed('c', 2)); n != 1 {
+		t.Error("it is the former tenant's again")
+	}
+	if n := number(t, pool, `select count(*) from realtime.log where channel_id = $1 and kind = 'channel'`, fixed('c', 2)); n != 2 {
+		t.Errorf("%d changes of it are told, want both", n)
+	}
+}

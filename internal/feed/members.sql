@@ -38,7 +38,7 @@ begin
   return null;
 end $$;
 
--- A user suspended, deleted or restored leaves or joins wherever it is a member.
+-- A user suspended, deleted, restored or another tenant's now leaves or joins wherever it is a member.
 create or replace function realtime.feed_user() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -49,11 +49,11 @@ begin
 end $$;
 
 -- A block closes the direct channels of the two, or a lifted one opens them: both
--- are told to look at them again.
+-- are told to look at them again. Not whose they are: they may be moving.
 create or replace function realtime.feed_block() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  perform realtime.note_channel(k.id)
+  perform realtime.note(k.id, 'channel', countable => true)
      from (select distinct c.id
              from (values (old.blocker_id, old.blocked_user_id), (new.blocker_id, new.blocked_user_id)) b (one, other)
              join realtime.nchat_members() x on x.user_id = b.one
@@ -133,7 +133,7 @@ create trigger realtime_feed_update after update on public.nchat_channels
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_channel();
 create trigger realtime_feed after insert or update or delete on public.nchat_blocked_users
   for each row execute function realtime.feed_block();
-{{$watched = cols "nchat_users" "deleted_at" "status" -}}
+{{$watched = cols "nchat_users" "deleted_at" "status" "source_account_id" -}}
 {{if $watched -}}
 create trigger realtime_feed after update on public.nchat_users
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_user();

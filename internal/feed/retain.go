@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
@@ -23,7 +24,7 @@ delete from realtime.stints s
 		{Of: "stints", Batch: sweep.Rows(s.o.Pool, stints, s.o.Retention)},
 		{Of: "messages", Batch: s.sweepVoid},
 		{Of: "log", Batch: s.sweepLog},
-		{Of: "rechecks", Batch: s.recheck},
+		{Of: "rechecks", Batch: recheck(s.o.Pool)},
 	}
 }
 
@@ -42,16 +43,19 @@ select n from top`
 
 // recheck looks once more at rights whose change may have met another that was under
 // way, each in a transaction of its own.
-func (s *Service) recheck(ctx context.Context, most int) (n int, err error) {
-	for more := true; n < most; n++ {
-		if err := s.o.Pool.QueryRow(ctx, `select realtime.recheck()`).Scan(&more); err != nil {
-			return n, fmt.Errorf("looking at rights once more: %w", err)
+func recheck(db postgres.DB) func(ctx context.Context, most int) (int, error) {
+	return func(ctx context.Context, most int) (n int, err error) {
+		for ; n < most; n++ {
+			var more bool
+			if err := db.QueryRow(ctx, `select realtime.recheck()`).Scan(&more); err != nil {
+				return n, fmt.Errorf("looking at rights once more: %w", err)
+			}
+			if !more {
+				break
+			}
 		}
-		if !more {
-			break
-		}
+		return n, nil
 	}
-	return n, nil
 }
 
 // sweepVoid ends what an emptied channel leaves, and forgets what one leaves
