@@ -1,6 +1,9 @@
 package feed
 
 import (
+	"context"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -114,5 +117,57 @@ func TestABlockMeetsAMove(t *testing.T) {
 	}
 	if n := number(t, pool, `select count(*) from realtime.log where channel_id = $1 and kind = 'channel'`, fixed('c', 2)); n != 2 {
 		t.Errorf("%d changes of it are told, want both", n)
+	}
+}
+
+// TestSequencersThatAreKilled: in the middle of what they do, one after the other, of
+// three, while messages are written, moved, deleted and members come and go. What was
+// begun is undone as a whole, and another does it.
+func TestSequencersThatAreKilled(t *testing.T) {
+	t.Parallel()
+	pool := placeWorld(t)
+	var at sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	for range 3 {
+		at.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = pool.Exec(ctx, `select realtime.sequence(7, true, $1)`, rand.IntN(2) == 0)
+			}
+		})
+	}
+	killed := 0
+	const kill = `
+select count(*) from (select pg_terminate_backend(l.pid) from pg_locks l
+ where l.locktype = 'advisory' and l.granted and l.database = (select oid from pg_database where datname = current_database()) limit 1) x`
+	for i := 0; killed < 10 || i < 300; i++ {
+		message, channel, user := fixed('m', i), fixed('c', i%2), fixed('u', i%5)
+		mustExec(t, pool, insertX, message, channel, user)
+		switch i % 7 {
+		case 2:
+			mustExec(t, pool, `delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, channel, user)
+			mustExec(t, pool, `insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2)`, channel, user)
+		case 3:
+			mustExec(t, pool, `update public.nchat_messages set channel_id = $2 where id = $1`, message, fixed('c', 3))
+		case 4:
+			mustExec(t, pool, `delete from public.nchat_messages where id = $1`, message)
+		}
+		killed += int(number(t, pool, kill))
+	}
+	stop()
+	at.Wait()
+	for number(t, pool, `select realtime.sequence(1000, false, true)`) > 0 {
+	}
+	for what, q := range map[string]string{
+		"gaps in the log":                `select count(*) from (select pos - lag(pos) over (order by pos) as step from realtime.log) x where x.step <> 1`,
+		"gaps in a channel":              `select count(*) from (select seq - lag(seq, 1, 0::bigint) over (partition by channel_id order by seq) as step from realtime.log where kind = 'created') x where x.step <> 1`,
+		"messages told more than once":   `select count(*) from (select from realtime.log where kind = 'created' group by message_id, channel_id having count(*) > 1) x`,
+		"messages told in another order": `select count(*) from (select message_id < lag(message_id) over (order by pos) as back from realtime.log where kind = 'created' and channel_id <> '` + fixed('c', 3).String() + `') x where x.back`,
+		"changes that are not in it":     `select count(*) from realtime.unnoted()`,
+		"notes left":                     `select count(*) from realtime.inbox`,
+		"members too many or too few":    `select abs(sum(members) - 10) from realtime.channels`,
+	} {
+		if n := number(t, pool, q); n != 0 {
+			t.Errorf("%d %s", n, what)
+		}
 	}
 }

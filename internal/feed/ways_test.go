@@ -1,11 +1,10 @@
 package feed
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // before has an app's own trigger change a row before it is written.
@@ -23,6 +22,12 @@ func TestWaysToWrite(t *testing.T) {
 when matched and o.content = 'y' then delete when matched then update set content = 'y'
 when not matched then insert (id, channel_id, user_id, content) values (:m, :c, :u, 'x')`
 	const member = `update public.nchat_channel_members set last_read_at = now() where user_id = :u and channel_id = :c`
+	pool := placeWorld(t)
+	mustExec(t, pool, `select realtime.sequence(1000, false)`)
+	start := number(t, pool, `select realtime.last_pos()`)
+	version := number(t, pool, `select current_setting('server_version_num')::int`)
+	ids := strings.NewReplacer(":m", "'"+fixed('m', 0).String()+"'", ":n", "'"+fixed('n', 0).String()+"'", ":c", "'"+fixed('c', 0).String()+"'",
+		":d", "'"+fixed('d', 0).String()+"'", ":e", "'"+fixed('c', 3).String()+"'", ":u", "'"+fixed('u', 0).String()+"'")
 	for name, c := range map[string]struct {
 		do   []string
 		want string
@@ -50,36 +55,40 @@ create trigger app after insert on public.nchat_messages for each row execute fu
 		"a user is deleted with all of its words": {[]string{write, `delete from public.nchat_users where id = :u`}, "created 1 of m, left 1, left 0, updated 1 of m"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			pool := placeWorld(t)
-			start := number(t, pool, `with done as (select realtime.sequence(1000, false)) select count(*) from done`)
-			start = number(t, pool, `select coalesce(max(pos), 0) + $1 - 1 from realtime.log`, start)
-			ids := strings.NewReplacer(":m", "'"+fixed('m', 0).String()+"'", ":n", "'"+fixed('n', 0).String()+"'", ":c", "'"+fixed('c', 0).String()+"'",
-				":d", "'"+fixed('d', 0).String()+"'", ":e", "'"+fixed('c', 3).String()+"'", ":u", "'"+fixed('u', 0).String()+"'")
+			if name == "merge" && version < 150000 {
+				t.Skip("Postgres 14 has no MERGE")
+			}
+			tx, err := pool.Begin(t.Context()) // each takes back what it did
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
 			for _, q := range c.do {
-				mustExec(t, pool, ids.Replace(q))
+				if _, err := tx.Exec(t.Context(), ids.Replace(q)); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if got := toldSince(t, pool, start); got != c.want {
-				t.Errorf("the log:\n%s\nwant\n%s", got, c.want)
+			const told = `
+select coalesce(string_agg(concat_ws(' ', kind, seq, case message_id when $2 then 'of m' when $3 then 'of n' end), ', ' order by l.pos), '')
+  from realtime.log l where l.pos > $1`
+			var got string
+			var missing, unbarred int
+			if _, err := tx.Exec(t.Context(), `select realtime.sequence(1000, false)`); err != nil {
+				t.Fatal(err)
 			}
-			if n := number(t, pool, `select count(*) from realtime.unnoted()`); n != 0 {
-				t.Errorf("%d changes are not in it", n)
+			if err := tx.QueryRow(t.Context(), told, start, fixed('m', 0), fixed('n', 0)).Scan(&got); err != nil || got != c.want {
+				t.Errorf("the log: %v\n%s\nwant\n%s", err, got, c.want)
+			}
+			if err := tx.QueryRow(t.Context(), `select count(*) from realtime.unnoted()`).Scan(&missing); err != nil || missing != 0 {
+				t.Errorf("%d changes are not in it: %v", missing, err)
+			}
+			const bar = `
+select count(*) from public.nchat_users u where u.status = 'suspended' and not exists (select from realtime.barred_users b where b.user_id = u.id)`
+			if err := tx.QueryRow(t.Context(), bar).Scan(&unbarred); err != nil || unbarred != 0 {
+				t.Errorf("%d who are suspended are not barred: %v", unbarred, err)
 			}
 		})
 	}
-}
-
-// toldSince is what the log says after a position.
-func toldSince(t *testing.T, pool *pgxpool.Pool, pos int64) (out string) {
-	t.Helper()
-	mustExec(t, pool, `select realtime.sequence(1000, false)`)
-	const q = `
-select coalesce(string_agg(concat_ws(' ', kind, seq, case message_id when $2 then 'of m' when $3 then 'of n' end), ', ' order by l.pos), '')
-  from realtime.log l where l.pos > $1`
-	if err := pool.QueryRow(t.Context(), q, pos, fixed('m', 0), fixed('n', 0)).Scan(&out); err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // TestALateEventTellsNothingAnew: what Hasura says late of a message from before its
