@@ -14,7 +14,7 @@ create trigger app before update on public.nchat_%[1]s for each row execute func
 }
 
 // TestWaysToWrite: however a row comes to be another, the log hears of it, once.
-func TestWaysToWrite(t *testing.T) {
+func TestWaysToWrite(t *testing.T) { //nolint:tparallel // one database, one after the other
 	t.Parallel()
 	const write = `insert into public.nchat_messages (id, channel_id, user_id, content) values (:m, :c, :u, 'x')`
 	const upsert = write + ` on conflict (id) do update set content = 'y'`
