@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
 
 const examples = "../../examples/"
@@ -90,4 +92,40 @@ func TestExamplesInTheDemoWorld(t *testing.T) {
 			return strings.Contains(said, "Hello from a shell") && (strings.Contains(said, "presence online") || strings.Contains(said, `"status":"online"`))
 		})
 	}
+}
+
+var exampleProxy = regexp.MustCompile(`proxy +(http://\S+)/v1/graphql`)
+
+// TestExampleCluster: one command brings three nodes behind a proxy, where two who
+// are on different ones see each other type and write.
+func TestExampleCluster(t *testing.T) {
+	t.Parallel()
+	url := database(t)
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "cluster")
+	if text, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, examples+"cluster").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	out := example(t, ".", []string{"DATABASE_URL=" + url, "HASURA_GRAPHQL_JWT_SECRET=" + secret}, program, "-bin", bin, "-listen", "127.0.0.1:0")
+	eventually(t, "three nodes", func() bool { return strings.Contains(out.String(), "A token:") })
+	if n := strings.Count(out.String(), "\nnode "); n != 3 {
+		t.Fatalf("%d nodes: %s", n, out)
+	}
+	proxy := &node{t: t, base: exampleProxy.FindStringSubmatch(out.String())[1]}
+	alice, bob := proxy.dialAt("/v1/graphql", token(t, demo.Alice)), proxy.dialAt("/v1/graphql", token(t, demo.Bob))
+	var nodes int
+	if err := pgtest.Pool(t, url).QueryRow(t.Context(), `select count(distinct node_id) from realtime.sessions`).Scan(&nodes); err != nil || nodes != 2 {
+		t.Fatalf("the two are on %d nodes, %v", nodes, err)
+	}
+	typed, written := bob.start(typing(inChannel(demo.General))), bob.start(`subscription { events(kinds: [messages]) { payload { __typename ... on MessageCreated { message { content } } } } }`)
+	next(t, typed)
+	until(t, written, "StreamReset")
+	alice.run(startTyping(inChannel(demo.General)))
+	until(t, typed, "Alice is typing...")
+	alice.run(`mutation { sendMessage(input: {channelId: "` + demo.General.String() + `", clientMessageId: "across", content: "across"}) { status } }`)
+	until(t, written, `"across"`)
+	until(t, typed, `"text":null`)
 }
