@@ -39,7 +39,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *bin, *listen, *count); err != nil {
-		log.Fatal(err) //nolint:gocritic // nothing is left to stop
+		log.Fatal(err)
 	}
 }
 
@@ -67,7 +67,7 @@ func run(ctx context.Context, bin, listen string, count int) (err error) {
 
 	nodes := make(balancer, count)
 	for i := range nodes {
-		n, err := start(bin, database)
+		n, err := start(ctx, bin, database)
 		if err != nil {
 			return err
 		}
@@ -115,11 +115,12 @@ var serves = regexp.MustCompile(`GraphQL +(http://\S+)/graphql`)
 
 // start runs a node on a port that it chooses. dev brings the demo world; the first to
 // come migrates, the others wait for it.
-func start(bin, database string) (*node, error) {
-	n := &node{cmd: exec.Command(bin, "dev"), url: make(chan *url.URL, 1)}
+func start(ctx context.Context, bin, database string) (*node, error) {
+	n := &node{cmd: exec.CommandContext(ctx, bin, "dev"), url: make(chan *url.URL, 1)}
 	n.cmd.Env = append(os.Environ(), "DATABASE_URL="+database, "PORT=0", "ADMIN_ADDR=off", "TRUSTED_PROXIES=127.0.0.1",
 		"MAKELEVEL=1") // it ends when this program is killed
 	n.cmd.Stderr = os.Stderr
+	n.cmd.Cancel = n.leave
 	out, err := n.cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting a node: %w", err)
@@ -155,8 +156,10 @@ func (n *node) await(ctx context.Context) error {
 	}
 }
 
+func (n *node) leave() error { return n.cmd.Process.Signal(syscall.SIGTERM) }
+
 func (n *node) end() {
-	_ = n.cmd.Process.Signal(syscall.SIGTERM)
+	_ = n.leave() // it may have gone
 	_ = n.cmd.Wait()
 }
 
