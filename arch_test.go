@@ -27,6 +27,8 @@ const module = "github.com/nself-org/nchat-realtime"
 var allowed = map[string]string{
 	"cmd/nchat-realtime": "internal/app internal/auth internal/config internal/demo internal/devpg internal/hasura internal/postgres web",
 	"cmd/nchat-conform":  "internal/conform",
+	"examples/cluster":   "internal/devpg",
+	"examples/go":        "",
 	"internal/conform":   "",
 	"internal/app":       "*",
 	"internal/e2e":       "*",

@@ -14,5 +14,6 @@ if (size > LIMIT) {
 }
 run("scripts/codegen.mjs", "--check");
 run("node_modules/typescript/bin/tsc", "--noEmit");
+run("node_modules/typescript/bin/tsc", "-p", "test/nextjs.tsconfig.json");
 run("node_modules/publint/src/cli.js", "--strict");
 run("node_modules/@arethetypeswrong/cli/dist/index.js", "--pack", ".", "--profile", "esm-only", "--quiet");
