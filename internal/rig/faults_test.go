@@ -129,9 +129,20 @@ func (r *rig) settled() {
 	}
 }
 
-// killNode kills a node; one of its users leaves for good with it.
+// killNode kills nodes, one after another; with each one of its users leaves for good.
 func killNode(r *rig, long bool) string {
-	r.settled()
+	times := 1
+	if long {
+		times = 10
+	}
+	for range times {
+		r.settled()
+		r.killOne(pick(long, patient, 8*time.Second))
+	}
+	return fmt.Sprintf("%d times 1 node of %d", times, len(r.nodes))
+}
+
+func (r *rig) killOne(bound time.Duration) {
 	at := r.rand.IntN(len(r.nodes))
 	leaving := slices.IndexFunc(r.clients, func(c *client) bool {
 		c.mu.Lock()
@@ -143,12 +154,10 @@ func killNode(r *rig, long bool) string {
 	killed := time.Now()
 	if leaving >= 0 {
 		c := r.clients[leaving]
-		bound := pick(long, patient, 8*time.Second)
 		r.record(func() { r.h.Gone = append(r.h.Gone, Gone{c.user, killed, bound}) })
 		c.stop()
 	}
 	n.start()
-	return "1 node of " + strconv.Itoa(len(r.nodes))
 }
 
 // stallSockets has a half of the sockets swallow what the server says.
@@ -287,7 +296,7 @@ func play(t *testing.T, s size, seed uint64, long bool) {
 	only := os.Getenv("RIG_FAULTS")
 	var before Verdict
 	for _, f := range faults {
-		if only != "" && !slices.Contains(strings.Split(only, ","), f.name) {
+		if only != "" && !slices.Contains(strings.Split(only, ";"), f.name) {
 			continue
 		}
 		t.Run(f.name, func(t *testing.T) { before = r.dose(t, f, long, before) })
@@ -340,7 +349,7 @@ func (r *rig) dose(t *testing.T, f fault, long bool, before Verdict) Verdict {
 			t.Errorf("%d times %s", n, what)
 		}
 	}
-	if t.Failed() {
+	if t.Failed() || os.Getenv("RIG_DEBUG") != "" {
 		for i, n := range r.nodes {
 			said := n.heard()
 			t.Logf("node %d said:\n%s", i, said[max(0, len(said)-3000):])

@@ -134,7 +134,7 @@ func (n *node) follow(pipe io.Reader, at chan<- [2]string) {
 			if line.Msg == "serving" {
 				at <- [2]string{line.Public, line.Admin}
 			}
-			if line.Level == "INFO" || line.Level == "DEBUG" {
+			if os.Getenv("RIG_DEBUG") == "" && (line.Level == "INFO" || line.Level == "DEBUG") {
 				continue
 			}
 		}
