@@ -96,7 +96,12 @@ func (v *Verdict) presence(h *History) {
 				v.Flaps++
 				v.say("I6", "%s was told that %s is offline, who was never away for %s", s.Viewer, s.Target, h.Grace)
 			}
-			fell[p] = s.At
+			if g, left := gone[s.Target]; !left || !fell[p].After(g.At) {
+				fell[p] = s.At
+			}
+		}
+		if g, left := gone[s.Target]; left && s.Online && fell[p].After(g.At) {
+			v.say("I6", "%s was told that %s is back, who had left", s.Viewer, s.Target)
 		}
 		last[p] = s
 	}

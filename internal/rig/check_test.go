@@ -96,6 +96,11 @@ func TestEachBreachIsFound(t *testing.T) {
 		}},
 		"offline in the end":          {"I6", func(h *History) { h.Spans[0].To = at(2); h.Seen = append(h.Seen, Seen{"ben", "ann", false, at(10)}) }},
 		"online in the end, and gone": {"P-3", func(h *History) { h.Gone = []Gone{{"ann", at(50), 8 * time.Second}} }},
+		"gone, and back from the dead": {"I6", func(h *History) {
+			h.Spans = []Span{{User: "ann", From: at(0), To: at(50)}, {User: "ben", From: at(0), Open: true}}
+			h.Gone = []Gone{{"ann", at(50), 8 * time.Second}}
+			h.Seen = append(h.Seen, Seen{"ben", "ann", false, at(56)}, Seen{"ben", "ann", true, at(57)}, Seen{"ben", "ann", false, at(58)})
+		}},
 		"gone, and told of it late": {"P-3", func(h *History) {
 			h.Spans = []Span{{User: "ann", From: at(0), To: at(50)}, {User: "ben", From: at(0), Open: true}}
 			h.Gone = []Gone{{"ann", at(50), 8 * time.Second}}

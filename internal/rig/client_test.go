@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	deaf   = 5 * time.Second // without a word from the server a client takes its socket for dead
-	answer = 4 * time.Second // what a client waits for an answer before it asks elsewhere
+	deaf   = 5 * time.Second  // without a word from the server a client takes its socket for dead
+	answer = 15 * time.Second // what a client waits for an answer before it asks elsewhere
 )
 
 // client is a user with one device: a socket that is dialled again whenever it ends,
@@ -334,7 +334,7 @@ func (c *client) ask(ctx context.Context, n int, query string, variables map[str
 
 // until asks again, elsewhere, until it is answered; false: the patience is over.
 func (c *client) until(ctx context.Context, query string, variables map[string]any, field string, out any) bool {
-	for end := time.Now().Add(patient); time.Now().Before(end) && ctx.Err() == nil; {
+	for end := time.Now().Add(2 * patient); time.Now().Before(end) && ctx.Err() == nil; {
 		if err := c.ask(ctx, -1, query, variables, field, out); err == nil {
 			return true
 		}

@@ -82,7 +82,7 @@ func newRig(t testing.TB, s size, seed uint64) *rig {
 	for range s.nodes {
 		n := &node{t: t, link: newProxy(t, "tcp", "")}
 		n.env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + dsn(r.db), "LISTEN_DATABASE_URL=" + dsn(r.bell), "HASURA_GRAPHQL_JWT_SECRET=" + secret,
-			"HOST=127.0.0.1", "PORT=0", "ADMIN_ADDR=127.0.0.1:0", "DRAIN_TIMEOUT=2s", "LOG_LEVEL=info",
+			"HOST=127.0.0.1", "PORT=0", "ADMIN_ADDR=127.0.0.1:0", "DRAIN_TIMEOUT=1s", "LOG_LEVEL=info",
 			"MAX_SOCKETS_PER_IP=100000", "MAX_CONNECTIONS_PER_IP=100000", "MAX_OPENING_SOCKETS_PER_IP=100000", "MAX_SOCKETS_PER_USER=100",
 			"MESSAGES_PER_MINUTE=100000", "OPERATIONS_PER_MINUTE=100000", "POINTS_PER_MINUTE=10000000"}
 		r.nodes = append(r.nodes, n)
