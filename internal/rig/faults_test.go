@@ -18,7 +18,7 @@ type fault struct {
 	name, of string // of: the row of the list of faults that it is
 	do       func(r *rig, long bool) (did string)
 	odd      bool // clients are refused what they ask of messages that are gone
-	longOnly bool // the next one is this and more; at the stated dose it stands alone
+	longOnly bool // takes longer than a short dose may
 }
 
 // faults are in an order: a node judges others only once it has lived for a lease,
@@ -33,8 +33,8 @@ var faults = []fault{
 	{"rolling restart", "R19", roll, false, false},
 	{"node paused", "R2", pauseNode, false, false},
 	{"Postgres killed", "R3", killPostgres, false, false},
-	{"Postgres a black hole", "R10", stallPostgres, false, true},
-	{"drain, Postgres a black hole", "R10", drainInHole, false, false},
+	{"Postgres a black hole", "R10", stallPostgres, false, false},
+	{"drain, Postgres a black hole", "R10", drainInHole, false, true},
 	{"standby promoted", "R4", promote, true, false},
 }
 

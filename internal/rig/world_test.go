@@ -174,11 +174,11 @@ func (r *rig) watched(at int) (list []string) {
 	return list
 }
 
-// up is how many clients are connected.
+// up is how many clients are connected, and have fetched what was there before.
 func (r *rig) up() (n int) {
 	for _, c := range r.clients {
 		c.mu.Lock()
-		if c.up {
+		if c.up && c.cursor != "" {
 			n++
 		}
 		c.mu.Unlock()
