@@ -145,7 +145,9 @@ func (c *client) session(ctx context.Context, n int, lastAlive time.Time) error 
 			err = c.next(ctx, f.Payload)
 		case "error", "complete":
 			err = fmt.Errorf("the stream ended: %.300s", f.Payload)
-			c.r.odd("stream " + codeOf(f.Payload))
+			if !bytes.Contains(f.Payload, []byte(`"retryable":true`)) {
+				c.r.odd("stream " + codeOf(f.Payload))
+			}
 		}
 		if err != nil {
 			return err
