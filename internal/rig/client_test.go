@@ -45,7 +45,6 @@ type client struct {
 	alive    time.Time
 	node     int
 	resumes  []time.Duration
-	closes   map[string]int
 }
 
 type frame struct {

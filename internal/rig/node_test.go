@@ -56,13 +56,11 @@ type node struct {
 	env  []string
 	link *proxy // to clients
 
-	mu      sync.Mutex
-	cmd     *exec.Cmd     // guarded by mu
-	done    chan struct{} // guarded by mu; closed when the process has ended
-	since   time.Time     // guarded by mu
-	said    []string      // guarded by mu: warnings and errors
-	aside   string        // guarded by mu: ADMIN_ADDR
-	serving bool          // guarded by mu
+	mu    sync.Mutex
+	cmd   *exec.Cmd     // guarded by mu
+	done  chan struct{} // guarded by mu; closed when the process has ended
+	since time.Time     // guarded by mu: ready
+	said  []string      // guarded by mu: warnings and errors
 }
 
 // start has a process serve, and waits until it is ready.
@@ -79,7 +77,7 @@ func (n *node) start() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	begun, at, done := make(chan error, 1), make(chan [2]string, 1), make(chan struct{})
+	begun, at, done := make(chan error, 1), make(chan string, 1), make(chan struct{})
 	go func() { // Pdeathsig is the forking thread's: this one stays
 		begun <- cmd.Start()
 		n.follow(pipe, at)
@@ -90,16 +88,16 @@ func (n *node) start() {
 		n.t.Fatal(err)
 	}
 	n.mu.Lock()
-	n.cmd, n.done, n.since = cmd, done, time.Now()
+	n.cmd, n.done = cmd, done
 	n.mu.Unlock()
 	n.t.Cleanup(func() { _ = cmd.Process.Kill(); <-done })
 	select {
 	case a := <-at:
+		n.ready(a)
 		n.mu.Lock()
-		n.aside = a[1]
+		n.since = time.Now()
 		n.mu.Unlock()
-		n.ready(a[0])
-		n.link.turn("tcp", a[0])
+		n.link.turn("tcp", a)
 	case <-done:
 		n.t.Fatalf("the server ended:\n%s", n.heard())
 	case <-time.After(patient):
@@ -125,14 +123,14 @@ func (n *node) ready(addr string) {
 	})
 }
 
-func (n *node) follow(pipe io.Reader, at chan<- [2]string) {
+func (n *node) follow(pipe io.Reader, at chan<- string) {
 	s := bufio.NewScanner(pipe)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
-		var line struct{ Level, Msg, Public, Admin string }
+		var line struct{ Level, Msg, Public string }
 		if json.Unmarshal(s.Bytes(), &line) == nil {
 			if line.Msg == "serving" {
-				at <- [2]string{line.Public, line.Admin}
+				at <- line.Public
 			}
 			if os.Getenv("RIG_DEBUG") == "" && (line.Level == "INFO" || line.Level == "DEBUG") {
 				continue

@@ -28,8 +28,6 @@ const (
 type size struct {
 	nodes, people int
 	pace          time.Duration // between two things that one writer does
-	bound         time.Duration // of an absence, P-3; in short doses no more than patience
-	durable       bool
 }
 
 // rig is a Postgres, servers, the links between them, clients, and what was recorded.
@@ -82,7 +80,7 @@ func newRig(t testing.TB, s size, seed uint64) *rig {
 	for range s.nodes {
 		n := &node{t: t, link: newProxy(t, "tcp", "")}
 		n.env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + dsn(r.db), "LISTEN_DATABASE_URL=" + dsn(r.bell), "HASURA_GRAPHQL_JWT_SECRET=" + secret,
-			"HOST=127.0.0.1", "PORT=0", "ADMIN_ADDR=127.0.0.1:0", "DRAIN_TIMEOUT=1s", "LOG_LEVEL=info",
+			"HOST=127.0.0.1", "PORT=0", "ADMIN_ADDR=off", "DRAIN_TIMEOUT=1s", "LOG_LEVEL=info",
 			"MAX_SOCKETS_PER_IP=100000", "MAX_CONNECTIONS_PER_IP=100000", "MAX_OPENING_SOCKETS_PER_IP=100000", "MAX_SOCKETS_PER_USER=100",
 			"MESSAGES_PER_MINUTE=100000", "OPERATIONS_PER_MINUTE=100000", "POINTS_PER_MINUTE=10000000"}
 		r.nodes = append(r.nodes, n)
@@ -100,7 +98,7 @@ func newRig(t testing.TB, s size, seed uint64) *rig {
 		}
 	})
 	for i := range s.people {
-		r.clients = append(r.clients, r.newClient(ctx, i, seed))
+		r.clients = append(r.clients, r.newClient(i, seed))
 	}
 	for _, c := range r.clients {
 		go c.run(c.ctxOf(ctx))
@@ -109,7 +107,7 @@ func newRig(t testing.TB, s size, seed uint64) *rig {
 	return r
 }
 
-func (r *rig) newClient(ctx context.Context, i int, seed uint64) *client {
+func (r *rig) newClient(i int, seed uint64) *client {
 	j, err := auth.ParseJWTConfig(secret)
 	if err != nil {
 		r.t.Fatal(err)
