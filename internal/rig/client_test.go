@@ -327,17 +327,22 @@ func (c *client) ask(ctx context.Context, n int, query string, variables map[str
 		x := is.Errors[0]
 		if !x.Extensions.Retryable {
 			c.r.odd(fmt.Sprintf("%s: %s, not to be tried again: %.60s", field, x.Extensions.Code, x.Message))
+			return fmt.Errorf("%s: %w", x.Extensions.Code, errFinal)
 		}
 		return errors.New(x.Extensions.Code)
 	}
 	return json.Unmarshal(is.Data[field], out)
 }
 
-// until asks again, elsewhere, until it is answered; false: the patience is over.
+// errFinal: asking again would bring the same.
+var errFinal = errors.New("not to be tried again")
+
+// until asks again, elsewhere, until it is answered; false: the patience is over, or
+// the answer is a refusal for good.
 func (c *client) until(ctx context.Context, query string, variables map[string]any, field string, out any) bool {
 	for end := time.Now().Add(2 * patient); time.Now().Before(end) && ctx.Err() == nil; {
-		if err := c.ask(ctx, -1, query, variables, field, out); err == nil {
-			return true
+		if err := c.ask(ctx, -1, query, variables, field, out); err == nil || errors.Is(err, errFinal) {
+			return err == nil
 		}
 		t := time.NewTimer(time.Duration(50+rand.IntN(100)) * time.Millisecond)
 		<-t.C
