@@ -175,15 +175,19 @@ func stallSockets(r *rig, long bool) string {
 }
 
 // roll restarts the nodes, one after another, as a deploy does.
-func roll(r *rig, _ bool) string {
+func roll(r *rig, long bool) string {
 	var worst time.Duration
-	for _, n := range r.nodes {
+	nodes := r.nodes
+	if !long {
+		nodes = nodes[:1]
+	}
+	for _, n := range nodes {
 		n.signal(sigterm)
 		worst = max(worst, n.ended())
 		n.link.turn("tcp", "")
 		n.start()
 	}
-	return fmt.Sprintf("%d nodes; a drain took %.1f s at most", len(r.nodes), worst.Seconds())
+	return fmt.Sprintf("%d nodes of %d; a drain took %.1f s at most", len(nodes), len(r.nodes), worst.Seconds())
 }
 
 func pauseNode(r *rig, long bool) string {
