@@ -79,6 +79,7 @@ var allowed = map[string]string{
 
 	"internal/demo":        "",
 	"internal/mutant":      "",
+	"internal/rig":         "",
 	"internal/natstest":    "",
 	"internal/devpg":       "internal/wait",
 	"internal/pgtest":      "internal/devpg internal/postgres migrations",
