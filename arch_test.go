@@ -56,6 +56,7 @@ var allowed = map[string]string{
 	"internal/clientip":       "",
 	"internal/clock":          "internal/wait",
 	"internal/config":         "",
+	"internal/console":        "",
 	"internal/fault":          "",
 	"internal/gqlhttp":        "internal/fault",
 	"internal/hasura":         "hasura",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the demo's page into web/demo/dist and prints the tag that embeds it; prints
+# Builds the demo's page and the playground into web/demo/dist and prints the tag that embeds it; prints
 # nothing, and one line to stderr, where it cannot be built. Built anew only if
 # something it is made of is newer.
 cd "$(dirname "$0")/demo" || exit 1

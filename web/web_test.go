@@ -1,6 +1,8 @@
 package web
 
 import (
+	"bytes"
+	"compress/gzip"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -25,6 +27,48 @@ func TestOnlyUsersOfTheDemoGetTokens(t *testing.T) {
 		if strings.HasPrefix(path, "/demo/") && status == "200" && (rec.Header().Get("Cache-Control") != "no-store" || rec.Header().Get("Access-Control-Allow-Origin") != "") {
 			t.Errorf("%s: %v", path, rec.Header())
 		}
+	}
+}
+
+// TestAssetsAreSentPacked, to whoever takes it so, each with its type and for ever.
+func TestAssetsAreSentPacked(t *testing.T) {
+	t.Parallel()
+	var gz bytes.Buffer
+	z := gzip.NewWriter(&gz)
+	_, _ = z.Write([]byte("let x"))
+	_ = z.Close()
+	tree := fstest.MapFS{"assets/x-1.js.gz": {Data: gz.Bytes()}, "assets/bad.js.gz": {Data: []byte("no")}, "secret.gz": {Data: gz.Bytes()}}
+	mux := http.NewServeMux()
+	mux.Handle("GET /assets/{name}", keepBy(editors, "immutable", packed(tree)))
+	for _, c := range []struct {
+		path, accept, body string
+		status             int
+	}{{"/assets/x-1.js", "br, gzip", gz.String(), 200}, {"/assets/x-1.js", "", "let x", 200}, {"/assets/y.js", "gzip", "", 404}, {"/assets/..%2Fsecret", "gzip", "", 404}, {"/assets/bad.js", "", "", 500}} {
+		rec := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, c.path, nil)
+		r.Header.Set("Accept-Encoding", c.accept)
+		mux.ServeHTTP(rec, r)
+		h := rec.Header()
+		if rec.Code != c.status || c.status == 200 && (rec.Body.String() != c.body || (h.Get("Content-Encoding") == "gzip") != (c.accept != "") || !strings.Contains(h.Get("Content-Type"), "javascript") || h.Get("Cache-Control") != "immutable" || h.Get("Vary") != "Accept-Encoding") {
+			t.Errorf("%+v: %d %q %v", c, rec.Code, rec.Body, h)
+		}
+		if rec.Code != 200 && h.Get("Cache-Control") == "immutable" {
+			t.Errorf("%s: %d is kept for ever", c.path, rec.Code)
+		}
+	}
+}
+
+// TestThereIsAPlayground, GraphiQL or the small one, and it loads nothing from elsewhere.
+func TestThereIsAPlayground(t *testing.T) {
+	t.Parallel()
+	rec := httptest.NewRecorder()
+	Playground().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/playground", nil))
+	csp := rec.Header().Get("Content-Security-Policy")
+	if rec.Code != 200 || !strings.Contains(rec.Body.String(), "playground") || strings.Contains(rec.Body.String(), "https://") || strings.Contains(csp, "*") || strings.Contains(csp, "https:") || !strings.Contains(csp, "frame-ancestors 'self'") {
+		t.Errorf("%d %s\n%s", rec.Code, csp, rec.Body)
+	}
+	if small := bytes.Contains(rec.Body.Bytes(), []byte("<textarea")); small == Built() || strings.Contains(csp, "script-src 'unsafe-inline'") == Built() {
+		t.Errorf("built %v: small %v, %s", Built(), small, csp)
 	}
 }
 

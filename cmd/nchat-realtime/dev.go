@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -74,6 +75,9 @@ func dev(ctx context.Context, c config.Config, j auth.JWTConfig, out io.Writer) 
 	}
 	if err := prepare(ctx, c, log); err != nil {
 		return err
+	}
+	if c.AdminToken == "" {
+		c.AdminToken = rand.Text()
 	}
 	return app.Run(ctx, app.Options{Config: c, JWT: j, Dev: true, Page: page(c, j), Log: log, Ready: func(a app.Addresses) {
 		if err := banner(out, a, c, j, where, time.Since(started)); err != nil {
@@ -148,6 +152,14 @@ func metricsAt(a app.Addresses) string {
 	return "http://" + a.Admin + "/metrics"
 }
 
+// operatorsAt is where the operators' page is, and what it wants.
+func operatorsAt(a app.Addresses, token string) string {
+	if a.Admin == "" {
+		return "off (ADMIN_ADDR)"
+	}
+	return "http://" + a.Admin + "/admin/   (token: " + token + ")"
+}
+
 // banner prints where things are and one thing to try.
 func banner(out io.Writer, a app.Addresses, c config.Config, j auth.JWTConfig, data string, took time.Duration) error {
 	base := "http://" + a.Public
@@ -168,11 +180,12 @@ nchat-realtime is ready after %.1f s.
   GraphQL     %s/graphql   (HTTP, WebSocket, server-sent events)
   health      %s/readyz
   metrics     %s
+  operators   %s
   data        %s
 
 Tokens, good for a day (more: bin/nchat-realtime token --user dave):
 %s
-Try: open the playground, paste bob's token and press Run: Bob watches Alice. Then let Alice speak up:
+Try: open the playground, enter bob's token and run WatchAlice: Bob watches Alice. Then let Alice speak up:
 
   curl -s %s/graphql -H "Authorization: Bearer $(bin/nchat-realtime token --user alice)" \
     -H 'content-type: application/json' \
@@ -181,7 +194,7 @@ Try: open the playground, paste bob's token and press Run: Bob watches Alice. Th
 A second playground with alice's token brings her online.
 
 Ctrl-C stops everything.
-`, took.Seconds(), pageAt(base, c), base, base, base, metricsAt(a), data, tokens, base)
+`, took.Seconds(), pageAt(base, c), base, base, base, metricsAt(a), operatorsAt(a, c.AdminToken), data, tokens, base)
 	if err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}

@@ -22,7 +22,7 @@ type access struct {
 	live     *live
 	presence *presence.Service
 	revoked  *revocations
-	bell     interface{ Ring(topics ...string) }
+	bell     ringer
 }
 
 func (a access) Refresh(ctx context.Context, token string, at uuid.UUID) (model.SessionInfo, error) {
@@ -90,12 +90,7 @@ func (a access) Revoke(ctx context.Context, user uuid.UUID, token *string) (int,
 	if err != nil {
 		return 0, err
 	}
-	if err := a.revoked.store.Revoke(ctx, id.Tenant, user, token); err != nil {
-		return 0, err
-	}
-	a.revoked.enforce(ctx)
-	a.bell.Ring(revokedTopic)
-	return n, nil
+	return n, a.revoked.revoke(ctx, id.Tenant, user, token, a.bell)
 }
 
 // While is graph.Access: over a socket, what waits ends with the socket.

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	_ "embed"
 	"net/http"
 	"time"
 
@@ -27,10 +26,8 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/share"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
+	"github.com/nself-org/nchat-realtime/web"
 )
-
-//go:embed playground.html
-var playground []byte
 
 const (
 	hasuraBody     = 16      // times the body limit, for what Hasura joins
@@ -51,10 +48,9 @@ func publicHandler(p *parts) http.Handler {
 		return newEdge(p, withDoor(p, mux))
 	}
 	if p.dev {
-		mux.HandleFunc("GET /playground", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "text/html; charset=utf-8")
-			_, _ = w.Write(playground)
-		})
+		playground := web.Playground()
+		mux.Handle("GET /playground", playground)
+		mux.Handle("GET /assets/", playground)
 		if p.page != nil {
 			mux.Handle("/", p.page) // whatever nothing else takes
 		}

@@ -39,7 +39,7 @@ func ask(t *testing.T, h http.Handler, query string, headers ...string) (int, st
 func TestWhatIsPublic(t *testing.T) {
 	t.Parallel()
 	p := built(t, nil)
-	h, inside := publicHandler(p), adminHandler(p.metrics)
+	h, inside := publicHandler(p), adminHandler(p.metrics, nil)
 	for path, status := range map[string]int{"/healthz": 200, "/health": 200, "/metrics": 404, "/debug/pprof/": 404, "/playground": 404, "/": 404, "/hasura/x": 401} {
 		if w := get(t, h, path); w.Code != status {
 			t.Errorf("%s: %d, want %d", path, w.Code, status)
@@ -50,6 +50,14 @@ func TestWhatIsPublic(t *testing.T) {
 	}
 	if w := get(t, inside, "/graphql"); w.Code != 404 {
 		t.Errorf("the admin port answers GraphQL: %d", w.Code)
+	}
+	if w := get(t, inside, "/admin/"); w.Code != 404 || newConsole(p) != nil {
+		t.Errorf("an operators' page without a token: %d", w.Code)
+	}
+	p.config.AdminToken = "the-token-of-the-operators-of-app"
+	inside = adminHandler(p.metrics, newConsole(p))
+	if page, state, outside := get(t, inside, "/admin/"), get(t, inside, "/admin/state"), get(t, h, "/admin/"); page.Code != 200 || state.Code != 401 || outside.Code != 404 {
+		t.Errorf("the operators' page: %d, its state %d, in public %d", page.Code, state.Code, outside.Code)
 	}
 	p.dev = true
 	if w := get(t, publicHandler(p), "http://localhost/playground"); w.Code != 200 || !strings.Contains(w.Header().Get("Content-Type"), "text/html") {

@@ -83,16 +83,21 @@ func (h *health) count(ctx context.Context) bool {
 	return done == all
 }
 
-// readyz says whether this node should get requests: Postgres answers,
+// state is what this node needs to serve, and whether it has it: Postgres answers,
 // doorbells arrive, the migrations are there, and it is not leaving.
-func (h *health) readyz(w http.ResponseWriter, _ *http.Request) {
+func (h *health) state() map[string]bool {
 	saw := h.seen.Load()
 	if saw == nil || time.Since(saw.at) > lookTooOld {
 		saw = &looked{}
 	}
 	_, _, leased := h.lease.Identity()
-	state := map[string]bool{"postgres": saw.postgres, "migrations": saw.migrated, "doorbells": !h.bus.Stale(),
+	return map[string]bool{"postgres": saw.postgres, "migrations": saw.migrated, "doorbells": !h.bus.Stale(),
 		"lease": leased, "serving": !h.draining.Load()}
+}
+
+// readyz says whether this node should get requests.
+func (h *health) readyz(w http.ResponseWriter, _ *http.Request) {
+	state := h.state()
 	status := http.StatusOK
 	for _, ok := range state {
 		if !ok {
@@ -109,9 +114,14 @@ func (h *health) readyz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(append(body, '\n'))
 }
 
-// adminHandler is ADMIN_ADDR: for operators, never for the internet.
-func adminHandler(m *metrics) http.Handler {
+// adminHandler is ADMIN_ADDR: for operators, never for the internet. console: the
+// operators' page; nil: there is none.
+func adminHandler(m *metrics, console http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	if console != nil {
+		mux.Handle("/admin", console)
+		mux.Handle("/admin/", console)
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

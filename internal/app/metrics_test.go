@@ -10,7 +10,7 @@ import (
 // series are the lines that GET /metrics answers for one metric.
 func series(t *testing.T, p *parts, name string) (lines []string) {
 	t.Helper()
-	for line := range strings.Lines(get(t, adminHandler(p.metrics), "/metrics").Body.String()) {
+	for line := range strings.Lines(get(t, adminHandler(p.metrics, nil), "/metrics").Body.String()) {
 		if strings.HasPrefix(line, name+" ") || strings.HasPrefix(line, name+"{") {
 			lines = append(lines, strings.TrimSpace(line))
 		}

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
@@ -81,6 +83,20 @@ func (r *revocations) enforce(ctx context.Context) bool {
 	}
 	r.live.refuse(r.known)
 	return true
+}
+
+// ringer rings doorbells.
+type ringer interface{ Ring(topics ...string) }
+
+// revoke refuses what a user has now, with token that one alone, here at once and
+// on the other nodes when they hear of it.
+func (r *revocations) revoke(ctx context.Context, tenant string, user uuid.UUID, token *string, bell ringer) error {
+	if err := r.store.Revoke(ctx, tenant, user, token); err != nil {
+		return err
+	}
+	r.enforce(ctx)
+	bell.Ring(revokedTopic)
+	return nil
 }
 
 // Notify is the doorbell of a revocation.

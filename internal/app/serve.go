@@ -68,7 +68,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	web := &http.Server{Handler: publicHandler(p), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return requests }}
-	inside := &http.Server{Handler: p.here(adminHandler(p.metrics)), ReadHeaderTimeout: 10 * time.Second}
+	inside := &http.Server{Handler: p.here(adminHandler(p.metrics, newConsole(p))), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 2)
 	go func() {
 		failed <- web.Serve(newCounting(public, p.config.Limits.ConnectionsPerIP, clientip.New(p.config.TrustedProxies)))

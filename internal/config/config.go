@@ -26,6 +26,7 @@ type Config struct {
 	Host              string
 	Port              int
 	AdminAddr         string
+	AdminToken        string // "": no operators' page
 	DatabaseURL       string
 	ListenDatabaseURL string
 	BusURL            string // "": Postgres

@@ -31,6 +31,7 @@ var variables = map[string]struct {
 	"HOST":                             {right: "::1", wrong: []string{"0.0.0.0:3101", "http://x", "[::1]", "a b"}},
 	"PORT":                             {right: "8080", wrong: []string{"99999", "-1", "http", "3101 3102"}},
 	"ADMIN_ADDR":                       {right: "off", wrong: []string{"nowhere", "127.0.0.1:x", "127.0.0.1:70000"}},
+	"ADMIN_TOKEN":                      {right: "0123456789abcdef", wrong: []string{"s3cr3t-hunter"}},
 	"DATABASE_URL":                     {right: "postgres://h/d", wrong: []string{"mysql://u:s3cr3t-hunter@h/d", "s3cr3t-hunter"}},
 	"LISTEN_DATABASE_URL":              {right: "host=h dbname=d", wrong: []string{"localhost:5432"}},
 	"DATA_DIR":                         {right: "/tmp/x", free: true},
@@ -281,7 +282,7 @@ func TestLists(t *testing.T) {
 func TestASecretIsNeverPrinted(t *testing.T) {
 	t.Parallel()
 	const long = secret + secret
-	c, err := Load(env("HASURA_GRAPHQL_ADMIN_SECRET", long, "HASURA_WEBHOOK_SECRET", long, "HASURA_GRAPHQL_JWT_SECRET", long,
+	c, err := Load(env("HASURA_GRAPHQL_ADMIN_SECRET", long, "ADMIN_TOKEN", long, "HASURA_WEBHOOK_SECRET", long, "HASURA_GRAPHQL_JWT_SECRET", long,
 		"PRESENCE_WEBHOOK_SECRET", long, "PRESENCE_WEBHOOK_URL", "https://h/?token="+long,
 		"PUSH_WEBHOOK_SECRET", long, "PUSH_WEBHOOK_URL", "https://h/?token="+long, "HASURA_UPSTREAM_URL", "http://u:"+long+"@h",
 		"DATABASE_URL", "postgres://u:"+long+"@h/d", "LISTEN_DATABASE_URL", "postgres://u:"+long+"@h/d"), Serve)

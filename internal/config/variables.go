@@ -17,11 +17,15 @@ func (r *reader) addresses(c *Config) {
 		r.bad("HOST", "must be an address or a host name, without a port")
 	}
 	c.Port = r.number("PORT", 3101, 0, 65535, "The public port; 0: any free one.")
-	c.AdminAddr = r.take("ADMIN_ADDR", "127.0.0.1:3102", "Where metrics and profiles are served; in `dev` the next free port if taken. `off`: nowhere.")
+	c.AdminAddr = r.take("ADMIN_ADDR", "127.0.0.1:3102", "Where metrics, profiles and the operators' page are served; in `dev` the next free port if taken. `off`: nowhere.")
 	if c.AdminAddr != "off" {
 		if _, port, err := net.SplitHostPort(c.AdminAddr); err != nil || !isPort(port) {
 			r.bad("ADMIN_ADDR", "must be host:port or off")
 		}
+	}
+	c.AdminToken = r.take("ADMIN_TOKEN", "", "What operators enter at /admin on ADMIN_ADDR, where they see nodes, rooms and lag, and end sessions; at least 16 characters. Unset: there is no such page; `dev` makes one up.")
+	if c.AdminToken != "" && len(c.AdminToken) < 16 {
+		r.bad("ADMIN_TOKEN", "must have at least 16 characters")
 	}
 	c.DatabaseURL = r.postgres("DATABASE_URL", "Postgres; `dev` starts its own where unset.")
 	c.ListenDatabaseURL = r.postgres("LISTEN_DATABASE_URL", "A direct connection to the same database for LISTEN and `migrate`, where DATABASE_URL goes through a transaction pooler.")

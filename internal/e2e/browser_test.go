@@ -38,14 +38,14 @@ func demoBuild(t *testing.T) string {
 
 // demoServer is `dev` with the page, on one port.
 type demoServer struct {
-	bin, url, port string
-	cmd            *exec.Cmd
+	bin, url, port, aside string
+	cmd                   *exec.Cmd
 }
 
 func (d *demoServer) start(t *testing.T) {
 	t.Helper()
 	d.cmd = exec.Command(d.bin, "dev")
-	d.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + d.url, "PORT=" + d.port, "ADMIN_ADDR=off", "DATA_DIR=" + t.TempDir()}
+	d.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + d.url, "PORT=" + d.port, "ADMIN_ADDR=127.0.0.1:" + d.aside, "ADMIN_TOKEN=" + operators, "DATA_DIR=" + t.TempDir()}
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -68,10 +68,10 @@ func TestDemoInABrowser(t *testing.T) { //nolint:tparallel // its parts are step
 	if browser == "" {
 		t.Skip("no browser: neither chromium nor google-chrome is installed; .ci/setup installs it where it may")
 	}
-	d := &demoServer{bin: demoBuild(t), url: database(t), port: freePort(t)}
+	d := &demoServer{bin: demoBuild(t), url: database(t), port: freePort(t), aside: freePort(t)}
 	d.start(t)
 	defer func() { d.kill() }()
-	cmd := exec.CommandContext(t.Context(), "node", "test/browser.mjs", "http://127.0.0.1:"+d.port, browser)
+	cmd := exec.CommandContext(t.Context(), "node", "test/browser.mjs", "http://127.0.0.1:"+d.port, browser, "http://127.0.0.1:"+d.aside, operators)
 	cmd.Dir, cmd.Stderr = "../../web/demo", os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the browser ends with it
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -19,38 +18,7 @@ func (e *Editor) SignOut(ctx context.Context, v viewer.Viewer, id uuid.UUID) (bo
 	if err := v.Denied(); err != nil {
 		return false, err
 	}
-	if socket, ok := e.sessions.socket(id, v.Key); ok {
-		socket.SignOut()
-		return true, nil
-	}
-	var found, http bool
-	err := postgres.Quietly(ctx, e.w.pool, func(tx pgx.Tx) error {
-		old, err := readSession(ctx, tx, id)
-		if found = err == nil && old != nil && old.key == v.Key; !found {
-			return err
-		}
-		if http = old.Node == nil; !http {
-			_, err := tx.Exec(ctx, `update realtime.sessions set signed_out = true where id = $1`, id)
-			return err
-		}
-		var t touched
-		now := e.w.now()
-		t.add(v.Key, &now)
-		b := &pgx.Batch{}
-		t.lock(b)
-		b.Queue(deleteSessions, []uuid.UUID{id})
-		t.write(b)
-		return tx.SendBatch(ctx, b).Close()
-	})
-	if err != nil {
-		return false, fmt.Errorf("signing out: %w", err)
-	}
-	if http {
-		e.w.ring(v.Key)
-	} else if found {
-		e.w.ringSessions(id)
-	}
-	return found, nil
+	return e.end(ctx, id, &v.Key)
 }
 
 // Renew puts a socket on another token, on whichever node it is; false: there is

@@ -247,12 +247,13 @@ func (s *Sessions) holds(id uuid.UUID) bool {
 	return ok
 }
 
-// socket is the connection behind a user's session, if this node holds it.
-func (s *Sessions) socket(id uuid.UUID, k Key) (Socket, bool) {
+// socket is the connection behind a session, a user's where one is given, if this
+// node holds it.
+func (s *Sessions) socket(id uuid.UUID, of *Key) (Socket, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o, ok := s.all[id]
-	if !ok || o.Key != k || o.ended != nil {
+	if !ok || of != nil && o.Key != *of || o.ended != nil {
 		return nil, false
 	}
 	return o.Socket, true

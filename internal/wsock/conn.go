@@ -82,6 +82,12 @@ func (c *Conn) LastSeen() time.Time { return c.pulse.last() }
 // Latency is the average of the last five round trips; false: none yet.
 func (c *Conn) Latency() (time.Duration, bool) { return c.pulse.average() }
 
+// Opened is when the socket was upgraded.
+func (c *Conn) Opened() time.Time { return c.pulse.began }
+
+// Waiting is what its peer has not taken yet, in frames and bytes.
+func (c *Conn) Waiting() (frames, bytes int) { return c.queue.waiting() }
+
 // Extend moves the instant at which the socket is closed for its token's
 // expiry; zero: never. Subscriptions go on.
 func (c *Conn) Extend(expires time.Time) {

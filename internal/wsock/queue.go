@@ -199,6 +199,13 @@ func (q *queue) close(bye []byte) {
 	q.roomLocked()
 }
 
+// waiting is what has not been handed to the network, in frames and bytes.
+func (q *queue) waiting() (frames, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.fast) + len(q.data), q.fastBytes + q.bytes
+}
+
 // last is what close was given.
 func (q *queue) last() []byte {
 	q.mu.Lock()

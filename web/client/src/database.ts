@@ -1,4 +1,3 @@
-import { type DBSchema, type IDBPDatabase, wrap } from "idb";
 import type { Env } from "./env.js";
 import type { Message, Row } from "./types.js";
 
@@ -27,108 +26,21 @@ export interface Change {
   kv?: Iterable<readonly [string, unknown]>;
 }
 
-interface Schema extends DBSchema {
-  outbox: { key: number; value: Row };
-  messages: { key: string; value: Message & { at: number }; indexes: { place: [string, number] } };
-  kv: { key: string; value: unknown };
-}
+/** How long to wait before the code for it is asked for again, should the network have swallowed it. */
+const AGAIN = [1000, 4000];
 
 export async function openDatabase(name: string, keep: number, env: Env): Promise<Database> {
   if (!env.indexedDB) return memory();
-  try {
-    return await indexed(name, keep, env);
-  } catch {
-    return memory(); // private mode, or a disk that is full
+  for (let tried = 0; ; tried++) {
+    const loaded = await import("./indexed.js").catch(() => null); // idb comes with it: not before it is needed
+    if (loaded) return loaded.indexed(name, keep, env).catch(() => memory()); // private mode, or a disk that is full
+    if (tried >= AGAIN.length) break;
+    await new Promise(r => setTimeout(r, AGAIN[tried]));
   }
+  return memory(() => void env.indexedDB?.deleteDatabase(name)); // what an earlier visit stored goes with a sign-out all the same
 }
 
-async function indexed(name: string, keep: number, env: Env): Promise<Database> {
-  let closed = false, opened: Promise<IDBPDatabase<Schema>> | undefined;
-  const reopen = () => { opened = undefined; };
-  const range = env.IDBKeyRange ?? IDBKeyRange;
-  const factory = env.indexedDB!;
-  const open = () => (opened ??= (async () => {
-    const request = factory.open(name, 1);
-    request.onupgradeneeded = () => {
-      const db = request.result;
-      db.createObjectStore("outbox", { keyPath: "n", autoIncrement: true });
-      db.createObjectStore("messages", { keyPath: "id" }).createIndex("place", ["channelId", "at"]);
-      db.createObjectStore("kv");
-    };
-    await wrap(request);
-    const db = request.result;
-    db.onclose = reopen;
-    db.onversionchange = () => { // another tab wipes it
-      reopen();
-      db.close();
-    };
-    return wrap(db) as unknown as IDBPDatabase<Schema>;
-  })().catch(e => {
-    reopen();
-    throw e;
-  }));
-  // Browsers close databases under a page that sleeps: once more on a new connection.
-  async function run<T>(fn: (db: IDBPDatabase<Schema>) => Promise<T>): Promise<T> {
-    if (closed) throw new Error("The database is closed");
-    try {
-      return await fn(await open());
-    } catch (e) {
-      if (!["InvalidStateError", "AbortError"].includes((e as Error).name) || closed) throw e;
-      reopen();
-      return fn(await open());
-    }
-  }
-  const close = () => {
-    closed = true;
-    void opened?.then(db => db.close(), () => {});
-  };
-  await run(db => db.count("outbox"));
-  return {
-    persistence: "indexeddb",
-    rows: () => run(db => db.getAll("outbox")),
-    add: row => run(async db => {
-      const tx = db.transaction("outbox", "readwrite", { durability: "strict" });
-      await tx.store.add(row as Row);
-      await tx.done;
-    }),
-    settle: (remove, put = []) => run(async db => {
-      const tx = db.transaction("outbox", "readwrite");
-      await Promise.all([...remove.map(n => tx.store.delete(n)), ...put.map(row => tx.store.put(row)), tx.done]);
-    }),
-    load: () => run(async db => {
-      const tx = db.transaction(["messages", "kv"]), kv = tx.objectStore("kv");
-      const [messages, keys, values] = await Promise.all([tx.objectStore("messages").getAll(), kv.getAllKeys(), kv.getAll()]);
-      return { messages: messages.map(({ at: _, ...m }) => m), kv: new Map(keys.map((key, i) => [key, values[i]])) };
-    }),
-    save: change => run(async db => {
-      const tx = db.transaction(["messages", "kv"], "readwrite"), messages = tx.objectStore("messages"), kv = tx.objectStore("kv");
-      const place = messages.index("place"), whole = (id: string) => range.bound([id, -Infinity], [id, Infinity]);
-      const touched = new Set<string>(), work: Promise<unknown>[] = [tx.done];
-      if (change.clear) work.push(messages.clear(), kv.clear());
-      for (const id of change.forget ?? []) work.push(place.getAllKeys(whole(id)).then(ids => Promise.all(ids.map(i => messages.delete(i)))));
-      for (const m of change.put ?? []) {
-        touched.add(m.channelId);
-        work.push(messages.put({ ...m, at: Number(m.seq) }));
-      }
-      for (const id of change.remove ?? []) work.push(messages.delete(id));
-      for (const [key, value] of change.kv ?? []) work.push(value === undefined ? kv.delete(key) : kv.put(value, key));
-      for (const id of touched) {
-        work.push(place.count(whole(id)).then(async n => {
-          if (n > keep * 1.5) await Promise.all((await place.getAllKeys(whole(id), n - keep)).map(i => messages.delete(i)));
-        }));
-      }
-      await Promise.all(work);
-    }),
-    close,
-    async wipe() {
-      close();
-      await opened?.catch(() => {});
-      await wrap(factory.deleteDatabase(name));
-    },
-  };
-}
-
-function memory(): Database {
+function memory(wiped = () => {}): Database {
   const rows = new Map<number, Row>(), kv = new Map<string, unknown>();
   let last = 0;
   return {
@@ -146,6 +58,7 @@ function memory(): Database {
     close() {},
     async wipe() {
       rows.clear();
+      wiped();
     },
   };
 }

@@ -1,4 +1,5 @@
-export { createRealtime, endpoints, type Realtime, type RealtimeEvents, type RealtimeOptions, type ServerConfig } from "./realtime.js";
+export { type Core, type CoreOptions, endpoints, type ServerConfig } from "./core.js";
+export { createRealtime, type Realtime, type RealtimeEvents, type RealtimeOptions } from "./realtime.js";
 export type { Connection, ConnectionEvents, ConnectionInfo, ConnectionState } from "./connection.js";
 export type { DeliveryService, Unread } from "./delivery.js";
 export type { Environment } from "./env.js";

@@ -1,31 +1,17 @@
-import { type Connection, type ConnectionEvents, createConnection } from "./connection.js";
+import { type Core, type CoreOptions, foundation, people, reins } from "./core.js";
 import { createDelivery, type DeliveryService, type Unread } from "./delivery.js";
-import { type Environment, environment } from "./env.js";
-import { Config, type ConfigQuery, type RoomInput, SignOut } from "./generated.js";
+import { type RoomInput, SignOut } from "./generated.js";
 import { createKeeper } from "./keeper.js";
 import { createMessages, type Messages, timeline } from "./messages.js";
 import { createOutbox, type Queue, type QueueEvents } from "./outbox.js";
-import { createPresence, type PresenceService } from "./presence.js";
-import { createRooms, type RoomRef, roomChannel, roomInput, type Rooms } from "./rooms.js";
+import { type RoomRef, roomChannel, roomInput } from "./rooms.js";
 import { createState, type StateEvents } from "./state.js";
-import { type Emitter, emitter, family, type Readable, store } from "./store.js";
+import { type Emitter, emitter, family, type Readable } from "./store.js";
 import { createSync, type SyncEvents, type SyncService } from "./sync.js";
 import { createTabs } from "./tabs.js";
-import type { GetToken } from "./token.js";
 import type { Channel, Conflict, Outgoing, Queued, ReadState, ThreadState, TimelineMessage } from "./types.js";
-import { createTyping, type TypingService } from "./typing.js";
 
-export interface RealtimeOptions {
-  /** The GraphQL endpoint, as http://localhost:3101/graphql; without a path, /graphql of it. */
-  url: string;
-  /** The same for WebSocket; default: url with ws instead of http. */
-  wsUrl?: string;
-  getToken: GetToken;
-  /** Whose tokens these are, where they do not tell: x-hasura-user-id, or sub. */
-  userId?: string;
-  device?: { id?: string; type?: "web" | "ios" | "android" | "desktop"; name?: string };
-  /** false: this client must not make its user appear online, and reports no activity. */
-  presence?: boolean;
+export interface RealtimeOptions extends CoreOptions {
   /** Say of what was stored here that it was delivered. Default true. */
   acknowledge?: boolean;
   /** Where the queue and what was synchronized are kept. Default: the browser, by user. memory: nowhere. */
@@ -37,60 +23,32 @@ export interface RealtimeOptions {
   /** The newest messages of each channel kept between visits (200) and on the page (1,000); older ones are not lost, only not here. */
   keepMessages?: number;
   holdMessages?: number;
-  environment?: Environment;
 }
 
 export type RealtimeEvents = StateEvents;
-export type ServerConfig = ConfigQuery["realtimeConfig"];
 
 /** The whole client. Nothing happens before connect. */
-export interface Realtime {
-  connection: Connection;
-  presence: PresenceService;
-  typing: TypingService;
-  rooms: Rooms;
+export interface Realtime extends Core {
   delivery: DeliveryService;
   unread: Unread;
   queue: Queue;
   sync: SyncService;
   /** The caller's channels, by id. */
   channels: Readable<ReadonlyMap<string, Channel>>;
-  /** Whose client this is; null: not known, or nobody's. */
-  user: Readable<string | null>;
-  /** The server's limits and intervals, once it was asked. */
-  config: Readable<ServerConfig | null>;
   /** A channel's messages, and after them those that wait. */
   timeline(channelId: string): Readable<readonly TimelineMessage[]>;
   /** Queues a message for a room, and takes back that the caller types there. */
   send(room: RoomRef, content: string, more?: Omit<Outgoing, "channelId" | "content">): Promise<Queued>;
-  connect(): void;
-  disconnect(): void;
-  /** The app has another token, or none: it is asked for anew. */
-  authChanged(): void;
   /** Ends the session on the server, wipes what is stored of this user on this device, in all tabs, and disconnects. Answers how many messages were never sent. */
   signOut(): Promise<{ discarded: number }>;
-  /** Ends everything, for good; what is stored stays. */
-  close(): void;
   on: Emitter<RealtimeEvents>["on"];
 }
 
 const WEEK = 7 * 86_400_000;
 
-/** http(s)://host[:port][/path] as it is dialed: with /graphql where it names no path. */
-export function endpoints(url: string, wsUrl?: string): { url: string; wsUrl: string } {
-  const at = (u: string) => {
-    const parsed = new URL(u, typeof location === "undefined" ? undefined : location.href);
-    if (parsed.pathname === "/") parsed.pathname = "/graphql";
-    return parsed.href;
-  };
-  return { url: at(url), wsUrl: at(wsUrl ?? url).replace(/^http/, "ws") };
-}
-
 export function createRealtime(o: RealtimeOptions): Realtime {
-  const env = environment(o.environment), { url, wsUrl } = endpoints(o.url, o.wsUrl);
+  const { env, url, connection, user, config, ask } = foundation(o), events = emitter<RealtimeEvents>();
   if (o.storage === "memory") env.indexedDB = undefined;
-  const user = store<string | null>(null), config = store<ServerConfig | null>(null), events = emitter<RealtimeEvents>();
-  const connection = createConnection({ ...o, url, wsUrl, device: { type: "web", ...o.device } }, env, emitter<ConnectionEvents>());
   const me = user.get;
 
   const messages: Messages = createMessages(o.holdMessages ?? 1000), readStates = family<ReadState>(), threads = family<ThreadState>();
@@ -110,17 +68,8 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     maxQueued: o.maxQueued ?? 1000, maxAgeMs: o.maxQueuedAgeMs ?? WEEK, maxBatch: () => config.get()?.maxBatch ?? 100,
   }, queueEvents, sent => state.took(sent));
   const sync = createSync(connection, env, state, messages, keeper, outbox.resume, emitter<SyncEvents>());
-  const presence = createPresence(connection, env, o.presence !== false, () => ({ maxIds: config.get()?.maxIds ?? 1000, idleAfterMs: config.get()?.idleAfterMs ?? 300_000 }),
-    state.settings, sync.conflict);
-  const typing = createTyping(connection, env, () => config.get()?.maxRooms ?? 100);
+  const { presence, typing, rooms } = people(o, connection, env, config, state.settings, sync.conflict);
   const delivery = createDelivery(connection, env, messages, keeper, state);
-  const rooms = createRooms(name => {
-    const end = typing.service.watch(name);
-    return () => {
-      typing.service.stop(name);
-      end();
-    };
-  });
 
   // What is stored is delivered. One tab says so for all.
   function acknowledge() {
@@ -153,7 +102,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
   connection.events.on("up", async () => {
     await opening;
     if (connection.get().state !== "connected") return;
-    if (!config.get()) void connection.request(Config, {}).then(c => config.set(c.realtimeConfig), () => {});
+    ask();
     await sync.service.run().catch(() => {});
   });
   connection.events.on("down", () => sync.halt());
@@ -184,12 +133,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
       typing.sent({ ...at, ...(threadId && { threadId }) });
       return outbox.queue.send({ ...more, channelId: roomChannel(at), content, ...(threadId && { threadId }) });
     },
-    connect: connection.connect,
-    disconnect: connection.disconnect,
-    authChanged() {
-      connection.disconnect();
-      connection.connect();
-    },
+    ...reins(connection),
     async signOut() {
       const discarded = outbox.queue.get().items.length, { sessionId } = connection.get();
       if (sessionId) await connection.request(SignOut, { sessionId }).catch(() => {});

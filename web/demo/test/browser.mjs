@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
-const [base, executablePath] = process.argv.slice(2);
+const [base, executablePath, operators, operatorsToken] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const say = line => process.stdout.write(JSON.stringify(line) + "\n");
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -18,7 +18,7 @@ const contexts = [];
 
 async function someone(user, size = { width: 1100, height: 700 }) {
   const context = await browser.newContext({ viewport: size });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(60_000);
   contexts.push(context);
   return tab(context, user);
 }
@@ -164,6 +164,72 @@ const tests = {
     await start.getByRole("heading", { name: "nchat-realtime" }).waitFor();
     await audit(start, "start");
     await shot(start, "start");
+  },
+  async "operators see sessions and no user, and end one by the keyboard, light and dark"() {
+    const bob = await someone("bob"), page = await bob.context().newPage();
+    page.on("pageerror", e => bob.wrong.push(e.message));
+    page.on("console", m => { if (m.type() === "error" && !m.text().includes("401")) bob.wrong.push(m.text()); }); // what its policy refuses is told there
+    await page.goto(`${operators}/admin/`);
+    await page.getByLabel("ADMIN_TOKEN").fill("not the token of this server");
+    await page.keyboard.press("Enter");
+    await page.getByText("not this server's ADMIN_TOKEN").waitFor();
+    await page.getByLabel("ADMIN_TOKEN").fill(operatorsToken);
+    await page.keyboard.press("Enter");
+    await page.getByText("live", { exact: true }).waitFor();
+    await page.getByRole("cell", { name: "(this one)" }).waitFor();
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await audit(page, `operators, ${colorScheme}`);
+    }
+    check(!/bob|00000000-0000-4000-8000/i.test(await page.locator("body").innerText()), "a user is named");
+    const sessions = page.locator("#sessions button"), before = await sessions.count();
+    check(before > 0, "no session is shown");
+    await sessions.first().focus();
+    const ended = await sessions.first().getAttribute("data-of");
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog").getByText(`End session ${ended}?`).waitFor();
+    await page.keyboard.press("Escape"); // and nothing is ended
+    check(await page.evaluate(id => document.activeElement?.getAttribute("data-of") === id, ended), "the focus is lost");
+    await page.keyboard.press("Enter");
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await page.getByText("ended", { exact: true }).or(page.getByText("live", { exact: true })).waitFor();
+    await page.locator(`#sessions [data-of="${ended}"]`).waitFor({ state: "detached" });
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByText("paused", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByLabel("ADMIN_TOKEN").waitFor();
+    check(!bob.wrong.length, `thrown: ${bob.wrong}`);
+  },
+  async "the playground is GraphiQL: a token, a subscription, a query, the schema's docs, history"() {
+    const context = await browser.newContext(), page = await context.newPage(), wrong = [];
+    contexts.push(context);
+    page.on("pageerror", e => wrong.push(e.message));
+    page.on("console", m => { if (m.type() === "error") wrong.push(m.text()); });
+    page.on("request", r => { if (!/^(blob|data):/.test(r.url()) && new URL(r.url()).host !== new URL(base).host) wrong.push(`asked elsewhere: ${r.url()}`); });
+    await page.goto(`${base}/playground`);
+    await page.getByLabel("Token").fill(await (await fetch(`${base}/demo/token?user=bob`)).text());
+    await page.keyboard.press("Enter");
+    const run = page.getByRole("button", { name: /^Execute query/ }), stop = page.getByRole("button", { name: /^Stop query/ });
+    page.setDefaultTimeout(60_000);
+    const shows = async text => page.waitForFunction(t => document.querySelector(".result-window")?.textContent.replace(/\s+/g, "").includes(t), text);
+    // A subscription stays, and is told what others do.
+    await page.getByRole("tab", { name: "WatchAlice" }).waitFor();
+    await run.click();
+    await page.getByText("connected as 00000000-0000-4000-8000-000000000002").waitFor();
+    await shows('"presenceChanged":');
+    await someone("alice");
+    await shows('"status":"online"');
+    await stop.click();
+    await page.getByRole("tab", { name: "ServerSettings" }).click();
+    await page.getByRole("tab", { name: "ServerSettings", selected: true }).waitFor();
+    await run.click();
+    await shows('"heartbeatIntervalMs":30000');
+    await page.getByRole("button", { name: "Show Documentation Explorer" }).click();
+    await page.locator(".graphiql-doc-explorer").getByText("Subscription", { exact: true }).first().waitFor();
+    await page.getByRole("button", { name: "Show History" }).click();
+    await page.locator(".graphiql-history").getByText("WatchAlice").waitFor();
+    check(!wrong.length, `its policy, or something in it, is wrong: ${wrong.join("; ")}`);
   },
 };
 

@@ -2,6 +2,7 @@
 import { vi } from "vitest";
 import { Browser, ALICE, type Tab } from "../browser.js";
 import type { RealtimeOptions } from "../../src/index.js";
+import "../../src/indexed.js"; // loaded when it is needed, which real time takes: here before time is fake
 
 export interface Operation { id: string; name: string; variables: Record<string, never>; socket: FakeSocket; at: number }
 type Reply = (op: Operation) => unknown;
