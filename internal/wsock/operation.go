@@ -114,7 +114,7 @@ func (o *operation) respond(ctx context.Context) (last []byte, more bool) {
 		return o.errorFrame(r.Errors), false
 	}
 	// Before the next call, which writes over r.Data.
-	return nil, o.c.put(o.ctx, frame{data: o.next(r), op: o})
+	return nil, o.c.put(o.ctx, frame{data: o.next(r), op: o}) //nolint:contextcheck // the operation's, which outlives what asks
 }
 
 // failed is the message that ends an operation that panicked. What presents

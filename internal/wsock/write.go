@@ -149,7 +149,7 @@ func (w *writer) gather(f frame) error {
 		if len(f.data) > chunk || w.c.out.waiting() >= corkMost {
 			return nil
 		}
-		more := false
+		var more bool
 		if f, more = w.c.queue.pop(chunk); !more {
 			return nil
 		}
