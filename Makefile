@@ -48,10 +48,12 @@ lint: ## Find bugs with golangci-lint, at the pinned version
 	@go run $(GOLANGCI) run
 
 NONINTERFERENCE ?= 2000
+FAULTS ?=
 
-soak: ## Noninterference over the wire, for long: NONINTERFERENCE (2000) hidden schedules
+soak: ## For long: NONINTERFERENCE (2000) hidden schedules over the wire; FAULTS=1h has servers, links and Postgres broken for so long instead
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
-	@NONINTERFERENCE=$(NONINTERFERENCE) exec bin/with -- go test -race -count=1 -timeout=12h -run 'TestNoninterference$$' -v ./internal/e2e
+	@if [ -n "$(FAULTS)" ]; then RIG_LONG=1 RIG_FOR=$(FAULTS) exec go test -count=1 -timeout=48h -run 'TestFaults$$' -v ./internal/rig; \
+	else NONINTERFERENCE=$(NONINTERFERENCE) exec bin/with -- go test -race -count=1 -timeout=12h -run 'TestNoninterference$$' -v ./internal/e2e; fi
 
 mutants: ## Switch every rule of privacy off, one at a time, and see that a test finds it out
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with

@@ -19,7 +19,7 @@ import (
 var owns = map[string]string{
 	"internal/announce": "realtime.announced",
 	"internal/auth":     "realtime.barred_users realtime.revoked_tokens realtime.revoked_users realtime.token_life",
-	"internal/feed":     "realtime.backfill realtime.channels realtime.feed realtime.gates realtime.head realtime.inbox realtime.log realtime.message_versions realtime.messages realtime.revisions realtime.stints",
+	"internal/feed":     "realtime.backfill realtime.channels realtime.feed realtime.gates realtime.head realtime.inbox realtime.log realtime.message_versions realtime.messages realtime.rechecks realtime.revisions realtime.stints",
 	"internal/lease":    "realtime.boot realtime.nodes",
 	"internal/message":  "realtime.client_keys public.nchat_messages",
 	"internal/postgres": "realtime.code",

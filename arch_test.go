@@ -27,6 +27,8 @@ const module = "github.com/nself-org/nchat-realtime"
 var allowed = map[string]string{
 	"cmd/nchat-realtime": "internal/app internal/auth internal/config internal/demo internal/devpg internal/hasura internal/postgres web",
 	"cmd/nchat-conform":  "internal/conform",
+	"examples/cluster":   "internal/devpg",
+	"examples/go":        "",
 	"internal/conform":   "",
 	"internal/app":       "*",
 	"internal/e2e":       "*",
@@ -71,13 +73,14 @@ var allowed = map[string]string{
 	"internal/viewer":         "internal/fault",
 	"internal/wait":           "",
 	"internal/webhook":        "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt internal/sweep internal/viewer",
-	"internal/wsock":          "internal/fault",
+	"internal/wsock":          "internal/fault internal/share",
 
 	"internal/door":        "internal/fault internal/wsock",
 	"internal/door/double": "",
 
 	"internal/demo":        "",
 	"internal/mutant":      "",
+	"internal/rig":         "",
 	"internal/natstest":    "",
 	"internal/devpg":       "internal/wait",
 	"internal/pgtest":      "internal/devpg internal/postgres migrations",

@@ -19,7 +19,7 @@ var leaks = []struct{ row, leak, tests string }{
 	{"E6", "last seen moves while invisible", "presence.TestInvisibleIsAnOrdinaryDisconnection"},
 	{"E7", "last seen is exact, or the order knows it", "presence.TestOthersNeverSeeDeviceOrSeconds presence.TestListsAndCountsAreTheViewersOwn"},
 	{"E8", "a custom status vanishes, changes or outlives its expiry with invisibility", "presence.TestInvisibleIsAnOrdinaryDisconnection presence.TestFrozenLineStillRunsOut"},
-	{"E9", "typing while invisible is shown, then or later, or when it began", "presence.TestTypingIsToldFromWhenItMayBeSeen typing.TestOrderIsByBeginning e2e.TestWhatWasTypedInHidingIsNotTold"},
+	{"E9", "typing while invisible is shown, then or later, or when it began", "presence.TestTypingIsToldFromWhenItMayBeSeen presence.TestAGateKnowsOfAHidingThatWasAnswered typing.TestOrderIsByBeginning e2e.TestWhatWasTypedInHidingIsNotTold"},
 	{"E10", "the sentence or the count of who types knows the hidden", "typing.TestText e2e.TestTypingIsAsPrivateAsItsOwnerChose"},
 	{"E11", "typing is shown past what its owner chose", "presence.TestWhoMaySeeWhomTyping e2e.TestTypingIsAsPrivateAsItsOwnerChose"},
 	{"E12", "reading is told of whoever shares none, or is invisible", "receipt.TestWhoLearnsOfReading"},

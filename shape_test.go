@@ -26,7 +26,7 @@ const (
 // shipped reports whether a file is part of what is shipped, and not of how it
 // is tested or measured.
 func shipped(path string) bool {
-	for _, dir := range []string{"internal/e2e/", "internal/bench/", "internal/attack/", "internal/pgtest/", "internal/door/double/", "web/client/test/", "web/demo/test/"} {
+	for _, dir := range []string{"examples/", "internal/e2e/", "internal/bench/", "internal/attack/", "internal/pgtest/", "internal/door/double/", "web/client/test/", "web/demo/test/"} {
 		if strings.HasPrefix(filepath.ToSlash(path), dir) {
 			return false
 		}

@@ -166,7 +166,7 @@ func (r *subscriptionResolver) MessageChanged(ctx context.Context, channelID uui
 		return stream()
 	}
 	return share.Offer(ctx, func() (share.Source[events.MessageEvent], error) {
-		in, err := r.deps.Events.ReadMessages(ctx, v, channelID)
+		in, err := r.deps.Events.ReadMessages(ctx, v, channelID, share.Hole)
 		return messageSource{in}, err
 	}, stream)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/share"
 )
 
 func (r *mutationResolver) SetPresence(ctx context.Context, status presence.Status, expiresAt *time.Time) (presence.View, error) {
@@ -114,7 +115,19 @@ func (r *queryResolver) Contacts(ctx context.Context, first *int, after *string)
 }
 
 func (r *subscriptionResolver) PresenceChanged(ctx context.Context, userIds []uuid.UUID) (<-chan presence.View, error) {
-	return offered(ctx, presencePiece, func(ctx context.Context) (<-chan presence.View, error) { return r.watch(ctx, userIds) })
+	return share.Offer(ctx, func() (share.Source[presence.View], error) {
+		v, err := r.mayWatch(ctx, userIds)
+		if err != nil {
+			return nil, err
+		}
+		return presenceSource{r.deps.Presence.Watch.Changes(v, userIds)}, nil
+	}, func() (<-chan presence.View, error) {
+		v, err := r.mayWatch(ctx, userIds)
+		if err != nil {
+			return nil, err
+		}
+		return r.deps.Presence.Watch.Presence(ctx, v, userIds), nil
+	})
 }
 
 func (r *subscriptionResolver) PresenceWindow(ctx context.Context, channelID uuid.UUID, first *int, after *string) (<-chan presence.Batch, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/share"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Alike reports whether a field's resolver answers all alike who are told the
@@ -20,15 +21,30 @@ type messageSource struct{ *events.MessageReader }
 
 func (s messageSource) Next(ctx context.Context) ([]share.Piece[events.MessageEvent], error) {
 	told, err := s.MessageReader.Next(ctx)
+	return messagePieces(told), err
+}
+
+// Look is share.Quick's.
+func (s messageSource) Look(ctx context.Context) ([]share.Piece[events.MessageEvent], error) {
+	told, err := s.MessageReader.Look(ctx)
+	return messagePieces(told), err
+}
+
+// Now is share.Quick's.
+func (s messageSource) Now() ([]share.Piece[events.MessageEvent], bool) {
+	told, ok := s.MessageReader.Now()
+	return messagePieces(told), ok
+}
+
+func messagePieces(told []events.Told) []share.Piece[events.MessageEvent] {
 	out := make([]share.Piece[events.MessageEvent], len(told))
 	for i, x := range told {
-		out[i] = share.Piece[events.MessageEvent]{Value: x.Event, Fill: x.Event.Cursor}
-		out[i].Value.Cursor = share.Hole
+		out[i] = share.Piece[events.MessageEvent]{Value: x.Event, Fill: x.Cursor}
 		if x.Alike {
 			out[i].Class = x.Class
 		}
 	}
-	return out, err
+	return out
 }
 
 // eventPiece is an event of the one subscription to everything: messages are
@@ -38,14 +54,14 @@ func eventPiece(e events.Event) share.Piece[events.Event] {
 	if c, alike := e.Class(); alike {
 		p.Class = c
 	}
-	p.Value = events.Event{Cursor: share.Hole, Payload: e.Payload}
+	p.Value = &events.Event{Cursor: share.Hole, Payload: e.Payload}
 	return p
 }
 
 // presencePiece is what one viewer may see of a user: whoever may see the same
 // is told the same.
 func presencePiece(v presence.View) share.Piece[presence.View] {
-	return share.Piece[presence.View]{Class: v.Class(), Value: v}
+	return share.Piece[presence.View]{Class: v.Class(), Value: &v}
 }
 
 // offered is a stream that is shared by what it brings. All that begins it is
@@ -63,20 +79,44 @@ func offered[T any](ctx context.Context, as func(T) share.Piece[T], begin func(c
 	}, func() (<-chan T, error) { return begin(ctx) })
 }
 
-// watch begins one viewer's stream of users' presence.
-func (r *Resolver) watch(ctx context.Context, users []uuid.UUID) (<-chan presence.View, error) {
+// presenceSource is users' presence to be encoded once for all who may see the same.
+type presenceSource struct{ *presence.Changes }
+
+func (s presenceSource) Next(ctx context.Context) ([]share.Piece[presence.View], error) {
+	v, err := s.Changes.Next(ctx)
+	return presencePieces(v, err == nil), err
+}
+
+// Look is share.Quick's.
+func (s presenceSource) Look(ctx context.Context) ([]share.Piece[presence.View], error) {
+	v, told, err := s.Changes.Look(ctx)
+	return presencePieces(v, told), err
+}
+
+// Now is share.Quick's.
+func (s presenceSource) Now() ([]share.Piece[presence.View], bool) {
+	v, told, ok := s.Changes.Now()
+	return presencePieces(v, told), ok
+}
+
+func presencePieces(v presence.View, told bool) []share.Piece[presence.View] {
+	if !told {
+		return nil
+	}
+	return []share.Piece[presence.View]{presencePiece(v)}
+}
+
+// mayWatch is who asks for users' presence, once it may.
+func (r *Resolver) mayWatch(ctx context.Context, users []uuid.UUID) (viewer.Viewer, error) {
 	if len(users) == 0 {
-		return nil, fault.Field("userIds", "userIds must name at least one user")
+		return viewer.Viewer{}, fault.Field("userIds", "userIds must name at least one user")
 	}
 	if err := atMost("userIds", len(users), r.deps.MaxIDs); err != nil {
-		return nil, err
+		return viewer.Viewer{}, err
 	}
 	v, err := r.caller(ctx)
 	if err != nil {
-		return nil, err
+		return viewer.Viewer{}, err
 	}
-	if err := r.deps.Watching(ctx, v, len(users), false); err != nil {
-		return nil, err
-	}
-	return r.deps.Presence.Watch.Presence(ctx, v, users), nil
+	return v, r.deps.Watching(ctx, v, len(users), false)
 }

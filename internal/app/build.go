@@ -131,10 +131,10 @@ func build(ctx context.Context, o Options) (*parts, error) {
 	return p, nil
 }
 
-// close ends the connections to Postgres.
+// close ends the connections to Postgres, and does not wait long where it does not answer.
 func (p *parts) close() {
-	p.pool.Close()
-	p.vital.Close()
+	postgres.Close(p.pool, time.Second)
+	postgres.Close(p.vital, time.Second)
 }
 
 // doorbell is a prefix of topics and who hears of them.

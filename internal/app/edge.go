@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/clientip"
@@ -168,6 +169,14 @@ type counted struct {
 func (c *counted) Close() error {
 	c.left()
 	return c.Conn.Close() //nolint:wrapcheck // a connection's errors are its own
+}
+
+// SyscallConn is a TCP connection's, by which a write can be tried without waiting.
+func (c *counted) SyscallConn() (syscall.RawConn, error) {
+	if tcp, ok := c.Conn.(syscall.Conn); ok {
+		return tcp.SyscallConn() //nolint:wrapcheck // a connection's errors are its own
+	}
+	return nil, syscall.EINVAL
 }
 
 // SetLinger is a TCP connection's, for sockets that are cut off.

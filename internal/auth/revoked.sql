@@ -28,5 +28,8 @@ begin
   return null;
 end $$;
 
-create trigger realtime_auth after insert or delete or update of {{or (cols "nchat_users" "status" "deleted_at" "source_account_id") "id"}} on public.nchat_users
+create trigger realtime_auth after insert or delete on public.nchat_users
   for each row execute function realtime.bar_user();
+{{$watched := cols "nchat_users" "id" "status" "deleted_at" "source_account_id" -}}
+create trigger realtime_auth_update after update on public.nchat_users
+  for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.bar_user();

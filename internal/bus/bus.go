@@ -5,7 +5,9 @@
 //
 // A topic says what to look at and never what changed: losing one costs
 // latency, not data. Rings are coalesced: while one NOTIFY is under way
-// everything rung meanwhile goes into the next. The package knows no domain,
+// everything rung meanwhile goes into the next, in the order in which it was first
+// rung: what says that less may be seen is heard before what follows it. Over NATS
+// what is for all goes before what is for rooms. The package knows no domain,
 // only prefixes of topics; which there are, who rings and who hears is in
 // docs/architecture.md. lib/pq, which listens, and nats.go are imported here
 // alone; pgx does everything else.
@@ -81,7 +83,7 @@ type Bus struct {
 	nats     *natsRoad // nil: none
 
 	mu      sync.Mutex
-	pending map[string]struct{} // guarded by mu
+	pending rung // guarded by mu
 
 	stale     atomic.Bool
 	congested atomic.Bool
@@ -103,7 +105,7 @@ func New(o Options) *Bus {
 		o.ProbeEvery = time.Second
 	}
 	o.Observer = o.Observer.complete()
-	b := &Bus{o: o, node: uuid.NewString(), wake: wait.NewFlag(), pending: map[string]struct{}{}, sent: map[int64]time.Time{}}
+	b := &Bus{o: o, node: uuid.NewString(), wake: wait.NewFlag(), pending: rung{has: map[string]struct{}{}}, sent: map[int64]time.Time{}}
 	b.stale.Store(true)
 	if o.NATS != "" {
 		b.nats = newNATS(b, o.NATS)
@@ -154,17 +156,43 @@ func (b *Bus) Handle(prefix string, h Handler) { b.handlers = append(b.handlers,
 // everybody to look at everything.
 func (b *Bus) Ring(topics ...string) {
 	b.mu.Lock()
-	for _, t := range topics {
-		if t == "" || len(t) > maxTopic || strings.ContainsAny(t, "\n\x00") || len(b.pending) >= maxPending {
-			clear(b.pending)
-			t = everything
-		}
-		if _, all := b.pending[everything]; !all {
-			b.pending[t] = struct{}{}
-		}
-	}
+	b.pending.add(topics)
 	b.mu.Unlock()
 	b.wake.Raise()
+}
+
+// rung is topics that are to go out, each once, as they were first rung.
+type rung struct {
+	has   map[string]struct{}
+	order []string
+}
+
+func (r *rung) add(topics []string) {
+	for _, t := range topics {
+		if t == "" || len(t) > maxTopic || strings.ContainsAny(t, "\n\x00") || len(r.order) >= maxPending {
+			r.take()
+			t = everything
+		}
+		_, all := r.has[everything]
+		if _, twice := r.has[t]; !all && !twice {
+			r.has[t] = struct{}{}
+			r.order = append(r.order, t)
+		}
+	}
+}
+
+// again puts what did not go out before all that was rung meanwhile.
+func (r *rung) again(topics []string) {
+	since := r.take()
+	r.add(topics)
+	r.add(since)
+}
+
+func (r *rung) take() []string {
+	topics := r.order
+	r.order = nil
+	clear(r.has)
+	return topics
 }
 
 // Selective reports whether topics of rooms are heard only where they are

@@ -23,6 +23,7 @@ import (
 type ear struct {
 	mu      sync.Mutex
 	topics  map[string]int
+	order   []string // as they came
 	resyncs int
 }
 
@@ -30,6 +31,7 @@ func (e *ear) Notify(topic string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.topics[topic]++
+	e.order = append(e.order, topic)
 }
 
 func (e *ear) Resync() {
@@ -42,6 +44,12 @@ func (e *ear) heard(topic string) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.topics[topic]
+}
+
+func (e *ear) inOrder() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.order)
 }
 
 func (e *ear) distinct() int {
@@ -135,6 +143,29 @@ func TestRingsReachEveryNodeOnceAndByPrefix(t *testing.T) {
 	}
 	if one.ear.resynced() == 0 {
 		t.Fatal("no resync with the first connection")
+	}
+}
+
+// TestWhatIsRungLaterIsHeardLater: in one notification, over several and over
+// several batches.
+func TestWhatIsRungLaterIsHeardLater(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewURL(t)
+	pool := pgtest.Pool(t, url)
+	one, two := start(t, pool, url, "t/"), start(t, pool, url, "t/")
+	var rung []string
+	for i := range 200 {
+		rung = append(rung, fmt.Sprintf("t/%d/%s", i, strings.Repeat("x", i)))
+	}
+	one.Ring(rung[:100]...)
+	for _, topic := range rung[100:] {
+		one.Ring(topic)
+	}
+	for _, n := range []*running{one, two} {
+		eventually(t, "all arrive", func() bool { return n.ear.distinct() == len(rung) })
+		if heard := n.ear.inOrder(); !slices.Equal(heard, rung) {
+			t.Errorf("heard in another order: %.200s", strings.Join(heard, " "))
+		}
 	}
 }
 

@@ -237,16 +237,23 @@ func (r *natsRoad) send(topics []string) bool {
 	}
 	r.sent = time.Now()
 	r.mu.Unlock()
-	by := map[string][]string{}
+	const all = "all"
+	by, order := map[string][]string{}, []string{all}
 	for _, t := range topics {
-		s := "all"
+		s := all
 		if room, ok := r.b.o.roomOf(t); ok {
 			s = subject(room)
 		}
+		if _, ok := by[s]; !ok && s != all {
+			order = append(order, s)
+		}
 		by[s] = append(by[s], t)
 	}
-	for s, list := range by {
-		for _, payload := range pack(list) {
+	for _, s := range order {
+		if len(by[s]) == 0 {
+			continue
+		}
+		for _, payload := range pack(by[s]) {
 			if conn.Publish(prefix+s, []byte(payload)) != nil {
 				return false
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,6 +95,16 @@ func TestOverNATSANodeHearsOnlyTheRoomsItAttends(t *testing.T) {
 	}
 	if one.ear.heard("room/c/1") != 1 || one.ear.heard("x/1") != 1 {
 		t.Fatal("a node hears its own, once")
+	}
+	for i := range 20 {
+		one.Ring(fmt.Sprintf("room/a/after/%d", i), fmt.Sprintf("x/before/%d", i))
+	}
+	eventually(t, "all of them", func() bool { return two.ear.heard("room/a/after/19") == 1 && two.ear.heard("x/before/19") == 1 })
+	heard := two.ear.inOrder()
+	for i := range 20 {
+		if slices.Index(heard, fmt.Sprintf("room/a/after/%d", i)) < slices.Index(heard, fmt.Sprintf("x/before/%d", i)) {
+			t.Fatal("of what goes together a room is heard of before what is for all:", heard)
+		}
 	}
 	two.Attend("room/a", false)
 	two.Ring("x/left")

@@ -36,11 +36,7 @@ func (b *Bus) send(ctx context.Context) {
 
 func (b *Bus) flush(ctx context.Context) error {
 	b.mu.Lock()
-	topics := make([]string, 0, len(b.pending))
-	for t := range b.pending {
-		topics = append(topics, t)
-	}
-	clear(b.pending)
+	topics := b.pending.take()
 	b.mu.Unlock()
 	if len(topics) == 0 {
 		return nil
@@ -60,7 +56,9 @@ func (b *Bus) flush(ctx context.Context) error {
 		err = b.notify(ctx, pack(topics))
 	}
 	if err != nil {
-		b.Ring(topics...)
+		b.mu.Lock()
+		b.pending.again(topics)
+		b.mu.Unlock()
 		return err
 	}
 	b.o.Observer.Sent(len(topics))

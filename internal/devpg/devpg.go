@@ -44,6 +44,9 @@ type Options struct {
 	// Install permits installing missing binaries by the system's package
 	// manager (Debian and its kin, as root).
 	Install bool
+	// Follow makes the cluster a standby of another one that runs, by a copy of its
+	// data taken now and streaming from then on; both of the same owner. Default: of none.
+	Follow *Cluster
 	// Settings are added to the server's configuration for this run.
 	Settings map[string]string
 	// Log tells of installing, of a directory elsewhere, of a clean-up. Default: silent.

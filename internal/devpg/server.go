@@ -130,28 +130,31 @@ func (c *Cluster) create(ctx context.Context) error {
 	if err := c.home.own(half); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
-	args := []string{"-D", half, "-U", superuser, "-A", "trust", "-E", "UTF8", "--no-locale"}
+	program, args := "initdb", []string{"-D", half, "-U", superuser, "-A", "trust", "-E", "UTF8", "--no-locale"}
+	if f := c.opts.Follow; f != nil {
+		program, args = "pg_basebackup", []string{"-D", half, "-U", superuser, "-h", f.home.sock, "-p", socketPort, "-R", "-X", "stream", "-c", "fast"}
+	}
 	if c.opts.Temporary {
 		args = append(args, "--no-sync")
 	}
-	cmd := c.command("initdb", args...)
+	cmd := c.command(program, args...)
 	endWithParent(cmd.SysProcAttr, syscall.SIGKILL)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	p, err := c.launch(cmd)
 	if err != nil {
-		return fmt.Errorf("initdb: %w", err)
+		return fmt.Errorf("%s: %w", program, err)
 	}
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("initdb: %w", ctx.Err()), p.kill())
+		return errors.Join(fmt.Errorf("%s: %w", program, ctx.Err()), p.kill())
 	}
 	if p.err != nil {
-		return fmt.Errorf("initdb: %w\n%s", p.err, lastLines([]byte(out.String()), 10))
+		return fmt.Errorf("%s: %w\n%s", program, p.err, lastLines([]byte(out.String()), 10))
 	}
 	// Trust is for whoever can enter the socket's directory, and for no network.
-	if err := os.WriteFile(filepath.Join(half, "pg_hba.conf"), []byte("local all all trust\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(half, "pg_hba.conf"), []byte("local all,replication all trust\n"), 0o600); err != nil {
 		return fmt.Errorf("writing pg_hba.conf: %w", err)
 	}
 	if err := os.Rename(half, data); err != nil {

@@ -166,7 +166,7 @@ func TestLargeResults(t *testing.T) {
 // after it on that socket, also its pongs, and nothing of ours; it is no loss.
 func TestASlowUpstream(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, setup{double: func(o *double.Options) { o.KeepAlive = 200 * time.Millisecond }})
+	r := newRig(t, setup{double: func(o *double.Options) { o.KeepAlive = 200 * time.Millisecond }, times: func(x *times) { x.silence = time.Second }})
 	p := r.open(wsock.TransportWS)
 	p.start("slow", `{ slow(ms: 2500) }`)
 	eventually(t, "it runs", func() bool { return r.h.Asked.Load() == 1 })

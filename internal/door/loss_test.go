@@ -42,7 +42,11 @@ func TestALostUpstream(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			both(t, func(t *testing.T, protocol string) {
-				r := newRig(t, setup{tables: true, times: func(x *times) { x.again = patient }})
+				r := newRig(t, setup{tables: true, times: func(x *times) {
+					if x.again = patient; name == "silence" {
+						x.silence = 2 * time.Second
+					}
+				}})
 				p := r.open(protocol)
 				p.start("ours", `subscription { ours }`)
 				p.expect(`"id":"ours"`, `{"ours":0}`)

@@ -155,7 +155,7 @@ func newRig(t *testing.T, s setup) *rig {
 		t.Fatal(err)
 	}
 	r.d = d
-	d.times = times{dial: 2 * time.Second, first: time.Second, again: 2 * time.Second, idle: time.Minute, pulse: 200 * time.Millisecond, silence: time.Second,
+	d.times = times{dial: patient, first: time.Second, again: 2 * time.Second, idle: time.Minute, pulse: 200 * time.Millisecond, silence: patient,
 		least: 10 * time.Millisecond, most: 100 * time.Millisecond, steady: time.Second}
 	if s.times != nil {
 		s.times(&d.times)

@@ -4,92 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-
-	"github.com/google/uuid"
 )
 
 // runWith runs an operation with variables on a socket, to its one response.
 func (s *sock) runWith(query string, variables map[string]any) result {
 	s.t.Helper()
 	return next(s.t, s.startWith(query, variables))
-}
-
-// act runs mutations' fields over HTTP, as one of the world's users.
-func (w *world) act(user int, fields ...string) result {
-	w.t.Helper()
-	w.keys++
-	text := mutation(fields...)
-	return w.http(user, text, w.given(text, map[string]any{"key": fmt.Sprint("h", w.keys)}))
-}
-
-func (w *world) http(user int, query string, variables map[string]any) (r result) {
-	w.t.Helper()
-	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.on.base+"/graphql", bytes.NewReader(body))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req.Header = bearer(token(w.t, w.user(user)))
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(res.Body)
-	if err != nil || json.Unmarshal(answer, &r) != nil {
-		w.t.Fatalf("%v: %s", err, answer)
-	}
-	return r
-}
-
-// inHiding is one step of the world's hidden schedule: one to three of the hidden do
-// one to three things each.
-func (w *world) inHiding() {
-	w.t.Helper()
-	if w.hidden == nil {
-		return
-	}
-	for _, i := range w.hidden.Perm(len(reasons))[:1+w.hidden.IntN(3)] {
-		var fields []string
-		for range 1 + w.hidden.IntN(3) {
-			act := reasons[i].acts[w.hidden.IntN(len(reasons[i].acts))]
-			if act != "socket" {
-				fields = append(fields, act)
-			} else if len(w.open) > 0 && w.hidden.IntN(2) == 0 {
-				_ = w.open[0].ws.Close()
-				w.open = w.open[1:]
-			} else {
-				w.open = append(w.open, w.on.dial(token(w.t, w.user(firstHidden+i))))
-			}
-			w.done = append(w.done, reasons[i].name+": "+act)
-		}
-		if len(fields) == 0 {
-			continue
-		}
-		r := w.act(firstHidden+i, fields...)
-		w.valid(r)
-		w.secret(r)
-	}
-}
-
-// secret remembers a message that was sent where the viewer cannot read: $hm.
-func (w *world) secret(r result) {
-	var d map[string]json.RawMessage
-	if json.Unmarshal(r.Data, &d) != nil {
-		return
-	}
-	for _, v := range d {
-		var sent struct{ Message struct{ ID uuid.UUID } }
-		if json.Unmarshal(v, &sent) == nil && sent.Message.ID != uuid.Nil {
-			w.vars["hm"] = sent.Message.ID
-		}
-	}
 }
 
 // line sets the friend's line and status, and nothing else.
@@ -131,10 +51,17 @@ func (w *world) pulse(text, status string) string {
 func (w *world) step(i int, p publicStep) {
 	w.t.Helper()
 	at := fmt.Sprint("step ", i)
-	w.vars["h"] = w.user(firstHidden + i%len(reasons))
+	w.vars["h"] = w.user(p.about)
 	w.tell(at, "extra", asText(w.cleaned(w.viewer.runWith(p.extra, w.given(p.extra, nil)))))
 	if p.writer > 0 {
-		id := w.sent(func(q string, v map[string]any) result { return w.http(p.writer, q, v) }, at+" of the hidden")
+		id := w.sent(func(q string, v map[string]any) result {
+			w.token(p.writer)
+			r, err := w.send(p.writer, q, v)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			return r
+		}, at+" of the hidden")
 		w.await("messages", id)
 		w.await("events", id)
 	}

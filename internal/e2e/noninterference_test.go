@@ -21,16 +21,21 @@ import (
 // anything hidden, each other with a hidden schedule of its own.
 const worldsOfAFamily = 5
 
+// groupsOfAWorld are played before one viewer, a hidden schedule each: most of what a
+// world costs is the public one, and a schedule that shows shows beside others too.
+const groupsOfAWorld = 40
+
 // hiddenSchedules are run by make test; NONINTERFERENCE says how many instead.
-const hiddenSchedules = 24
+const hiddenSchedules = 480
 
 // TestNoninterference: whatever those do who are hidden from a viewer, the
 // viewer's whole trace is the same, over the wire, on a real server and Postgres.
 //
 // A family of worlds plays one random public schedule: what a friend and the viewer
 // do, what is asked, and the messages everybody may read. Beside it each world but the
-// first has its own random schedule of what five others do who are hidden, each for
-// another reason, and of a channel that the viewer cannot read. The viewer holds every
+// first has its own random schedules: each of what five others do who are hidden, each for
+// another reason, and of a channel that the viewer cannot read; many groups of five
+// play theirs before one viewer, every other group on another node than it. The viewer holds every
 // subscription there is over one socket, and asks after each step. Nothing waits for a
 // time: each step ends with what the friend and the viewer made to be seen, awaited on
 // every subscription that brings it. What is normalised, and why that hides nothing,
@@ -42,34 +47,40 @@ func TestNoninterference(t *testing.T) { //nolint:tparallel // whole does
 	whole(t)
 	schedules := number(t, "NONINTERFERENCE", hiddenSchedules)
 	seed := number(t, "NONINTERFERENCE_SEED", int(rand.Uint32())) //nolint:gosec // to vary, not to hide
-	families := (schedules + worldsOfAFamily - 2) / (worldsOfAFamily - 1)
+	groups := min(groupsOfAWorld, (schedules+worldsOfAFamily-2)/(worldsOfAFamily-1))
+	families := (schedules + groups*(worldsOfAFamily-1) - 1) / (groups * (worldsOfAFamily - 1))
 	t.Logf("NONINTERFERENCE=%d NONINTERFERENCE_SEED=%d", schedules, seed)
 	db := pgtest.NewURL(t)
 	pool := pgtest.Pool(t, db)
-	n := inside(t, db, map[string]string{"OFFLINE_GRACE": "0s", "IDLE_AFTER": "1h", "OPERATIONS_PER_MINUTE": "1000000", "MAX_CONNECTIONS_PER_IP": "5000"})
+	env := map[string]string{"OFFLINE_GRACE": "0s", "IDLE_AFTER": "1h", "OPERATIONS_PER_MINUTE": "1000000", "MAX_SOCKETS_PER_IP": "100000"}
+	nodes := []*node{inside(t, db, env), inside(t, db, env)}
+	defer pooled.CloseIdleConnections()
 	began := time.Now()
 	t.Run("families", func(t *testing.T) {
 		for f := range families {
 			t.Run(strconv.Itoa(f), func(t *testing.T) {
 				t.Parallel()
-				family(t, n, pool, seed, f)
+				family(t, nodes, pool, seed, f, groups)
 			})
 		}
 	})
-	t.Logf("%d hidden schedules of five users each, %.1f a second", families*(worldsOfAFamily-1), float64(families*(worldsOfAFamily-1))/time.Since(began).Seconds())
+	played := families * (worldsOfAFamily - 1) * groups
+	t.Logf("%d hidden schedules of five users each, %d before a viewer at a time, %.1f a second", played, groups, float64(played)/time.Since(began).Seconds())
 }
 
 // family plays one public schedule in all its worlds.
-func family(t *testing.T, n *node, pool *pgxpool.Pool, seed, f int) {
-	plan := publicSchedule(rand.New(rand.NewPCG(uint64(seed), uint64(f)))) //nolint:gosec // as above
+func family(t *testing.T, nodes []*node, pool *pgxpool.Pool, seed, f, groups int) {
+	plan := publicSchedule(rand.New(rand.NewPCG(uint64(seed), uint64(f))), groups*len(reasons)) //nolint:gosec // as above
 	worlds := make([]*world, worldsOfAFamily)
 	for i := range worlds {
-		worlds[i] = newWorld(t, n, f*worldsOfAFamily+i)
+		worlds[i] = newWorld(t, nodes, f*worldsOfAFamily+i, groups)
 	}
 	populate(t, pool, worlds)
 	for i, w := range worlds {
-		if i > 0 {
-			w.hidden = rand.New(rand.NewPCG(uint64(seed), uint64(f)<<32|uint64(i))) //nolint:gosec // as above
+		for j, g := range w.groups {
+			if i > 0 {
+				g.next = rand.New(rand.NewPCG(uint64(seed), uint64(f)<<32|uint64(i)<<16|uint64(j))) //nolint:gosec // as above
+			}
 		}
 		w.play(plan)
 		if i == 0 {
@@ -115,18 +126,19 @@ func number(t *testing.T, name string, otherwise int) int {
 type publicStep struct {
 	status string // the friend's
 	writer int    // who also writes, if not 0: somebody hidden, too
+	about  int    // of the hidden, whom the viewer does something about
 	edit   bool   // the friend changes what it wrote
 	remove bool   // or takes it back
 	extra  string // something the viewer does of itself
 	ask    []int  // which questions the viewer asks
 }
 
-func publicSchedule(r *rand.Rand) []publicStep {
+func publicSchedule(r *rand.Rand, hidden int) []publicStep {
 	plan := make([]publicStep, 3+r.IntN(3))
 	for i := range plan {
-		p := publicStep{status: []string{"online", "away", "busy"}[r.IntN(3)], edit: r.IntN(4) == 0, remove: r.IntN(4) == 0, extra: extras[r.IntN(len(extras))]}
+		p := publicStep{status: []string{"online", "away", "busy"}[r.IntN(3)], edit: r.IntN(4) == 0, remove: r.IntN(4) == 0, extra: extras[r.IntN(len(extras))], about: firstHidden + r.IntN(hidden)}
 		if r.IntN(3) == 0 {
-			p.writer = firstHidden + r.IntN(len(reasons))
+			p.writer = firstHidden + r.IntN(hidden)
 		}
 		p.ask = r.Perm(len(questions))[:2]
 		if i == len(plan)-1 {
@@ -210,9 +222,9 @@ var streams = []struct{ name, text string }{
 // the hidden in one channel, and all but the viewer in another.
 func populate(t *testing.T, pool *pgxpool.Pool, worlds []*world) {
 	t.Helper()
-	var users, channels, members, blocks []map[string]any
+	var users, channels, members, blocks, choices []map[string]any
 	for _, w := range worlds {
-		for i := range firstHidden + len(reasons) {
+		for i := range w.people() {
 			users = append(users, map[string]any{"id": w.user(i), "email": fmt.Sprintf("%d.%d@example.com", w.n, i), "display_name": w.name(i)})
 			members = append(members, map[string]any{"channel_id": w.channel(0), "user_id": w.user(i)})
 			if i != theViewer {
@@ -222,10 +234,12 @@ func populate(t *testing.T, pool *pgxpool.Pool, worlds []*world) {
 		for i := range 2 {
 			channels = append(channels, map[string]any{"id": w.channel(i), "name": "c", "slug": w.channel(i).String(), "type": "private", "created_by": w.user(theFriend)})
 		}
-		for i, why := range reasons {
+		for i := firstHidden; i < w.people(); i++ {
+			why := reasons[(i-firstHidden)%len(reasons)]
 			if why.name == "blocks the viewer" {
-				blocks = append(blocks, map[string]any{"blocker_id": w.user(firstHidden + i), "blocked_user_id": w.user(theViewer)})
+				blocks = append(blocks, map[string]any{"blocker_id": w.user(i), "blocked_user_id": w.user(theViewer)})
 			}
+			choices = append(choices, map[string]any{"user_id": w.user(i), "is": why.begins})
 		}
 	}
 	for _, q := range []struct {
@@ -236,6 +250,9 @@ func populate(t *testing.T, pool *pgxpool.Pool, worlds []*world) {
 		{`insert into public.nchat_channels (id, name, slug, type, created_by) select id, name, slug, type, created_by from json_populate_recordset(null::public.nchat_channels, $1)`, channels},
 		{`insert into public.nchat_channel_members (channel_id, user_id) select channel_id, user_id from json_populate_recordset(null::public.nchat_channel_members, $1) order by user_id`, members},
 		{`insert into public.nchat_blocked_users (blocker_id, blocked_user_id) select blocker_id, blocked_user_id from json_populate_recordset(null::public.nchat_blocked_users, $1)`, blocks},
+		{`insert into realtime.presence_settings (tenant, user_id, visibility, show_online_status, show_last_seen, allow_read_receipts, allow_delivery_receipts, broadcast_typing)
+		  select 'primary', (c ->> 'user_id')::uuid, s.visibility, s.show_online_status, s.show_last_seen, s.allow_read_receipts, s.allow_delivery_receipts, s.broadcast_typing
+		    from json_array_elements($1) c, json_populate_record(null::realtime.presence_settings, c -> 'is') s`, choices},
 	} {
 		rows, err := json.Marshal(q.rows)
 		if err != nil {

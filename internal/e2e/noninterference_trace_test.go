@@ -246,10 +246,15 @@ func streamAt(name string) int {
 func (w *world) await(name string, marks ...string) {
 	w.t.Helper()
 	i := streamAt(name)
-	missing := func(mark string) bool {
-		return !slices.ContainsFunc(w.held[i], func(r result) bool { return strings.Contains(r.String(), mark) })
-	}
-	for slices.ContainsFunc(marks, missing) {
+	looked := 0 // at so many of what is held
+	for {
+		for _, r := range w.held[i][looked:] {
+			text := r.String()
+			marks = slices.DeleteFunc(marks, func(mark string) bool { return strings.Contains(text, mark) })
+		}
+		if looked = len(w.held[i]); len(marks) == 0 {
+			return
+		}
 		select {
 		case r, ok := <-w.subs[i]:
 			if !ok {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"regexp"
 	"slices"
 	"testing"
@@ -15,8 +14,19 @@ import (
 // then may do in some of them without anybody's noticing.
 type reason struct {
 	name   string
-	choose string // the settings it begins with
+	choose string // what it does before the schedule begins; "": nothing
+	begins chosen // those it begins with
 	acts   []string
+}
+
+// chosen is a row of presence_settings, but for whose.
+type chosen struct {
+	Visibility string `json:"visibility"`
+	Status     bool   `json:"show_online_status"`
+	LastSeen   bool   `json:"show_last_seen"`
+	Read       bool   `json:"allow_read_receipts"`
+	Delivered  bool   `json:"allow_delivery_receipts"`
+	Typing     bool   `json:"broadcast_typing"`
 }
 
 // What the hidden do. Acts of others change what the act before did, or are refused: all
@@ -45,11 +55,11 @@ var (
 		`setInvisibleMode(enabled: true) { id }`, `setInvisibleMode(enabled: false) { id }`,
 	}
 	reasons = []reason{
-		{"shows itself to nobody", `updatePresenceSettings(input: {visibility: nobody}) { id }`, slices.Concat(comings, lines, typist, reads, elsewhere, relations, switches, []string{`blockUser(userId: $v)`, `unblockUser(userId: $v)`})},
-		{"shows itself to contacts", `updatePresenceSettings(input: {visibility: contacts}) { id }`, slices.Concat(comings, lines, typist, reads, elsewhere, switches, []string{`addContact(userId: $f)`, `removeContact(userId: $f)`})},
-		{"blocks the viewer", `updatePresenceSettings(input: {showLastSeen: true}) { id }`, slices.Concat(comings, lines, typist, reads, elsewhere, relations, switches, []string{`updatePresenceSettings(input: {visibility: contacts}) { id }`, `resetPresenceSettings { id }`})},
-		{"is invisible", `setInvisibleMode(enabled: true) { id }`, slices.Concat(comings, lines, typist, reads, elsewhere)},
-		{"shares nothing but its line", `updatePresenceSettings(input: {showOnlineStatus: false, showLastSeen: false, broadcastTyping: false, allowReadReceipts: false, allowDeliveryReceipts: false}) { id }`,
+		{"shows itself to nobody", "", chosen{"nobody", true, true, true, true, true}, slices.Concat(comings, lines, typist, reads, elsewhere, relations, switches, []string{`blockUser(userId: $v)`, `unblockUser(userId: $v)`})},
+		{"shows itself to contacts", "", chosen{"contacts", true, true, true, true, true}, slices.Concat(comings, lines, typist, reads, elsewhere, switches, []string{`addContact(userId: $f)`, `removeContact(userId: $f)`})},
+		{"blocks the viewer", "", chosen{"everyone", true, true, true, true, true}, slices.Concat(comings, lines, typist, reads, elsewhere, relations, switches, []string{`updatePresenceSettings(input: {visibility: contacts}) { id }`, `resetPresenceSettings { id }`})},
+		{"is invisible", `setInvisibleMode(enabled: true) { id }`, chosen{"everyone", true, true, true, true, true}, slices.Concat(comings, lines, typist, reads, elsewhere)},
+		{"shares nothing but its line", "", chosen{"everyone", false, false, false, false, false},
 			slices.Concat(comings, typist, reads, elsewhere, []string{`setInvisibleMode(enabled: true) { id }`, `setInvisibleMode(enabled: false) { id }`})},
 	}
 )
@@ -57,9 +67,10 @@ var (
 // world is one of a family, with users of its own.
 type world struct {
 	t      *testing.T
-	on     *node
+	nodes  []*node // the viewer and the friend are on the first
 	n      int
-	hidden *rand.Rand // nil: nothing hidden happens
+	groups []*group
+	tokens map[int]string
 	names  map[string]string
 	vars   map[string]any // of the viewer's questions
 	viewer *sock
@@ -68,15 +79,17 @@ type world struct {
 	held   [][]result // told, and not yet written down
 	told   []string   // the trace
 	done   []string   // what was done in hiding, to be shown
-	open   []*sock
-	base   int64 // the number of the last message before the schedule
+	base   int64      // the number of the last message before the schedule
 	keys   int
 }
 
-func newWorld(t *testing.T, n *node, number int) *world {
-	w := &world{t: t, on: n, n: number, names: map[string]string{}, held: make([][]result, len(streams))}
+func newWorld(t *testing.T, nodes []*node, number, groups int) *world {
+	w := &world{t: t, nodes: nodes, n: number, names: map[string]string{}, tokens: map[int]string{}, held: make([][]result, len(streams))}
+	for g := range groups {
+		w.groups = append(w.groups, &group{first: firstHidden + g*len(reasons)})
+	}
 	all := []uuid.UUID{}
-	for i := range firstHidden + len(reasons) {
+	for i := range w.people() {
 		w.names[w.user(i).String()] = fmt.Sprintf("user %d", i)
 		all = append(all, w.user(i))
 	}
@@ -88,6 +101,9 @@ func newWorld(t *testing.T, n *node, number int) *world {
 	w.vars = map[string]any{"all": append(all, nobody), "c": w.channel(0), "d": w.channel(1), "f": w.user(theFriend), "v": w.user(theViewer), "hm": uuid.New(), "m": nobody}
 	return w
 }
+
+// people is how many users the world has.
+func (w *world) people() int { return firstHidden + len(w.groups)*len(reasons) }
 
 // variable finds those a document declares or an act uses.
 var variable = regexp.MustCompile(`\$(\w+)`)
@@ -127,15 +143,27 @@ func mutation(fields ...string) string {
 // play is the whole schedule; told is then what the viewer was told.
 func (w *world) play(plan []publicStep) {
 	w.t.Helper()
-	w.friend, w.viewer = w.on.dial(token(w.t, w.user(theFriend))), w.on.dial(token(w.t, w.user(theViewer)))
+	w.friend, w.viewer = w.nodes[0].dial(token(w.t, w.user(theFriend))), w.nodes[0].dial(token(w.t, w.user(theViewer)))
 	defer func() {
-		for _, s := range append(w.open, w.friend, w.viewer) {
-			_ = s.ws.Close()
+		for _, g := range w.groups {
+			for _, s := range g.open {
+				_ = s.ws.Close()
+			}
 		}
+		_, _ = w.friend.ws.Close(), w.viewer.ws.Close()
 	}()
-	for i, why := range reasons {
-		if r := w.act(firstHidden+i, why.choose); len(r.Errors) > 0 {
-			w.t.Fatal(why.name, r)
+	var choices []*deed
+	for _, g := range w.groups {
+		for i, why := range reasons {
+			if why.choose != "" {
+				choices = append(choices, &deed{user: g.first + i, fields: []string{why.choose}})
+			}
+		}
+	}
+	w.all(choices)
+	for _, d := range choices {
+		if len(d.answer.Errors) > 0 {
+			w.t.Fatal(d.answer)
 		}
 	}
 	w.line("before", "online")

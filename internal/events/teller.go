@@ -183,10 +183,12 @@ func (t *teller) watchThreads(every time.Duration, tell func(context.Context, re
 
 // body is the message of an entry as its viewer may see it; of one that is no
 // more, what the entry itself knows.
-func (t *teller) body(it feed.Item) message.Message {
+func (t *teller) body(it feed.Item) message.Message { return bodyFor(&it, t.v.User) }
+
+func bodyFor(it *feed.Item, user uuid.UUID) message.Message {
 	now, there := MessageOf(it.Body)
 	if there && !now.Gone {
-		return now.For(t.v.User)
+		return now.For(user)
 	}
 	at := it.At
 	m := message.Message{ID: it.Message, ChannelID: it.Channel, Number: it.Seq, Version: 1, Type: message.TypeText, CreatedAt: at, DeletedAt: &at, Gone: true}

@@ -23,16 +23,16 @@ const (
 	Constraint  Code = "constraint-violation" // the database refused the value
 	Conflict    Code = "conflict"             // the key was used before with other content
 	Reset       Code = "stream-reset"         // a stream cannot go on from where it was: fetch anew, and subscribe again
-	RateLimited Code = "rate-limited"         // too many; RetryAfter says when
+	RateLimited Code = "rate-limited"         // too many; retryAfterMs says when
 	Unexpected  Code = "unexpected"           // ours, not the caller's
 	Unsupported Code = "not-supported"        // understood, and not offered here
 	Upstream    Code = "upstream-unavailable" // Hasura, behind the one endpoint, is away or went away
 	Unknown     Code = "outcome-unknown"      // Hasura went away after it was handed a mutation: look before it is sent again
 
-	InvalidJWT        Code = "invalid-jwt"
-	InvalidHeaders    Code = "invalid-headers"
-	MissingRoleClaims Code = "jwt-missing-role-claims"
-	InvalidClaims     Code = "jwt-invalid-claims"
+	InvalidJWT        Code = "invalid-jwt"             // the token is not one, has ended, or is revoked: get another
+	InvalidHeaders    Code = "invalid-headers"         // what says who asks is missing, malformed or given twice
+	MissingRoleClaims Code = "jwt-missing-role-claims" // the token names no roles
+	InvalidClaims     Code = "jwt-invalid-claims"      // what the token says of its bearer is not as it should be
 )
 
 // Error is safe to show to a client in full: no ids of others, no SQL, no host.

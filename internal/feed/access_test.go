@@ -26,7 +26,7 @@ func told(t *testing.T, x *Stream, until uuid.UUID) (messages []uuid.UUID, kinds
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
-		b, err := x.Next(ctx)
+		b, err := eitherWay(ctx, x)
 		if err != nil {
 			t.Fatalf("after %s: %v", kinds, err)
 		}

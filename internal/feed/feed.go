@@ -73,6 +73,23 @@ type Item struct {
 	loaded  bool                   // Body is as it was when the entry was read
 	size    int                    // of Body, in bytes
 	senders map[uuid.UUID]struct{} // who may learn of a mark
+	memo    *memo                  // of Body; nil: nothing is remembered
+}
+
+// memo is what a reader makes of an item once for all of this node.
+type memo struct {
+	once sync.Once
+	made any
+}
+
+// Once is what make makes of an item as the tail has it, made once for all who read
+// it there: it may depend on the item, and on nobody who reads it.
+func (it *Item) Once(make func() any) any {
+	if it.memo == nil {
+		return make()
+	}
+	it.memo.once.Do(func() { it.memo.made = make() })
+	return it.memo.made
 }
 
 // Body is a message as the app reads it, of which the log knows this much.

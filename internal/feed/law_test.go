@@ -249,7 +249,7 @@ func (w *written) stream(t *testing.T, nodes []*Service, v viewer.Viewer, seed u
 			return s
 		}
 		for {
-			b, err := x.Next(ctx)
+			b, err := eitherWay(ctx, x)
 			if err != nil {
 				break
 			}

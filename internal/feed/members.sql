@@ -11,6 +11,9 @@ begin
                  exists (select from realtime.nchat_members() m join realtime.nchat_channels() n on n.id = m.channel_id
                           where m.channel_id = channel and m.user_id = k.id and n.type = 'public') as banned
             from (select distinct unnest(who) as id) k) u;
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+    insert into realtime.rechecks (channel_id, users) values (channel, who);
+  end if;
   perform realtime.ring_inbox();
 end $$;
 
@@ -35,21 +38,22 @@ begin
   return null;
 end $$;
 
--- A user suspended, deleted or restored leaves or joins wherever it is a member.
+-- A user suspended, deleted, restored or another tenant's now leaves or joins wherever it is a member.
 create or replace function realtime.feed_user() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform realtime.restint(m.channel_id, array[m.user_id])
      from (select x.channel_id, x.user_id from realtime.nchat_members() x where x.user_id = new.id order by x.channel_id) m;
+  insert into realtime.rechecks (users) values (array[new.id]);
   return null;
 end $$;
 
 -- A block closes the direct channels of the two, or a lifted one opens them: both
--- are told to look at them again.
+-- are told to look at them again. Not whose they are: they may be moving.
 create or replace function realtime.feed_block() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  perform realtime.note_channel(k.id)
+  perform realtime.note(k.id, 'channel', countable => true)
      from (select distinct c.id
              from (values (old.blocker_id, old.blocked_user_id), (new.blocker_id, new.blocked_user_id)) b (one, other)
              join realtime.nchat_members() x on x.user_id = b.one
@@ -89,26 +93,29 @@ create or replace function realtime.feed_channel() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   id uuid;
+  gone boolean := tg_op = 'DELETE' or tg_op = 'UPDATE' and old.id <> new.id;
 begin
-  if tg_op = 'INSERT' then
+  if new.id is distinct from old.id and tg_op <> 'DELETE' then
     insert into realtime.channels (channel_id, tenant, direct)
     select n.id, n.tenant, n.type = 'direct' from realtime.nchat_channels() n where n.id = new.id
     on conflict do nothing;
     if not found then -- there was one of this id before, maybe another tenant's
       perform realtime.note_channel(new.id);
     end if;
+  end if;
+  if tg_op = 'INSERT' then
     return null;
   end if;
-  if tg_op = 'DELETE' then id := old.id; else id := new.id; end if;
+  if gone then id := old.id; else id := new.id; end if;
   perform realtime.hold(id);
   {{- if has "nchat_channels" "source_account_id"}}
-  if tg_op = 'UPDATE' and old.source_account_id is distinct from new.source_account_id then
+  if not gone and old.source_account_id is distinct from new.source_account_id then
     perform realtime.retenant(id);
     return null;
   end if;
   {{- end}}
-  perform realtime.note(id, case when tg_op = 'DELETE' then 'gone' when (old.type::text = 'public') <> (new.type::text = 'public') then 'opened' else 'channel' end,
-                        countable => tg_op <> 'DELETE' and new.type::text = 'direct');
+  perform realtime.note(id, case when gone then 'gone' when (old.type::text = 'public') <> (new.type::text = 'public') then 'opened' else 'channel' end,
+                        countable => not gone and new.type::text = 'direct');
   return null;
 end $$;
 
@@ -116,17 +123,18 @@ create trigger realtime_feed_insert after insert on public.nchat_channel_members
   for each statement execute function realtime.feed_members();
 create trigger realtime_feed_delete after delete on public.nchat_channel_members referencing old table as changed
   for each statement execute function realtime.feed_members();
-create trigger realtime_feed_update after update of {{cols "nchat_channel_members" "channel_id" "user_id" "can_read" "can_write" "role"}} on public.nchat_channel_members
-  for each row execute function realtime.feed_member();
+{{$watched := cols "nchat_channel_members" "channel_id" "user_id" "can_read" "can_write" "role" -}}
+create trigger realtime_feed_update after update on public.nchat_channel_members
+  for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_member();
 create trigger realtime_feed_new after insert or delete on public.nchat_channels
   for each row execute function realtime.feed_channel();
-{{$watched := cols "nchat_channels" "name" "type" "is_archived" "is_readonly" "archived_at" "source_account_id" -}}
-create trigger realtime_feed_update after update of {{$watched}} on public.nchat_channels
+{{$watched = cols "nchat_channels" "id" "name" "type" "is_archived" "is_readonly" "archived_at" "source_account_id" -}}
+create trigger realtime_feed_update after update on public.nchat_channels
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_channel();
 create trigger realtime_feed after insert or update or delete on public.nchat_blocked_users
   for each row execute function realtime.feed_block();
-{{$watched = cols "nchat_users" "deleted_at" "status" -}}
+{{$watched = cols "nchat_users" "deleted_at" "status" "source_account_id" -}}
 {{if $watched -}}
-create trigger realtime_feed after update of {{$watched}} on public.nchat_users
+create trigger realtime_feed after update on public.nchat_users
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_user();
 {{end}}

@@ -20,12 +20,12 @@ func (s *Service) Open(ctx context.Context, v viewer.Viewer, cursor string, chan
 		return nil, err
 	}
 	// turn before the state: to begin anew once too often is only a bother
-	x := &Stream{s: s, v: v, only: channels, turn: s.tail.turns(), dirty: map[topic]struct{}{}}
+	x := &Stream{s: s, v: v, only: channels, turn: s.tail.turns(), pending: pending{dirty: map[topic]struct{}{}}}
 	if err := x.start(ctx, cursor); err != nil {
 		return nil, err
 	}
 	x.sub = s.tail.hub.Subscribe(topic{id: v.User})
-	x.watch()
+	lookAgain(x)
 	if err := x.regrant(ctx); err != nil {
 		x.Close()
 		return nil, err

@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
 // Sweeps forget entries older than the retention, what messages said before
-// they were changed then, and what channels leave. Cursors before what is kept
-// are answered with a reset.
+// they were changed then, and what channels leave, and look once more at rights that
+// were changed while others were. Cursors before what is kept are answered with a reset.
 func (s *Service) Sweeps() []sweep.Task {
 	const versions = `
 delete from realtime.message_versions v
@@ -23,6 +24,7 @@ delete from realtime.stints s
 		{Of: "stints", Batch: sweep.Rows(s.o.Pool, stints, s.o.Retention)},
 		{Of: "messages", Batch: s.sweepVoid},
 		{Of: "log", Batch: s.sweepLog},
+		{Of: "rechecks", Batch: recheck(s.o.Pool)},
 	}
 }
 
@@ -37,6 +39,23 @@ select n from top`
 		return 0, fmt.Errorf("forgetting old entries: %w", err)
 	}
 	return n, nil
+}
+
+// recheck looks once more at rights whose change may have met another that was under
+// way, each in a transaction of its own.
+func recheck(db postgres.DB) func(ctx context.Context, most int) (int, error) {
+	return func(ctx context.Context, most int) (n int, err error) {
+		for ; n < most; n++ {
+			var more bool
+			if err := db.QueryRow(ctx, `select realtime.recheck()`).Scan(&more); err != nil {
+				return n, fmt.Errorf("looking at rights once more: %w", err)
+			}
+			if !more {
+				break
+			}
+		}
+		return n, nil
+	}
 }
 
 // sweepVoid ends what an emptied channel leaves, and forgets what one leaves

@@ -20,6 +20,9 @@ func TestWhatChannelsLeaveIsForgotten(t *testing.T) {
 	if n := number(t, pool, `select count(*) from realtime.messages where not gone`); n != 1500 {
 		t.Fatalf("%d are left to the sweep, and this tests nothing", n)
 	}
+	if p, err := s.Past.Page(t.Context(), v, HistoryQuery{Channel: channels[0]}); err != nil || len(p.Messages) > 0 || p.Start != "" || p.More {
+		t.Errorf("the past of what was emptied: %+v, %v", p, err)
+	}
 	say(t, pool, channels[1])
 	sweepUntil(t, s, "what was emptied is ended", func() bool {
 		return number(t, pool, `select count(*) from realtime.messages where not gone and channel_id = $1`, channels[0]) == 0

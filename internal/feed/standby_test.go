@@ -1,10 +1,13 @@
 package feed
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,7 +143,8 @@ func TestAStandbyIsPromoted(t *testing.T) {
 
 // TestAnotherCluster: a dump taken while it was written to, restored elsewhere, and a
 // server upgraded by pg_upgrade: every cursor from before is told to begin anew,
-// nothing is missing, and what is written there is told.
+// nothing is missing, and what is written there is told. PG_NEW names the programs of a
+// newer major version: the dump goes there too, and pg_upgrade to it where it has one.
 func TestAnotherCluster(t *testing.T) {
 	c := newClusters(t)
 	c.init("old")
@@ -187,11 +191,80 @@ func TestAnotherCluster(t *testing.T) {
 	c.run("psql", "-h", c.base, "-p", "5436", "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-q", "-f", c.dir("dump.sql"), "postgres")
 	check("restored", 5436)
 	c.stop("restored", "fast")
-	c.init("new")
-	c.run("pg_upgrade", "-b", c.bin, "-B", c.bin, "-d", c.dir("old"), "-D", c.dir("new"), "-U", "postgres", "-s", c.base)
-	c.start("new", 5437)
+	after := &clusters{t, cmp.Or(os.Getenv("PG_NEW"), c.bin), c.base}
+	if after.bin != c.bin {
+		after.init("newer")
+		after.start("newer", 5438)
+		c.run("psql", "-h", c.base, "-p", "5438", "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-q", "-f", c.dir("dump.sql"), "postgres")
+		check("restored into a newer one", 5438)
+		after.stop("newer", "fast")
+	}
+	if _, err := os.Stat(filepath.Join(after.bin, "pg_upgrade")); err != nil {
+		after = c
+	}
+	after.init("new")
+	after.run("pg_upgrade", "-b", c.bin, "-B", after.bin, "-d", c.dir("old"), "-D", c.dir("new"), "-U", "postgres", "-s", c.base)
+	after.start("new", 5437)
 	check("upgraded", 5437)
-	c.stop("new", "fast")
+	after.stop("new", "fast")
+}
+
+// TestTransactionIDsGoRound: past 2^32 of them, of which a row keeps 32 bits, everything
+// is told once and in order, and what waits is found.
+func TestTransactionIDsGoRound(t *testing.T) {
+	c := newClusters(t)
+	c.init("round")
+	c.start("round", 5439)
+	c.run("psql", "-h", c.base, "-p", "5439", "-U", "postgres", "-c", "alter database template0 allow_connections true", "postgres")
+	c.run("vacuumdb", "-h", c.base, "-p", "5439", "-U", "postgres", "--all", "--freeze")
+	c.stop("round", "fast")
+	const next = 1<<32 - 1200
+	if err := os.WriteFile(filepath.Join(c.dir("round"), "pg_xact", fmt.Sprintf("%04X", next>>20)), make([]byte, 1<<18), 0o666); err != nil { //nolint:gosec // a test's
+		t.Fatal(err)
+	}
+	c.run("pg_resetwal", "-f", "-x", strconv.Itoa(next), "-u", strconv.Itoa(next-1000), c.dir("round"))
+	c.start("round", 5439)
+	defer c.stop("round", "fast")
+	pool := c.migrated(5439)
+	reader, channels := lawWorld(t, pool)
+	v := viewer.Of("primary", reader)
+	s := newService(pool, &bells{})
+	_, _, at := readAll(t, s, v, "")
+	long, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waiting uuid.UUID
+	if err := long.QueryRow(t.Context(), `insert into public.nchat_messages (channel_id, content) values ($1, 'x') returning id`, channels[1]).Scan(&waiting); err != nil {
+		t.Fatal(err)
+	}
+	if n := number(t, pool, `select pg_current_xact_id()::text::bigint`); n > 1<<32 {
+		t.Fatal("they have gone round already:", n)
+	}
+	var want []uuid.UUID
+	for len(want) < 50 || number(t, pool, `select pg_current_xact_id()::text::bigint`) < 1<<32+50 {
+		want = append(want, say(t, pool, channels[0]))
+		if len(want)%20 == 0 {
+			mustExec(t, pool, `update realtime.head set at = '-infinity'`) // it clears the inbox
+			mustExec(t, pool, `select realtime.sequence(1000, false, true)`)
+		}
+	}
+	if err := long.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list, reset, _ := readAll(t, s, v, at)
+	if reset != "" || len(list) != len(want)+1 || !has(list, waiting) {
+		t.Fatalf("reset %q, told of %d messages, want %d", reset, len(list), len(want)+1)
+	}
+	list = slices.DeleteFunc(list, func(x text) bool { return x.ID == waiting })
+	for i, x := range list {
+		if x.ID != want[i] {
+			t.Fatalf("message %d is not in its place", i)
+		}
+	}
+	if err := Noted(t.Context(), pool); err != nil {
+		t.Error(err)
+	}
 }
 
 func (c *clusters) migrated(port int) *pgxpool.Pool {

@@ -110,7 +110,7 @@ select ` + entryColumns + `
 // fill reads what entries speak of: each message once, each move once. Messages
 // that nobody waits for are left for whoever comes, and so are those past some bytes.
 func (s *Service) fill(ctx context.Context, db postgres.DB, list []Entry, most int, wanted func(Entry) bool) ([]Item, error) {
-	bodies, reached, err := s.bodies(ctx, db, list, most, wanted)
+	bodies, asked, reached, err := s.bodies(ctx, db, list, most, wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -120,10 +120,11 @@ func (s *Service) fill(ctx context.Context, db postgres.DB, list []Entry, most i
 	}
 	items := make([]Item, len(list))
 	for i, e := range list {
-		items[i] = Item{Entry: e, loaded: !e.Kind.ofMessage() || i < reached && wanted(e)}
+		_, read := asked[e.Message] // and not wanted(e): somebody may wait by now who did not then
+		items[i] = Item{Entry: e, loaded: !e.Kind.ofMessage() || i < reached && read}
 		if body, ok := bodies[e.Message]; ok && e.Kind.ofMessage() {
 			if at, _ := body.Place(); at == e.Channel {
-				items[i].Body, items[i].size = body, body.Size()
+				items[i].Body, items[i].size, items[i].memo = body, body.Size(), &memo{}
 			}
 		}
 		if ids := senders[e.Ref]; e.Kind == Mark && len(ids) > 0 {
@@ -141,27 +142,26 @@ func (s *Service) fill(ctx context.Context, db postgres.DB, list []Entry, most i
 const bodiesFirst = 50
 
 // bodies reads the messages of entries, in parts, until they take too many bytes;
-// those of entries before reached are read.
+// those of entries before reached are read that somebody waited for. asked: which.
 func (s *Service) bodies(ctx context.Context, db postgres.DB, list []Entry, most int, wanted func(Entry) bool) (
-	bodies map[uuid.UUID]Body, reached int, err error) {
-	bodies = map[uuid.UUID]Body{}
-	seen := map[uuid.UUID]struct{}{}
+	bodies map[uuid.UUID]Body, asked map[uuid.UUID]struct{}, reached int, err error) {
+	bodies, asked = map[uuid.UUID]Body{}, map[uuid.UUID]struct{}{}
 	for n, bytes := max(bodiesFirst, most>>16), 0; reached < len(list) && bytes < most; n *= 2 {
 		byTenant := map[string][]uuid.UUID{}
 		part := 0
 		for ; reached < len(list) && part < n; reached++ {
 			e := list[reached]
-			if _, ok := seen[e.Message]; ok || !e.Kind.ofMessage() || !wanted(e) {
+			if _, ok := asked[e.Message]; ok || !e.Kind.ofMessage() || !wanted(e) {
 				continue
 			}
-			seen[e.Message] = struct{}{}
+			asked[e.Message] = struct{}{}
 			byTenant[e.Tenant] = append(byTenant[e.Tenant], e.Message)
 			part++
 		}
 		for tenant, ids := range byTenant {
 			found, err := s.o.Load(ctx, db, tenant, ids)
 			if err != nil {
-				return nil, 0, err
+				return nil, nil, 0, err
 			}
 			for id, m := range found {
 				bodies[id] = m
@@ -169,7 +169,7 @@ func (s *Service) bodies(ctx context.Context, db postgres.DB, list []Entry, most
 			}
 		}
 	}
-	return bodies, reached, nil
+	return bodies, asked, reached, nil
 }
 
 // senders is who may learn of the marks among entries.

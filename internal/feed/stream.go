@@ -49,23 +49,35 @@ type Batch struct {
 
 // Stream reads the log on for one viewer. For one goroutine.
 type Stream struct {
-	s      *Service
-	v      viewer.Viewer
-	only   []uuid.UUID // the channels asked for; nil: all of the viewer's
-	keys   *keyring
-	sub    *hub.Sub[topic]
-	gs     grants
-	epoch  [8]byte
-	pos    int64
-	mark   int64  // of the entry at pos
-	reset  Reason // to be told first
-	live   bool
-	fresh  bool               // look without being woken
-	scan   bool               // at everything since pos, whatever it was told of
-	dirty  map[topic]struct{} // told of, and not yet looked at
-	turn   int                // of the tail
+	s     *Service
+	v     viewer.Viewer
+	only  []uuid.UUID // the channels asked for; nil: all of the viewer's
+	keys  *keyring
+	sub   *hub.Sub[topic]
+	gs    grants
+	epoch [8]byte
+	pos   int64
+	mark  int64  // of the entry at pos
+	reset Reason // to be told first
+	live  bool
+	fresh bool // look without being woken
+	pending
+	turn   int // of the tail
 	asked  time.Time
 	anyway *time.Timer // has it look without being woken
+}
+
+// pending is what a stream was told of, and has not looked at yet.
+type pending struct {
+	scan  bool // look at everything since pos, whatever it was told of
+	dirty map[topic]struct{}
+}
+
+func (p *pending) note(told []topic, all bool) {
+	for _, k := range told {
+		p.dirty[k] = struct{}{}
+	}
+	p.scan = p.scan || all
 }
 
 // Begins is why the stream does not go on from a cursor, as the first batch of
@@ -78,9 +90,9 @@ func (x *Stream) Cursor(e Entry) string {
 }
 
 // Here is a cursor after everything told so far.
-func (x *Stream) Here() string { return x.keys.seal(x.place()) }
+func (x *Stream) Here() string { return x.keys.seal(placeOf(x)) }
 
-func (x *Stream) place() place { return place{epoch: x.epoch, pos: x.pos, mark: x.mark} }
+func placeOf(x *Stream) place { return place{epoch: x.epoch, pos: x.pos, mark: x.mark} }
 
 // Earlier reports whether a member of a channel may read messages from before
 // it became one: an entry that it joined brings none of them.
@@ -98,19 +110,8 @@ func (x *Stream) Close() {
 	x.anyway.Stop()
 }
 
-// wait sleeps until something may concern the viewer, and not so long that a
-// quiet stream is overtaken by the retention: see anyway.
-func (x *Stream) wait(ctx context.Context) error {
-	told, all, err := x.sub.Next(ctx)
-	for _, k := range told {
-		x.dirty[k] = struct{}{}
-	}
-	x.scan = x.scan || all
-	return err
-}
-
-// watch has the stream look from time to time although nothing woke it.
-func (x *Stream) watch() {
+// lookAgain has a stream look from time to time although nothing woke it.
+func lookAgain(x *Stream) {
 	every := lookAnyway
 	if x.only != nil {
 		every = askAgain
@@ -125,15 +126,22 @@ func (x *Stream) watch() {
 
 // Next waits for something to tell. Errors: ctx's, access-denied once a channel
 // asked for may not be read any more, hub.ErrClosed after Close.
-func (x *Stream) Next(ctx context.Context) (Batch, error) {
+func (x *Stream) Next(ctx context.Context) (Batch, error) { return x.next(ctx, true) }
+
+// next is the next batch; an empty one where there is none and it is not to wait.
+func (x *Stream) next(ctx context.Context, waits bool) (Batch, error) {
 	for {
 		if x.reset != "" {
 			b := Batch{Reset: x.reset}
 			x.reset = ""
 			return b, nil
 		}
+		if !x.fresh && !waits {
+			return Batch{}, nil
+		}
 		if !x.fresh {
-			if err := x.wait(ctx); err != nil {
+			told, all, err := x.sub.Next(ctx) // not so long that a quiet stream is overtaken by the retention: see anyway
+			if x.note(told, all); err != nil {
 				return Batch{}, err
 			}
 		}
@@ -187,8 +195,7 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 	if !ok {
 		return x.readTable(ctx, st)
 	}
-	anew := x.asked.IsZero() || x.only != nil && time.Since(x.asked) >= askAgain-time.Second
-	if anew || slices.ContainsFunc(items, func(it Item) bool { return x.gs.moves(x.v, it.Entry) }) {
+	if due(x.asked, x.only) || slices.ContainsFunc(items, func(it Item) bool { return x.gs.moves(x.v, it.Entry) }) {
 		if !x.scan { // of what it may read anew it was not told
 			x.scan = true
 			return x.read(ctx)
@@ -212,7 +219,7 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 	b := x.visible(items)
 	for i, it := range b.Items {
 		if later[it.Message] > it.Pos { // the tail has it as it was: what was taken back since is told nobody
-			b.Items[i].Body, b.Items[i].loaded = nil, false
+			b.Items[i].Body, b.Items[i].loaded, b.Items[i].memo = nil, false, nil
 		}
 	}
 	n, err := x.s.load(ctx, b.Items, streamBytes)
@@ -222,10 +229,10 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 	switch {
 	case n < len(b.Items):
 		b.Items = b.Items[:n]
-		x.stand(b.Items[n-1].Entry)
+		x.pos, x.mark = b.Items[n-1].Pos, b.Items[n-1].Mark
 		x.fresh = true
 	case part:
-		x.stand(items[len(items)-1].Entry)
+		x.pos, x.mark = items[len(items)-1].Pos, items[len(items)-1].Mark
 		x.fresh, x.scan = true, true // which copies nothing
 	default:
 		if st.pos > x.pos {
@@ -239,8 +246,6 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 	}
 	return b, nil
 }
-
-func (x *Stream) stand(e Entry) { x.pos, x.mark = e.Pos, e.Mark }
 
 // changes are messages that were changed or deleted, and where last.
 func changes(items []Item) (out map[uuid.UUID]int64) {
@@ -282,7 +287,7 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 	if err != nil {
 		return Batch{}, err
 	}
-	if why := judge(x.place(), now); why != "" {
+	if why := judge(placeOf(x), now); why != "" {
 		return Batch{}, x.begin(now, why)
 	}
 	if err := x.regrant(ctx); err != nil {
@@ -296,7 +301,7 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 	if now, err = loadState(ctx, x.s.o.Pool, x.pos); err != nil {
 		return Batch{}, err
 	}
-	if why := judge(x.place(), now); why != "" {
+	if why := judge(placeOf(x), now); why != "" {
 		return Batch{}, x.begin(now, why)
 	}
 	items, err := x.s.fill(ctx, x.s.o.Pool, list, streamBytes, all)
@@ -310,7 +315,7 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 	}
 	if n := slices.IndexFunc(items, func(it Item) bool { return !it.loaded }); n > 0 {
 		items = items[:n]
-		x.stand(items[n-1].Entry)
+		x.pos, x.mark = items[n-1].Pos, items[n-1].Mark
 	}
 	return x.visible(items), nil
 }

@@ -165,7 +165,7 @@ func (t *tail) shrinkLocked() {
 		if it := &t.items[i]; t.bytes+it.size <= held {
 			t.bytes += it.size
 		} else {
-			it.Body, it.loaded, it.size = nil, false, 0
+			it.Body, it.loaded, it.size, it.memo = nil, false, 0, nil
 		}
 	}
 	t.index.shrink(t.state.pos-int64(len(t.items)), t.hub.Watched)
@@ -192,19 +192,40 @@ func (t *tail) since(pos int64) (items []Item, st state, ok bool) {
 func (t *tail) news(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []Item, st state, all, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	at, all, ok := t.newsLocked(sub, dirty, pos)
+	first := t.state.pos - int64(len(t.items))
+	for _, p := range at {
+		items = append(items, t.items[p-first-1])
+	}
+	return items, t.state, all, ok
+}
+
+// latest is news, and how often the tail began anew by then. The items are the
+// tail's own: nobody changes them.
+func (t *tail) latest(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []*Item, st state, turn int, all, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, all, ok := t.newsLocked(sub, dirty, pos)
+	first := t.state.pos - int64(len(t.items))
+	if len(at) > 0 {
+		items = make([]*Item, len(at))
+	}
+	for i, p := range at {
+		items[i] = &t.items[p-first-1]
+	}
+	return items, t.state, t.turn, all, ok
+}
+
+func (t *tail) newsLocked(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (at []int64, all, ok bool) {
 	told, all := sub.Take()
 	for _, k := range told {
 		dirty[k] = struct{}{}
 	}
 	if all {
-		return nil, t.state, true, true
+		return nil, true, true
 	}
-	at, ok := t.index.since(dirty, pos)
-	first := t.state.pos - int64(len(t.items))
-	for _, p := range at {
-		items = append(items, t.items[p-first-1])
-	}
-	return items, t.state, false, ok
+	at, ok = t.index.since(dirty, pos)
+	return at, false, ok
 }
 
 // turns is how often the database turned out to be another than before.

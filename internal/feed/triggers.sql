@@ -54,9 +54,9 @@ begin
     end if;
     return null;
   end if;
-  had := realtime.revise(new.id, rewritten and is_now, actor, actor is null or actor is distinct from new.user_id);
-  if not is_now or new.channel_id <> old.channel_id then
-    perform realtime.note(old.channel_id, 'removed', new.id, old.user_id);
+  had := realtime.revise(old.id, rewritten and is_now, actor, actor is null or actor is distinct from new.user_id);
+  if not is_now or (new.id, new.channel_id) is distinct from (old.id, old.channel_id) then
+    perform realtime.note(old.channel_id, 'removed', old.id, old.user_id);
     if is_now then
       perform realtime.note(new.channel_id, 'created', new.id, new.user_id, {{template "thread" "new"}}, counts, {{template "deleted" "new"}}, {{template "mentions" "new"}});
     end if;
@@ -86,12 +86,13 @@ begin
 end $$;
 
 -- Triggers fire by their names: these before an app's own, whose changes of the
--- same row are then heard of after.
+-- same row are then heard of after. What an app's trigger makes of a row before it is
+-- written counts too, whatever the statement names: hence no list of columns.
 create trigger "!realtime_feed_insert" after insert on public.nchat_messages
   for each row execute function realtime.feed_inserted();
-{{$watched := cols "nchat_messages" "content" "type" "user_id" "channel_id" "is_deleted" "deleted_at" "is_system" "scheduled_at" "published_at"
+{{$watched := cols "nchat_messages" "id" "content" "type" "user_id" "channel_id" "is_deleted" "deleted_at" "is_system" "scheduled_at" "published_at"
                                     "mentions" "thread_id" "metadata" "parent_message_id" -}}
-create trigger "!realtime_feed_update" after update of {{$watched}} on public.nchat_messages
+create trigger "!realtime_feed_update" after update on public.nchat_messages
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.feed_updated();
 create trigger realtime_feed_delete after delete on public.nchat_messages
   for each row execute function realtime.feed_deleted();

@@ -20,6 +20,7 @@ type answer struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	media string
+	room  *room
 }
 
 // begin sets what every answer has: nobody between us and the client keeps it.
@@ -28,7 +29,9 @@ func (t Transport) begin(w http.ResponseWriter, r *http.Request) answer {
 	h.Set("Cache-Control", "private, no-store")
 	h.Add("Vary", "Authorization, Cookie, Origin, Accept")
 	h.Set("X-Content-Type-Options", "nosniff")
-	return answer{t, w, r, negotiate(r.Header)}
+	ctx := r.Context()
+	return answer{t, w, r, negotiate(r.Header), &room{take: func(bytes int) (func(), error) { return t.o.Room(ctx, bytes) },
+		says: func(err error) gqlerror.List { return gqlerror.List{t.o.Present(ctx, err)} }}}
 }
 
 // malformed answers what is no GraphQL request: with its status, whichever type
@@ -83,7 +86,7 @@ func (a answer) errors(status int, list gqlerror.List) {
 		}
 	}
 	a.t.linger(a.r, list)
-	a.write(status, encode(&graphql.Response{Errors: list}))
+	a.write(status, encode(a.room.fit(0, nil, &graphql.Response{Errors: list})))
 }
 
 // lingering is how large a request may be that is kept waiting; one that does not
@@ -115,14 +118,6 @@ func (a answer) write(status int, body ...[]byte) {
 	size := 0
 	for _, part := range body {
 		size += len(part)
-	}
-	if size > piece {
-		done, err := a.t.o.Room(a.r.Context(), size)
-		if err != nil {
-			a.refuse(gqlerror.List{a.t.o.Present(a.r.Context(), err)})
-			return
-		}
-		defer done()
 	}
 	h := a.w.Header()
 	h.Set("Content-Type", a.media+"; charset=utf-8")

@@ -34,13 +34,13 @@ func batchOf(raw []byte, media string) (list []map[string]json.RawMessage, wrong
 
 // executeAll answers a batch as Hasura does: with an array of what each of its
 // operations would be answered alone, carried out one after the other.
-func (a answer) executeAll(list []*graphql.RawParams, exec graphql.GraphExecutor) {
+func (a answer) executeAll(list []operation, exec graphql.GraphExecutor) {
 	body, refused := []byte{'['}, gqlerror.List(nil)
-	for i, params := range list {
+	for i, op := range list {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		r := a.one(params, exec)
+		r := a.one(len(body), op, exec)
 		if a.r.Context().Err() != nil { // nobody is left to answer
 			return
 		}
@@ -53,15 +53,19 @@ func (a answer) executeAll(list []*graphql.RawParams, exec graphql.GraphExecutor
 	a.write(http.StatusOK, append(body, ']'))
 }
 
-// one carries out an operation of a batch.
-func (a answer) one(params *graphql.RawParams, exec graphql.GraphExecutor) *graphql.Response {
+// one carries out an operation of a batch, whose answer has so many bytes already.
+func (a answer) one(before int, op operation, exec graphql.GraphExecutor) *graphql.Response {
 	ctx := graphql.StartOperationTrace(a.r.Context())
-	oc, errs := a.prepare(ctx, params, exec)
-	if errs == nil && oc.Operation.Operation == ast.Subscription {
+	oc, errs := a.prepare(ctx, op.params, exec)
+	switch {
+	case errs != nil:
+	case oc.Operation.Operation == ast.Subscription:
 		errs = gqlerror.List{a.t.o.Present(ctx, fault.New(fault.Unsupported, "subscriptions are not served in a batch"))}
+	default:
+		errs = a.room.toRun(before, oc, op.sent)
 	}
 	if errs != nil {
-		return &graphql.Response{Errors: errs}
+		return a.room.fit(before, nil, &graphql.Response{Errors: errs})
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.t.o.OperationTimeout)
 	defer cancel()
@@ -73,5 +77,5 @@ func (a answer) one(params *graphql.RawParams, exec graphql.GraphExecutor) *grap
 	case len(r.Data) == 0 && len(r.Errors) == 0:
 		r.Errors = gqlerror.List{a.t.o.Present(ctx, errors.New("an operation without a response"))}
 	}
-	return r
+	return a.room.fit(before, oc, r)
 }

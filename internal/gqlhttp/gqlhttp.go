@@ -43,8 +43,9 @@ type Options struct {
 	// for AlwaysOK, and not for bodies over 64 KiB, which would be held meanwhile. 0: not at all.
 	Refusal time.Duration
 
-	// Room is asked before an answer of more than 64 KiB is written; done is called
-	// when it is, and the memory free. An error is answered instead. nil: there is always.
+	// Room is asked before an answer of more than 64 KiB is written, and before a mutation
+	// runs that sends much; done is called when it is written, and the memory free. An error
+	// is answered instead, but never of a mutation that ran. nil: there is always.
 	Room func(ctx context.Context, bytes int) (done func(), err error)
 
 	// Stream is asked before a subscription begins on an event stream. The
@@ -98,12 +99,15 @@ func (Transport) Supports(r *http.Request) bool {
 // Fail answers a request with an error, from outside the transport: status is
 // what the client sees, unless it is one that always gets 200.
 func (t Transport) Fail(w http.ResponseWriter, r *http.Request, status int, err error) {
-	t.begin(w, r).fail(status, err)
+	a := t.begin(w, r)
+	defer a.room.free()
+	a.fail(status, err)
 }
 
 // Do is gqlgen's.
 func (t Transport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
 	a := t.begin(w, r)
+	defer a.room.free()
 	if r.ContentLength != 0 { // net/http waits for the rest even of a body that is refused, and has no deadline once all is read
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(t.o.ReadTimeout)) // what cannot, has no connection behind it
 	}
@@ -124,10 +128,7 @@ func (t Transport) Do(w http.ResponseWriter, r *http.Request, exec graphql.Graph
 			"; subscriptions are served over WebSocket (graphql-transport-ws), or as "+mediaSSE)
 		return
 	}
-	list, batch, ok := a.params()
-	for _, params := range list {
-		params.Headers = r.Header
-	}
+	list, batch, ok := a.operations()
 	switch {
 	case !ok: // and answered
 	case batch:
@@ -139,11 +140,16 @@ func (t Transport) Do(w http.ResponseWriter, r *http.Request, exec graphql.Graph
 
 const allowed = "GET, POST, OPTIONS"
 
-func (a answer) execute(params *graphql.RawParams, exec graphql.GraphExecutor) {
+func (a answer) execute(op operation, exec graphql.GraphExecutor) {
 	ctx := graphql.StartOperationTrace(a.r.Context())
-	oc, errs := a.prepare(ctx, params, exec)
+	oc, errs := a.prepare(ctx, op.params, exec)
+	if errs == nil {
+		if a.misplaced(oc) { // and answered
+			return
+		}
+		errs = a.room.toRun(0, oc, op.sent)
+	}
 	switch {
-	case errs == nil && a.misplaced(oc): // and answered
 	case a.media == mediaSSE:
 		a.stream(ctx, oc, errs, exec)
 	case errs != nil:
@@ -152,7 +158,7 @@ func (a answer) execute(params *graphql.RawParams, exec graphql.GraphExecutor) {
 		ctx, cancel := context.WithTimeout(ctx, a.t.o.OperationTimeout)
 		defer cancel()
 		responses, ctx := a.dispatch(ctx, oc, exec)
-		a.respond(a.next(ctx, responses))
+		a.respond(oc, a.next(ctx, responses))
 	}
 }
 
@@ -214,7 +220,10 @@ func (a answer) rescue(ctx context.Context, errs *gqlerror.List) {
 }
 
 // respond answers with what was executed.
-func (a answer) respond(r *graphql.Response) {
+func (a answer) respond(oc *graphql.OperationContext, r *graphql.Response) {
+	if r != nil {
+		r = a.room.fit(0, oc, r)
+	}
 	switch {
 	case r == nil && a.r.Context().Err() != nil: // nobody is left to answer
 	case r != nil && len(r.Data) > 0:

@@ -16,28 +16,34 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 )
 
-// params reads the request: its operation, or those of a batch; false: it was
+// operation is one of a request.
+type operation struct {
+	params *graphql.RawParams
+	sent   int // bytes of its variables
+}
+
+// operations reads the request: its operation, or those of a batch; false: it was
 // refused. No refusal repeats what was sent.
-func (a answer) params() (list []*graphql.RawParams, batch, ok bool) {
+func (a answer) operations() (list []operation, batch, ok bool) {
 	start := graphql.Now()
-	var operations []map[string]json.RawMessage
+	var all []map[string]json.RawMessage
 	if a.r.Method == http.MethodGet {
 		fields, ok := a.query()
 		if !ok {
 			return nil, false, false
 		}
-		operations = append(operations, fields)
-	} else if operations, batch, ok = a.body(); !ok {
+		all = append(all, fields)
+	} else if all, batch, ok = a.body(); !ok {
 		return nil, false, false
 	}
-	for _, fields := range operations {
+	for _, fields := range all {
 		p, wrong := paramsOf(fields)
 		if wrong != "" {
 			a.malformed(http.StatusBadRequest, wrong)
 			return nil, false, false
 		}
-		p.ReadTime = graphql.TraceTiming{Start: start, End: graphql.Now()}
-		list = append(list, p)
+		p.Headers, p.ReadTime = a.r.Header, graphql.TraceTiming{Start: start, End: graphql.Now()}
+		list = append(list, operation{p, len(fields["variables"])})
 	}
 	return list, batch, true
 }

@@ -55,7 +55,7 @@ func running() string {
 
 const sdl = `
 	type Query { hello(name: String): String denied: String broken: String marshals: String limited: String large: String silent: String slow: String endless: String echo(x: Int): String }
-	type Mutation { bump: Int! }
+	type Mutation { bump(much: String): Int! swell: String }
 	type Subscription { ticks(n: Int): Int forever: Int pretty: Int breaks: Int refused: Int fails: Int flood: Int }`
 
 // schema is a hand-written executable schema that counts what it executes.
@@ -110,8 +110,8 @@ func (s *schema) Exec(ctx context.Context) graphql.ResponseHandler {
 			panic("a marshaller's own")
 		case "limited":
 			return &graphql.Response{Errors: gqlerror.List{{Message: "slow down", Extensions: fault.Later(fault.RateLimited, 1500*time.Millisecond, "").Extensions()}}}
-		case "large":
-			return data("large", `"`+strings.Repeat("x", 1<<20)+`"`)
+		case "large", "swell":
+			return data(field.Name, `"`+strings.Repeat("x", 1<<20)+`"`)
 		case "slow":
 			select {
 			case <-time.After(200 * time.Millisecond):

@@ -42,6 +42,23 @@ type Sub[K comparable] struct {
 	dirty map[K]struct{}
 	all   bool
 	poked bool
+	woken func() // nil: nobody asks
+}
+
+// raise says that there is news. The hub's mu is held.
+func (s *Sub[K]) raise() {
+	s.wake.Raise()
+	if s.woken != nil {
+		s.woken()
+	}
+}
+
+// Woken has f called whenever Next or Take may have more, beside what wakes a
+// Next that waits. f must not block nor call the hub; nil: nothing is called.
+func (s *Sub[K]) Woken(f func()) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.woken = f
 }
 
 // Subscribe listens to keys. Nothing is dirty at first.
@@ -61,7 +78,7 @@ func (h *Hub[K]) Mark(k K) {
 	defer h.mu.Unlock()
 	for s := range h.keys[k] {
 		s.dirty[k] = struct{}{}
-		s.wake.Raise()
+		s.raise()
 	}
 }
 
@@ -71,7 +88,7 @@ func (s *Sub[K]) Poke() bool {
 	defer s.hub.mu.Unlock()
 	_, open := s.hub.subs[s]
 	s.poked = open
-	s.wake.Raise()
+	s.raise()
 	return open
 }
 
@@ -81,7 +98,7 @@ func (h *Hub[K]) MarkAll() {
 	defer h.mu.Unlock()
 	for s := range h.subs {
 		s.all = true
-		s.wake.Raise()
+		s.raise()
 	}
 }
 
@@ -159,9 +176,33 @@ func (s *Sub[K]) Take() (dirty []K, all bool) {
 	return dirty, all
 }
 
+// Now is Next without waiting. asked: it was poked or closed, of which Open tells
+// which; nothing was taken.
+func (s *Sub[K]) Now() (dirty []K, all, asked bool) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if _, open := s.hub.subs[s]; s.poked || !open {
+		return nil, false, true
+	}
+	dirty, all, _ = s.takeLocked()
+	return dirty, all, false
+}
+
+// Open reports whether it is not closed yet.
+func (s *Sub[K]) Open() bool {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	_, open := s.hub.subs[s]
+	return open
+}
+
 func (s *Sub[K]) take() (dirty []K, all, poked bool) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
+	return s.takeLocked()
+}
+
+func (s *Sub[K]) takeLocked() (dirty []K, all, poked bool) {
 	all, poked = s.all, s.poked
 	s.all, s.poked = false, false
 	if len(s.dirty) == 0 {
@@ -187,4 +228,7 @@ func (s *Sub[K]) Close() {
 		s.remove(k)
 	}
 	close(s.closed)
+	if s.woken != nil {
+		s.woken()
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/nself-org/nchat-realtime/internal/devpg"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
@@ -33,6 +35,33 @@ func Cluster(t testing.TB) *Own {
 	o := &Own{t: t, c: c}
 	t.Cleanup(func() { o.do(c.Stop) })
 	return o
+}
+
+// Standby is a server of its own that streams from this one, asynchronously, until
+// Promote. Costs about two seconds.
+func (o *Own) Standby() *Own {
+	o.t.Helper()
+	s := &Own{t: o.t}
+	o.do(func(ctx context.Context) (err error) {
+		s.c, err = devpg.Start(ctx, devpg.Options{Temporary: true, Follow: o.c, Settings: map[string]string{"max_connections": "200"}})
+		return err
+	})
+	o.t.Cleanup(func() { s.do(s.c.Stop) })
+	return s
+}
+
+// Promote has a standby serve by itself, and returns when it takes writes.
+func (o *Own) Promote() {
+	o.t.Helper()
+	o.do(func(ctx context.Context) error {
+		conn, err := pgx.Connect(ctx, o.c.URL())
+		if err != nil {
+			return err
+		}
+		defer conn.Close(ctx)
+		_, err = conn.Exec(ctx, "select pg_promote()")
+		return err
+	})
 }
 
 // URL is the superuser's, of the database "postgres": without our migrations.

@@ -4,7 +4,25 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
+
+// Close closes a pool, and waits at most so long until that is done: to a server that
+// does not answer the driver says good-bye for 15 s, and whoever ends need not wait for it.
+func Close(pool *pgxpool.Pool, most time.Duration) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		pool.Close()
+	}()
+	late := time.NewTimer(most)
+	defer late.Stop()
+	select {
+	case <-closed:
+	case <-late.C:
+	}
+}
 
 // impatientConn ends each read and write that makes no progress within limit.
 // A deadline set by the driver (it is how a context's end interrupts a query)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -263,4 +264,26 @@ func TestRetryableOfALivePool(t *testing.T) {
 	if err := refused.Ping(ctx); !postgres.Retryable(err) {
 		t.Errorf("nobody listens: Retryable(%v) = false", err)
 	}
+}
+
+// TestCloseDoesNotWaitForWhatDoesNotEnd: a connection that is still in use stands for
+// one whose server says nothing.
+func TestCloseDoesNotWaitForWhatDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	pool, err := postgres.Open(t.Context(), pgtest.NewURL(t), postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan struct{})
+	go func() { postgres.Close(pool, time.Millisecond); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(time.Minute):
+		t.Error("Close waits")
+	}
+	held.Release()
 }

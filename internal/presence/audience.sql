@@ -122,14 +122,27 @@ create trigger realtime_presence after insert or update or delete on public.ncha
   for each row execute function realtime.contact_changed();
 create trigger realtime_presence after insert or update or delete on public.nchat_blocked_users
   for each row execute function realtime.block_changed();
-create trigger realtime_presence after insert or delete or update of {{cols "nchat_channel_members" "channel_id" "user_id" "can_read" "can_write" "role" "created_at"}} on public.nchat_channel_members
+create trigger realtime_presence after insert or delete on public.nchat_channel_members
   for each row execute function realtime.member_changed();
-create trigger realtime_presence after update of {{cols "nchat_channels" "type" "source_account_id" "is_archived" "archived_at" "is_readonly"}} on public.nchat_channels
-  for each row execute function realtime.channel_changed();
-create trigger realtime_presence after delete or update of {{cols "nchat_messages" "type" "user_id" "channel_id" "is_system" "created_at"}} on public.nchat_messages
+create trigger realtime_presence after delete on public.nchat_messages
   for each row execute function realtime.message_changed();
-create trigger realtime_presence after insert or delete or update of {{or (cols "nchat_users" "deleted_at" "status" "source_account_id") "id"}} on public.nchat_users
+create trigger realtime_presence after insert or delete on public.nchat_users
   for each row execute function realtime.user_changed();
+
+-- By what a row was and is, and not by what a statement names: an app's own trigger
+-- may have changed the row before it was written.
+{{$watched := cols "nchat_channel_members" "channel_id" "user_id" "can_read" "can_write" "role" "created_at" -}}
+create trigger realtime_presence_update after update on public.nchat_channel_members
+  for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.member_changed();
+{{$watched = cols "nchat_channels" "type" "source_account_id" "is_archived" "archived_at" "is_readonly" -}}
+create trigger realtime_presence_update after update on public.nchat_channels
+  for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.channel_changed();
+{{$watched = cols "nchat_messages" "type" "user_id" "channel_id" "is_system" "created_at" -}}
+create trigger realtime_presence_update after update on public.nchat_messages
+  for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.message_changed();
+{{$watched = cols "nchat_users" "id" "deleted_at" "status" "source_account_id" -}}
+create trigger realtime_presence_update after update on public.nchat_users
+  for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.user_changed();
 
 -- TRUNCATE takes relations of anybody.
 create or replace function realtime.relations_truncated() returns trigger

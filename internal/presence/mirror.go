@@ -131,6 +131,16 @@ func (m *mirror) get(ctx context.Context, k Key) (*record, error) {
 	return m.wait(ctx, k, func(e *entry) bool { return e.rec != nil })
 }
 
+// peek is a record that has been read; nil: none has.
+func (m *mirror) peek(k Key) *record {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.entries[k]; e != nil {
+		return e.rec
+	}
+	return nil
+}
+
 // catchUp waits until everything marked so far has been read, so that a stream
 // does not begin with what its reader already knows to be past. Not for long:
 // there is always a next change.
@@ -145,6 +155,36 @@ func (m *mirror) catchUp(ctx context.Context, keys ...Key) {
 			return
 		}
 	}
+}
+
+// fresh has everything marked so far read, at once though its doorbell has not come
+// round, and waits for it: for what is not to be told by a record from before.
+// Errors: ctx's end, and that it could not be read in time.
+func (m *mirror) fresh(ctx context.Context, keys ...Key) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	marks := m.hurry(keys)
+	for i, k := range keys {
+		if _, err := m.wait(ctx, k, func(e *entry) bool { return e.read >= marks[i] }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hurry makes dirty what is marked and not read, and says how often each is marked.
+func (m *mirror) hurry(keys []Key) []int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	marks := make([]int64, len(keys))
+	for i, k := range keys {
+		e := m.entries[k]
+		if marks[i] = e.marks; e.read < e.marks {
+			m.dirty[k] = struct{}{}
+			m.wake.Raise()
+		}
+	}
+	return marks
 }
 
 func (m *mirror) wait(ctx context.Context, k Key, ok func(*entry) bool) (*record, error) {

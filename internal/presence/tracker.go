@@ -73,20 +73,27 @@ func (t *tracker) next(ctx context.Context) (users []uuid.UUID, members bool, er
 	if err != nil {
 		return nil, false, err
 	}
+	users, members = t.concerned(news, all)
+	return users, members, nil
+}
+
+// concerned are the users whom news is about, and whether it is about the list of
+// members.
+func (t *tracker) concerned(news []subject, all bool) (users []uuid.UUID, members bool) {
 	if all {
-		return t.users, true, nil
+		return t.users, true
 	}
 	for _, s := range news {
 		switch {
 		case s.channel:
 			members = true
 		case s.Key == t.v.Key: // the viewer changed: everything may look different
-			return t.users, slices.ContainsFunc(news, func(s subject) bool { return s.channel }), nil
+			return t.users, slices.ContainsFunc(news, func(s subject) bool { return s.channel })
 		default:
 			users = append(users, s.User)
 		}
 	}
-	return users, members, nil
+	return users, members
 }
 
 // errStopped: the stream's reader is gone.
@@ -170,20 +177,36 @@ func (t *tracker) relate(ctx context.Context, users []uuid.UUID) error {
 // look projects one user; false: its record is of another audience than the
 // relation at hand.
 func (t *tracker) look(ctx context.Context, u uuid.UUID) (View, bool, error) {
-	m := t.mirror
-	rec, err := m.get(ctx, Key{Tenant: t.v.Tenant, User: u})
+	rec, err := t.mirror.get(ctx, Key{Tenant: t.v.Tenant, User: u})
 	if err != nil {
 		return View{}, false, err
 	}
-	viewer, err := m.get(ctx, t.v.Key)
+	viewer, err := t.mirror.get(ctx, t.v.Key)
 	if err != nil {
 		return View{}, false, err
 	}
-	rel := t.rels[u]
+	view, ok := t.view(rec, viewer, t.rels[u])
+	return view, ok, nil
+}
+
+// peek is current where that needs nobody to wait; false: it does.
+func (t *tracker) peek(u uuid.UUID) (View, bool) {
+	rec, viewer := t.mirror.peek(Key{Tenant: t.v.Tenant, User: u}), t.mirror.peek(t.v.Key)
+	rel, known := t.rels[u]
+	if rec == nil || viewer == nil || !known {
+		return View{}, false
+	}
+	return t.view(rec, viewer, rel)
+}
+
+// view is a user by its record, the viewer's, and a relation; false: that is of
+// another audience.
+func (t *tracker) view(rec, viewer *record, rel relation) (View, bool) {
+	w := t.mirror.w
 	rel.viewer = rel.viewer && viewer.known
-	rel.share(viewer, m.w.now())
-	view, _ := project(rec, rel, m.w.rules, m.w.outage(), m.w.now())
-	return view, rel.at == rec.audience, nil
+	rel.share(viewer, w.now())
+	view, _ := project(rec, rel, w.rules, w.outage(), w.now())
+	return view, rel.at == rec.audience
 }
 
 // pause waits before a read that failed is tried again; false: the stream has ended.

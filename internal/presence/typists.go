@@ -49,18 +49,28 @@ func (g *Gate) Changed(ctx context.Context) error {
 	return err
 }
 
-// May is which of users the viewer may see typing, as Typists says it. Of one whom
-// it has seen all along, a change that left that as it was hides nothing anew.
+// May is which of users the viewer may see typing, as Typists says it, by records
+// that know of every change this node answered or heard of before: what was typed
+// after a hiding is not told by one from before it. Of one whom it has seen all
+// along, a change that left that as it was hides nothing anew. Errors also where a
+// record could not be read.
 func (g *Gate) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
 	out := make(map[uuid.UUID]time.Time, len(users))
 	if len(users) == 0 {
 		return out, nil
 	}
 	g.remember(users)
+	m := g.t.mirror
+	keys := []Key{g.t.v.Key}
+	for _, u := range users {
+		keys = append(keys, Key{Tenant: g.t.v.Tenant, User: u})
+	}
+	if err := m.fresh(ctx, keys...); err != nil {
+		return nil, err
+	}
 	if err := g.t.relate(ctx, users); err != nil {
 		return nil, err
 	}
-	m := g.t.mirror
 	viewer, err := m.get(ctx, g.t.v.Key)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -102,6 +103,9 @@ func TestTypingIsToldFromWhenItMayBeSeen(t *testing.T) {
 	set(Change{BroadcastTyping: ptr(false)})
 	set(Change{BroadcastTyping: ptr(true)})
 	eventually(t, "also where nobody asked while it was hidden", func() bool { at, seen := gate(); return seen && !at.Before(unasked) })
+	both := n.Edit.w.now()
+	r.exec(`update realtime.presence_settings set typing_shared_since = $2 where user_id = $1`, demo.Alice, both) // hidden and shown between two looks
+	eventually(t, "and where nobody looked", func() bool { at, seen := gate(); return seen && !at.Before(both.Truncate(time.Microsecond)) })
 	was, _ := gate()
 	set(Change{ShowLastSeen: ptr(false)})
 	if at, seen := once(); !seen || !at.Equal(was) {
@@ -120,5 +124,65 @@ func TestTypingIsToldFromWhenItMayBeSeen(t *testing.T) {
 	eventually(t, "the gate has read it", func() bool { at, _ = gate(); return g.t.rels[demo.Alice].at.count > 0 })
 	if !at.Equal(was) {
 		t.Errorf("who saw her all along notices that she blocks another: %v, was %v", at, was)
+	}
+}
+
+// TestAGateKnowsOfAHidingThatWasAnswered: who hides and then types is not told to
+// those who saw it before, however long the doorbell of that takes.
+func TestAGateKnowsOfAHidingThatWasAnswered(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	g := n.Watch.Gate(as(demo.Bob))
+	defer g.Close()
+	seen := func() bool {
+		t.Helper()
+		may, err := g.May(t.Context(), []uuid.UUID{demo.Alice})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, ok := may[demo.Alice]
+		return ok
+	}
+	for name, c := range map[string][2]Change{
+		"invisible":     {{InvisibleMode: ptr(true)}, {InvisibleMode: ptr(false)}},
+		"not broadcast": {{BroadcastTyping: ptr(false)}, {BroadcastTyping: ptr(true)}},
+		"seen by none":  {{Visibility: ptr(Nobody)}, {Visibility: ptr(Everyone)}},
+	} {
+		eventually(t, name+": seen before", seen)
+		r.holdBack()
+		if _, err := n.Edit.UpdateSettings(t.Context(), as(demo.Alice), c[0], nil); err != nil {
+			t.Fatal(err)
+		}
+		if seen() {
+			t.Error(name + ": told from a record of before")
+		}
+		r.release()
+		if _, err := n.Edit.UpdateSettings(t.Context(), as(demo.Alice), c[1], nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestAGateThatCannotReadTellsNothing: while a record that is to be read cannot be,
+// nobody is said to type; and when it can, it is as before.
+func TestAGateThatCannotReadTellsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	g := n.Watch.Gate(as(demo.Bob))
+	defer g.Close()
+	eventually(t, "seen before", func() bool {
+		may, err := g.May(t.Context(), []uuid.UUID{demo.Alice})
+		_, ok := may[demo.Alice]
+		return err == nil && ok
+	})
+	n.stop()
+	<-n.done // nobody reads any more
+	n.Watch.Notify("presence/" + demo.Alice.String() + "/" + primary)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if may, err := g.May(ctx, []uuid.UUID{demo.Alice}); err == nil {
+		t.Errorf("told from a record that is to be read again: %v", may)
 	}
 }

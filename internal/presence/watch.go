@@ -58,21 +58,13 @@ func (wa *Watcher) Restored(from, to time.Time) {
 // Presence streams each user's state, then every change this viewer may notice.
 func (wa *Watcher) Presence(ctx context.Context, v viewer.Viewer, users []uuid.UUID) <-chan View {
 	out := make(chan View)
+	r := wa.Changes(v, users)
 	go func() {
 		defer close(out)
-		t := wa.mirror.track(v, distinct(users))
-		defer t.close()
-		wa.mirror.catchUp(ctx, t.keys...)
-		dirty := t.users
+		defer r.Close()
 		for {
-			err := t.changes(ctx, dirty, func(view View) bool { return send(ctx, out, view) })
-			if err != nil && !t.pause(ctx, err) {
-				return
-			}
-			if err != nil {
-				continue // the same again: what was told is not told twice
-			}
-			if dirty, _, err = t.next(ctx); err != nil {
+			view, err := r.Next(ctx)
+			if err != nil || !send(ctx, out, view) {
 				return
 			}
 		}

@@ -1,6 +1,7 @@
 package receipt_test
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -158,5 +159,27 @@ func TestAMarkNeedsItsStint(t *testing.T) {
 		if list, err := r.s.Acknowledge(t.Context(), as(c.who), []receipt.Mark{c.m}, true); err == nil || *fault.From(err) != *fault.Access() || len(list) > 0 {
 			t.Errorf("%v: %v, %v", c.m, list, err)
 		}
+	}
+	// Its stint ends with what numbers its going: nothing has, in this transaction.
+	tx, err := r.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	may := func() (began *int64) {
+		t.Helper()
+		if err := tx.QueryRow(t.Context(), `select realtime.may_mark('primary', $1, $2, 1000)`, demo.Carol, demo.General).Scan(&began); err != nil {
+			t.Fatal(err)
+		}
+		return began
+	}
+	if may() == nil {
+		t.Error("a member may mark nothing, and this tests nothing")
+	}
+	if _, err := tx.Exec(t.Context(), `delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.General, demo.Carol); err != nil {
+		t.Fatal(err)
+	}
+	if may() != nil {
+		t.Error("who only reads a public channel by now moves a member's mark")
 	}
 }

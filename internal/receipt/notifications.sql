@@ -133,7 +133,7 @@ end $$;
 
 {{$watched := cols "nchat_channel_members" "is_muted" "notification_level" -}}
 {{if $watched -}}
-create trigger realtime_notifications after update of {{$watched}} on public.nchat_channel_members
+create trigger realtime_notifications after update on public.nchat_channel_members
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.notifications_changed();
 {{end -}}
 create trigger realtime_notifications_end after delete on public.nchat_channel_members referencing old table as gone

@@ -191,6 +191,6 @@ end $$;
 create trigger realtime_followed after insert or delete on public.nchat_thread_members
   for each row execute function realtime.followed_changed();
 {{if has "nchat_thread_members" "is_subscribed" -}}
-create trigger realtime_followed_update after update of is_subscribed on public.nchat_thread_members
+create trigger realtime_followed_update after update on public.nchat_thread_members
   for each row when (old.is_subscribed is distinct from new.is_subscribed) execute function realtime.followed_changed();
 {{end}}{{end}}

@@ -15,7 +15,6 @@
 package share
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"sync"
@@ -34,7 +33,7 @@ type Class any
 // bring.
 type Piece[T any] struct {
 	Class Class
-	Value T
+	Value *T     // changed by nobody
 	Fill  string // what stands in the Hole of Value, without special characters of JSON; "": there is none
 }
 
@@ -109,6 +108,7 @@ func (x *Sharing) InterceptOperation(ctx context.Context, next graphql.Operation
 		return own
 	}
 	m := &member{x: x, src: offered, own: own, shape: x.enter(key), shared: func() *player { return x.forAll(ctx, oc, run) }}
+	offered.member = m
 	context.AfterFunc(ctx, m.leave)
 	return m.respond
 }
@@ -246,6 +246,7 @@ type member struct {
 func (m *member) leave() {
 	m.once.Do(func() {
 		m.src.close()
+		m.shape.disclaim(m)
 		m.x.exit(m.shape)
 	})
 }
@@ -259,9 +260,16 @@ func (m *member) respond(ctx context.Context) *graphql.Response {
 		if m.over {
 			return nil
 		}
+		next, look := m.src.next, m.src.quick != nil && looking(ctx)
+		if look {
+			next = m.src.quick.look
+		}
 		var err error
-		if m.queue, err = m.src.next(ctx); err == nil && len(m.queue) > 0 {
+		if m.queue, err = next(ctx); err == nil && len(m.queue) > 0 {
 			continue
+		}
+		if err == nil && look {
+			return Nothing
 		}
 		m.over = true
 		if err == nil || ctx.Err() != nil {
@@ -270,10 +278,10 @@ func (m *member) respond(ctx context.Context) *graphql.Response {
 		return &graphql.Response{Errors: gqlerror.List{m.x.o.Present(ctx, err)}}
 	}
 	p := m.queue[0]
-	m.queue = m.queue[1:]
+	m.shift()
 	if p.class != nil {
-		if data, ok := m.shape.bytes(p, m.shared); ok {
-			return &graphql.Response{Data: fill(data, p)}
+		if e := m.shape.bytes(p, m.shared); e != nil {
+			return &graphql.Response{Data: e.appendTo(nil, p.fill)}
 		}
 	}
 	p.put()
@@ -283,14 +291,14 @@ func (m *member) respond(ctx context.Context) *graphql.Response {
 		m.over = true
 		return nil
 	}
-	r.Data = fill(r.Data, p)
+	r.Data = encode(r.Data).appendTo(nil, p.fill)
 	return r
 }
 
-// fill puts into the holes what is the viewer's.
-func fill(data []byte, p piece) []byte {
-	if p.fill == "" || !bytes.Contains(data, []byte(Hole)) {
-		return data
+// shift takes the first piece off.
+func (m *member) shift() {
+	m.queue[0] = piece{}
+	if m.queue = m.queue[1:]; len(m.queue) == 0 {
+		m.queue = nil
 	}
-	return bytes.ReplaceAll(data, []byte(Hole), []byte(p.fill))
 }

@@ -139,7 +139,7 @@ func (r *rig) subscribe(who, query string, variables ...map[string]any) (*source
 }
 
 func said(n int, who, text string, alone bool) share.Piece[events.MessageEvent] {
-	p := share.Piece[events.MessageEvent]{Value: events.MessageEvent{Kind: feed.Created, Message: message.Message{Content: &text, Type: message.TypeText}, Cursor: share.Hole},
+	p := share.Piece[events.MessageEvent]{Value: &events.MessageEvent{Kind: feed.Created, Message: message.Message{Content: &text, Type: message.TypeText}, Cursor: share.Hole},
 		Fill: fmt.Sprint("cursor-", who, "-", n)}
 	if !alone {
 		p.Class = n

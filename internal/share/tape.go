@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"sync"
 	"sync/atomic"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -28,18 +27,26 @@ func (t tape[T]) put(v T) {
 	t <- v
 }
 
+// value is what a piece tells.
+type value interface {
+	put()             // into the viewer's own execution
+	to(tape any) bool // into the one of its class
+}
+
 // piece is a Piece, whatever its type.
 type piece struct {
+	value
+
 	class Class
 	fill  string
-	put   func()              // into the viewer's own execution
-	to    func(tape any) bool // into the one of its class
 }
 
 // offer is a stream that a resolver leaves to be shared.
 type offer struct {
-	next  func(context.Context) ([]piece, error)
-	close func()
+	next   func(context.Context) ([]piece, error)
+	close  func()
+	quick  *quick  // nil: it has to be waited for
+	member *member // who takes it up
 }
 
 type (
@@ -79,19 +86,47 @@ func Offer[T any](ctx context.Context, source func() (Source[T], error), stream 
 	o.close = src.Close
 	o.next = func(ctx context.Context) ([]piece, error) {
 		list, err := src.Next(ctx)
-		out := make([]piece, len(list))
-		for i, x := range list {
-			out[i] = piece{class: x.Class, fill: x.Fill, put: func() { own.put(x.Value) }, to: func(of any) bool {
-				t, ok := of.(tape[T])
-				if ok {
-					t.put(x.Value)
-				}
-				return ok
-			}}
-		}
-		return out, err
+		return pieces(list, own), err
+	}
+	if q, ok := src.(Quick[T]); ok {
+		o.quick = &quick{woken: q.Woken, now: func() ([]piece, bool) {
+			list, ok := q.Now()
+			return pieces(list, own), ok
+		}, look: func(ctx context.Context) ([]piece, error) {
+			list, err := q.Look(ctx)
+			return pieces(list, own), err
+		}}
 	}
 	return own, nil
+}
+
+// held is a Piece that waits to be told.
+type held[T any] struct {
+	x   *T
+	own tape[T]
+}
+
+func (h *held[T]) put() { h.own.put(*h.x) }
+
+func (h *held[T]) to(of any) bool {
+	t, ok := of.(tape[T])
+	if ok {
+		t.put(*h.x)
+	}
+	return ok
+}
+
+func pieces[T any](list []Piece[T], own tape[T]) []piece {
+	if len(list) == 0 {
+		return nil
+	}
+	out, values := make([]piece, len(list)), make([]held[T], len(list))
+	for i := range list {
+		x := &list[i]
+		values[i] = held[T]{x.Value, own}
+		out[i] = piece{value: &values[i], class: x.Class, fill: x.Fill}
+	}
+	return out
 }
 
 // Channel is a Source of what a channel brings. as says what each is; cancel
@@ -138,75 +173,4 @@ func (p *player) show(x piece) *graphql.Response {
 		r.Data = bytes.Clone(r.Data) // the next writes over it
 	}
 	return r
-}
-
-const (
-	keptPieces = 256     // newest encoded events of a shape
-	keptBytes  = 1 << 20 // of those, at most; the newest stays whatever its size
-)
-
-// shape is one operation, as all who subscribe to it alike.
-type shape struct {
-	key     shapeKey
-	members atomic.Int64 // changed under Sharing.mu
-
-	mu     sync.Mutex
-	player *player          // guarded by mu
-	alone  bool             // guarded by mu: it is to be executed for each
-	kept   map[Class][]byte // guarded by mu
-	order  []Class          // guarded by mu: of kept, the oldest first
-	size   int              // guarded by mu
-}
-
-// bytes is a piece as its class is told it, encoded by whoever comes first;
-// false: it is to be executed for the viewer itself. begin makes the player.
-func (s *shape) bytes(p piece, begin func() *player) (data []byte, ok bool) {
-	if s.members.Load() < 2 { // nobody to share with, and nothing to keep
-		return nil, false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.alone {
-		return nil, false
-	}
-	if data, ok = s.kept[p.class]; ok {
-		return data, true
-	}
-	if s.player == nil {
-		if s.player = begin(); s.player == nil {
-			s.alone = true
-			return nil, false
-		}
-	}
-	r := s.player.show(p)
-	switch {
-	case r == nil || s.player.differs.Load():
-		s.alone, s.kept, s.order, s.size, s.player = true, nil, nil, 0, nil
-		return nil, false
-	case len(r.Errors) > 0 || len(r.Extensions) > 0:
-		return nil, false
-	}
-	s.keepLocked(p.class, r.Data)
-	return r.Data, true
-}
-
-func (s *shape) keepLocked(c Class, data []byte) {
-	if s.kept == nil {
-		s.kept = map[Class][]byte{}
-	}
-	s.kept[c] = data
-	s.order = append(s.order, c)
-	s.size += len(data)
-	for len(s.order) > 1 && (len(s.order) > keptPieces || s.size > keptBytes) {
-		s.size -= len(s.kept[s.order[0]])
-		delete(s.kept, s.order[0])
-		s.order = s.order[1:]
-	}
-}
-
-// end frees what a shape without members holds.
-func (s *shape) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.player, s.kept, s.order = nil, nil, nil
 }

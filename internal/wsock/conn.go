@@ -137,3 +137,12 @@ func (c *Conn) put(ctx context.Context, f frame) bool {
 	c.writer.write()
 	return ok
 }
+
+// say queues an operation's frame, whether there is room for it or not, and has
+// it written soon.
+func (c *Conn) say(f frame) {
+	c.queue.add(f)
+	if c.queue.claim() {
+		c.t.runner.write(c)
+	}
+}

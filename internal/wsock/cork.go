@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -20,6 +21,7 @@ type corked struct {
 	net.Conn
 
 	turn chan struct{}
+	raw  syscall.RawConn // to write without waiting; nil: it cannot be
 
 	mu   sync.Mutex
 	held *[]byte // guarded by mu: what waits; nil: nothing is held
@@ -96,6 +98,7 @@ func (c *corked) flush(within time.Duration) error {
 			rest = rest[n:]
 		}
 		putBuffer(b)
+		_ = c.Conn.SetWriteDeadline(time.Time{}) // an attempt after it has none
 		if err != nil {
 			c.mu.Lock()
 			c.held = nil
@@ -104,6 +107,28 @@ func (c *corked) flush(within time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// attempt writes what is held as far as the network takes it at once; true: all of
+// it, and nothing is held any more. What is left, or fails, is flush's.
+func (c *corked) attempt() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held == nil {
+		return true
+	}
+	n := 0
+	_ = c.raw.Write(func(fd uintptr) bool {
+		n = writeAtOnce(fd, *c.held)
+		return true
+	})
+	if n < len(*c.held) {
+		*c.held = append((*c.held)[:0], (*c.held)[n:]...)
+		return false
+	}
+	putBuffer(c.held)
+	c.held = nil
+	return true
 }
 
 // SetWriteDeadline is net.Conn's; what is held has that of its flush.
@@ -151,5 +176,10 @@ func (w *corking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err //nolint:wrapcheck // it is the response
 	}
 	w.conn = &corked{Conn: conn, turn: make(chan struct{}, 1)}
+	if under, ok := conn.(syscall.Conn); ok && attempts {
+		if raw, err := under.SyscallConn(); err == nil {
+			w.conn.raw = raw
+		}
+	}
 	return w.conn, rw, nil
 }

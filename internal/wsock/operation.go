@@ -12,6 +12,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/share"
 )
 
 // operation is one running subscribe. Whether its id is still its own the
@@ -25,6 +26,11 @@ type operation struct {
 	ctx    context.Context //nolint:containedctx // the operation is its lifetime
 	cancel context.CancelFunc
 	gone   atomic.Bool // completed by the peer: nothing more is sent for it
+
+	// Of what it executes, once that has begun.
+	responses graphql.ResponseHandler
+	in        context.Context //nolint:containedctx // of responses
+	flow      *flow           // nil: its responses have to be waited for
 }
 
 // drop ends an operation the peer wants no more of.
@@ -35,31 +41,45 @@ func (o *operation) drop() {
 
 // run executes the operation and sends what it says. Whatever panics ends it
 // and nothing else.
+func (o *operation) run() { o.goOn(o.execute) }
+
+// goOn sends what the operation says, in a goroutine that may wait, until it ends or
+// needs none.
+func (o *operation) goOn(say func() (last []byte, rests bool)) {
+	if last, rests := o.guarded(say); !rests {
+		o.end(last)
+	}
+}
+
+// end ends the operation with a message; nil: the peer wants none.
 //
 // The id stays the operation's until the writer takes its last message: were
 // it free while that still waits, a peer that completes it meanwhile and uses
 // the id again would take the old one's end for the new one's.
-func (o *operation) run() {
+func (o *operation) end(last []byte) {
 	defer o.c.ops.all.Done()
 	defer o.cancel()
-	last := o.execute()
 	if last == nil || !o.c.put(o.ctx, frame{data: last, op: o, last: true}) {
 		o.c.ops.release(o)
 	}
 }
 
-// execute sends every response, and returns the message to end with; nil: the
-// peer wants none.
-func (o *operation) execute() (last []byte) {
-	ctx := o.ctx
+// guarded has a panic end the operation.
+func (o *operation) guarded(say func() ([]byte, bool)) (last []byte, rests bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			last = o.failed(ctx, p)
+			last, rests = o.failed(o.ctx, p), false
 		}
 	}()
-	ctx = o.c.t.o.Operation(graphql.StartOperationTrace(ctx), o.c)
+	return say()
+}
+
+// execute begins to execute, and sends every response. last is the message to end
+// with; nil: the peer wants none. rests: it goes on without a goroutine.
+func (o *operation) execute() (last []byte, rests bool) {
+	ctx := o.c.t.o.Operation(graphql.StartOperationTrace(o.ctx), o.c)
 	if end, ran := o.elsewhere(ctx); ran {
-		return end
+		return end, false
 	}
 	exec := o.c.exec
 	oc, errs := exec.CreateOperationContext(ctx, o.params)
@@ -68,24 +88,33 @@ func (o *operation) execute() (last []byte) {
 	}
 	if len(errs) > 0 {
 		o.c.refused()
-		return o.errorFrame(exec.DispatchError(ctx, errs).Errors)
+		return o.errorFrame(exec.DispatchError(ctx, errs).Errors), false
 	}
-	responses, in := exec.DispatchOperation(ctx, oc)
-	ctx = in
+	o.responses, o.in = exec.DispatchOperation(ctx, oc)
+	if s := share.Of(o.in); s != nil {
+		o.begins(s)
+		return nil, true
+	}
 	for {
-		r := responses(ctx)
-		if r == nil {
-			return o.envelope("complete", nil)
-		}
-		// Nothing was executed, or the stream ended for a reason: an error, and the end.
-		if len(r.Errors) > 0 && len(r.Data) == 0 {
-			return o.errorFrame(r.Errors)
-		}
-		// Before the next call, which writes over r.Data.
-		if !o.c.put(o.ctx, frame{data: o.next(r), op: o}) {
-			return nil
+		if last, more := o.respond(o.in); !more {
+			return last, false
 		}
 	}
+}
+
+// respond sends the next response; more false: that was the last.
+func (o *operation) respond(ctx context.Context) (last []byte, more bool) {
+	r := o.responses(ctx)
+	switch {
+	case r == nil:
+		return o.envelope("complete", nil), false
+	case r == share.Nothing:
+		return nil, true
+	case len(r.Errors) > 0 && len(r.Data) == 0: // nothing was executed, or the stream ended for a reason: an error, and the end
+		return o.errorFrame(r.Errors), false
+	}
+	// Before the next call, which writes over r.Data.
+	return nil, o.c.put(o.ctx, frame{data: o.next(r), op: o}) //nolint:contextcheck // the operation's, which outlives what asks
 }
 
 // failed is the message that ends an operation that panicked. What presents

@@ -22,14 +22,15 @@ type queue struct {
 	most, mostBytes int
 
 	mu        sync.Mutex
-	fast      []frame       // guarded by mu
-	data      []frame       // guarded by mu
-	fastBytes int           // guarded by mu: of fast
-	bytes     int           // guarded by mu: of data
-	closed    bool          // guarded by mu
-	writing   bool          // guarded by mu: somebody writes
-	bye       []byte        // guarded by mu
-	room      chan struct{} // guarded by mu: closed when there is room again; nil: nobody waits
+	fast      []frame            // guarded by mu
+	data      []frame            // guarded by mu
+	fastBytes int                // guarded by mu: of fast
+	bytes     int                // guarded by mu: of data
+	closed    bool               // guarded by mu
+	writing   bool               // guarded by mu: somebody writes
+	bye       []byte             // guarded by mu
+	room      chan struct{}      // guarded by mu: closed when there is room again; nil: nobody waits
+	short     map[*task]struct{} // guarded by mu: to be woken then
 }
 
 func newQueue(frames, bytes int) *queue {
@@ -93,6 +94,31 @@ func (q *queue) put(ctx context.Context, f frame) bool {
 	}
 }
 
+// space reports whether there is room for data; otherwise a task is woken once
+// there is.
+func (q *queue) space(t *task) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || len(q.data) == 0 || len(q.data) < q.most && q.bytes < q.mostBytes {
+		return true
+	}
+	if q.short == nil {
+		q.short = map[*task]struct{}{}
+	}
+	q.short[t] = struct{}{}
+	return false
+}
+
+// add queues data where there is space. The last may go past what there is.
+func (q *queue) add(f frame) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.data = append(q.data, f)
+		q.bytes += len(f.data)
+	}
+}
+
 // claim makes the caller the one who writes; false: somebody does, or there is
 // nothing to write.
 func (q *queue) claim() bool {
@@ -116,10 +142,13 @@ func (q *queue) next() (f frame, ok, closed bool) {
 	return f, ok, closed
 }
 
-// pop is next for one who goes on writing whatever comes.
-func (q *queue) pop() (f frame, ok bool) {
+// pop is next for one who goes on writing, of what is no larger than most.
+func (q *queue) pop(most int) (f frame, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if large := len(q.fast) > 0 && len(q.fast[0].data) > most || len(q.fast) == 0 && len(q.data) > 0 && len(q.data[0].data) > most; large {
+		return frame{}, false
+	}
 	f, ok, _ = q.popLocked()
 	return f, ok
 }
@@ -145,6 +174,10 @@ func (q *queue) popLocked() (f frame, ok, closed bool) {
 }
 
 func (q *queue) roomLocked() {
+	for t := range q.short {
+		t.wake()
+	}
+	clear(q.short)
 	if q.room != nil {
 		close(q.room)
 		q.room = nil
@@ -178,4 +211,16 @@ func (q *queue) last() []byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bye
+}
+
+// more reports whether the one who writes has more to write; false: it is no
+// longer the one.
+func (q *queue) more() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.writing = q.closed || len(q.fast) > 0 || len(q.data) > 0
+	if !q.writing {
+		q.fast, q.data = nil, nil // an idle socket holds no buffers
+	}
+	return q.writing
 }

@@ -27,7 +27,7 @@ func TestTheUrgentLaneIsBounded(t *testing.T) {
 		t.Error("more frames than the lane may hold")
 	}
 	for range urgentMost {
-		if _, ok := q.pop(); !ok {
+		if _, ok := q.pop(chunk); !ok {
 			t.Fatal("closed")
 		}
 	}
@@ -63,7 +63,7 @@ func TestDataWaitsForRoomAndUrgentGoesAhead(t *testing.T) {
 	if <-got || put(t.Context(), 1) {
 		t.Error("let into a closed queue")
 	}
-	if _, ok := q.pop(); ok || string(q.last()) != "bye" {
+	if _, ok := q.pop(chunk); ok || string(q.last()) != "bye" {
 		t.Error("not closed")
 	}
 }
@@ -71,7 +71,7 @@ func TestDataWaitsForRoomAndUrgentGoesAhead(t *testing.T) {
 // take waits for a frame.
 func take(q *queue) (frame, bool) {
 	for {
-		if f, ok := q.pop(); ok {
+		if f, ok := q.pop(chunk); ok {
 			return f, true
 		}
 		runtime.Gosched()

@@ -45,6 +45,7 @@ import (
 type Transport struct {
 	o        Options
 	upgrader websocket.Upgrader
+	runner   runner
 
 	mu       sync.Mutex
 	left     *sync.Cond          // on mu: a socket has ended

@@ -71,25 +71,30 @@ func (w *writer) drain() {
 // step writes what one system call takes, control before data; false: nothing
 // is left, or the socket is over. A closed queue ends with its close frame,
 // after which the peer has a moment to answer.
-func (w *writer) step() bool {
-	f, ok, closed := w.c.queue.next()
+func (w *writer) step() bool { return w.take(w.c.queue.next()) }
+
+func (w *writer) take(f frame, ok, closed bool) bool {
 	if !ok {
 		if closed {
 			w.farewell()
 		}
 		return false
 	}
-	err := w.several(f)
-	if err == nil {
-		return true
-	}
-	if errors.Is(err, errUnfinished) {
-		w.farewell()
+	return !w.ended(w.several(f))
+}
+
+// ended ends the writing for an error, if there is one.
+func (w *writer) ended(err error) bool {
+	switch {
+	case err == nil:
 		return false
+	case errors.Is(err, errUnfinished):
+		w.farewell()
+	default:
+		w.broken(err)
+		w.end()
 	}
-	w.broken(err)
-	w.end()
-	return false
+	return true
 }
 
 func (w *writer) end() {
@@ -117,33 +122,85 @@ func (w *writer) farewell() {
 // several writes a frame, and with it in one system call what has piled up
 // behind it. A frame that needs more than one deadline goes by itself.
 func (w *writer) several(f frame) error {
-	timeout := w.c.t.o.Limits.WriteTimeout
 	w.c.out.turn <- struct{}{}
 	defer func() { <-w.c.out.turn }()
+	err := w.gather(f)
+	if late := w.c.out.flush(w.c.t.o.Limits.WriteTimeout); err == nil {
+		err = late
+	}
+	return err
+}
+
+// gather corks a frame and what has piled up behind it, as much as leaves in one
+// system call. A frame that needs more than one deadline is not held: it goes.
+func (w *writer) gather(f frame) error {
 	for {
 		if f.tick || f.due() {
-			if len(f.data) > chunk {
-				if err := w.c.out.flush(timeout); err != nil {
-					return err
-				}
-			} else {
+			if len(f.data) <= chunk {
 				w.c.out.cork()
 			}
 			if err := w.put(f); err != nil {
-				_ = w.c.out.flush(timeout)
 				return err
 			}
 			if !f.tick && f.kind == 0 && w.c.t.o.Observer.Written != nil {
 				w.c.t.o.Observer.Written(len(f.data))
 			}
 		}
-		more := false
-		if len(f.data) <= chunk && w.c.out.waiting() < corkMost {
-			f, more = w.c.queue.pop()
+		if len(f.data) > chunk || w.c.out.waiting() >= corkMost {
+			return nil
 		}
-		if !more {
-			return w.c.out.flush(timeout)
+		var more bool
+		if f, more = w.c.queue.pop(chunk); !more {
+			return nil
 		}
+	}
+}
+
+// try is step for a caller that has claimed the writing and may not wait: what the
+// network does not take at once a goroutine writes.
+func (w *writer) try() {
+	f, ok, closed := w.c.queue.next()
+	if !ok && !closed {
+		return
+	}
+	goOn := func() {
+		if w.take(f, ok, closed) {
+			w.drain()
+		}
+	}
+	if closed || len(f.data) > chunk || w.c.out.raw == nil {
+		go goOn()
+		return
+	}
+	select {
+	case w.c.out.turn <- struct{}{}:
+	default: // the reader answers a close frame
+		go goOn()
+		return
+	}
+	err := w.gather(f)
+	if err != nil {
+		_ = w.c.out.flush(w.c.t.o.Limits.WriteTimeout) // what gorilla itself said of a breach: nothing is held long
+	}
+	if err == nil && !w.c.out.attempt() {
+		go w.finish()
+		return
+	}
+	<-w.c.out.turn
+	if w.ended(err) {
+		return
+	}
+	if w.c.queue.more() {
+		w.c.t.runner.write(w.c)
+	}
+}
+
+// finish writes what an attempt left, and has the turn.
+func (w *writer) finish() {
+	err := w.c.out.flush(w.c.t.o.Limits.WriteTimeout)
+	<-w.c.out.turn
+	if !w.ended(err) {
+		w.drain()
 	}
 }
 

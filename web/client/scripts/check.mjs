@@ -16,5 +16,6 @@ for (const [name, most] of Object.entries(MOST)) {
 }
 run("scripts/codegen.mjs", "--check");
 run("node_modules/typescript/bin/tsc", "--noEmit");
+run("node_modules/typescript/bin/tsc", "-p", "test/nextjs.tsconfig.json");
 run("node_modules/publint/src/cli.js", "--strict");
 run("node_modules/@arethetypeswrong/cli/dist/index.js", "--pack", ".", "--profile", "esm-only", "--quiet");

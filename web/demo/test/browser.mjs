@@ -1,4 +1,5 @@
 // Drives the demo in the system's Chromium; each test is a line of JSON, and "kill" and "start" are asked of whoever runs this.
+// What the main states look like is left in screens/.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -38,6 +39,7 @@ async function write(page, ...texts) {
 }
 const message = (page, text) => page.locator(".message", { hasText: text });
 const ticks = (page, text, word) => message(page, text).getByRole("img", { name: word, exact: true }).waitFor();
+const shot = (page, name) => page.screenshot({ path: `screens/${name}.png`, animations: "disabled", caret: "hide" });
 const check = (ok, why) => {
   if (!ok) throw new Error(why);
 };
@@ -55,11 +57,24 @@ async function audit(page, where) {
 }
 
 const tests = {
+  async "two side by side see each other"() { // first, for the picture: in a world as it was loaded
+    const page = await (await browser.newContext({ viewport: { width: 1440, height: 720 } })).newPage();
+    contexts.push(page.context());
+    await page.goto(`${base}/?users=alice,bob`);
+    const [alice, bob] = ["Alice", "Bob"].map(name => page.frameLocator(`iframe[title=${name}]`));
+    for (const window of [alice, bob]) await window.getByRole("log").getByText("Welcome to general").waitFor();
+    await write(alice, "The numbers look good. Shall we ship it today?");
+    await ticks(alice, "Shall we ship", "Read");
+    await box(bob).pressSequentially("Yes, give me five minutes");
+    await alice.locator(".typing", { hasText: "Bob is typing" }).waitFor();
+    await shot(page, "pair");
+  },
   async "two users chat, typing shows, ticks go to read"() {
     const alice = await someone("alice"), bob = await someone("bob");
     await alice.getByRole("button", { name: "Bob" }).getByRole("img", { name: "Online" }).waitFor();
     await box(alice).pressSequentially("Hello", { delay: 40 });
     await bob.locator(".typing", { hasText: "Alice is typing" }).waitFor();
+    await shot(bob, "typing");
     await write(alice, "Hello Bob");
     await message(bob, "Hello Bob").waitFor();
     await bob.locator(".typing i").waitFor({ state: "detached" });
@@ -83,8 +98,10 @@ const tests = {
     await carol.getByText("Be invisible to everybody").click();
     await carol.getByRole("region", { name: "Seen as" }).getByText("Offline").first().waitFor();
     await shown.getByRole("img", { name: "Offline" }).waitFor();
+    await shot(carol, "invisible");
     await carol.getByRole("tab", { name: "Sessions" }).click();
     await carol.getByText("(this window)").waitFor();
+    await shot(carol, "sessions");
   },
   async "offline queues, and it drains in order; a reload keeps the queue"() {
     const alice = await someone("alice"), bob = await someone("bob"), lines = ["first of three", "second of three", "third of three"];
@@ -93,6 +110,7 @@ const tests = {
     await write(alice, ...lines);
     await alice.getByText("3 messages wait to be sent").waitFor();
     await ticks(alice, lines[2], "Waits to be sent");
+    await shot(alice, "offline");
     await alice.context().setOffline(false);
     await inOrder(bob, lines);
     await alice.getByText("You are offline").waitFor({ state: "detached" });
@@ -133,6 +151,7 @@ const tests = {
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       await audit(page, `${colorScheme} window`);
+      await shot(page, colorScheme);
     }
     await page.getByRole("button", { name: "Settings" }).focus();
     await page.keyboard.press("Enter");
@@ -144,6 +163,7 @@ const tests = {
     await start.goto(base);
     await start.getByRole("heading", { name: "nchat-realtime" }).waitFor();
     await audit(start, "start");
+    await shot(start, "start");
   },
   async "operators see sessions and no user, and end one by the keyboard, light and dark"() {
     const bob = await someone("bob"), page = await bob.context().newPage();
