@@ -27,13 +27,14 @@ type mirror struct {
 	entries map[Key]*entry   // guarded by mu
 	dirty   map[Key]struct{} // guarded by mu: to be read
 	tenants map[string]int   // guarded by mu: entries in each
+	marked  int64            // guarded by mu: how often anything was marked, or will be by a doorbell on its way
 }
 
 type entry struct {
 	rec    *record // nil until read
 	refs   int
-	marks  int64         // how often it was marked, or will be by a doorbell on its way
-	read   int64         // of those, how many the record is newer than
+	marks  int64         // mirror.marked when it was last marked: a read that began before that, even before the entry, is older
+	read   int64         // the marks that the record is newer than
 	stored chan struct{} // closed and replaced with each read
 }
 
@@ -56,7 +57,8 @@ func (m *mirror) mark(keys ...Key) {
 
 func (m *mirror) markLocked(k Key) {
 	if e, ok := m.entries[k]; ok {
-		e.marks++
+		m.marked++
+		e.marks = m.marked
 		m.dirty[k] = struct{}{}
 		m.wake.Raise()
 	}
@@ -88,7 +90,8 @@ func (m *mirror) await(keys ...Key) {
 	defer m.mu.Unlock()
 	for _, k := range keys {
 		if e, ok := m.entries[k]; ok {
-			e.marks++
+			m.marked++
+			e.marks = m.marked
 		}
 	}
 }

@@ -164,6 +164,35 @@ func TestAGateKnowsOfAHidingThatWasAnswered(t *testing.T) {
 	}
 }
 
+// TestAReadOfBeforeIsNoneOfTheNextWatch: what was being read when the last stream of
+// a user ended says nothing of what the next one waits for.
+func TestAReadOfBeforeIsNoneOfTheNextWatch(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	m, keys := n.Watch.mirror, []Key{as(demo.Alice).Key}
+	m.hold(keys)
+	rec, err := m.get(t.Context(), keys[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	<-n.done // nobody else reads
+	for range 50 {
+		m.mark(keys...)
+	}
+	began := m.marksOf(keys)
+	m.drop(keys)
+	m.hold(keys)
+	defer m.drop(keys)
+	late := *rec
+	m.store(&late, began[0])
+	m.await(keys...) // something was changed, and answered
+	if e := m.entries[keys[0]]; e.read >= e.marks {
+		t.Errorf("a read of before counts for %d marks, of %d", e.read, e.marks)
+	}
+}
+
 // TestAGateThatCannotReadTellsNothing: while a record that is to be read cannot be,
 // nobody is said to type; and when it can, it is as before.
 func TestAGateThatCannotReadTellsNothing(t *testing.T) {

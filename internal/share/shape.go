@@ -38,7 +38,7 @@ func (e encoded) appendTo(dst []byte, fill string) []byte {
 // claim is an event that somebody is about to have encoded.
 type claim struct {
 	by      *member
-	waiting []func() // to be called when it is, or when nobody does it
+	waiting map[*member]func() // to be called when it is, or when nobody does it
 }
 
 // shape is one operation, as all who subscribe to it alike.
@@ -76,7 +76,7 @@ func (s *shape) ask(m *member, c Class, wake func()) (encoded, Readiness) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.alone {
+	if s.alone || m.left { // who has left does nothing for others
 		return nil, Ask
 	}
 	if e, ok := s.kept[c]; ok {
@@ -89,13 +89,13 @@ func (s *shape) ask(m *member, c Class, wake func()) (encoded, Readiness) {
 		if x.by == m {
 			return nil, Ask
 		}
-		x.waiting = append(x.waiting, wake)
+		x.waiting[m] = wake
 		return nil, Quiet
 	}
 	if s.claims == nil {
 		s.claims = map[Class]*claim{}
 	}
-	s.claims[c] = &claim{by: m}
+	s.claims[c] = &claim{by: m, waiting: map[*member]func(){}}
 	return nil, Ask
 }
 
@@ -172,11 +172,14 @@ func (s *shape) settle(c Class) {
 	}
 }
 
-// disclaim is settle for whatever a member that leaves was to do.
+// disclaim is settle for whatever a member that leaves was to do. It waits for
+// nothing any more, and takes nothing on.
 func (s *shape) disclaim(m *member) {
 	s.mu.Lock()
+	m.left = true
 	var left []Class
 	for c, x := range s.claims {
+		delete(x.waiting, m)
 		if x.by == m {
 			left = append(left, c)
 		}

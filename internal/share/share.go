@@ -239,6 +239,7 @@ type member struct {
 	shared func() *player // to be called after its operation has begun
 	queue  []piece
 	over   bool
+	left   bool // guarded by the shape's mu
 
 	once sync.Once
 }

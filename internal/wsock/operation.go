@@ -59,6 +59,9 @@ func (o *operation) goOn(say func() (last []byte, rests bool)) {
 func (o *operation) end(last []byte) {
 	defer o.c.ops.all.Done()
 	defer o.cancel()
+	if o.flow != nil {
+		o.c.queue.unwait(&o.flow.task)
+	}
 	if last == nil || !o.c.put(o.ctx, frame{data: last, op: o, last: true}) {
 		o.c.ops.release(o)
 	}

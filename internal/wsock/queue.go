@@ -109,6 +109,13 @@ func (q *queue) space(t *task) bool {
 	return false
 }
 
+// unwait takes back that a task is to be woken.
+func (q *queue) unwait(t *task) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.short, t)
+}
+
 // add queues data where there is space. The last may go past what there is.
 func (q *queue) add(f frame) {
 	q.mu.Lock()

@@ -14,6 +14,7 @@ type runner struct {
 	steps   ring[*task] // guarded by mu: what to send next
 	writes  ring[*Conn] // guarded by mu: to be written to, after those that fill them
 	workers int         // guarded by mu
+	most    int         // guarded by mu: workers; 0: not asked yet
 }
 
 // stepsAtOnce is how many subscriptions are asked before what they say is
@@ -43,7 +44,10 @@ func (r *runner) write(c *Conn) {
 }
 
 func (r *runner) moreLocked() bool {
-	if r.workers >= runtime.GOMAXPROCS(0) {
+	if r.most == 0 {
+		r.most = runtime.GOMAXPROCS(0)
+	}
+	if r.workers >= r.most {
 		return false
 	}
 	r.workers++

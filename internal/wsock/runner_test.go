@@ -109,6 +109,13 @@ func TestWhoHasNoRoomIsWoken(t *testing.T) {
 			t.Fatal("there is none")
 		}
 	}
+	gone := &task{r: &r}
+	if q.space(gone) {
+		t.Fatal("there is none")
+	}
+	if q.unwait(gone); len(q.short) != 1 {
+		t.Errorf("%d wait, and one has gone", len(q.short))
+	}
 	if !x.rest() {
 		t.Fatal("it was woken")
 	}

@@ -4,7 +4,7 @@
 // and goroutine it made until Drain, and knows nothing of users: Init decides
 // who is let in.
 //
-// A socket is one reading goroutine, one for each running operation, and one to
+// A socket is one reading goroutine, one for each running operation that has to be waited for, and one to
 // write while there is something that no operation writes itself. Nobody waits
 // for a socket but what belongs to it:
 //

@@ -178,26 +178,22 @@ func (w *writer) try() {
 		go goOn()
 		return
 	}
-	err := w.gather(f)
-	if err != nil {
-		_ = w.c.out.flush(w.c.t.o.Limits.WriteTimeout) // what gorilla itself said of a breach: nothing is held long
-	}
-	if err == nil && !w.c.out.attempt() {
-		go w.finish()
+	if err := w.gather(f); err != nil || !w.c.out.attempt() {
+		go w.finish(err)
 		return
 	}
 	<-w.c.out.turn
-	if w.ended(err) {
-		return
-	}
 	if w.c.queue.more() {
 		w.c.t.runner.write(w.c)
 	}
 }
 
-// finish writes what an attempt left, and has the turn.
-func (w *writer) finish() {
-	err := w.c.out.flush(w.c.t.o.Limits.WriteTimeout)
+// finish writes what an attempt left, or what was held before an error, and has
+// the turn.
+func (w *writer) finish(err error) {
+	if late := w.c.out.flush(w.c.t.o.Limits.WriteTimeout); err == nil {
+		err = late
+	}
 	<-w.c.out.turn
 	if !w.ended(err) {
 		w.drain()
