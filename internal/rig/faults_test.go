@@ -35,7 +35,7 @@ var faults = []fault{
 	{"Postgres killed", "R3", killPostgres, false, false},
 	{"Postgres a black hole", "R10", stallPostgres, false, false},
 	{"drain, Postgres a black hole", "R10", drainInHole, false, true},
-	{"standby promoted", "R4", promote, true, false},
+	{"standby promoted", "R4", promote, true, true},
 }
 
 // pause lets the clients go on for so long: a dose.
@@ -273,7 +273,7 @@ func TestFaults(t *testing.T) {
 		seed = s
 	}
 	if os.Getenv("RIG_LONG") == "" {
-		play(t, size{nodes: 3, people: 24, pace: 400 * time.Millisecond}, seed, false)
+		play(t, size{nodes: 3, people: 16, pace: 400 * time.Millisecond}, seed, false)
 		return
 	}
 	d, err := time.ParseDuration(os.Getenv("RIG_FOR"))
