@@ -18,7 +18,7 @@ type fault struct {
 	name, of string // of: the row of the list of faults that it is
 	do       func(r *rig, long bool) (did string)
 	odd      bool // clients are refused what they ask of messages that are gone
-	longOnly bool // takes longer than a short dose may
+	longOnly bool // left to the soak: make test has its ten minutes
 }
 
 // faults are in an order: a node judges others only once it has lived for a lease,
@@ -26,14 +26,14 @@ type fault struct {
 var faults = []fault{
 	{"sockets cut", "R13", cutSockets, false, false},
 	{"LISTEN cut", "R5", cutListen, false, false},
-	{"NOTIFY lost", "R6", loseNotify, false, false},
-	{"sequencer ended", "", endSequencer, false, false},
+	{"NOTIFY lost", "R6", loseNotify, false, true},
+	{"sequencer ended", "", endSequencer, false, true},
 	{"kill -9", "R1", killNode, false, false},
-	{"sockets stalled", "R12", stallSockets, false, false},
+	{"sockets stalled", "R12", stallSockets, false, true},
 	{"rolling restart", "R19", roll, false, false},
-	{"node paused", "R2", pauseNode, false, false},
+	{"node paused", "R2", pauseNode, false, true},
 	{"Postgres killed", "R3", killPostgres, false, false},
-	{"Postgres a black hole", "R10", stallPostgres, false, false},
+	{"Postgres a black hole", "R10", stallPostgres, false, true},
 	{"drain, Postgres a black hole", "R10", drainInHole, false, true},
 	{"standby promoted", "R4", promote, true, true},
 }
