@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -23,16 +22,8 @@ func (n *node) console(method, path string) (int, string) {
 		n.t.Fatal(err)
 	}
 	req.Header = bearer(operators)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return res.StatusCode, string(text)
+	status, _, text := n.ask(req)
+	return status, string(text)
 }
 
 // state is what the page shows, once it says ok of it.

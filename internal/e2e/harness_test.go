@@ -416,14 +416,20 @@ func (n *node) operator(path string) string {
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	_, _, text := n.ask(req)
+	return string(text)
+}
+
+// ask is what a request is answered.
+func (n *node) ask(req *http.Request) (status int, header http.Header, text []byte) {
+	n.t.Helper()
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
+	if text, err = io.ReadAll(res.Body); err != nil {
 		n.t.Fatal(err)
 	}
-	return string(text)
+	return res.StatusCode, res.Header, text
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -33,27 +32,19 @@ func (n *node) hook(path, body string, change ...func(*http.Request)) (int, map[
 	for _, f := range change {
 		f(req)
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		n.t.Fatal(err)
-	}
+	status, header, text := n.ask(req)
 	var out map[string]any
 	if !bytes.HasPrefix(text, []byte("[")) {
 		if err := json.Unmarshal(text, &out); err != nil {
-			n.t.Fatalf("%s answers %d, and no JSON: %.200q", path, res.StatusCode, text)
+			n.t.Fatalf("%s answers %d, and no JSON: %.200q", path, status, text)
 		}
 	} else {
 		out = map[string]any{"list": string(text)}
 	}
-	if kind := res.Header.Get("Content-Type"); kind != "application/json" {
+	if kind := header.Get("Content-Type"); kind != "application/json" {
 		n.t.Errorf("%s answers %s", path, kind)
 	}
-	return res.StatusCode, out
+	return status, out
 }
 
 func call(name string, user uuid.UUID, role, input string) string {

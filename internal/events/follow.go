@@ -90,7 +90,7 @@ func (r *MessageReader) Woken(f func()) { r.t.st.Woken(f) }
 
 func (r *MessageReader) told(items []*feed.Item) (out []Told) {
 	for _, it := range items {
-		if it.Kind != feed.Created && it.Kind != feed.Updated && it.Kind != feed.Deleted {
+		if !it.Kind.OfMessage() {
 			continue
 		}
 		if out == nil {

@@ -107,7 +107,7 @@ func push[T any](ctx context.Context, out chan<- T, x T) error {
 // messages tells what happens to messages.
 func (t *teller) messages(ctx context.Context, out chan<- MessageEvent, b feed.Batch) error {
 	for _, it := range b.Items {
-		if it.Kind != feed.Created && it.Kind != feed.Updated && it.Kind != feed.Deleted {
+		if !it.Kind.OfMessage() {
 			continue
 		}
 		m := t.body(it)

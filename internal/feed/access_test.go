@@ -31,7 +31,7 @@ func told(t *testing.T, x *Stream, until uuid.UUID) (messages []uuid.UUID, kinds
 			t.Fatalf("after %s: %v", kinds, err)
 		}
 		for _, it := range b.Items {
-			if it.Kind.ofMessage() {
+			if it.Kind.OfMessage() {
 				messages = append(messages, it.Message)
 			}
 			kinds += string(it.Kind) + " "

@@ -47,8 +47,8 @@ const (
 	Notify  Kind = "notify"
 )
 
-// ofMessage reports whether the entry is about a message.
-func (k Kind) ofMessage() bool { return k == Created || k == Updated || k == Deleted }
+// OfMessage reports whether the entry is about a message.
+func (k Kind) OfMessage() bool { return k == Created || k == Updated || k == Deleted }
 
 // Entry is one line of the log.
 type Entry struct {

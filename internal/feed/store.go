@@ -121,8 +121,8 @@ func (s *Service) fill(ctx context.Context, db postgres.DB, list []Entry, most i
 	items := make([]Item, len(list))
 	for i, e := range list {
 		_, read := asked[e.Message] // and not wanted(e): somebody may wait by now who did not then
-		items[i] = Item{Entry: e, loaded: !e.Kind.ofMessage() || i < reached && read}
-		if body, ok := bodies[e.Message]; ok && e.Kind.ofMessage() {
+		items[i] = Item{Entry: e, loaded: !e.Kind.OfMessage() || i < reached && read}
+		if body, ok := bodies[e.Message]; ok && e.Kind.OfMessage() {
 			if at, _ := body.Place(); at == e.Channel {
 				items[i].Body, items[i].size, items[i].memo = body, body.Size(), &memo{}
 			}
@@ -151,7 +151,7 @@ func (s *Service) bodies(ctx context.Context, db postgres.DB, list []Entry, most
 		part := 0
 		for ; reached < len(list) && part < n; reached++ {
 			e := list[reached]
-			if _, ok := asked[e.Message]; ok || !e.Kind.ofMessage() || !wanted(e) {
+			if _, ok := asked[e.Message]; ok || !e.Kind.OfMessage() || !wanted(e) {
 				continue
 			}
 			asked[e.Message] = struct{}{}

@@ -192,10 +192,9 @@ func (t *tail) since(pos int64) (items []Item, st state, ok bool) {
 func (t *tail) news(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []Item, st state, all, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at, all, ok := t.newsLocked(sub, dirty, pos)
-	first := t.state.pos - int64(len(t.items))
-	for _, p := range at {
-		items = append(items, t.items[p-first-1])
+	own, all, ok := t.newsLocked(sub, dirty, pos)
+	for _, it := range own {
+		items = append(items, *it)
 	}
 	return items, t.state, all, ok
 }
@@ -205,18 +204,11 @@ func (t *tail) news(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (i
 func (t *tail) latest(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []*Item, st state, turn int, all, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at, all, ok := t.newsLocked(sub, dirty, pos)
-	first := t.state.pos - int64(len(t.items))
-	if len(at) > 0 {
-		items = make([]*Item, len(at))
-	}
-	for i, p := range at {
-		items[i] = &t.items[p-first-1]
-	}
+	items, all, ok = t.newsLocked(sub, dirty, pos)
 	return items, t.state, t.turn, all, ok
 }
 
-func (t *tail) newsLocked(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (at []int64, all, ok bool) {
+func (t *tail) newsLocked(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []*Item, all, ok bool) {
 	told, all := sub.Take()
 	for _, k := range told {
 		dirty[k] = struct{}{}
@@ -224,8 +216,15 @@ func (t *tail) newsLocked(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int
 	if all {
 		return nil, true, true
 	}
-	at, ok = t.index.since(dirty, pos)
-	return at, false, ok
+	at, ok := t.index.since(dirty, pos)
+	first := t.state.pos - int64(len(t.items))
+	if len(at) > 0 {
+		items = make([]*Item, len(at))
+	}
+	for i, p := range at {
+		items[i] = &t.items[p-first-1]
+	}
+	return items, false, ok
 }
 
 // turns is how often the database turned out to be another than before.

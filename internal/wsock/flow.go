@@ -25,11 +25,7 @@ const framesAtOnce = 16
 
 // begins has the operation go on as a flow.
 func (o *operation) begins(s *share.Stream) {
-	kind := "next"
-	if o.c.legacy {
-		kind = "data"
-	}
-	head, tail := o.around(kind)
+	head, tail := o.around(o.kind())
 	f := &flow{o: o, s: s, head: append(head, `{"data":`...), tail: []byte("}" + tail)}
 	f.r, f.do = &o.c.t.runner, f.step
 	o.flow = f

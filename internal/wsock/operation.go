@@ -145,15 +145,19 @@ func (f frame) due() bool {
 	return !f.last || f.op.c.ops.release(f.op)
 }
 
+// kind is how the socket's protocol calls a response.
+func (o *operation) kind() string {
+	if o.c.legacy {
+		return "data"
+	}
+	return "next"
+}
+
 // next is a response's frame. The payload is put in as it is encoded, and copied
 // once: the envelope never encodes it a second time, and a socket that reads slowly
 // has a frame waiting for each of its operations.
 func (o *operation) next(r *graphql.Response) []byte {
-	kind := "next"
-	if o.c.legacy {
-		kind = "data"
-	}
-	head, tail := o.around(kind)
+	head, tail := o.around(o.kind())
 	var p bytes.Buffer
 	p.Grow(len(head) + len(r.Data) + 64)
 	p.Write(head)
