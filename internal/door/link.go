@@ -237,6 +237,9 @@ func (l *Link) adopt(up *upstream) {
 func (l *Link) startLocked(up *upstream) {
 	l.cur = up
 	l.ups[up] = struct{}{}
+	if l.d.o.Observer.Upstream != nil {
+		l.d.o.Observer.Upstream(1)
+	}
 	up.beatLocked()
 	l.all.Go(up.read)
 }

@@ -86,9 +86,11 @@ func TestWhatWasInFlight(t *testing.T) {
 	both(t, func(t *testing.T, protocol string) {
 		r := newRig(t, setup{tables: true, double: func(o *double.Options) { o.Era.Payload = double.Object }})
 		p := r.open(protocol)
-		p.start("q", `{ slow(ms: 300) }`)
+		r.h.Gate(true)
+		p.start("q", `{ held }`)
 		eventually(t, "asked", func() bool { return r.h.Asked.Load() == 1 })
 		r.h.Close(1012, "")
+		r.h.Gate(false)
 		p.expect(`"id":"q"`, `"done"`)
 		p.expect(`"id":"q"`, `"complete"`)
 		p.start("q", `{ hang }`)
@@ -138,7 +140,12 @@ func TestHasuraStaysAway(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				s := setup{tables: true, times: func(x *times) { x.dial = 300 * time.Millisecond }}
+				s := setup{tables: true, times: func(x *times) {
+					x.first, x.again = time.Second, 2*time.Second
+					if name == "it never acks" {
+						x.dial = 300 * time.Millisecond
+					}
+				}}
 				if away == nil {
 					s.double = func(o *double.Options) { o.Era.Echo = "soap" }
 				}
@@ -184,10 +191,10 @@ func TestHasuraStaysAway(t *testing.T) {
 // changed and nothing else.
 func TestManySocketsAtOnce(t *testing.T) {
 	t.Parallel()
-	const n = 150
-	r := newRig(t, setup{tables: true, times: func(x *times) { x.dial, x.first, x.again, x.silence = patient, patient, patient, patient },
-		double: func(o *double.Options) { o.Poll = 500 * time.Millisecond }, // so many live queries leave the machine room for anything else
-		limits: wsock.Limits{PingEvery: 5 * time.Minute}})                   // its clients do not read meanwhile
+	const n = 120
+	r := newRig(t, setup{tables: true, times: func(x *times) { x.silence = patient },
+		double: func(o *double.Options) { o.Poll = 2 * time.Second }, // so many live queries leave the machine room for anything else
+		limits: wsock.Limits{PingEvery: 5 * time.Minute}})            // its clients do not read meanwhile
 	all := make([]*peer, n)
 	for i := range all {
 		all[i] = r.open(wsock.TransportWS)
@@ -206,4 +213,25 @@ func TestManySocketsAtOnce(t *testing.T) {
 			t.Fatal(fmt.Sprint(i), got)
 		}
 	}
+}
+
+// TestASecondUpstreamAtOnce: where another came first, the one that came later is
+// closed, and is in no count.
+func TestASecondUpstreamAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, setup{tables: true})
+	p := r.open(wsock.TransportWS)
+	p.start("1", `subscription { items { text } }`)
+	p.expect(`"first"`)
+	up, err := r.link().dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.link().adopt(up)
+	eventually(t, "it is closed", func() bool { return r.h.Sockets() == 1 })
+	if n := r.seen.of("upstream"); n != 1 {
+		t.Errorf("%d sockets are counted", n)
+	}
+	r.insert("second")
+	p.expect(`"second"`)
 }

@@ -155,7 +155,7 @@ func newRig(t *testing.T, s setup) *rig {
 		t.Fatal(err)
 	}
 	r.d = d
-	d.times = times{dial: patient, first: time.Second, again: 2 * time.Second, idle: time.Minute, pulse: 200 * time.Millisecond, silence: patient / 3,
+	d.times = times{dial: patient, first: patient, again: patient, idle: time.Minute, pulse: 200 * time.Millisecond, silence: patient / 3,
 		least: 10 * time.Millisecond, most: 100 * time.Millisecond, steady: time.Second}
 	if s.times != nil {
 		s.times(&d.times)

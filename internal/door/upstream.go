@@ -88,9 +88,6 @@ func (l *Link) dial() (up *upstream, err error) {
 		_ = ws.Close()
 		return nil, err
 	}
-	if l.d.o.Observer.Upstream != nil {
-		l.d.o.Observer.Upstream(1)
-	}
 	return up, nil
 }
 

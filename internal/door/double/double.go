@@ -65,6 +65,7 @@ type server struct {
 	down    bool                                          // guarded by mu
 	status  int                                           // guarded by mu: what upgrades are answered with; 0: they are taken
 	noAck   chan struct{}                                 // guarded by mu: acks wait for it; nil: they do not
+	gate    chan struct{}                                 // guarded by mu: what is "held" waits for it; nil: it does not
 	seen    []http.Header                                 // guarded by mu: of requests and upgrades
 	bodies  [][]byte                                      // guarded by mu
 	inits   []map[string]any                              // guarded by mu
@@ -113,16 +114,19 @@ func (h *Hasura) Down(down bool) {
 func (h *Hasura) Answer(status int) { h.locked(func() { h.status = status }) }
 
 // Hold keeps acks back until it is called again.
-func (h *Hasura) Hold(hold bool) {
-	h.locked(func() {
-		if h.noAck != nil {
-			close(h.noAck)
-			h.noAck = nil
-		}
-		if hold {
-			h.noAck = make(chan struct{})
-		}
-	})
+func (h *Hasura) Hold(hold bool) { h.locked(func() { shut(&h.noAck, hold) }) }
+
+// Gate keeps the answers of "held" back until it is called again.
+func (h *Hasura) Gate(hold bool) { h.locked(func() { shut(&h.gate, hold) }) }
+
+func shut(c *chan struct{}, hold bool) {
+	if *c != nil {
+		close(*c)
+		*c = nil
+	}
+	if hold {
+		*c = make(chan struct{})
+	}
 }
 
 // Refuse has sessions of which f is true not be let in; nil: all are.

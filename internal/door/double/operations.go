@@ -111,6 +111,16 @@ func (h *server) once(ctx context.Context, payload []byte, vars map[string]strin
 	case "slow":
 		wait(ctx, time.Duration(a.number("ms"))*time.Millisecond)
 		return a.data([]byte(`"done"`))
+	case "held":
+		var gate chan struct{}
+		h.locked(func() { gate = h.gate })
+		if gate != nil {
+			select {
+			case <-gate:
+			case <-ctx.Done():
+			}
+		}
+		return a.data([]byte(`"done"`))
 	case "hang": // a mutation that is done and not answered
 		<-ctx.Done()
 		return nil
