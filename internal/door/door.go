@@ -42,7 +42,7 @@ const (
 	pathOld     = "/v1alpha1/graphql"
 )
 
-// Options of a door. Upstream, Own and Schema have no default.
+// Options of a door. Only what BodyBytes and what follows it are has a default, and Header, Direct.
 type Options struct {
 	Upstream  string      // Hasura's base URL
 	Paths     []string    // served besides /v1/graphql and /v1beta1/relay; with / at the end, all below
@@ -53,6 +53,7 @@ type Options struct {
 	Role      func(context.Context, http.Header) (string, error) // of a caller
 	Admit     func(*http.Request) error                          // refuses a page, or a cookie from one
 	Take      func(context.Context) error                        // refuses an operation too many
+	Charge    func(*http.Request) error                          // refuses a request for GraphQL too many
 	ClientIP  func(*http.Request) string
 	Encrypted func(*http.Request) bool // the client came over TLS
 	Header    string                   // the header, besides Authorization, in which a token comes; "": none
@@ -186,12 +187,15 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch upgrade := r.Header.Get("Upgrade"); {
 	case !strings.EqualFold(upgrade, "websocket"):
 		d.serveHTTP(w, r)
-	case r.URL.Path == pathGraphQL, r.URL.Path == pathRelay, r.URL.Path == pathOld:
+	case graphs(r.URL.Path):
 		d.o.Sockets.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), throughKey{}, through{r.URL.Path})))
 	default:
 		fail(w, http.StatusBadRequest, fault.New(fault.Unsupported, "sockets are served at "+pathGraphQL))
 	}
 }
+
+// graphs says whether Hasura answers GraphQL at a path.
+func graphs(path string) bool { return path == pathGraphQL || path == pathRelay || path == pathOld }
 
 func (d *Door) answered(how string) {
 	if d.o.Observer.Answered != nil {

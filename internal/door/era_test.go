@@ -123,6 +123,30 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
+// TestTokensGivenAtOnce: of many, only the last is taken upstream, and no socket
+// is dialled for each.
+func TestTokensGivenAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, setup{tables: true})
+	p := r.open(wsock.TransportWS)
+	p.start("who", `subscription { whoami }`)
+	p.expect(`"id":"who"`, `alice`)
+	r.h.Hold(true)
+	const n = 50
+	for i := range n {
+		r.link().Renew("Authorization", "Bearer "+mint(t, fmt.Sprintf("alice-%d", i+1), time.Hour), "user")
+	}
+	eventually(t, "a second is dialled", func() bool { return r.h.Sockets() == 2 })
+	r.h.Hold(false)
+	if got := p.expect(`"id":"who"`); !strings.Contains(got, fmt.Sprintf(`alice-%d"`, n)) {
+		t.Error("on an old token:", got)
+	}
+	eventually(t, "one socket", func() bool { return r.h.Sockets() == 1 })
+	if n := r.h.Dials.Load(); n > 3 {
+		t.Errorf("%d sockets were dialled", n)
+	}
+}
+
 // TestAnIDUsedAgain: what comes late for an operation is not told to the next one
 // of the same id.
 func TestAnIDUsedAgain(t *testing.T) {

@@ -102,13 +102,28 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Body = &arriving{ReadCloser: http.MaxBytesReader(w, r.Body, d.o.BodyBytes), control: control, began: time.Now()}
 	}
 	r.Header.Del("Upgrade") // of another kind than WebSocket's: nothing is tunnelled
-	if d.answer(w, r) {
+	if d.answer(w, r) || d.tooMany(w, r) {
 		return
 	}
 	d.answered("passed")
 	ctx, done := lasting(r.Context())
 	defer done()
 	d.proxy.ServeHTTP(&leaving{w, control, d.o.WriteTimeout}, r.WithContext(ctx))
+}
+
+// tooMany refuses what its caller's allowance of operations does not have room for.
+// What is answered by Own is counted there; files and the like are not operations.
+func (d *Door) tooMany(w http.ResponseWriter, r *http.Request) bool {
+	if !graphs(r.URL.Path) {
+		return false
+	}
+	err := d.o.Charge(r)
+	if err == nil {
+		return false
+	}
+	d.answered("refused")
+	fail(w, http.StatusTooManyRequests, err)
+	return true
 }
 
 // ErrLeaving is the cause with which a server that leaves ends its requests'

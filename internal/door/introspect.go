@@ -140,6 +140,9 @@ func (d *Door) introspected(w http.ResponseWriter, r *http.Request, params *grap
 	if err != nil {
 		return false
 	}
+	if d.tooMany(w, r) {
+		return true
+	}
 	d.tell(h, r)
 	exec, err := d.schemas.of(r.Context(), role, h)
 	var body []byte

@@ -46,6 +46,8 @@ type Link struct {
 	fell    time.Time   // guarded by mu: the last of them
 	rest    *time.Timer // guarded by mu: closes an idle upstream
 	closed  bool        // guarded by mu
+
+	renewals int // guarded by mu: tokens given since the one that is being dialled with
 }
 
 type linkKey struct{}
@@ -114,7 +116,9 @@ func (l *Link) run(ctx context.Context, f wsock.Foreign, k kind) wsock.End {
 	}
 	select {
 	case end := <-o.done:
-		l.leave(o)
+		l.mu.Lock()
+		l.held -= len(o.sent)
+		l.mu.Unlock()
 		return end
 	case <-ctx.Done():
 		l.drop(o)
@@ -137,13 +141,6 @@ func (l *Link) enter(o *op) (up *upstream, err error) {
 	l.waiting = append(l.waiting, o)
 	l.dialLocked()
 	return nil, nil
-}
-
-// leave counts an operation out.
-func (l *Link) leave(o *op) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.held -= len(o.sent)
 }
 
 // drop ends an operation that its client completed, also upstream.

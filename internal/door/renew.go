@@ -16,25 +16,52 @@ func (l *Link) Renew(header, value, role string) {
 	l.init = maps.Clone(l.init)
 	l.init[http.CanonicalHeaderKey(header)] = value
 	l.init[headerRole] = role
-	if l.cur == nil || l.closed {
+	if l.cur == nil && !l.dialing || l.closed { // what is being dialled may say the old one
 		return
 	}
-	l.all.Go(l.renew)
+	l.renewals++
+	if l.renewals == 1 {
+		l.all.Go(l.renew)
+	}
 }
 
+// renew dials for the last token there was, no more often than what was lost is
+// dialled again: thousands of tokens may end in the same minute.
 func (l *Link) renew() {
-	up, err := l.dial()
-	if err != nil {
-		l.d.o.Log.WarnContext(l.ctx, "a refreshed session was not taken upstream", "error", err)
-		return // the old one lasts as long as its token, and is then dialled anew
-	}
-	l.mu.Lock()
-	old := l.cur
-	if l.closed {
+	for {
+		l.mu.Lock()
+		asked := l.renewals
 		l.mu.Unlock()
-		up.bye()
-		return
+		if l.d.pace.Wait(l.ctx) != nil {
+			return
+		}
+		up, err := l.dial()
+		if err != nil && l.ctx.Err() == nil { // the old one lasts as long as its token, and is then dialled anew
+			l.d.o.Log.WarnContext(l.ctx, "a refreshed session was not taken upstream", "error", err)
+		}
+		if l.renewed(up, asked) {
+			return
+		}
 	}
+}
+
+// renewed has what lives upstream go on at up, which was dialled when so many
+// tokens had been given; nil: in vain. false: another has come meanwhile.
+func (l *Link) renewed(up *upstream, asked int) bool {
+	l.mu.Lock()
+	last := l.renewals == asked
+	if last {
+		l.renewals = 0
+	}
+	if up == nil || l.closed || !last {
+		over := last || l.closed
+		l.mu.Unlock()
+		if up != nil {
+			up.bye()
+		}
+		return over
+	}
+	old := l.cur
 	l.startLocked(up)
 	var moved []*op
 	ids := map[*op]string{}
@@ -60,4 +87,5 @@ func (l *Link) renew() {
 	if done {
 		old.bye()
 	}
+	return true
 }

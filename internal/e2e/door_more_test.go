@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -342,5 +343,64 @@ func TestTheFrontDoorAlone(t *testing.T) {
 	cmd.Env = []string{"DATABASE_URL=postgres:///x", "HASURA_GRAPHQL_JWT_SECRET=" + secret}
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "HASURA_UPSTREAM_URL must be set") {
 		t.Errorf("%v %s", err, out)
+	}
+	url := database(t)
+	h, pool := hasuraOn(t, url, nil)
+	d := &doored{node: startAs(t, "front-door", url, "HASURA_UPSTREAM_URL="+h.URL(), "HASURA_WEBHOOK_SECRET="+hookSecret), h: h, pool: pool}
+	t.Cleanup(h.Stop)
+	s := d.open()
+	until(t, s.start(`subscription { items { text } }`), "first")
+	until(t, s.start(watch(demo.Bob)), "offline")
+	d.insert("second")
+	if status, got := d.at(`{ items { text } }`); status != http.StatusOK || !strings.Contains(got, "second") {
+		t.Error(status, got)
+	}
+	before := len(h.Bodies())
+	for _, path := range []string{"/graphql", "/playground", "/hasura/actions", "/hasura/events", "/v1/metadata", "/v2/query", "/metrics", "/"} {
+		res, err := http.Post(d.base+path, "application/json", strings.NewReader(`{}`)) //nolint:noctx // it ends with its server
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s is served: %d", path, res.StatusCode)
+		}
+	}
+	if n := len(h.Bodies()) - before; n != 0 {
+		t.Errorf("%d requests were passed on", n)
+	}
+}
+
+// TestWhatIsPassedOnIsCounted: a user's operations at the one endpoint are of one
+// allowance, over HTTP and over sockets, whoever answers them; and nobody else pays.
+func TestWhatIsPassedOnIsCounted(t *testing.T) {
+	t.Parallel()
+	const most = 7
+	d := newDoored(t, nil, map[string]string{"OPERATIONS_PER_MINUTE": fmt.Sprint(most)})
+	s := d.open()
+	s.run(`{ whoami }`)
+	for i := range most - 1 {
+		if status, got := d.at(`{ whoami }`); status != http.StatusOK {
+			t.Fatal(i, status, got)
+		}
+	}
+	before := len(d.h.Bodies())
+	for _, query := range []string{`{ whoami }`, `{ __schema { queryType { name } } }`, `mutation { add(into: "items", text: "x") }`} {
+		if status, got := d.at(query); status != http.StatusTooManyRequests || !strings.Contains(got, `"code":"rate-limited"`) || !strings.Contains(got, `"retryAfterMs"`) {
+			t.Error(query, status, got)
+		}
+	}
+	until(t, s.start(`{ whoami }`), `"rate-limited"`)
+	if n := len(d.h.Bodies()) - before; n != 0 {
+		t.Errorf("%d of what was refused were passed on", n)
+	}
+	for who, header := range map[string][]string{
+		"another user":     {"Authorization", "Bearer " + token(t, demo.Bob)},
+		"the app's server": {"Authorization", "", "X-Hasura-Admin-Secret", admin},
+		"nobody Hasura knows, who pays by address": {"Authorization", "Bearer x"},
+	} {
+		if status, got := d.at(`{ whoami }`, header...); status != http.StatusOK {
+			t.Error(who, status, got)
+		}
 	}
 }

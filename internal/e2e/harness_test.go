@@ -117,11 +117,17 @@ func (n *node) started() time.Time { return n.at }
 
 func startNode(t *testing.T, url string, env ...string) *node {
 	t.Helper()
+	return startAs(t, "serve", url, env...)
+}
+
+// startAs starts a server as a process, by one of its commands.
+func startAs(t *testing.T, command, url string, env ...string) *node {
+	t.Helper()
 	bin, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, url: url, cmd: exec.Command(bin, "serve"), done: make(chan struct{})}
+	n := &node{t: t, url: url, cmd: exec.Command(bin, command), done: make(chan struct{})}
 	n.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + url, "HASURA_GRAPHQL_JWT_SECRET=" + secret,
 		"HASURA_GRAPHQL_ADMIN_SECRET=" + admin, "HOST=127.0.0.1", "PORT=0", "ADMIN_ADDR=127.0.0.1:0", "DRAIN_TIMEOUT=500ms"}, env...)
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
