@@ -18,6 +18,7 @@ import (
 const (
 	addressShare = 20
 	sessionShare = 2
+	bodyShare    = 4 // of the operations of a minute, one body
 )
 
 // budgets are what callers are held to, each by buckets of its own.
@@ -30,6 +31,7 @@ type budgets struct {
 	watched    *limit.Held
 	polls      *limit.Held
 	answers    *limit.Held // bytes that wait to be read
+	parts      int         // most that one body counts
 	turns      *limit.Turns
 }
 
@@ -37,6 +39,7 @@ func newBudgets(l config.Limits, conns int) *budgets {
 	return &budgets{operations: limit.New(l.OperationsPerMinute), points: limit.New(l.PointsPerMinute),
 		session: limit.New(max(l.PointsPerMinute/sessionShare, 1)), address: limit.New(l.PointsPerMinute * addressShare),
 		messages: limit.New(l.MessagesPerMinute), watched: limit.NewHeld(l.WatchedIDs, "watched ids"), polls: limit.NewHeld(l.WaitingPolls, "polls that wait"),
+		parts:   max(l.OperationsPerMinute/bodyShare, 1),
 		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"),
 		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce)} // the rest is for what runs behind
 }
@@ -87,6 +90,19 @@ func (b *budgets) room(ctx context.Context, bytes int) (done func(), err error) 
 		return func() {}, nil
 	}
 	return b.answers.Take(key, bytes, true)
+}
+
+// body counts what is no request, or may turn out to be none, as operations.
+func (b *budgets) body(ctx context.Context, parts int) (back func(), err error) {
+	key, exempt := rateKey(ctx)
+	if exempt || auth.From(ctx).Via == auth.ViaHasura {
+		return func() {}, nil
+	}
+	parts = min(parts, b.parts)
+	if f := b.operations.TakeN(key, parts); f != nil {
+		return nil, f
+	}
+	return func() { b.operations.GiveBack(key, parts) }, nil
 }
 
 // cost of an operation: see weights.

@@ -102,7 +102,7 @@ func graphqlHandler(p *parts) http.Handler {
 			}
 			return int64(c.Limits.BodyBytes)
 		},
-		KeepAlive: keepAliveEvery, Refusal: refusalPause, Room: p.budgets.room, WriteTimeout: c.Limits.WriteTimeout, ReadTimeout: c.Limits.RequestTimeout, OperationTimeout: c.Limits.OperationTimeout,
+		KeepAlive: keepAliveEvery, Refusal: refusalPause, Room: p.budgets.room, Body: p.budgets.body, WriteTimeout: c.Limits.WriteTimeout, ReadTimeout: c.Limits.RequestTimeout, OperationTimeout: c.Limits.OperationTimeout,
 		Stream: func(ctx context.Context) (context.Context, func(), error) {
 			owner, _ := rateKey(ctx)
 			return p.live.stream(ctx, owner, c.Limits.OperationsPerSocket, auth.From(ctx), p.revoked.known)

@@ -35,8 +35,15 @@ func (t Transport) begin(w http.ResponseWriter, r *http.Request) answer {
 }
 
 // malformed answers what is no GraphQL request: with its status, whichever type
-// the answer has.
+// the answer has. Whoever sends too much of the kind is told that instead.
 func (a answer) malformed(status int, message string) {
+	if !a.room.paid {
+		a.room.paid = true
+		if _, err := a.t.o.Body(a.r.Context(), 1); err != nil {
+			a.fail(http.StatusTooManyRequests, err)
+			return
+		}
+	}
 	a.fail(status, fault.New(fault.Invalid, "%s", message))
 }
 

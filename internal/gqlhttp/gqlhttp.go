@@ -48,6 +48,12 @@ type Options struct {
 	// is answered instead, but never of a mutation that ran. nil: there is always.
 	Room func(ctx context.Context, bytes int) (done func(), err error)
 
+	// Body is asked before a body of more than 64 KiB is read, with how many such parts it
+	// may have, and before anything smaller is told that it is no GraphQL request, with one.
+	// back is called when it was a request, whose operations count for themselves. An error
+	// is answered instead. nil: nothing is.
+	Body func(ctx context.Context, parts int) (back func(), err error)
+
 	// Stream is asked before a subscription begins on an event stream. The
 	// context it answers, derived from the one given, ends the stream: when a
 	// token expires, say. ended is called when the stream is over; an error is
@@ -73,6 +79,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Room == nil {
 		o.Room = func(context.Context, int) (func(), error) { return func() {}, nil }
+	}
+	if o.Body == nil {
+		o.Body = func(context.Context, int) (func(), error) { return func() {}, nil }
 	}
 	o.KeepAlive = cmp.Or(o.KeepAlive, 25*time.Second)
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, 30*time.Second)

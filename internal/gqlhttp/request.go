@@ -45,6 +45,9 @@ func (a answer) operations() (list []operation, batch, ok bool) {
 		p.Headers, p.ReadTime = a.r.Header, graphql.TraceTiming{Start: start, End: graphql.Now()}
 		list = append(list, operation{p, len(fields["variables"])})
 	}
+	if a.room.back != nil {
+		a.room.back()
+	}
 	return list, batch, true
 }
 
@@ -135,8 +138,20 @@ func (a answer) read() ([]byte, bool) {
 		a.malformed(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", limit))
 		return nil, false
 	}
-	if a.r.ContentLength > limit {
+	size := a.r.ContentLength
+	if size > limit {
 		return tooLarge()
+	}
+	if size < 0 {
+		size = limit
+	}
+	if size > roomy {
+		back, err := a.t.o.Body(a.r.Context(), int((size+roomy-1)/roomy))
+		if err != nil {
+			a.fail(http.StatusTooManyRequests, err)
+			return nil, false
+		}
+		a.room.paid, a.room.back = true, back
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(a.w, a.r.Body, limit))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {

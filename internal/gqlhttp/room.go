@@ -20,6 +20,8 @@ type room struct {
 	says func(error) gqlerror.List
 	held int
 	done []func()
+	paid bool   // for what it sent
+	back func() // what was paid for a large body, if it was a request
 }
 
 // upTo holds so many bytes in all; what is small needs none.

@@ -183,8 +183,11 @@ func (o Operations) MutateOperationParameters(ctx context.Context, _ *graphql.Ra
 }
 
 // Take counts an operation of a key, or says when there may be one again.
-func (l *Limiter) Take(key string) *fault.Error {
-	if ok, after := l.Allow(key); !ok {
+func (l *Limiter) Take(key string) *fault.Error { return l.TakeN(key, 1) }
+
+// TakeN is AllowN, as a fault.
+func (l *Limiter) TakeN(key string, n int) *fault.Error {
+	if ok, after := l.AllowN(key, n); !ok {
 		return fault.Later(fault.RateLimited, after, "more than %d operations a minute", l.perMinute)
 	}
 	return nil
