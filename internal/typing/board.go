@@ -27,10 +27,11 @@ type board struct {
 
 	mu    sync.Mutex
 	rooms map[roomKey]map[uuid.UUID]*typist // guarded by mu
+	index index                             // guarded by mu
 }
 
 func newBoard(c *clock.Clock) *board {
-	b := &board{clock: c, hub: hub.New[roomKey](), rooms: map[roomKey]map[uuid.UUID]*typist{}}
+	b := &board{clock: c, hub: hub.New[roomKey](), rooms: map[roomKey]map[uuid.UUID]*typist{}, index: newIndex()}
 	b.alarm = clock.NewAlarm(c, b.due)
 	return b
 }
@@ -72,6 +73,7 @@ func (b *board) applyLocked(s signal) (until time.Time) {
 	if room == nil {
 		room = map[uuid.UUID]*typist{}
 		b.rooms[s.roomKey] = room
+		b.index.open(s.roomKey)
 	}
 	t := room[s.user]
 	if t == nil {
@@ -83,6 +85,7 @@ func (b *board) applyLocked(s signal) (until time.Time) {
 	}
 	was := t.until(now)
 	t.devices[s.session] = device{at: s.at, typing: !s.stop, own: s.own}
+	b.index.spoke(typistKey{s.roomKey, s.user}, s.session)
 	is := t.until(now)
 	if was.IsZero() {
 		t.said = nil
@@ -124,6 +127,7 @@ func (b *board) due(keys []typistKey) {
 			if !d.ends().After(now) {
 				gone = gone || d.typing
 				delete(t.devices, session)
+				b.index.forget(k, session)
 			}
 		}
 		if len(t.devices) > 0 {
@@ -133,6 +137,7 @@ func (b *board) due(keys []typistKey) {
 		delete(b.rooms[k.roomKey], k.user)
 		if len(b.rooms[k.roomKey]) == 0 {
 			delete(b.rooms, k.roomKey)
+			b.index.shut(k.roomKey)
 		}
 		if gone {
 			b.hub.Mark(k.roomKey)
@@ -176,17 +181,19 @@ func (b *board) stopsIn(s roomKey, user uuid.UUID) []signal {
 	return out
 }
 
-// stopsOf takes back all that a session said, in every room.
-func (b *board) stopsOf(user *uuid.UUID, session uuid.UUID) []signal {
+// stopsOf takes back all that a session said, in every room; of what was said over
+// HTTP, which has none, all that a user did.
+func (b *board) stopsOf(user, session uuid.UUID) []signal {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.clock.Now()
 	var out []signal
-	for s, room := range b.rooms {
-		for u, t := range room {
-			if d, ok := t.devices[session]; ok && d.types(now) && (user == nil || *user == u) {
-				out = append(out, signal{roomKey: s, user: u, session: session, at: now, stop: true, own: d.own})
-			}
+	for k := range b.index.speakers[speakerOf(user, session)] {
+		if user != uuid.Nil && user != k.user {
+			continue
+		}
+		if d := b.rooms[k.roomKey][k.user].devices[session]; d.types(now) {
+			out = append(out, signal{roomKey: k.roomKey, user: k.user, session: session, at: now, stop: true, own: d.own})
 		}
 	}
 	return out
@@ -254,13 +261,8 @@ func (b *board) inChannel(channel uuid.UUID) map[roomKey][]uuid.UUID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := map[roomKey][]uuid.UUID{}
-	for s, room := range b.rooms {
-		if s.Channel != channel {
-			continue
-		}
-		for u := range room {
-			out[s] = append(out[s], u)
-		}
+	for s := range b.index.channels[channel] {
+		out[s] = slices.Collect(maps.Keys(b.rooms[s]))
 	}
 	return out
 }
@@ -269,9 +271,5 @@ func (b *board) inChannel(channel uuid.UUID) map[roomKey][]uuid.UUID {
 func (b *board) channels() []uuid.UUID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	seen := map[uuid.UUID]struct{}{}
-	for s := range b.rooms {
-		seen[s.Channel] = struct{}{}
-	}
-	return slices.Collect(maps.Keys(seen))
+	return slices.Collect(maps.Keys(b.index.channels))
 }

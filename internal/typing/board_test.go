@@ -65,7 +65,7 @@ func TestTypingEndsByItself(t *testing.T) {
 		if dirty, _, _ := sub.Next(t.Context()); len(dirty) != 1 {
 			t.Fatal("the end is not told")
 		}
-		if len(b.rooms) != 0 || b.alarm.Len() != 0 {
+		if len(b.rooms) != 0 || b.alarm.Len() != 0 || len(b.index.channels) != 0 || len(b.index.speakers) != 0 {
 			t.Fatal("something is kept")
 		}
 	})
@@ -85,7 +85,7 @@ func TestTwoDevicesAreOneTypist(t *testing.T) {
 		if len(b.typing(room)) != 1 {
 			t.Fatal("a stop on one device stops the other")
 		}
-		for _, s := range b.stopsOf(nil, laptop) {
+		for _, s := range b.stopsOf(uuid.Nil, laptop) {
 			s.at = s.at.Add(time.Millisecond)
 			b.apply(s)
 		}

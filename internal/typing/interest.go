@@ -113,7 +113,7 @@ func (s *Service) hushed(rest string) {
 	user, err := uuid.Parse(who)
 	ms, merr := strconv.ParseInt(when, 10, 64)
 	if err == nil && merr == nil {
-		for _, sig := range s.board.stopsOf(&user, uuid.Nil) {
+		for _, sig := range s.board.stopsOf(user, uuid.Nil) {
 			if by := time.UnixMilli(ms); sig.own && !s.board.said(sig).After(by) {
 				sig.at = by
 				s.say(sig)
@@ -127,11 +127,8 @@ func (b *board) ownIn(channel uuid.UUID) (out []signal) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.clock.Now()
-	for at, room := range b.rooms {
-		if at.Channel != channel {
-			continue
-		}
-		for user, t := range room {
+	for at := range b.index.channels[channel] {
+		for user, t := range b.rooms[at] {
 			for session, d := range t.devices {
 				if d.own && d.ends().After(now) {
 					out = append(out, signal{roomKey: at, user: user, session: session, at: d.at, stop: !d.typing})

@@ -133,7 +133,7 @@ func (s *Service) StopAll(v viewer.Viewer) error {
 	if err := v.Denied(); err != nil {
 		return err
 	}
-	for _, sig := range s.board.stopsOf(&v.User, v.Session) {
+	for _, sig := range s.board.stopsOf(v.User, v.Session) {
 		s.say(sig)
 	}
 	if s.o.Rooms != nil && v.Session == uuid.Nil { // over HTTP, which other nodes answer too
@@ -144,7 +144,7 @@ func (s *Service) StopAll(v viewer.Viewer) error {
 
 // End is the end of a socket: what it said is over.
 func (s *Service) End(session uuid.UUID) {
-	for _, sig := range s.board.stopsOf(nil, session) {
+	for _, sig := range s.board.stopsOf(uuid.Nil, session) {
 		s.say(sig)
 	}
 }
