@@ -66,6 +66,7 @@ type server struct {
 	status  int                                           // guarded by mu: what upgrades are answered with; 0: they are taken
 	noAck   chan struct{}                                 // guarded by mu: acks wait for it; nil: they do not
 	gate    chan struct{}                                 // guarded by mu: what is "held" waits for it; nil: it does not
+	paths   []string                                      // guarded by mu: of them
 	seen    []http.Header                                 // guarded by mu: of requests and upgrades
 	bodies  [][]byte                                      // guarded by mu
 	inits   []map[string]any                              // guarded by mu
@@ -143,6 +144,12 @@ func (h *Hasura) Headers() (all []http.Header) {
 	return all
 }
 
+// Paths are those of all requests and upgrades until now.
+func (h *Hasura) Paths() (all []string) {
+	h.locked(func() { all = append(all, h.paths...) })
+	return all
+}
+
 // Bodies are those of all requests until now.
 func (h *Hasura) Bodies() (all [][]byte) {
 	h.locked(func() { all = append(all, h.bodies...) })
@@ -208,7 +215,7 @@ func (h *server) serve(w http.ResponseWriter, r *http.Request) {
 	var status int
 	var instead func(http.ResponseWriter, *http.Request) bool
 	h.locked(func() {
-		h.seen = append(h.seen, r.Header.Clone())
+		h.seen, h.paths = append(h.seen, r.Header.Clone()), append(h.paths, r.URL.Path)
 		down, status, instead = h.down, h.status, h.next
 	})
 	if down {
