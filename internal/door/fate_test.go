@@ -1,12 +1,14 @@
 package door
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nself-org/nchat-realtime/internal/door/double"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -174,5 +176,52 @@ func TestAdminsSchemaIsTheirs(t *testing.T) {
 		if asked != i+1 || !strings.Contains(body, who.Get("X-Who")) {
 			t.Errorf("%s: asked %d times, %s %v", who, asked, body, err)
 		}
+	}
+}
+
+// TestResultsAreTheBytesThatCame, whatever a JSON library would make of them.
+func TestResultsAreTheBytesThatCame(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, protocol string) {
+		r := newRig(t, setup{tables: true})
+		p := r.open(protocol)
+		p.start("mine", `subscription { items { text } }`)
+		p.expect(`"id":"mine"`, `"first"`)
+		const data = `{"data": {"x":1e400,	"a":"\u0041\/","n":-0.0,"x":12345678901234567890} }`
+		kind := "next"
+		if p.legacy() {
+			kind = "data"
+		}
+		r.h.Say(` {"payload" : ` + data + ` ,"more":[1], "id":"1","type":"` + kind + `"}`)
+		p.expect(`"id":"mine"`, data)
+	})
+}
+
+// TestAThousandOperations of one socket, all taken up again after a loss, each told
+// nothing it has; and a socket without any, which is dialled for nobody.
+func TestAThousandOperations(t *testing.T) {
+	t.Parallel()
+	const n = 1000
+	r := newRig(t, setup{double: func(o *double.Options) { o.Poll = time.Minute }, limits: wsock.Limits{Operations: n, MessageRate: 100000, PingEvery: time.Minute}})
+	p := r.open(wsock.TransportWS)
+	for i := range n {
+		p.start(fmt.Sprint(i), `subscription { whoami }`)
+	}
+	for range n {
+		p.expect(`"alice"`)
+	}
+	r.h.Close(1012, "")
+	eventually(t, "all are taken up again", func() bool { return r.seen.of("unchanged") == n && r.seen.of("resubscribed") == n })
+	for i := range n {
+		p.stop(fmt.Sprint(i))
+	}
+	eventually(t, "all have ended there", func() bool { return r.h.Doing.Load() == 0 })
+	dials := r.h.Dials.Load()
+	r.h.Close(1012, "")
+	eventually(t, "the loss is noticed", func() bool { return r.seen.of("upstream") == 0 })
+	p.start("ours", `subscription { ours }`)
+	p.expect(`"id":"ours"`)
+	if d := r.h.Dials.Load() - dials; d != 0 {
+		t.Errorf("dialled %d times for nobody", d)
 	}
 }

@@ -182,7 +182,7 @@ func (r *rig) observer() Observer {
 		Ended: func(w string) { c.add("ended "+w, 1) }, Answered: func(w string) { c.add("answered "+w, 1) }}
 }
 
-// leaksNothing: when the last client has gone, no socket and no goroutine of the
+// leaksNothing: when the last client has gone, no socket and no operation of the
 // door's is left, nor a socket at Hasura.
 func (r *rig) leaksNothing() {
 	r.t.Helper()

@@ -46,6 +46,7 @@ type Options struct {
 	Key       string        // of HS256 tokens
 	Admin     string
 	Anonymous string // the unauthorized role; "": nobody without credentials
+	Bears     string // the header in which tokens come, bare; "": Authorization
 	Era       Era
 	Poll      time.Duration // of live queries; 25 ms
 	KeepAlive time.Duration // 5 s
