@@ -10,6 +10,7 @@ package events
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,6 +37,8 @@ type Options struct {
 	Presence Presence
 	Typing   *typing.Service
 	Log      *slog.Logger
+	// Turn is taken by what a subscription that has begun reads for its viewer alone.
+	Turn wait.Turn
 }
 
 // Service begins subscriptions. Each has goroutines of its own, which end with
@@ -44,11 +47,14 @@ type Service struct {
 	o        Options
 	patience *patience
 	every    time.Duration // unreadEvery
+
+	mu       sync.Mutex
+	delivers map[viewer.Key]*deliverer // guarded by mu: of viewers whose streams deliver
 }
 
 // New builds the service.
 func New(o Options) *Service {
-	return &Service{o: o, patience: &patience{log: o.Log}, every: unreadEvery}
+	return &Service{o: o, patience: &patience{log: o.Log, turn: o.Turn}, every: unreadEvery, delivers: map[viewer.Key]*deliverer{}}
 }
 
 // Query asks for events.

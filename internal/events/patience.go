@@ -21,7 +21,8 @@ const (
 
 // patience is what all subscriptions of this node know of an outage.
 type patience struct {
-	log *slog.Logger
+	log  *slog.Logger
+	turn wait.Turn
 
 	mu    sync.Mutex
 	since time.Time // guarded by mu: of the outage; zero: there is none
@@ -30,11 +31,16 @@ type patience struct {
 // patiently does a read again until it works: an outage of Postgres only
 // delays. Where going on makes no sense the error is the read's own: a refusal
 // at once, and what fails again and again although Postgres answers, which the
-// edge logs and tells as one that may be tried again.
+// edge logs and tells as one that may be tried again. Each try is in its viewer's
+// turn, and none is held between them.
 func patiently[T any](ctx context.Context, p *patience, read func(context.Context) (T, error)) (T, error) {
 	failed := 0
 	for again := firstWait; ; again = min(2*again, mostWait) {
-		x, err := read(ctx)
+		var x T
+		err := p.turn.Do(ctx, func() (err error) {
+			x, err = read(ctx)
+			return err
+		})
 		if err == nil {
 			p.over(ctx)
 			return x, nil

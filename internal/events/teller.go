@@ -24,8 +24,9 @@ type teller struct {
 	v        viewer.Viewer
 	st       *feed.Stream
 	fail     func(error)
-	// deliver counts what was handed over; nil: the client says so itself.
-	deliver *deliverer
+	// join has what is handed over counted as delivered; nil: the client says so itself.
+	join    func(viewer.Viewer) *handed
+	handed  *handed                       // what was, once join was called
 	unread  *unread[receipt.State]        // nil: nobody asks
 	threads *threads                      // nil: nobody asks
 	aside   []func(context.Context) error // run beside, and end the stream with their error
@@ -39,10 +40,7 @@ func (s *Service) open(ctx context.Context, v viewer.Viewer, cursor string, chan
 	}
 	t := &teller{o: s.o, patience: s.patience, v: v, st: st, fail: fail}
 	if deliver {
-		t.deliver = newDeliverer(func(ctx context.Context, m receipt.Mark) error {
-			_, err := s.o.Receipts.Acknowledge(ctx, v, []receipt.Mark{m}, false)
-			return err
-		})
+		t.join = s.delivering
 	}
 	return t, nil
 }
@@ -55,8 +53,10 @@ func (t *teller) each(ctx context.Context, tell func(context.Context, feed.Batch
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel(nil)
-	if t.deliver != nil {
-		wg.Go(func() { t.deliver.run(within) })
+	if t.join != nil {
+		t.handed = t.join(t.v)
+		defer t.handed.leave()
+		wg.Go(func() { t.handed.run(within) })
 	}
 	for _, run := range t.aside {
 		wg.Go(func() {
@@ -206,8 +206,8 @@ func MessageOf(b feed.Body) (message.Message, bool) {
 
 // written notes that somebody else's message was handed over.
 func (t *teller) written(it feed.Item, m message.Message) {
-	if t.deliver != nil && it.Kind == feed.Created && !m.Gone && it.User != t.v.User {
-		t.deliver.note(receipt.Mark{Channel: m.ChannelID, Message: m.ID})
+	if t.handed != nil && it.Kind == feed.Created && !m.Gone && it.User != t.v.User {
+		t.handed.note(receipt.Mark{Channel: m.ChannelID, Message: m.ID}, it.Seq)
 	}
 }
 

@@ -105,6 +105,7 @@ type Body interface {
 // Options are what the package stands on.
 type Options struct {
 	Pool      *pgxpool.Pool
+	Vital     *pgxpool.Pool // for the sequencer's and the tail's reader, which wait for no caller; nil: Pool
 	Bell      hub.Doorbell
 	Log       *slog.Logger
 	Retention time.Duration // of the log
@@ -115,6 +116,8 @@ type Options struct {
 	Created func(Entry)
 	// Senders is who may learn of each of these moves of marks.
 	Senders func(ctx context.Context, db postgres.DB, moves []int64) (map[int64][]uuid.UUID, error)
+	// Turn is taken by what a stream that has begun reads for its viewer alone.
+	Turn wait.Turn
 }
 
 // Service is the log as the rest of the server sees it.
@@ -130,6 +133,9 @@ type Service struct {
 
 // New builds the service. Nothing runs before Run.
 func New(o Options) *Service {
+	if o.Vital == nil {
+		o.Vital = o.Pool
+	}
 	s := &Service{o: o, tail: newTail(), seals: map[string]*sealer{}}
 	s.Past = &Past{s}
 	s.sequencer = &sequencer{o: o, wake: wait.NewFlag(), told: func() {

@@ -67,9 +67,9 @@ func (s *sequencer) sequence(ctx context.Context) {
 func (s *sequencer) stay(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
-	var db postgres.DB = s.o.Pool
-	if s.o.Pool.Config().MaxConns > 2 { // fewer are for all
-		conn, err := s.o.Pool.Acquire(within)
+	var db postgres.DB = s.o.Vital
+	if s.o.Vital.Config().MaxConns > 2 { // fewer are for all
+		conn, err := s.o.Vital.Acquire(within)
 		if err != nil {
 			return fmt.Errorf("sequencing: %w", err)
 		}

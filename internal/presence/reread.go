@@ -90,7 +90,7 @@ func (m *mirror) read(ctx context.Context, keys []Key, tell bool) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	marks := m.marksOf(keys)
-	recs, err := loadRecords(ctx, m.w.pool, keys)
+	recs, err := loadRecords(ctx, m.w.vital, keys)
 	if err != nil {
 		m.mark(keys...)
 		return err

@@ -29,7 +29,7 @@ func New(o Options) *Service {
 	if o.Vital == nil {
 		o.Vital = o.Pool
 	}
-	w := &world{pool: o.Pool, vital: o.Vital, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log}
+	w := &world{pool: o.Pool, vital: o.Vital, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log, turn: o.Turn}
 	if w.watching = o.Watching; w.watching == nil {
 		w.watching = func(context.Context, viewer.Viewer, int, bool) error { return nil }
 	}

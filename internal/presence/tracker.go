@@ -161,9 +161,13 @@ func (t *tracker) relate(ctx context.Context, users []uuid.UUID) error {
 	for len(stale) > 0 {
 		page := stale[:min(len(stale), readMost)]
 		stale = stale[len(page):]
-		ctx, cancel := context.WithTimeout(ctx, readTimeout)
-		rels, err := loadRelations(ctx, t.mirror.w.pool, t.v.Key, page)
-		cancel()
+		var rels []relation
+		err := t.mirror.w.turn.Do(ctx, func() (err error) {
+			ctx, cancel := context.WithTimeout(ctx, readTimeout)
+			defer cancel()
+			rels, err = loadRelations(ctx, t.mirror.w.pool, t.v.Key, page)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -172,6 +176,16 @@ func (t *tracker) relate(ctx context.Context, users []uuid.UUID) error {
 		}
 	}
 	return nil
+}
+
+// members is loadMembers for a channel, in the viewer's turn.
+func (t *tracker) members(ctx context.Context, channel uuid.UUID) (found map[uuid.UUID][]uuid.UUID, err error) {
+	w := t.mirror.w
+	err = w.turn.Do(ctx, func() (err error) {
+		found, err = loadMembers(ctx, w.pool, t.v.Key, []uuid.UUID{channel})
+		return err
+	})
+	return found, err
 }
 
 // look projects one user; false: its record is of another audience than the

@@ -101,7 +101,7 @@ func (w *window) run(ctx context.Context, members []uuid.UUID, out chan<- Batch)
 // refresh projects those who changed, and the list of members if that did.
 func (w *window) refresh(ctx context.Context, dirty []uuid.UUID, members bool) error {
 	if members {
-		found, err := loadMembers(ctx, w.mirror.w.pool, w.v.Key, []uuid.UUID{w.channel})
+		found, err := w.t.members(ctx, w.channel)
 		if err != nil {
 			return err
 		}

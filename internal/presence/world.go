@@ -13,6 +13,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/hub"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Options are what the package stands on.
@@ -27,6 +28,8 @@ type Options struct {
 	// Watching holds n ids more for a viewer until ctx ends, or refuses; alone: also
 	// more than there may be, where the viewer watches nothing else. nil: any number.
 	Watching func(ctx context.Context, v viewer.Viewer, n int, alone bool) error
+	// Turn is taken by what a stream that has begun reads for its viewer alone.
+	Turn wait.Turn
 	// Shown: keep what everybody may see as a table (Showcase). Legacy: and tell
 	// nchat's own tables of it.
 	Shown, Legacy bool
@@ -55,6 +58,7 @@ type world struct {
 	// them waits for it.
 	awaited  func(keys ...Key)
 	watching func(ctx context.Context, v viewer.Viewer, n int, alone bool) error
+	turn     wait.Turn
 
 	mu  sync.Mutex
 	out outage // guarded by mu

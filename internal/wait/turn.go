@@ -1,0 +1,21 @@
+package wait
+
+import "context"
+
+// Turn has whoever is about to work wait until it may; done says that it has
+// worked. Errors: ctx's. nil: everybody may at once. Whoever has one waits for
+// nothing but its work: not for news, not for a reader, not for another turn.
+type Turn func(ctx context.Context) (done func(), err error)
+
+// Do is work, in a turn. Errors: work's, and ctx's where no turn came.
+func (t Turn) Do(ctx context.Context, work func() error) error {
+	if t == nil {
+		return work()
+	}
+	done, err := t(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return work()
+}
