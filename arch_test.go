@@ -35,7 +35,7 @@ var allowed = map[string]string{
 	"internal/bench":     "*",
 	"internal/attack":    "internal/auth",
 
-	"graph":           "graph/generated graph/model internal/events internal/fault internal/feed internal/message internal/presence internal/push internal/receipt internal/share internal/typing internal/viewer",
+	"graph":           "graph/generated graph/model internal/events internal/fault internal/feed internal/message internal/presence internal/push internal/receipt internal/share internal/typing internal/viewer internal/wait",
 	"graph/generated": "graph/model graph/scalar internal/events internal/feed internal/message internal/presence internal/push internal/receipt internal/typing",
 	"graph/model":     "internal/events internal/feed internal/message internal/presence internal/receipt internal/typing",
 	"graph/scalar":    "internal/fault",

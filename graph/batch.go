@@ -6,11 +6,13 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // batch answers one field for many ids with one load: those expected, by the
@@ -179,7 +181,30 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 		list, err := r.deps.Receipts.Threads.Current(ctx, v, ids)
 		return index(list, func(x receipt.ThreadState) uuid.UUID { return x.ThreadID }), err
 	})
+	r.later(ctx, l)
 	return l
+}
+
+// later has what a subscription's events ask for wait for its viewer's turn. The root
+// fields of other operations have theirs, and would wait for themselves.
+func (r *Resolver) later(ctx context.Context, l *loaders) {
+	if !graphql.HasOperationContext(ctx) || graphql.GetOperationContext(ctx).Operation.Operation != ast.Subscription {
+		return
+	}
+	l.delivery.load = inTurn(r.deps.Turn, l.delivery.load)
+	l.receipts.load = inTurn(r.deps.Turn, l.receipts.load)
+}
+
+type load[V any] = func(context.Context, []uuid.UUID) (map[uuid.UUID]V, error)
+
+func inTurn[V any](turn wait.Turn, read load[V]) load[V] {
+	return func(ctx context.Context, ids []uuid.UUID) (out map[uuid.UUID]V, err error) {
+		err = turn.Do(ctx, func() (err error) {
+			out, err = read(ctx, ids)
+			return err
+		})
+		return out, err
+	}
 }
 
 func (r *Resolver) expectReceipts(ctx context.Context, list []receipt.Delivery) {

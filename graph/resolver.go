@@ -18,6 +18,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Access is what may be done about sessions and the tokens behind them.
@@ -54,6 +55,9 @@ type Deps struct {
 	Watching func(ctx context.Context, v viewer.Viewer, n int, alone bool) error
 	// Polling holds a place among a viewer's polls that wait until done, or refuses.
 	Polling func(v viewer.Viewer) (done func(), err error)
+	// Turn is taken by what a subscription's responses read; other operations have one.
+	// nil: everybody may at once.
+	Turn wait.Turn
 }
 
 // Resolver is gqlgen's root.

@@ -39,9 +39,10 @@ import (
 const httpLapse = 75 * time.Second
 
 // vitalConns are the connections of what keeps a node alive: renewing the lease,
-// sweeping, ringing, probing, writing sessions, orders, revocations, readiness.
+// sweeping, ringing, probing, writing sessions, orders, revocations, readiness; and of
+// what it tells everybody: numbering changes, reading the log, reading who is watched.
 // Each uses one at a time, and none waits for long.
-const vitalConns = 6
+const vitalConns = 9
 
 // parts are what one server is made of. They are for wiring alone: nothing
 // that runs is given all of them.
@@ -191,7 +192,7 @@ func buildPresence(p *parts) {
 	if c.PushWebhookURL != "" {
 		looking = c.PushAfter
 	}
-	p.presence = presence.New(presence.Options{Pool: p.pool, Vital: p.vital, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log, Watching: p.budgets.watch,
+	p.presence = presence.New(presence.Options{Pool: p.pool, Vital: p.vital, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log, Watching: p.budgets.watch, Turn: p.budgets.turn,
 		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, Looking: looking, StatusText: c.Limits.StatusLength,
 			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
 		Shown: c.PresenceView || c.PresenceWebhookURL != "", Legacy: c.LegacyPresence,

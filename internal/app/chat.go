@@ -22,7 +22,7 @@ import (
 // buildChat puts messages, receipts and the log they go through together.
 func buildChat(p *parts) {
 	c := p.config
-	p.feed = feed.New(feed.Options{Pool: p.pool, Bell: p.bus, Log: p.log, Retention: c.Retention,
+	p.feed = feed.New(feed.Options{Pool: p.pool, Vital: p.vital, Turn: p.budgets.turn, Bell: p.bus, Log: p.log, Retention: c.Retention,
 		Load: func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]feed.Body, error) {
 			list, err := message.Reader{Content: c.Limits.ContentLength, Odd: p.odd.message}.Load(ctx, db, tenant, ids)
 			out := make(map[uuid.UUID]feed.Body, len(list))
@@ -38,7 +38,7 @@ func buildChat(p *parts) {
 	p.receipts = receipt.New(receipt.Options{Pool: p.pool, Privacy: p.presence.Read, Committed: p.feed.Committed, Settle: p.feed.CatchUp,
 		Retention: c.Retention, Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: p.log})
 	p.notify = receipt.NewNotifier(receipt.NotifierOptions{Pool: p.pool, Now: p.clock.Now, Committed: p.feed.Committed, Log: p.log})
-	p.events = events.New(events.Options{Feed: p.feed, Receipts: p.receipts, Presence: p.presence.Watch, Typing: p.typing, Log: p.log})
+	p.events = events.New(events.Options{Feed: p.feed, Receipts: p.receipts, Presence: p.presence.Watch, Typing: p.typing, Log: p.log, Turn: p.budgets.turn})
 	p.push = push.New(push.Options{Pool: p.pool, Hook: outcall.New(c.PushWebhookURL, c.PushWebhookSecret), Log: p.log, Now: p.clock.Now, Looking: c.PushAfter,
 		Attention: func(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) ([]push.Attention, error) {
 			list, err := p.presence.Read.Attention(ctx, db, tenant, users)
@@ -54,16 +54,8 @@ func buildChat(p *parts) {
 // buildHasura makes what Hasura calls besides GraphQL.
 func buildHasura(p *parts) {
 	p.hooks = webhook.New(webhook.Options{Pool: p.pool, Auth: p.authn, Presence: p.presence, Messages: p.messages, Receipts: p.receipts, Committed: p.feed.Committed,
-		Audit: audit{p.log}.action,
-		Admit: func(id auth.Identity) error {
-			if id.UserID == uuid.Nil {
-				return nil // it is refused anyway
-			}
-			if f := p.budgets.operations.Take(userKey(id)); f != nil {
-				return f
-			}
-			return nil
-		},
+		Audit:     audit{p.log}.action,
+		Admit:     p.budgets.action,
 		BodyLimit: int64(p.config.Limits.BodyBytes) * hasuraBody, Log: p.log,
 		Crons: map[string]func(context.Context) error{
 			"expiry":    func(ctx context.Context) error { return p.presence.Sweep(ctx, p.lease.InTouch()) },

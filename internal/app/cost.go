@@ -1,13 +1,16 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/clientip"
 	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
@@ -41,7 +44,7 @@ func newBudgets(l config.Limits, conns int) *budgets {
 		messages: limit.New(l.MessagesPerMinute), watched: limit.NewHeld(l.WatchedIDs, "watched ids"), polls: limit.NewHeld(l.WaitingPolls, "polls that wait"),
 		parts:   max(l.OperationsPerMinute/bodyShare, 1),
 		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"),
-		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce)} // the rest is for what runs behind
+		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce)} // the rest is for what nobody asks for
 }
 
 // accounts are who pays for an operation: its user, or for callers without one
@@ -61,6 +64,11 @@ func (b *budgets) accounts(ctx context.Context) []limit.Account {
 		all = append(all, limit.Account{Limiter: b.address, Key: ip})
 	}
 	return all
+}
+
+// pay takes points for what is no root field.
+func (b *budgets) pay(ctx context.Context, points int) *fault.Error {
+	return limit.Pay(ctx, limit.Weight{Points: points}, b.accounts, b.sending)
 }
 
 // sending is who pays for messages.
@@ -140,7 +148,8 @@ var weights = map[string]weight{
 	"typingChanged":        {points: 1, rooms: "rooms"},
 	"sendMessages":         {points: 1, sends: "input"},
 	"sendMessage":          {points: 1},
-	"editMessage":          {points: 1}, // and more for a large one
+	"editMessage":          {points: 1},
+	"deleteMessage":        {points: 1},
 
 	"messages":        {points: 3},
 	"channelPresence": {points: 5},
@@ -177,7 +186,9 @@ func weigh(field string, args map[string]any) limit.Weight {
 	case field == "sendMessage":
 		w.Messages, w.Sent = 1, sent(args["input"])
 	case field == "editMessage":
-		w.Points = large(args["content"])
+		w.Sent = large(args["content"])
+	case field == "deleteMessage":
+		w.Sent = 1
 	}
 	w.Points += begun(w.IDs, 50) + begun(w.Rooms, 10)
 	if is.sends != "" {
@@ -198,6 +209,50 @@ func large(v any) int { return max(begun(limit.Bytes(v), largeBytes), 1) }
 const largeBytes = 4 << 10
 
 func begun(n, of int) int { return (n + of - 1) / of }
+
+// turn is a turn of whoever asks in ctx.
+func (b *budgets) turn(ctx context.Context) (done func(), err error) {
+	key, exempt := turnKey(ctx)
+	if exempt {
+		return func() {}, nil
+	}
+	return b.turns.Take(ctx, key)
+}
+
+// action has a caller pay for an action of Hasura's, and wait for its turn; done
+// gives that back. Errors: rate-limited, and ctx's.
+func (b *budgets) action(ctx context.Context, id auth.Identity, action string, input json.RawMessage) (done func(), err error) {
+	if id.UserID == uuid.Nil {
+		return func() {}, nil // it is refused anyway
+	}
+	if f := b.operations.Take(userKey(id)); f != nil {
+		return nil, f
+	}
+	ctx = auth.With(ctx, id)
+	if f := limit.Pay(ctx, weighAction(action, input), b.accounts, b.sending); f != nil {
+		return nil, f
+	}
+	return b.turn(ctx)
+}
+
+// weighAction is what an action costs: as much as the root field that does the same.
+func weighAction(action string, input json.RawMessage) limit.Weight {
+	switch action {
+	case "whoIsOnline":
+		return weigh("channelPresence", nil)
+	case "sendChatMessage":
+		var message map[string]any
+		d := json.NewDecoder(bytes.NewReader(input))
+		d.UseNumber()
+		if d.Decode(&message) != nil { // it is refused
+			return limit.Weight{Points: 1, Messages: 1, Sent: large(input)}
+		}
+		return weigh("sendMessage", map[string]any{"input": message})
+	case "markChannelRead":
+		return weigh("acknowledgeRead", map[string]any{"input": []any{nil}})
+	}
+	return weigh(action, nil)
+}
 
 // turnKey is whose turn an operation waits for: an admin by secret is nobody's equal.
 func turnKey(ctx context.Context) (string, bool) {

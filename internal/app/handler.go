@@ -111,7 +111,7 @@ func graphqlHandler(p *parts) http.Handler {
 		Feed: p.feed, Events: p.events,
 		Access:      access{authn: p.authn, jwt: p.jwt, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
 		AutoDeliver: autoDelivers, Viewer: asking, Config: realtimeConfig(p.clock, c), MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms,
-		Watching: p.budgets.watch, Polling: p.budgets.poll})
+		Watching: p.budgets.watch, Polling: p.budgets.poll, Turn: p.budgets.turn})
 	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})
 	srv := handler.New(schema)
 	srv.Use(limit.Length{Bytes: c.Limits.DocumentBytes}) // before everything
@@ -131,6 +131,8 @@ func graphqlHandler(p *parts) http.Handler {
 	// operation of as many aliases, with literals that no cache meets again.
 	stitched := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: resolver, Schema: graph.Stitched(schema.Schema())}))
 	stitched.Use(limit.Operations{Limiter: p.budgets.operations, Key: rateKey})
+	stitched.Use(limit.Joined{Depth: c.Limits.Depth, Free: c.Limits.DocumentBytes, Each: largeBytes, Pay: p.budgets.pay})
+	stitched.SetParserTokenLimit(limit.JoinedTokens)
 	execute(p, stitched, resolver, present, rescue)
 	stitched.Use(p.budgets.cost(c.Limits, c.Limits.Aliases))
 	stitched.AddTransport(http1)

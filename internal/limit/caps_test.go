@@ -51,7 +51,7 @@ func TestCapsAreOfTheWholeOperation(t *testing.T) {
 		each = Weight{Messages: 1, Sent: 2}
 		c := cost(New(7))
 		for i, want := range []bool{true, true, true, false} {
-			if f := c.pay(t.Context(), each); (f == nil) != want || f != nil && (f.Code != fault.RateLimited || !f.Retryable || f.RetryAfter <= 0) {
+			if f := Pay(t.Context(), each, c.Accounts, c.Sending); (f == nil) != want || f != nil && (f.Code != fault.RateLimited || !f.Retryable || f.RetryAfter <= 0) {
 				t.Errorf("messages %d: %v", i, f)
 			}
 		}

@@ -18,7 +18,7 @@ type Weight struct {
 	IDs      int  // of users, channels, messages
 	Rooms    int  // where somebody types
 	Messages int  // that it sends
-	Sent     int  // what they count for among its caller's messages: large ones for several
+	Sent     int  // what it counts for among its caller's messages: large ones for several, edits and deletions too
 	Batched  bool // answered with all others of its name by one load, so that any number costs little
 }
 
@@ -93,7 +93,7 @@ func (c *Cost) MutateOperationContext(ctx context.Context, oc *graphql.Operation
 	case c.Unjoined > 0 && unjoined > c.Unjoined:
 		return tooLarge("more than %d root fields in one operation that are not answered together", c.Unjoined)
 	}
-	if f := c.pay(ctx, sum); f != nil {
+	if f := Pay(ctx, sum, c.Accounts, c.Sending); f != nil {
 		return refusal(f)
 	}
 	return nil
@@ -113,8 +113,9 @@ func (c *Cost) root(kind ast.Operation) string {
 	return def.Name
 }
 
-// pay takes from every account or from none.
-func (c *Cost) pay(ctx context.Context, w Weight) *fault.Error {
+// Pay takes what a weight costs from every account, and from the one that pays for
+// messages, or from none: then it is rate-limited.
+func Pay(ctx context.Context, w Weight, accounts func(context.Context) []Account, sending func(context.Context) (Account, bool)) *fault.Error {
 	var paid []func()
 	take := func(a Account, n int, what string) *fault.Error {
 		if ok, after := a.Limiter.AllowN(a.Key, n); !ok {
@@ -127,13 +128,13 @@ func (c *Cost) pay(ctx context.Context, w Weight) *fault.Error {
 		return nil
 	}
 	if w.Sent > 0 {
-		if a, counts := c.Sending(ctx); counts {
+		if a, counts := sending(ctx); counts {
 			if f := take(a, w.Sent, "messages"); f != nil {
 				return f
 			}
 		}
 	}
-	for _, a := range c.Accounts(ctx) {
+	for _, a := range accounts(ctx) {
 		if f := take(a, w.Points, "points"); f != nil {
 			return f
 		}

@@ -74,13 +74,7 @@ func (h *Handler) action(w http.ResponseWriter, r *http.Request, body []byte) {
 		refuse(w, http.StatusBadRequest, fault.From(err))
 		return
 	}
-	var out any
-	if err = h.o.Admit(id); err == nil {
-		if h.o.Audit != nil {
-			h.o.Audit(r.Context(), id, call.Action.Name)
-		}
-		out, err = do(r.Context(), id, call.Input)
-	}
+	out, err := h.admitted(r.Context(), id, call.Action.Name, call.Input, do)
 	if err == nil {
 		answer(w, http.StatusOK, out)
 		return
@@ -90,6 +84,19 @@ func (h *Handler) action(w http.ResponseWriter, r *http.Request, body []byte) {
 		return
 	}
 	h.failed(w, r, err)
+}
+
+// admitted does an action, if its caller may do one more now.
+func (h *Handler) admitted(ctx context.Context, id auth.Identity, name string, input json.RawMessage, do action) (any, error) {
+	done, err := h.o.Admit(ctx, id, name, input)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if h.o.Audit != nil {
+		h.o.Audit(ctx, id, name)
+	}
+	return do(ctx, id, input)
 }
 
 type statusInput struct {

@@ -37,7 +37,7 @@ func asked(t *testing.T, h *Handler, path, body string) *httptest.ResponseRecord
 
 func fuzzHandler(change func(*Options)) *Handler {
 	o := Options{Auth: auth.New(auth.Options{WebhookSecret: fuzzSecret}), BodyLimit: 4096, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Admit: func(auth.Identity) error { return nil }, Committed: func() {}}
+		Admit: func(context.Context, auth.Identity, string, json.RawMessage) (func(), error) { return func() {}, nil }, Committed: func() {}}
 	change(&o)
 	return New(o)
 }

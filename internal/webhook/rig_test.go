@@ -41,7 +41,9 @@ func newRig(t *testing.T, pool *pgxpool.Pool, change ...func(*webhook.Options)) 
 	log := slog.New(slog.NewTextHandler(&r.log, nil))
 	o := webhook.Options{Pool: pool, Auth: auth.New(auth.Options{WebhookSecret: shared}), Log: log, BodyLimit: 2000,
 		Committed: func() { r.committed.Add(1) },
-		Admit:     func(auth.Identity) error { return nil },
+		Admit: func(context.Context, auth.Identity, string, json.RawMessage) (func(), error) {
+			return func() {}, nil
+		},
 		Messages: message.New(message.Options{Pool: pool, Content: 1000, Batch: 10, Log: log, Committed: func() {},
 			Settle: func(ctx context.Context) error {
 				_, err := pool.Exec(ctx, `select realtime.sequence(10000, false, true)`)

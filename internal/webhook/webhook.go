@@ -44,8 +44,10 @@ type Options struct {
 	Receipts  *receipt.Service
 	Committed func()                                 // called after each commit that wrote
 	Crons     map[string]func(context.Context) error // by name
-	Admit     func(auth.Identity) error              // whether a caller may do one more operation now
 	BodyLimit int64                                  // bytes
+	// Admit lets a caller do an action once it is paid for and its turn has come, or
+	// refuses; done is called after the action.
+	Admit func(ctx context.Context, caller auth.Identity, action string, input json.RawMessage) (done func(), err error)
 	// Audit is told of each action before it is done; nil: nobody asks.
 	Audit func(ctx context.Context, caller auth.Identity, action string)
 	Log   *slog.Logger

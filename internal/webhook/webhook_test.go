@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -103,8 +104,19 @@ func TestAnActionIsItsCallers(t *testing.T) {
 	t.Parallel()
 	var asked []auth.Identity
 	var refuse error
+	held := 0
 	r := newRig(t, world(t), func(o *webhook.Options) {
-		o.Admit = func(id auth.Identity) error { asked = append(asked, id); return refuse }
+		o.Admit = func(_ context.Context, id auth.Identity, action string, input json.RawMessage) (func(), error) {
+			if action != "sendChatMessage" || !strings.Contains(string(input), "hello") {
+				t.Errorf("%s of %s is asked for", action, input)
+			}
+			asked = append(asked, id)
+			held++
+			if refuse != nil {
+				held--
+			}
+			return func() { held-- }, refuse
+		}
 	})
 	send := func(role, more string) string {
 		return call("sendChatMessage", demo.Bob, role, fmt.Sprintf(`{"channelId":%q,"content":"hello"%s}`, demo.Team, more))
