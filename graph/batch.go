@@ -188,7 +188,10 @@ func (r *Resolver) newLoaders(ctx context.Context) *loaders {
 // later has what a subscription's events ask for wait for its viewer's turn. The root
 // fields of other operations have theirs, and would wait for themselves.
 func (r *Resolver) later(ctx context.Context, l *loaders) {
-	if !graphql.HasOperationContext(ctx) || graphql.GetOperationContext(ctx).Operation.Operation != ast.Subscription {
+	if !graphql.HasOperationContext(ctx) {
+		return
+	}
+	if op := graphql.GetOperationContext(ctx).Operation; op == nil || op.Operation != ast.Subscription {
 		return
 	}
 	l.delivery.load = inTurn(r.deps.Turn, l.delivery.load)

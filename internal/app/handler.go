@@ -131,7 +131,7 @@ func graphqlHandler(p *parts) http.Handler {
 	// operation of as many aliases, with literals that no cache meets again.
 	stitched := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: resolver, Schema: graph.Stitched(schema.Schema())}))
 	stitched.Use(limit.Operations{Limiter: p.budgets.operations, Key: rateKey})
-	stitched.Use(limit.Joined{Depth: c.Limits.Depth, Free: c.Limits.DocumentBytes, Each: largeBytes, Pay: p.budgets.pay})
+	stitched.Use(limit.Joined{Depth: c.Limits.Depth, Free: c.Limits.DocumentBytes, Each: 1 << 10, Pay: p.budgets.pay})
 	stitched.SetParserTokenLimit(limit.JoinedTokens)
 	execute(p, stitched, resolver, present, rescue)
 	stitched.Use(p.budgets.cost(c.Limits, c.Limits.Aliases))

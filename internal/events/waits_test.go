@@ -111,27 +111,95 @@ func TestWhatWasHandedOverIsDelivered(t *testing.T) {
 		d := newDeliverer(func(_ context.Context, m receipt.Mark) error {
 			acked[m] = time.Since(began)
 			return errors.New("left meanwhile")
-		})
+		}, nil).stream()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { d.run(ctx); close(done) }()
 		mark := func(channel, n byte) receipt.Mark {
 			return receipt.Mark{Channel: uuid.UUID{channel}, Message: uuid.UUID{n}}
 		}
-		d.note(mark(1, 1))
-		d.note(mark(2, 2))
-		d.note(mark(1, 3))
+		d.note(mark(1, 1), 1)
+		d.note(mark(2, 2), 2)
+		d.note(mark(1, 3), 3)
 		wait.For(ctx, deliverLag+time.Millisecond)
 		synctest.Wait()
 		if len(acked) != 2 || acked[mark(1, 3)] != deliverLag || acked[mark(2, 2)] != deliverLag {
 			t.Error("delivered:", acked)
 		}
-		d.note(mark(1, 4))
+		d.note(mark(1, 4), 4)
 		wait.For(ctx, deliverLag/2)
 		cancel()
 		<-done
 		if len(acked) != 2 {
 			t.Error("delivered after the end:", acked)
+		}
+	})
+}
+
+// TestManyStreamsDeliverOnce: what many streams of one viewer are handed is
+// acknowledged once, the newest, in its turn; while one that acknowledged it ends
+// another does, and what only a stream that ended was handed is not.
+func TestManyStreamsDeliverOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var acked []byte
+		turns, most := 0, 0
+		free := make(chan struct{}, 1)
+		d := newDeliverer(func(ctx context.Context, m receipt.Mark) error {
+			if most = max(most, turns); turns != 1 {
+				t.Error("without a turn")
+			}
+			acked = append(acked, m.Message[0])
+			select {
+			case <-free:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}, func(context.Context) (func(), error) { turns++; return func() { turns-- }, nil })
+		note := func(h *handed, channel, n byte) {
+			h.note(receipt.Mark{Channel: uuid.UUID{channel}, Message: uuid.UUID{n}}, int64(n))
+		}
+		var streams []*handed
+		var ends []func()
+		for range 100 {
+			ctx, cancel := context.WithCancel(t.Context())
+			h, over := d.stream(), make(chan struct{})
+			go func() { h.run(ctx); close(over) }()
+			synctest.Wait() // the first of them leads
+			streams, ends = append(streams, h), append(ends, func() { d.drop(h); cancel(); <-over })
+		}
+		for i, h := range streams {
+			note(h, 1, byte(1+i%7))
+		}
+		time.Sleep(deliverLag)
+		synctest.Wait()
+		if string(acked) != "\x07" {
+			t.Fatalf("acknowledged are %v", acked)
+		}
+		ends[0]() // in the middle of it: the others' is not lost
+		free <- struct{}{}
+		time.Sleep(deliverLag)
+		synctest.Wait()
+		if string(acked) != "\x07\x07" {
+			t.Errorf("after its end acknowledged are %v", acked)
+		}
+		note(streams[5], 1, 9)
+		note(streams[6], 1, 8)
+		ends[5]()
+		free <- struct{}{}
+		time.Sleep(2 * deliverLag)
+		synctest.Wait()
+		if string(acked) != "\x07\x07\x08" || most != 1 {
+			t.Errorf("then acknowledged are %v, %d at a time", acked, most)
+		}
+		for i, end := range ends {
+			if i != 0 && i != 5 {
+				end()
+			}
+		}
+		if len(d.streams) != 0 {
+			t.Errorf("%d streams are left", len(d.streams))
 		}
 	})
 }

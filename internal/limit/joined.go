@@ -14,8 +14,8 @@ import (
 // What a document of a join may have: each root field as much as any operation, and
 // all of them together so much that thousands fit.
 const (
-	JoinedTokens = 1_000_000 // in all
-	joinedFields = 500_000   // fragments spread
+	JoinedTokens = 300_000 // in all
+	joinedFields = 200_000 // fragments spread
 )
 
 // Joined is a gqlgen extension for what Hasura makes of a join: a document may have
@@ -126,6 +126,7 @@ func (s *scan) take(tok lexer.Token) *gqlerror.Error {
 func (s *scan) closed() {
 	if s.braces <= 0 {
 		s.head, s.fragment = true, false
+		clear(s.keys)
 	}
 	if s.braces <= 0 || s.braces == 1 && !s.fragment {
 		s.here, s.spreads = 0, 0

@@ -105,6 +105,16 @@ func (t *Turns) Take(ctx context.Context, key string) (done func(), err error) {
 	}), nil
 }
 
+// Waiting is how many things of a caller's wait for their turn.
+func (t *Turns) Waiting(key string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.callers[key]; c != nil {
+		return len(c.queue)
+	}
+	return 0
+}
+
 // nextLocked gives the turns that are free.
 func (t *Turns) nextLocked() {
 	for t.free > 0 {

@@ -141,10 +141,10 @@ func TestWhatIsRefusedCostsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rich, poor := New(100), New(10)
 		c := &Cost{Accounts: func(context.Context) []Account { return []Account{{rich, "x"}, {poor, "x"}} }}
-		if f := c.pay(t.Context(), Weight{Points: 8}); f != nil {
+		if f := Pay(t.Context(), Weight{Points: 8}, c.Accounts, c.Sending); f != nil {
 			t.Fatal(f)
 		}
-		f := c.pay(t.Context(), Weight{Points: 8})
+		f := Pay(t.Context(), Weight{Points: 8}, c.Accounts, c.Sending)
 		if f == nil || !f.Retryable || f.RetryAfter <= 0 {
 			t.Fatalf("%+v", f)
 		}

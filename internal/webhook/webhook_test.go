@@ -156,6 +156,9 @@ func TestAnActionIsItsCallers(t *testing.T) {
 	if n := messages(); n != 3 {
 		t.Errorf("%d messages of four calls with two keys less", n)
 	}
+	if held != 0 {
+		t.Errorf("%d turns are not given back", held)
+	}
 	if last := asked[len(asked)-1]; last.UserID != demo.Bob || last.Tenant != "primary" || last.Admin {
 		t.Errorf("admitted as %+v", last)
 	}
