@@ -177,7 +177,7 @@ begin
     where not exists (select from public.nchat_messages m
                         join realtime.messages k on k.message_id = m.id and not k.gone and k.channel_id = w.channel_id and k.seq < w.first
                        where m.channel_id = w.channel_id and m.user_id = w.user_id
-                         and m.type::text <> 'system' and coalesce(to_jsonb(m) ->> 'is_system', 'false') <> 'true');
+                         and {{template "word" "m"}});
 exception when lock_not_available or undefined_table or undefined_column then -- somebody is altering the table
   perform realtime.touch(w.user_id)
      from (select distinct s.user_id from unnest(steps) s join realtime.channels c on c.channel_id = s.channel_id and c.direct

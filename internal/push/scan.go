@@ -118,7 +118,7 @@ select l.pos, l.tenant, coalesce(l.kind = 'created' and l.at > clock_timestamp()
 
 // since is when a message m was published, or written.
 const since = `
-select coalesce((to_jsonb(r) ->> 'published_at')::timestamptz, r.created_at) as since from public.nchat_messages r where r.id = m.message_id`
+select r.since from realtime.nchat_messages() r where r.id = m.message_id`
 
 // enqueue makes jobs of a message, and notes whom to ask about later.
 func (s scanner) enqueue(ctx context.Context, tx pgx.Tx, m candidate) error {
