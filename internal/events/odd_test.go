@@ -43,40 +43,39 @@ func TestOddRowsStopNobody(t *testing.T) {
 	foreign := r.events(viewer.Of("other", stranger), Query{Kinds: []Kind{KindMessages}})
 	all := r.events(bob, Query{Kinds: []Kind{KindMessages}})
 	_, cursor := want[StreamReset](t, all)
-	one := map[uuid.UUID]<-chan MessageEvent{}
-	for _, channel := range oddPlaces {
-		one[channel], _ = begin(r, func(ctx context.Context, fail func(error)) (<-chan MessageEvent, error) {
-			return r.Messages(ctx, bob, channel, false, fail)
-		})
-	}
+	one, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan MessageEvent, error) {
+		return r.Messages(ctx, bob, demo.Team, false, fail)
+	})
 	odd := map[uuid.UUID]string{}
 	for _, set := range oddSets {
 		for _, channel := range oddPlaces {
 			at := r.says(demo.Alice, channel, "odd")
 			odd[at] = set
 			r.exec(`update public.nchat_messages set `+set+` where id = $1`, at)
-			came(t, foreign, r.says(stranger, theirs, "after"))
-			after := r.says(demo.Alice, channel, "after")
-			came(t, all, after)
-			for {
-				if e, open := next(t, one[channel]); !open {
-					t.Fatal(set, "ended the stream of its channel")
-				} else if e.Message.ID == after {
-					break
-				}
-			}
-			p, err := r.o.Feed.Sync(t.Context(), bob, feed.Query{Cursor: cursor, First: 1000})
-			if err != nil || p.More {
-				t.Fatalf("%s: %v, more %v", set, err, p.More)
-			}
-			if fresh, err := r.o.Feed.Sync(t.Context(), bob, feed.Query{}); err != nil || len(fresh.Messages) == 0 {
-				t.Fatalf("%s: %v", set, err)
-			}
-			if _, err := r.o.Receipts.Current(t.Context(), bob, nil); err != nil {
-				t.Fatalf("%s: %v", set, err)
-			}
-			came(t, r.events(bob, Query{Cursor: cursor, Kinds: []Kind{KindMessages}}), after) // by the table
 		}
+		after := r.says(demo.Alice, demo.AliceBob, "after")
+		came(t, foreign, r.says(stranger, theirs, "after"))
+		came(t, all, after)
+		after = r.says(demo.Alice, demo.Team, "after")
+		came(t, all, after)
+		for {
+			if e, open := next(t, one); !open {
+				t.Fatal(set, "ended the stream of its channel")
+			} else if e.Message.ID == after {
+				break
+			}
+		}
+		p, err := r.o.Feed.Sync(t.Context(), bob, feed.Query{Cursor: cursor, First: 1000})
+		if err != nil || p.More {
+			t.Fatalf("%s: %v, more %v", set, err, p.More)
+		}
+		if fresh, err := r.o.Feed.Sync(t.Context(), bob, feed.Query{}); err != nil || len(fresh.Messages) == 0 {
+			t.Fatalf("%s: %v", set, err)
+		}
+		if _, err := r.o.Receipts.Current(t.Context(), bob, nil); err != nil {
+			t.Fatalf("%s: %v", set, err)
+		}
+		came(t, r.events(bob, Query{Cursor: cursor, Kinds: []Kind{KindMessages}}), after) // by the table
 	}
 	told := map[uuid.UUID]bool{}
 	p, err := r.o.Feed.Sync(t.Context(), bob, feed.Query{Cursor: cursor, First: 1000})

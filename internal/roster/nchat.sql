@@ -43,7 +43,7 @@ returns table (channel_id uuid, user_id uuid, can_read boolean, can_write boolea
 $$;
 
 -- What a row of nchat_messages is, by the name it goes by. A row is never taken whole: it may
--- hold more than fits into a value made of all of it. Operators and types are named with
+-- hold more than fits into a value made of all of it. Of many mentions the first count. Operators and types are named with
 -- their schema: feed_inserted pins no search_path.
 {{define "published" -}}
   {{if and (has "nchat_messages" "scheduled_at") (has "nchat_messages" "published_at") -}}
@@ -59,7 +59,13 @@ $$;
   {{- if has "nchat_messages" "is_system"}} or coalesce({{.}}.is_system, false){{end}}
 {{- end}}
 {{define "thread"}}{{if has "nchat_messages" "thread_id"}}{{.}}.thread_id{{else}}null::pg_catalog.uuid{{end}}{{end}}
-{{define "mentions"}}{{if has "nchat_messages" "mentions"}}{{.}}.mentions{{else}}null::pg_catalog.uuid[]{{end}}{{end}}
+{{define "mentions" -}}
+  {{if has "nchat_messages" "mentions" -}}
+    case when pg_catalog.cardinality({{.}}.mentions) operator(pg_catalog.>) 1000
+         then array(select u.id from pg_catalog.unnest({{.}}.mentions) with ordinality u (id, ord) where u.id is not null order by u.ord limit 1000)
+         else {{.}}.mentions end
+  {{- else}}null::pg_catalog.uuid[]{{end}}
+{{- end}}
 {{define "since" -}}
   {{if has "nchat_messages" "published_at"}}coalesce({{.}}.published_at::pg_catalog.timestamptz, {{.}}.created_at){{else}}{{.}}.created_at{{end}}
 {{- end}}
