@@ -33,11 +33,15 @@ func counting(r *rig, v viewer.Viewer) *counts {
 		r.t.Fatal(err)
 	}
 	c := &counts{t: r.t}
-	c.channels, _ = begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.State, error) { return r.ReadStates(ctx, v, fail) })
+	c.channels, _ = begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.State, error) {
+		return r.ReadStates(ctx, v, fail)
+	})
 	c.threads, _ = begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.ThreadState, error) {
 		return r.ThreadStates(ctx, v, fail)
 	})
-	c.totals, _ = begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.Totals, error) { return r.Totals(ctx, v, fail) })
+	c.totals, _ = begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.Totals, error) {
+		return r.Totals(ctx, v, fail)
+	})
 	return c
 }
 

@@ -87,7 +87,7 @@ begin
     from unnest(steps) with ordinality s where s.kind = 'created' order by s.message_id, s.ordinality desc
   on conflict (message_id) do update -- it was taken back, or was elsewhere
      set channel_id = excluded.channel_id, seq = excluded.seq, sender = excluded.sender, thread = excluded.thread, members = excluded.members,
-         countable = excluded.countable, deleted = excluded.deleted, mentions = excluded.mentions, gone = false;
+         countable = excluded.countable, deleted = excluded.deleted, mentions = excluded.mentions, gone = false, gone_at = null;
   update realtime.channels c set seq = s.upto, members = s.members, tenant = s.tenant
     from (select distinct on (x.channel_id) x.channel_id, x.upto, x.members, x.tenant
             from unnest(steps) with ordinality x order by x.channel_id, x.ordinality desc) s
@@ -95,13 +95,14 @@ begin
   update realtime.channels c set void = s.upto
     from (select x.channel_id, max(x.upto) as upto from unnest(steps) x where x.kind in ('gone', 'emptied') group by x.channel_id) s
    where c.channel_id = s.channel_id;
-  update realtime.messages m set gone = true, countable = false, deleted = false -- the newest at once, the rest by the sweep
+  update realtime.messages m set gone = true, gone_at = clock_timestamp(), countable = false, deleted = false -- the newest at once, the rest by the sweep
    where m.message_id in (select y.message_id from unnest(steps) x
                            cross join lateral (select z.message_id from realtime.messages z where z.channel_id = x.channel_id and z.seq <= x.upto and not z.gone
                                                 order by z.seq desc limit 1000) y
                            where x.kind = 'emptied');
   update realtime.messages m
      set countable = s.countable and s.kind <> 'removed', deleted = s.deleted and s.kind <> 'removed', gone = s.kind = 'removed',
+         gone_at = case when s.kind = 'removed' then clock_timestamp() end,
          sender = s.user_id, thread = case when s.kind = 'removed' then m.thread else s.thread end,
          mentions = case when s.kind = 'removed' then m.mentions else s.mentions end
     from (select distinct on (x.message_id) x.* from unnest(steps) with ordinality x

@@ -196,18 +196,23 @@ create trigger realtime_followed after insert or delete on public.nchat_thread_m
 create trigger realtime_followed_update after update on public.nchat_thread_members
   for each row when (old.is_subscribed is distinct from new.is_subscribed) execute function realtime.followed_changed();
 {{end}}
+{{end}}
 -- thread_ended tells whoever followed a thread that it is no more, with what was unread
--- there. It comes before what a foreign key takes along.
+-- there, before a foreign key takes that along; and notes it.
 create or replace function realtime.thread_ended() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  if exists (select from public.nchat_channels c where c.id = old.channel_id) then
-    perform realtime.note_marks(f.user_id, array[old.channel_id], array[null::bigint], array[null::bigint], array[old.id])
-       from realtime.nchat_thread_members() f where f.thread_id = old.id and f.followed;
+  if not exists (select from public.nchat_channels c where c.id = old.channel_id) then
+    return null;
   end if;
+  insert into realtime.ended_threads as e (thread_id, channel_id) values (old.id, old.channel_id)
+  on conflict (thread_id) do update set channel_id = excluded.channel_id, at = excluded.at;
+  perform realtime.note_marks(f.user_id, array[old.channel_id], array[null::bigint], array[null::bigint], array[old.id])
+     from realtime.nchat_thread_members() f where f.thread_id = old.id and f.followed;
   return null;
 end $$;
 
+{{if and (has "nchat_threads" "id") (has "nchat_threads" "channel_id") -}}
 create trigger "!realtime_followed" after delete on public.nchat_threads
   for each row execute function realtime.thread_ended();
 {{end}}
