@@ -88,6 +88,9 @@ func TestMessagesThatAreNoMoreAreForgotten(t *testing.T) {
 	if n := rows(gone...); n != 0 {
 		t.Errorf("%d rows are left of what is no more", n)
 	}
+	if n := number(t, pool, `select count(*) from realtime.messages where gone <> (gone_at is not null)`); n != 0 {
+		t.Errorf("%d are gone without a time, or have one and are there", n)
+	}
 	if n := rows(withdrawn, back, young); n != 6 {
 		t.Errorf("%d rows are left of what may come again, came again, or just went", n)
 	}
