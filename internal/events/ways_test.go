@@ -106,6 +106,14 @@ func TestUnreadByEveryWay(t *testing.T) {
 	his.all("moved back", receipt.Totals{Threads: 1})
 	r.exec(`delete from public.nchat_threads where id = $1`, from)
 	his.all("the thread is no more", receipt.Totals{})
+	r.replies(to, demo.Alice)
+	his.all("a reply in the other", receipt.Totals{Threads: 1})
+	r.exec(`truncate public.nchat_thread_members`)
+	his.all("nobody follows anything", receipt.Totals{})
+	r.exec(`insert into public.nchat_thread_members (thread_id, user_id) values ($1, $2)`, to, demo.Bob)
+	his.all("followed again", receipt.Totals{Threads: 1})
+	r.exec(`truncate public.nchat_threads cascade`)
+	his.all("no thread is left", receipt.Totals{})
 }
 
 // TestATruncateLeavesNothingUnread: however much was, and wherever it is counted.

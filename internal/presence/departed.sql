@@ -2,8 +2,13 @@
 create or replace function realtime.user_departed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into realtime.departed as d (tenant, user_id) values ({{template "tenant_of" "old"}}, old.id)
-  on conflict (tenant, user_id) do update set at = excluded.at;
+  if tg_op = 'TRUNCATE' then
+    insert into realtime.departed as d (tenant, user_id) select {{template "tenant_of" "u"}}, u.id from public.nchat_users u
+    on conflict (tenant, user_id) do update set at = excluded.at;
+  else
+    insert into realtime.departed as d (tenant, user_id) values ({{template "tenant_of" "old"}}, old.id)
+    on conflict (tenant, user_id) do update set at = excluded.at;
+  end if;
   return null;
 end $$;
 
@@ -34,6 +39,8 @@ $$;
 
 create trigger realtime_departed after delete on public.nchat_users
   for each row execute function realtime.user_departed();
+create trigger realtime_departed_truncate before truncate on public.nchat_users
+  for each statement execute function realtime.user_departed();
 {{$watched := cols "nchat_users" "id" "source_account_id" -}}
 create trigger realtime_departed_update after update on public.nchat_users
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.user_departed();

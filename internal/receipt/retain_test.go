@@ -74,8 +74,15 @@ func TestADeletedThreadLeavesNoMarks(t *testing.T) {
 	if n := r.count(`select count(*) from realtime.ended_threads`); n != 0 {
 		t.Errorf("%d threads are still to be forgotten", n)
 	}
+	third := r.thread()
+	r.ack(demo.Bob, demo.Team, r.reply(third, demo.Alice), true)
+	r.exec(`truncate public.nchat_threads cascade`)
+	sweeps()
+	if marks(third) != 0 || marks(kept) != 0 {
+		t.Errorf("%d and %d marks are left of what was truncated", marks(third), marks(kept))
+	}
 	past := uuid.New() // a thread that went past the trigger, with its messages
-	r.exec(`update realtime.thread_marks set thread_id = $1 where thread_id = $2`, past, kept)
+	r.exec(`insert into realtime.thread_marks (thread_id, user_id, channel_id, read_seq) values ($1, $2, $3, 1)`, past, demo.Bob, demo.Team)
 	r.exec(`select realtime.find_ended()`)
 	sweeps()
 	if marks(past) != 0 {
@@ -136,5 +143,9 @@ func TestADeletedUserLeavesNothing(t *testing.T) {
 	sweeps()
 	if n := r.count(`select count(*) from realtime.presence_settings s where not exists (select from public.nchat_users u where u.id = s.user_id and u.source_account_id = s.tenant)`); n != 0 || left(demo.Carol) != 5 {
 		t.Errorf("%d settings are left of nobody, %d rows of somebody", n, left(demo.Carol))
+	}
+	r.exec(`truncate public.nchat_users cascade`)
+	if n := r.count(`select count(*) from realtime.departed`); n < 5 {
+		t.Errorf("%d of all users are noted", n)
 	}
 }

@@ -190,6 +190,8 @@ begin
 end $$;
 
 {{if and (has "nchat_threads" "id") (has "nchat_threads" "channel_id") (has "nchat_thread_members" "thread_id") (has "nchat_thread_members" "user_id") -}}
+create trigger realtime_followed_truncate before truncate on public.nchat_thread_members
+  for each statement execute function realtime.threads_truncated();
 create trigger realtime_followed after insert or delete on public.nchat_thread_members
   for each row execute function realtime.followed_changed();
 {{if has "nchat_thread_members" "is_subscribed" -}}
@@ -212,7 +214,24 @@ begin
   return null;
 end $$;
 
+-- threads_truncated does that before all threads go, or all that follow some: each user
+-- is told once.
+create or replace function realtime.threads_truncated() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_table_name = 'nchat_threads' then
+    insert into realtime.ended_threads as e (thread_id, channel_id) select t.id, t.channel_id from realtime.nchat_threads() t
+    on conflict (thread_id) do update set channel_id = excluded.channel_id, at = excluded.at;
+  end if;
+  perform realtime.note_marks(x.user_id, array[x.channel_id], array[null::bigint], array[null::bigint], array[x.id])
+     from (select distinct on (f.user_id) f.user_id, t.channel_id, t.id
+             from realtime.nchat_thread_members() f join realtime.nchat_threads() t on t.id = f.thread_id where f.followed) x;
+  return null;
+end $$;
+
 {{if and (has "nchat_threads" "id") (has "nchat_threads" "channel_id") -}}
+create trigger realtime_followed_truncate before truncate on public.nchat_threads
+  for each statement execute function realtime.threads_truncated();
 create trigger "!realtime_followed" after delete on public.nchat_threads
   for each row execute function realtime.thread_ended();
 {{end}}
