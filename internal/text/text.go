@@ -97,6 +97,14 @@ func Blank(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return !invisible(r) })
 }
 
+// Name is what somebody is called; nil: there is none, or nothing of it can be seen.
+func Name(s *string) *string {
+	if s == nil || Blank(*s) {
+		return nil
+	}
+	return s
+}
+
 func invisible(r rune) bool {
 	const brailleBlank, nullNotehead = '\u2800', '\U0001d159'
 	return unicode.IsSpace(r) || r == brailleBlank || r == nullNotehead ||
