@@ -118,9 +118,9 @@ func (n *node) over(protocol, tok string) asking {
 }
 
 // TestWrongValuesAreTheCallersOnEveryTransport: an enum's value in another case,
-// and a subscription that is left without its one field, are each one error, that
-// is not to be tried again and names what is wrong; nothing is changed by them and
-// nothing logged.
+// what is no id or time, and a subscription that is left without its one field, are
+// each one error, that is not to be tried again and names what is wrong; nothing is
+// changed by them and nothing logged.
 func TestWrongValuesAreTheCallersOnEveryTransport(t *testing.T) {
 	whole(t)
 	log := &complaints{}
@@ -138,6 +138,10 @@ func TestWrongValuesAreTheCallersOnEveryTransport(t *testing.T) {
 		{`mutation($i: HeartbeatInput!) { heartbeat(input: $i) { device } }`, variables{"i": variables{"device": "WEB"}}, "i.device", `"WEB"`},
 		{`query($s: [PresenceStatus!]) { channelPresence(channelId: "` + demo.Team.String() + `", status: $s) { totalCount } }`, variables{"s": []string{"online", "ONLINE"}}, "s[1]", `"ONLINE"`},
 		{`query($v: ViewerKind!) { previewPresence(as: $v) { status } }`, variables{"v": "CONTACT"}, "v", `"CONTACT"`},
+		{`mutation($i: [MarkInput!]!) { acknowledgeRead(input: $i) { lastReadMessageId } }`,
+			variables{"i": []variables{{"channelId": demo.Team, "messageId": demo.Team}, {"channelId": demo.Team, "messageId": "temp-1"}}}, "input[1].messageId", `"temp-1"`},
+		{`query($u: [uuid!]!) { presences(userIds: $u) { status } }`, variables{"u": []any{demo.Bob, strings.Repeat("é", 50)}}, "userIds[1]", `"` + strings.Repeat("é", 40) + `"`},
+		{`mutation($t: timestamptz) { setPresence(status: busy, expiresAt: $t) { status } }`, variables{"t": "soon"}, "expiresAt", `"soon"`},
 		{`subscription($k: [EventKind!]) { events(kinds: $k) { cursor } }`, variables{"k": []string{"Messages"}}, "k[0]", `"Messages"`},
 		{`subscription($x: Boolean!) { myPresenceChanged @include(if: $x) { status } }`, variables{"x": false}, "", left},
 		{`subscription { myPresenceChanged @skip(if: true) { status } }`, nil, "", left},
