@@ -35,7 +35,8 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
-// The paths that are always the door's. Sockets are taken at the first three.
+// Where Hasura answers GraphQL, over HTTP and sockets. The first two are always the
+// door's, the third where FRONT_DOOR_PATHS has it.
 const (
 	pathGraphQL = "/v1/graphql"
 	pathRelay   = "/v1beta1/relay"
@@ -53,7 +54,7 @@ type Options struct {
 	Role      func(context.Context, http.Header) (string, error) // of a caller
 	Admit     func(*http.Request) error                          // refuses a page, or a cookie from one
 	Take      func(context.Context) error                        // refuses an operation too many
-	Charge    func(*http.Request) error                          // refuses a request for GraphQL too many
+	Charge    func(*http.Request) (back func(), err error)       // refuses a request for GraphQL too many; back undoes it
 	ClientIP  func(*http.Request) string
 	Encrypted func(*http.Request) bool // the client came over TLS
 	Header    string                   // the header, besides Authorization, in which a token comes; "": none
@@ -93,11 +94,13 @@ type times struct {
 	silence time.Duration // of an upstream: six of Hasura's keepalives
 	least   time.Duration // before an upstream is dialled again, doubled each time
 	most    time.Duration
+	body    time.Duration // for the next part of a request's body
+	refusal time.Duration // before a request too many is told so
 	steady  time.Duration // a socket that lasted so long was a good one
 }
 
 var usual = times{dial: 10 * time.Second, first: 10 * time.Second, again: time.Minute, idle: 45 * time.Second, pulse: 10 * time.Second, silence: 30 * time.Second,
-	least: 250 * time.Millisecond, most: 15 * time.Second, steady: 30 * time.Second}
+	least: 250 * time.Millisecond, most: 15 * time.Second, steady: 30 * time.Second, body: 30 * time.Second, refusal: time.Second}
 
 // Door is the endpoint.
 type Door struct {
@@ -132,7 +135,7 @@ func New(o Options) (*Door, error) {
 	}
 	d := &Door{o: o, times: usual, base: base, planner: newPlanner(o.Schema), pace: rate.NewLimiter(redialsEach, redialsBurst)}
 	under := &http.Transport{ // no proxy, no compression of its own, no redirects: what comes is Hasura's
-		DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, MaxIdleConnsPerHost: 256, IdleConnTimeout: 50 * time.Second,
+		DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, MaxIdleConnsPerHost: 256, IdleConnTimeout: 25 * time.Second,
 		DisableCompression: true, ResponseHeaderTimeout: 5 * time.Minute, TLSHandshakeTimeout: 5 * time.Second,
 	}
 	d.client = &http.Client{Transport: under, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -169,7 +172,10 @@ type throughKey struct{}
 
 // through is what an upgrade through the door has in its context, and so have
 // its socket's operations.
-type through struct{ path string }
+type through struct {
+	path string
+	told http.Header // what the door says upstream of its client
+}
 
 // Through says whether a request's context, or a socket's, came through a door.
 func Through(ctx context.Context) bool {
@@ -188,7 +194,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !strings.EqualFold(upgrade, "websocket"):
 		d.serveHTTP(w, r)
 	case graphs(r.URL.Path):
-		d.o.Sockets.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), throughKey{}, through{r.URL.Path})))
+		t := through{r.URL.Path, http.Header{}}
+		d.tell(t.told, r)
+		d.o.Sockets.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), throughKey{}, t)))
 	default:
 		fail(w, http.StatusBadRequest, fault.New(fault.Unsupported, "sockets are served at "+pathGraphQL))
 	}

@@ -53,12 +53,14 @@ func TestRefusedUpstream(t *testing.T) {
 				t.Errorf("%d: %v", code, e)
 			}
 		}
-		r := newRig(t, setup{})
-		r.h.Answer(400) // its CORS policy
-		p := r.open(protocol)
-		p.start("1", `{ whoami }`)
-		if _, e := p.read(); e == nil || e.Code != 4403 {
-			t.Error(e)
+		for _, status := range []int{400, 401, 403} { // the first is its CORS policy
+			r := newRig(t, setup{})
+			r.h.Answer(status)
+			p := r.open(protocol)
+			p.start("1", `{ whoami }`)
+			if _, e := p.read(); e == nil || e.Code != 4403 {
+				t.Error(status, e)
+			}
 		}
 	})
 }

@@ -2,6 +2,7 @@ package door
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"unicode/utf8"
@@ -107,14 +108,48 @@ func errorsOf(payload json.RawMessage, legacy bool) json.RawMessage {
 	case payload[0] == '"':
 		payload = append(append(json.RawMessage(`{"message":`), payload...), '}')
 	}
-	if legacy || payload[0] == '[' {
+	if legacy {
 		return payload
 	}
-	var said struct {
-		Errors json.RawMessage `json:"errors"`
+	if payload[0] != '[' {
+		var said struct {
+			Errors json.RawMessage `json:"errors"`
+		}
+		if json.Unmarshal(payload, &said) == nil && len(said.Errors) > 0 && said.Errors[0] == '[' {
+			payload = said.Errors
+		} else {
+			payload = append(append(json.RawMessage(`[`), payload...), ']')
+		}
 	}
-	if json.Unmarshal(payload, &said) == nil && len(said.Errors) > 0 && said.Errors[0] == '[' {
-		return said.Errors
+	return messages(payload)
+}
+
+// messages is a list of errors that each have a message: over one without, or an
+// empty list, a client gives up its whole socket.
+func messages(list json.RawMessage) json.RawMessage {
+	var all []json.RawMessage
+	if json.Unmarshal(list, &all) != nil || len(all) == 0 {
+		all = []json.RawMessage{json.RawMessage("null")}
 	}
-	return append(append(json.RawMessage(`[`), payload...), ']')
+	whole := true
+	for i, one := range all {
+		var is struct {
+			Message     *string
+			Error, Code string
+		}
+		if json.Unmarshal(one, &is) == nil && is.Message != nil {
+			continue
+		}
+		whole = false
+		said := map[string]any{"message": cmp.Or(is.Error, "the upstream ended this operation with an error")}
+		if is.Code != "" {
+			said["extensions"] = map[string]any{"code": is.Code}
+		}
+		all[i], _ = json.Marshal(said) //nolint:errchkjson // texts
+	}
+	if whole {
+		return list
+	}
+	out, _ := json.Marshal(all) //nolint:errchkjson // it was read as JSON
+	return out
 }

@@ -28,6 +28,34 @@ func TestFrames(t *testing.T) {
 	}
 }
 
+// TestErrorsHaveMessages: whatever Hasura says an error is, a client of the newer
+// protocol gets a list of which each has a message; one that is right is untouched.
+func TestErrorsHaveMessages(t *testing.T) {
+	t.Parallel()
+	const some = "the upstream ended this operation with an error"
+	for payload, want := range map[string]string{
+		`[ {"message":"x","more":1e400} ]`: `[ {"message":"x","more":1e400} ]`,
+		`{"message":"x"}`:                  `[{"message":"x"}]`,
+		`{"errors":[{"message":"x"}]}`:     `[{"message":"x"}]`,
+		`"x"`:                              `[{"message":"x"}]`,
+		`{"path":"$","error":"an operation already exists","code":"start-failed"}`: `[{"extensions":{"code":"start-failed"},"message":"an operation already exists"}]`,
+		`[{"error":"y"},{"message":"x"}]`:                                          `[{"message":"y"},{"message":"x"}]`,
+		`[]`:                                                                       `[{"message":"` + some + `"}]`,
+		`[12]`:                                                                     `[{"message":"` + some + `"}]`,
+		`{"errors":[]}`:                                                            `[{"message":"` + some + `"}]`,
+		`{"message":7}`:                                                            `[{"message":"` + some + `"}]`,
+		`{"errors":"x"}`:                                                           `[{"message":"` + some + `"}]`,
+		`7`:                                                                        `[{"message":"` + some + `"}]`,
+	} {
+		if got := string(errorsOf([]byte(payload), false)); got != want {
+			t.Errorf("%s: %s, want %s", payload, got, want)
+		}
+	}
+	if got := string(errorsOf(nil, false)); got != `[{"message":"`+some+`"}]` {
+		t.Error(got)
+	}
+}
+
 // FuzzFrame: what encoding/json reads of a frame is what is found in it.
 func FuzzFrame(f *testing.F) {
 	f.Add([]byte(`{"type":"next","id":"1","payload":{"data":{"x":"\\\""}}}`))

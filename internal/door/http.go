@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"mime"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"os"
@@ -19,13 +18,12 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
-	lookedAt = 64 << 10         // of a body: what is larger is nobody's introspection
-	stalled  = 30 * time.Second // for the next part of a body
-
-	leastRate = 4 << 10 // bytes of a body in a second, after that
+	lookedAt  = 64 << 10 // of a body: what is larger is nobody's introspection
+	leastRate = 4 << 10  // bytes of a body in a second, after that
 )
 
 // newProxy passes requests on and answers back, as they are.
@@ -53,29 +51,10 @@ func (d *Door) newProxy(under http.RoundTripper) http.Handler {
 					r.Header.Del(name)
 				}
 			}
+			d.answered("passed")
 			return nil
 		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if _, large := errors.AsType[*http.MaxBytesError](err); large {
-				d.answered("refused")
-				fail(w, http.StatusRequestEntityTooLarge, fault.New(fault.Invalid, "the body has more than %d bytes", d.o.BodyBytes))
-				return
-			}
-			if r.Context().Err() != nil { // nobody is left to answer
-				return
-			}
-			d.answered("unavailable")
-			status := http.StatusBadGateway
-			if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
-				status = http.StatusGatewayTimeout
-			}
-			if r.Method != http.MethodGet && status == http.StatusGatewayTimeout {
-				fail(w, status, fault.New(fault.Unknown, "Hasura did not answer in time: a mutation may have been done"))
-				return
-			}
-			d.o.Log.WarnContext(r.Context(), "Hasura did not answer", "error", err)
-			fail(w, status, fault.Later(fault.Upstream, time.Second, "Hasura cannot be reached"))
-		},
+		ErrorHandler: d.failed,
 	}
 }
 
@@ -99,29 +78,34 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	control := http.NewResponseController(w)
 	if r.ContentLength != 0 {
-		r.Body = &arriving{ReadCloser: http.MaxBytesReader(w, r.Body, d.o.BodyBytes), control: control, began: time.Now()}
+		r.Body = &arriving{ReadCloser: http.MaxBytesReader(w, r.Body, d.o.BodyBytes), control: control, began: time.Now(), stalled: d.times.body}
 	}
 	r.Header.Del("Upgrade") // of another kind than WebSocket's: nothing is tunnelled
-	if d.answer(w, r) || d.tooMany(w, r) {
+	f := &fate{}
+	if f.tooMany(d, w, r) || d.answer(w, r, f) {
 		return
 	}
-	d.answered("passed")
 	ctx, done := lasting(r.Context())
 	defer done()
-	d.proxy.ServeHTTP(&leaving{w, control, d.o.WriteTimeout}, r.WithContext(ctx))
+	d.proxy.ServeHTTP(&leaving{w, control, d.o.WriteTimeout}, r.WithContext(f.follow(ctx)))
+	_ = control.SetWriteDeadline(time.Now().Add(d.o.WriteTimeout)) // for the end of the answer, which net/http writes
 }
 
 // tooMany refuses what its caller's allowance of operations does not have room for.
 // What is answered by Own is counted there; files and the like are not operations.
-func (d *Door) tooMany(w http.ResponseWriter, r *http.Request) bool {
+func (f *fate) tooMany(d *Door, w http.ResponseWriter, r *http.Request) bool {
 	if !graphs(r.URL.Path) {
 		return false
 	}
-	err := d.o.Charge(r)
+	back, err := d.o.Charge(r)
 	if err == nil {
+		f.back = back
 		return false
 	}
 	d.answered("refused")
+	if r.ContentLength >= 0 && r.ContentLength <= lookedAt { // what is larger would be held meanwhile
+		wait.For(r.Context(), d.times.refusal) // whoever asks over and over does so no faster
+	}
 	fail(w, http.StatusTooManyRequests, err)
 	return true
 }
@@ -144,7 +128,7 @@ func lasting(request context.Context) (ctx context.Context, done func()) {
 
 // answer answers here what is introspection, or may be answered directly; false:
 // neither, and the body is as it was.
-func (d *Door) answer(w http.ResponseWriter, r *http.Request) bool {
+func (d *Door) answer(w http.ResponseWriter, r *http.Request, f *fate) bool {
 	if r.URL.Path != pathGraphQL || r.Method != http.MethodPost || r.ContentLength > lookedAt || r.ContentLength == 0 {
 		return false
 	}
@@ -161,7 +145,8 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request) bool {
 	if err != nil || len(head) > lookedAt {
 		return false
 	}
-	meta := bytes.Contains(head, []byte("__schema")) || bytes.Contains(head, []byte("__type"))
+	f.body = head
+	meta := bytes.Contains(head, []byte("__schema")) || bytes.Contains(head, []byte("__type")) || bytes.Contains(head, []byte(`\u`)) // may be either, spelt out
 	if !meta && d.o.Direct == nil {
 		return false
 	}
@@ -175,9 +160,10 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	case p.side == schema:
 		return d.introspected(w, r, &params)
-	case p.kind == query || p.kind == mutation:
+	case p.kind.once():
 		if d.directly(r, p, &params) {
 			d.answered("direct")
+			f.back()
 			own := r.WithContext(r.Context())
 			own.Header = hop(r) // by which it was judged
 			d.o.Own.ServeHTTP(w, own)
@@ -202,12 +188,13 @@ type arriving struct {
 	io.ReadCloser
 	control *http.ResponseController
 	began   time.Time
+	stalled time.Duration
 	read    int64
 }
 
 func (a *arriving) Read(p []byte) (int, error) {
-	end := a.began.Add(stalled + time.Duration(a.read)*time.Second/leastRate)
-	if next := time.Now().Add(stalled); next.Before(end) {
+	end := a.began.Add(a.stalled + time.Duration(a.read)*time.Second/leastRate)
+	if next := time.Now().Add(a.stalled); next.Before(end) {
 		end = next
 	}
 	_ = a.control.SetReadDeadline(end) // what cannot, has no connection behind it
@@ -216,7 +203,7 @@ func (a *arriving) Read(p []byte) (int, error) {
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = a.control.SetReadDeadline(time.Time{})
 	}
-	return n, err //nolint:wrapcheck // a reader's errors are the reader's
+	return n, late(err)
 }
 
 // leaving is an answer of which each part has its time.

@@ -18,7 +18,20 @@ import (
 // and user, or one of them does not let it in. Hasura gets what the door sends.
 func TestOneSessionIsOneCaller(t *testing.T) {
 	t.Parallel()
-	j, err := auth.ParseJWTConfig(`{"type":"HS256","key":"` + key + `"}`)
+	for _, bears := range []string{"", "X-Token", "X-Hasura-Token"} {
+		t.Run("tokens in "+bears, func(t *testing.T) {
+			t.Parallel()
+			oneCaller(t, bears)
+		})
+	}
+}
+
+func oneCaller(t *testing.T, bears string) {
+	config, names := `{"type":"HS256","key":"`+key+`"}`, []string{"Authorization"}
+	if bears != "" {
+		config, names = `{"type":"HS256","key":"`+key+`","header":{"type":"CustomHeader","name":"`+bears+`"}}`, []string{bears, "Authorization"}
+	}
+	j, err := auth.ParseJWTConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,21 +47,27 @@ func TestOneSessionIsOneCaller(t *testing.T) {
 		"Connection":             {"Upgrade", "Upgrade, X-Hasura-Role", "Upgrade, Authorization", "x-hasura-admin-secret"},
 		"X-Request-Id":           {"1"},
 	}
-	names := []string{"Authorization", "X-Hasura-Admin-Secret", "X-Hasura-Access-Key", "X-Hasura-Role", "x-hasura-user-id", "X-Hasura-Org", "x-nchat-webhook-secret", "Connection", "X-Request-Id"}
+	if bears != "" {
+		values[bears] = []string{mint(t, alice, time.Hour), mint(t, bob, time.Hour), mint(t, alice, -time.Hour), "x", "Bearer " + mint(t, alice, time.Hour), ""}
+	}
+	names = append(names, "X-Hasura-Admin-Secret", "X-Hasura-Access-Key", "X-Hasura-Role", "x-hasura-user-id", "X-Hasura-Org", "x-nchat-webhook-secret", "Connection", "X-Request-Id")
 	for _, anonymous := range []string{"public", ""} {
 		a := auth.New(auth.Options{JWT: &j, AdminSecret: admin, WebhookSecret: "a-secret-of-hasura-and-this-server", UnauthorizedRole: anonymous})
-		h := double.New(double.Options{Key: key, Admin: admin, Anonymous: anonymous})
+		h := double.New(double.Options{Key: key, Admin: admin, Anonymous: anonymous, Bears: bears})
 		t.Cleanup(h.Stop)
 		agreed, refusedByBoth := map[string]int{}, 0
 		seed := rand.Uint64()
 		random := rand.New(rand.NewPCG(seed, 0))
-		for range 20000 {
+		for range 10000 {
 			upgrade, payload, inner := http.Header{}, map[string]any{}, map[string]any{}
 			for _, name := range names {
 				v := values[name][random.IntN(len(values[name]))]
-				switch random.IntN(8) {
+				switch random.IntN(9) {
 				case 0:
 					upgrade.Set(name, v)
+				case 4: // twice in one upgrade
+					upgrade.Add(name, v)
+					upgrade.Add(name, values[name][random.IntN(len(values[name]))])
 				case 1:
 					inner[name] = v
 				case 2:
@@ -73,7 +92,7 @@ func TestOneSessionIsOneCaller(t *testing.T) {
 				t.Fatal(err2)
 			}
 			admin := asAdmin(upgrade, given)
-			vars, why := h.Session(forward(upgrade, admin, ""), payloadOf(given, admin, ""))
+			vars, why := h.Session(forward(upgrade, admin, bears), payloadOf(given, admin, bears))
 			if err != nil || why != "" {
 				if err != nil && why != "" {
 					refusedByBoth++

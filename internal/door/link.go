@@ -45,6 +45,7 @@ type Link struct {
 	failed  int         // guarded by mu: dials and losses in a row
 	fell    time.Time   // guarded by mu: the last of them
 	rest    *time.Timer // guarded by mu: closes an idle upstream
+	late    *time.Timer // guarded by mu: ends what waits too long; nil: nothing waits
 	closed  bool        // guarded by mu
 
 	renewals int // guarded by mu: tokens given since the one that is being dialled with
@@ -63,6 +64,7 @@ func (d *Door) Link(ctx context.Context, peer Peer, upgrade, given http.Header) 
 	admin := asAdmin(upgrade, given)
 	l := &Link{d: d, peer: peer, path: t.path, legacy: peer.Subprotocol() == wsock.LegacyWS, ups: map[*upstream]struct{}{},
 		upgrade: forward(upgrade, admin, d.o.Header), init: payloadOf(given, admin, d.o.Header)}
+	maps.Copy(l.upgrade, t.told)
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return context.WithValue(ctx, linkKey{}, l), l
 }
@@ -89,7 +91,7 @@ func (d *Door) Elsewhere(ctx context.Context, f wsock.Foreign) (wsock.End, bool)
 		return wsock.End{}, false
 	}
 	meta := p.side == schema && l.path == pathGraphQL
-	if !meta && p.kind != live && p.kind != stream && d.direct(ctx, p, params) {
+	if !meta && p.kind.once() && d.direct(ctx, p, params) {
 		return wsock.End{}, false // our engine counts it
 	}
 	if err := d.o.Take(ctx); err != nil {
@@ -97,9 +99,6 @@ func (d *Door) Elsewhere(ctx context.Context, f wsock.Foreign) (wsock.End, bool)
 	}
 	if meta {
 		return l.introspect(ctx, f)
-	}
-	if len(p.fields) == 0 {
-		p.kind = mutation // what could not be read may be one, and is sent once
 	}
 	return l.run(ctx, f, p.kind), true
 }
@@ -139,6 +138,7 @@ func (l *Link) enter(o *op) (up *upstream, err error) {
 		return l.cur, nil
 	}
 	l.waiting = append(l.waiting, o)
+	lateLocked(l)
 	l.dialLocked()
 	return nil, nil
 }
@@ -293,6 +293,9 @@ func (l *Link) Close() {
 	l.closed = true
 	if l.rest != nil {
 		l.rest.Stop()
+	}
+	if l.late != nil {
+		l.late.Stop()
 	}
 	ups := slices.Collect(maps.Keys(l.ups))
 	l.mu.Unlock()

@@ -22,14 +22,37 @@ func (l *Link) missed() bool {
 	return more
 }
 
+// lateLocked has what waits end in time, also while nobody tries to dial.
+func lateLocked(l *Link) {
+	if l.late != nil || l.closed || len(l.waiting) == 0 {
+		return
+	}
+	next := l.d.times.again
+	for _, o := range l.waiting {
+		next = min(next, l.d.times.patience(o)-time.Since(o.since))
+	}
+	l.late = time.AfterFunc(max(next, time.Millisecond), func() {
+		l.mu.Lock()
+		l.late = nil
+		over := l.overdueLocked()
+		lateLocked(l)
+		l.mu.Unlock()
+		l.d.away(over)
+	})
+}
+
+// patience is how long an operation waits for an upstream.
+func (t times) patience(o *op) time.Duration {
+	if o.has.Load() {
+		return t.again
+	}
+	return t.first
+}
+
 // overdueLocked takes out what has waited for an upstream long enough.
 func (l *Link) overdueLocked() (over []*op) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(o *op) bool {
-		most := l.d.times.first
-		if o.has.Load() {
-			most = l.d.times.again
-		}
-		late := time.Since(o.since) >= most
+		late := time.Since(o.since) >= l.d.times.patience(o)
 		if late {
 			over = append(over, o)
 		}
@@ -73,12 +96,12 @@ func (l *Link) lost(up *upstream, why string) {
 			over = false
 		case o.kind == live:
 			over = false
-		case o.kind != stream && o.has.Load(): // but for its end
+		case o.kind.once() && o.has.Load(): // but for its end
 			ends[o] = nil
 		case o.kind == query && !o.again:
 			o.again, over = true, false
-		case o.kind == mutation:
-			ends[o] = fault.New(fault.Unknown, "Hasura went away while it ran this mutation: look whether it was done before it is sent again")
+		case o.kind == mutation || o.kind == unsure:
+			ends[o] = fault.New(fault.Unknown, "Hasura went away while it ran this: look whether it was done before it is sent again")
 		default:
 			ends[o] = fault.Later(fault.Upstream, 0, "Hasura went away: subscribe again from where you are")
 		}
@@ -95,12 +118,13 @@ func (l *Link) lost(up *upstream, why string) {
 	over := l.overdueLocked()
 	next := l.cur
 	list := l.takeWaitingLocked(next)
+	lateLocked(l)
 	if len(l.waiting) > 0 {
 		l.dialLocked()
 	}
 	quiet := l.closed
 	l.mu.Unlock()
-	if !quiet && !up.left.Load() && l.d.o.Observer.Lost != nil {
+	if !quiet && (!up.left.Load() || len(ends) > 0) && l.d.o.Observer.Lost != nil {
 		l.d.o.Observer.Lost(why)
 	}
 	for o, f := range ends {

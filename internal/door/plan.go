@@ -27,19 +27,22 @@ const (
 type kind int
 
 const (
-	query    kind = iota // asked once more
+	unsure   kind = iota // could not be read here, and may be any of them: is sent once
+	query                // asked once more
 	mutation             // nobody knows whether it was done
 	live                 // subscribed again: its results are states
 	stream               // its results follow from each other: only its client knows where it is
 )
 
+// once says whether an operation has one result.
+func (k kind) once() bool { return k == query || k == mutation }
+
 // plan is what to do with an operation.
 type plan struct {
-	side   side
-	kind   kind
-	text   string   // what our engine runs; "": the document as it came
-	fields []string // at the root, in order, by name
-	err    error
+	side side
+	kind kind
+	text string // what our engine runs; "": the document as it came
+	err  error
 }
 
 // planner says of each operation who runs it, by its root fields alone. The
@@ -58,6 +61,7 @@ var bound = map[string]bool{"refreshSession": true, "heartbeat": true}
 const (
 	plannedTokens = 100_000 // in a document; a frame's own limit is usually first
 	plansKept     = 4096
+	planKept      = 4 << 10 // bytes of a text of ours that is kept; nothing of the document is
 )
 
 func newPlanner(own *ast.Schema) *planner {
@@ -76,7 +80,7 @@ func (p *planner) plan(document, name string) plan {
 		return known
 	}
 	made := p.make(document, name)
-	if len(made.text) < 64<<10 {
+	if len(made.text) < planKept {
 		p.known.Add(key, made)
 	}
 	return made
@@ -95,7 +99,7 @@ func (p *planner) make(document, name string) plan {
 		return plan{}
 	}
 	r := rootsOf(doc, op)
-	made := plan{kind: kindOf(op, r), fields: r.names}
+	made := plan{kind: kindOf(op, r)}
 	mine, others, meta := 0, 0, 0
 	for _, f := range r.names {
 		switch {

@@ -43,7 +43,7 @@ func TestPlans(t *testing.T) {
 		`{ a } { b }`:                                         {},
 	} {
 		got := p.plan(text, "")
-		if got.side != want.side || got.side != ours && got.kind != want.kind || got.err != nil || (got.text == "") != (want.text == "") || want.text != "-" && !strings.Contains(got.text, want.text) {
+		if got.side != want.side || got.side == theirs && got.kind != want.kind || got.err != nil || (got.text == "") != (want.text == "") || want.text != "-" && !strings.Contains(got.text, want.text) {
 			t.Errorf("%s: %+v", text, got)
 		}
 		if again := p.plan(text, ""); again.side != got.side || again.text != got.text {

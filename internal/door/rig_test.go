@@ -142,7 +142,7 @@ func newRig(t *testing.T, s setup) *rig {
 	r.h = double.New(ho)
 	t.Cleanup(r.h.Stop)
 	o := Options{Upstream: r.h.URL(), Schema: r.engine.schema, Role: func(context.Context, http.Header) (string, error) { return "user", nil },
-		Admit: func(*http.Request) error { return nil }, Take: func(context.Context) error { return nil }, Charge: func(*http.Request) error { return nil },
+		Admit: func(*http.Request) error { return nil }, Take: func(context.Context) error { return nil }, Charge: func(*http.Request) (func(), error) { return func() {}, nil },
 		Encrypted: func(*http.Request) bool { return false },
 		ClientIP:  func(*http.Request) string { return "192.0.2.7" }, Observer: r.observer()}
 	o.Sockets = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.tr.Do(w, q, executor.New(r.engine)) })
@@ -156,7 +156,7 @@ func newRig(t *testing.T, s setup) *rig {
 	}
 	r.d = d
 	d.times = times{dial: patient, first: patient, again: patient, idle: time.Minute, pulse: 200 * time.Millisecond, silence: patient / 3,
-		least: 10 * time.Millisecond, most: 100 * time.Millisecond, steady: time.Second}
+		least: 10 * time.Millisecond, most: 100 * time.Millisecond, steady: time.Second, body: patient}
 	if s.times != nil {
 		s.times(&d.times)
 	}
@@ -182,7 +182,7 @@ func (r *rig) observer() Observer {
 		Ended: func(w string) { c.add("ended "+w, 1) }, Answered: func(w string) { c.add("answered "+w, 1) }}
 }
 
-// leaksNothing: when the last client has gone, no socket and no goroutine of the
+// leaksNothing: when the last client has gone, no socket and no operation of the
 // door's is left, nor a socket at Hasura.
 func (r *rig) leaksNothing() {
 	r.t.Helper()
@@ -228,8 +228,13 @@ type peer struct {
 
 func (r *rig) dial(protocol string, header http.Header) *peer {
 	r.t.Helper()
+	return r.dialAt(pathGraphQL, protocol, header)
+}
+
+func (r *rig) dialAt(path, protocol string, header http.Header) *peer {
+	r.t.Helper()
 	d := websocket.Dialer{Subprotocols: []string{protocol}}
-	ws, res, err := d.DialContext(r.t.Context(), "ws"+strings.TrimPrefix(r.url, "http")+pathGraphQL, header)
+	ws, res, err := d.DialContext(r.t.Context(), "ws"+strings.TrimPrefix(r.url, "http")+path, header)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -241,7 +246,12 @@ func (r *rig) dial(protocol string, header http.Header) *peer {
 // open is a client that was let in, in either protocol.
 func (r *rig) open(protocol string) *peer {
 	r.t.Helper()
-	p := r.dial(protocol, nil)
+	return r.in(r.dial(protocol, nil))
+}
+
+// in lets a client in, as alice.
+func (r *rig) in(p *peer) *peer {
+	r.t.Helper()
 	p.say(`{"type":"connection_init","payload":{"headers":{"Authorization":"Bearer ` + mint(r.t, "alice", time.Hour) + `"}}}`)
 	p.expect(`"connection_ack"`)
 	return p

@@ -135,6 +135,7 @@ func (c *town) loses(n *node) {
 
 // onlooker is a person's stream on one node, by a socket that does not count.
 type onlooker struct {
+	sock *sock
 	of   *person
 	at   *node
 	sub  <-chan result
@@ -164,6 +165,11 @@ func (o *onlooker) hear(t *testing.T) {
 // model differ; "": nowhere.
 func (o *onlooker) wrong(c *town) string {
 	c.t.Helper()
+	select {
+	case e := <-o.sock.closed:
+		c.t.Fatal("a stream's socket was closed: ", e)
+	default:
+	}
 	o.hear(c.t)
 	ids := make([]string, len(c.people))
 	for i, p := range c.people {
@@ -202,7 +208,7 @@ func TestStreamsAnswersAndModelAgreeInTheEnd(t *testing.T) {
 		for _, p := range c.people {
 			s := n.dial(p.tok, map[string]any{"presence": false})
 			sub := s.start(watch(demo.Alice, demo.Bob, demo.Carol, demo.Dave, demo.Erin, demo.Frank))
-			on = append(on, &onlooker{of: p, at: n, sub: sub, last: map[string]string{}})
+			on = append(on, &onlooker{of: p, at: n, sock: s, sub: sub, last: map[string]string{}})
 		}
 	}
 	agree := func(when string) {

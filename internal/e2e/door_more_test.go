@@ -109,8 +109,28 @@ func TestOneSchema(t *testing.T) {
 			t.Errorf("%s: what is at odds is shown", how)
 		}
 	}
+	more := shown(t, strings.Replace(hasuraSDL, "type mutation_root {", "type mutation_root { backend_only: Int", 1))
+	d.h.Instead(func(w http.ResponseWriter, q *http.Request) bool { // to who has the secret, Hasura shows what is for backends
+		var body struct {
+			Query     string
+			Variables map[string]any
+		}
+		if q.Header.Get("X-Hasura-Admin-Secret") == "" || q.Header.Get("X-Hasura-Role") != "user" || json.NewDecoder(q.Body).Decode(&body) != nil {
+			return false
+		}
+		_, _ = w.Write(more(body.Query, body.Variables))
+		return true
+	})
+	if _, got := d.at(ask, "Authorization", "", "X-Hasura-Admin-Secret", admin, "X-Hasura-Role", "user"); !strings.Contains(got, "backend_only") {
+		t.Errorf("an admin is not shown what Hasura shows: %.400s", got)
+	}
 	_, got := d.at(ask)
 	check("HTTP", got)
+	if strings.Contains(got, "backend_only") {
+		t.Error("a user is shown what an admin was")
+	}
+	_, got = d.raw(`{"query":"` + strings.Replace(ask, "__schema", `_\u005fschema`, 1) + `"}`)
+	check("spelt otherwise", got)
 	s := d.open()
 	check("a socket", s.run(ask).String())
 	if !strings.Contains(log.String(), "subscription messageChanged is not shown: Hasura has another type MessageEvent") {
@@ -286,6 +306,11 @@ func TestDirect(t *testing.T) {
 				if may && c.directs && !strings.Contains(got, `"status"`) {
 					t.Error(got)
 				}
+			}
+			s := d.open()
+			asked := h.Asked.Load()
+			if r := s.run(`{ myPresence { status } }`); h.Asked.Load() > asked == c.directs || c.directs && !strings.Contains(r.String(), `"status"`) {
+				t.Errorf("over a socket: passed on %t: %s", h.Asked.Load() > asked, r)
 			}
 			before := len(h.Bodies())
 			d.raw(`[{"query":"{ myPresence { status } }"}]`)

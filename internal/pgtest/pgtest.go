@@ -45,7 +45,7 @@ var (
 )
 
 // opTimeout bounds each administrative step: a hang fails the test, not the run.
-const opTimeout = time.Minute
+const opTimeout = 3 * time.Minute
 
 // New returns a pool on a fresh, migrated database, both gone when t ends.
 func New(t testing.TB) *pgxpool.Pool {

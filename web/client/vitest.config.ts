@@ -15,7 +15,7 @@ export default defineConfig({
     include: [process.env.NCHAT_TEST_SERVER ? "test/server/*.test.{ts,tsx}" : "test/unit/*.test.{ts,tsx}"],
     pool: "threads",
     maxWorkers: 6, // they wait, and hardly compute
-    testTimeout: 30_000,
+    testTimeout: 180_000,
     reporters: [["default", { summary: false }]],
   },
 });

@@ -46,6 +46,7 @@ type Options struct {
 	Key       string        // of HS256 tokens
 	Admin     string
 	Anonymous string // the unauthorized role; "": nobody without credentials
+	Bears     string // the header in which tokens come, bare; "": Authorization
 	Era       Era
 	Poll      time.Duration // of live queries; 25 ms
 	KeepAlive time.Duration // 5 s
@@ -66,6 +67,7 @@ type server struct {
 	status  int                                           // guarded by mu: what upgrades are answered with; 0: they are taken
 	noAck   chan struct{}                                 // guarded by mu: acks wait for it; nil: they do not
 	gate    chan struct{}                                 // guarded by mu: what is "held" waits for it; nil: it does not
+	paths   []string                                      // guarded by mu: of them
 	seen    []http.Header                                 // guarded by mu: of requests and upgrades
 	bodies  [][]byte                                      // guarded by mu
 	inits   []map[string]any                              // guarded by mu
@@ -143,6 +145,12 @@ func (h *Hasura) Headers() (all []http.Header) {
 	return all
 }
 
+// Paths are those of all requests and upgrades until now.
+func (h *Hasura) Paths() (all []string) {
+	h.locked(func() { all = append(all, h.paths...) })
+	return all
+}
+
 // Bodies are those of all requests until now.
 func (h *Hasura) Bodies() (all [][]byte) {
 	h.locked(func() { all = append(all, h.bodies...) })
@@ -208,7 +216,7 @@ func (h *server) serve(w http.ResponseWriter, r *http.Request) {
 	var status int
 	var instead func(http.ResponseWriter, *http.Request) bool
 	h.locked(func() {
-		h.seen = append(h.seen, r.Header.Clone())
+		h.seen, h.paths = append(h.seen, r.Header.Clone()), append(h.paths, r.URL.Path)
 		down, status, instead = h.down, h.status, h.next
 	})
 	if down {

@@ -25,8 +25,9 @@ func (h *server) session(upgrade http.Header, init map[string]string) (map[strin
 		all[strings.ToLower(name)] = value
 	}
 	own := map[string]string{}
+	bears := strings.ToLower(h.o.Bears)
 	for name, value := range all {
-		if strings.HasPrefix(name, "x-hasura-") && name != "x-hasura-admin-secret" && name != "x-hasura-access-key" {
+		if name != bears && strings.HasPrefix(name, "x-hasura-") && name != "x-hasura-admin-secret" && name != "x-hasura-access-key" {
 			own[name] = value
 		}
 	}
@@ -43,7 +44,10 @@ func (h *server) session(upgrade http.Header, init map[string]string) (map[strin
 		}
 		return own, ""
 	}
-	token, given := all["authorization"]
+	if bears == "" {
+		bears = "authorization"
+	}
+	token, given := all[bears]
 	if !given {
 		if h.o.Anonymous == "" {
 			return nil, "Missing 'Authorization' or 'Cookie' header in JWT authentication mode"
@@ -51,6 +55,9 @@ func (h *server) session(upgrade http.Header, init map[string]string) (map[strin
 		vars := maps.Clone(own) // whatever it says of itself
 		vars["x-hasura-role"] = h.o.Anonymous
 		return vars, ""
+	}
+	if h.o.Bears != "" { // bare
+		return h.byToken(token, own["x-hasura-role"])
 	}
 	words := strings.Split(token, " ")
 	if len(words) != 2 || words[0] != "Bearer" {

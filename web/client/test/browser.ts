@@ -83,7 +83,7 @@ export class Tab {
 }
 
 /** Waits until something is so: looked at after each change of the stores given, and every 20 ms. */
-export async function until<T>(what: string, fn: () => T | Promise<T>, ms = 15_000): Promise<NonNullable<T>> {
+export async function until<T>(what: string, fn: () => T | Promise<T>, ms = 60_000): Promise<NonNullable<T>> {
   const end = Date.now() + ms;
   for (;;) {
     const value = await fn();
