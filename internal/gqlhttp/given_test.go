@@ -11,6 +11,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
+	validation "github.com/vektah/gqlparser/v2/validator/rules"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 )
@@ -41,7 +42,7 @@ func TestWhatTheDatabaseDoesNotTakeIsNamed(t *testing.T) {
 		if err := d.Decode(&oc.Variables); err != nil {
 			t.Fatal(err)
 		}
-		outer, ok := gqlparser.MustLoadQuery(schema, c.query).Operations[0].SelectionSet[0].(*ast.Field)
+		outer, ok := gqlparser.MustLoadQueryWithRules(schema, c.query, validation.NewDefaultRules()).Operations[0].SelectionSet[0].(*ast.Field)
 		if !ok {
 			t.Fatal(c.query)
 		}
