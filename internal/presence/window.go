@@ -83,6 +83,7 @@ type window struct {
 func (w *window) run(ctx context.Context, members []uuid.UUID, out chan<- Batch) error {
 	w.t = w.mirror.track(w.v, members, w.channel)
 	defer w.t.close()
+	w.t.meet(ctx)
 	w.mirror.catchUp(ctx, w.t.keys...)
 	var told *Counts
 	dirty, again := members, true
