@@ -3706,7 +3706,7 @@ type Contact {
   id: ID!
   "The contact."
   userId: uuid!
-  "Its name."
+  "Its name; null where there is none that can be seen."
   displayName: String
   "Its picture."
   avatarUrl: String
@@ -3736,7 +3736,7 @@ type ContactEdge {
 
 "A custom status. At least one of text and emoji; both absent or blank clears it."
 input CustomStatusInput {
-  "At most 255 characters in one line; line breaks become spaces. No control characters, no directional overrides."
+  "At most 255 characters in one line; line breaks become spaces, and what turns directions and is not closed, or was not opened, is left out. No control characters, no directional overrides."
   text: String
   "One emoji."
   emoji: String
@@ -3987,9 +3987,9 @@ type RealtimeConfig {
   operationsPerMinute: Int!
   "Points a user's operations may cost in a minute, half of that over one socket and twenty times that from one address: a root field costs 1 to 5 (the schema itself 100, one of its types 10), every 50 ids, 10 rooms or 10 messages begun 1 more. Beyond it: rate-limited, with retryAfterMs. Default 6,000."
   pointsPerMinute: Int!
-  "Messages a user may send in a minute; a large one counts for every 4 KiB begun, its data too. Default 1,200."
+  "Messages a user may send, edit or delete in a minute; a large one counts for every 4 KiB begun, its data too. Default 1,200."
   messagesPerMinute: Int!
-  "Root fields of one user that are worked on at a time; further ones wait. Default 4."
+  "Root fields of one user, and reads of its subscriptions, that are worked on at a time; further ones wait. Default 4."
   maxFieldsAtOnce: Int!
   "Users whose presence one user may watch at a time, over all its subscriptions: beyond it rate-limited. Default 10,000."
   maxWatchedIds: Int!
@@ -4327,7 +4327,7 @@ type Room {
 type TypingUser {
   "The user."
   userId: uuid!
-  "The user's name."
+  "The user's name; null where there is none that can be seen."
   displayName: String
   "The user's picture."
   avatarUrl: String

@@ -46,7 +46,7 @@ type ContactEdge struct {
 
 // A custom status. At least one of text and emoji; both absent or blank clears it.
 type CustomStatusInput struct {
-	// At most 255 characters in one line; line breaks become spaces. No control characters, no directional overrides.
+	// At most 255 characters in one line; line breaks become spaces, and what turns directions and is not closed, or was not opened, is left out. No control characters, no directional overrides.
 	Text graphql.Omittable[*string] `json:"text,omitempty"`
 	// One emoji.
 	Emoji graphql.Omittable[*string] `json:"emoji,omitempty"`
@@ -202,9 +202,9 @@ type RealtimeConfig struct {
 	OperationsPerMinute int `json:"operationsPerMinute"`
 	// Points a user's operations may cost in a minute, half of that over one socket and twenty times that from one address: a root field costs 1 to 5 (the schema itself 100, one of its types 10), every 50 ids, 10 rooms or 10 messages begun 1 more. Beyond it: rate-limited, with retryAfterMs. Default 6,000.
 	PointsPerMinute int `json:"pointsPerMinute"`
-	// Messages a user may send in a minute; a large one counts for every 4 KiB begun, its data too. Default 1,200.
+	// Messages a user may send, edit or delete in a minute; a large one counts for every 4 KiB begun, its data too. Default 1,200.
 	MessagesPerMinute int `json:"messagesPerMinute"`
-	// Root fields of one user that are worked on at a time; further ones wait. Default 4.
+	// Root fields of one user, and reads of its subscriptions, that are worked on at a time; further ones wait. Default 4.
 	MaxFieldsAtOnce int `json:"maxFieldsAtOnce"`
 	// Users whose presence one user may watch at a time, over all its subscriptions: beyond it rate-limited. Default 10,000.
 	MaxWatchedIds int `json:"maxWatchedIds"`

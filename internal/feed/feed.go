@@ -118,6 +118,9 @@ type Options struct {
 	Senders func(ctx context.Context, db postgres.DB, moves []int64) (map[int64][]uuid.UUID, error)
 	// Turn is taken by what a stream that has begun reads for its viewer alone.
 	Turn wait.Turn
+	// PassedOver is told of each change that could have no place in the log, without
+	// blocking; nil: nobody asks.
+	PassedOver func()
 }
 
 // Service is the log as the rest of the server sees it.
