@@ -3852,11 +3852,11 @@ extend type Mutation {
   setInvisibleMode("On or off." enabled: Boolean!): PresenceSettings!
   "Back to the defaults."
   resetPresenceSettings: PresenceSettings!
-  "Lists a user as a contact of the caller's. Always true, also for unknown ids."
+  "Lists a user as a contact of the caller's: 5,000 at most, validation-failed beyond. Else always true, also for unknown ids."
   addContact("The user." userId: uuid!): Boolean!
   "Takes a user off that list. Always true. Whom the caller wrote to in a direct channel stays a contact."
   removeContact("The user." userId: uuid!): Boolean!
-  "Hides the caller from a user, who cannot tell. Always true, also for unknown ids."
+  "Hides the caller from a user, who cannot tell: 5,000 at most, validation-failed beyond. Else always true, also for unknown ids."
   blockUser("The user." userId: uuid!): Boolean!
   "Undoes it. Always true."
   unblockUser("The user." userId: uuid!): Boolean!
