@@ -3907,7 +3907,8 @@ type Mutation {
   Admin only. Refuses a user's tokens issued before now, or the one token named,
   on every node within a second: by whichever road they come, and what runs on them (sockets, event streams, syncs
   that wait) is ended. Through a Hasura that does not pass tokens on, the user is refused for ` + "`" + `TOKEN_LIFETIME` + "`" + `, for
-  nobody can tell there which token it comes with. Answers how many live sessions that ends.
+  nobody can tell there which token it comes with. Answers how many live sessions that ends,
+  those of the invisible too: whose sessions an admin ends is written to the log.
   """
   revokeSessions(
     "The user whose tokens are refused, in the admin's own tenant."
