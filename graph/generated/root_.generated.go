@@ -3852,11 +3852,11 @@ extend type Mutation {
   setInvisibleMode("On or off." enabled: Boolean!): PresenceSettings!
   "Back to the defaults."
   resetPresenceSettings: PresenceSettings!
-  "Lists a user as a contact of the caller's. Always true, also for unknown ids."
+  "Lists a user as a contact of the caller's: 5,000 at most, validation-failed beyond. Else always true, also for unknown ids."
   addContact("The user." userId: uuid!): Boolean!
   "Takes a user off that list. Always true. Whom the caller wrote to in a direct channel stays a contact."
   removeContact("The user." userId: uuid!): Boolean!
-  "Hides the caller from a user, who cannot tell. Always true, also for unknown ids."
+  "Hides the caller from a user, who cannot tell: 5,000 at most, validation-failed beyond. Else always true, also for unknown ids."
   blockUser("The user." userId: uuid!): Boolean!
   "Undoes it. Always true."
   unblockUser("The user." userId: uuid!): Boolean!
@@ -3907,7 +3907,8 @@ type Mutation {
   Admin only. Refuses a user's tokens issued before now, or the one token named,
   on every node within a second: by whichever road they come, and what runs on them (sockets, event streams, syncs
   that wait) is ended. Through a Hasura that does not pass tokens on, the user is refused for ` + "`" + `TOKEN_LIFETIME` + "`" + `, for
-  nobody can tell there which token it comes with. Answers how many live sessions that ends.
+  nobody can tell there which token it comes with. Answers how many live sessions that ends,
+  those of the invisible too: whose sessions an admin ends is written to the log.
   """
   revokeSessions(
     "The user whose tokens are refused, in the admin's own tenant."

@@ -23,6 +23,7 @@ type access struct {
 	presence *presence.Service
 	revoked  *revocations
 	bell     ringer
+	audit    audit
 }
 
 func (a access) Refresh(ctx context.Context, token string, at uuid.UUID) (model.SessionInfo, error) {
@@ -78,6 +79,8 @@ func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, toke
 	return nil
 }
 
+// Revoke is graph.Access. Its answer tells an admin how many sessions a user has, the
+// invisible too: that it was asked is written down, whoever the admin says it is.
 func (a access) Revoke(ctx context.Context, user uuid.UUID, token *string) (int, error) {
 	id := auth.From(ctx)
 	if !id.Admin {
@@ -86,6 +89,7 @@ func (a access) Revoke(ctx context.Context, user uuid.UUID, token *string) (int,
 	if token != nil && strings.ContainsRune(*token, 0) {
 		return 0, fault.Field("tokenId", "tokenId must be without NUL")
 	}
+	a.audit.ends(ctx, id, user, token != nil)
 	n, err := a.presence.Read.CountLive(ctx, viewer.Key{Tenant: id.Tenant, User: user}, token)
 	if err != nil {
 		return 0, err

@@ -422,6 +422,17 @@ func TestThePriceListIsTheSchemas(t *testing.T) {
 	}
 }
 
+// TestWhoIsLookedAtAgainIsPaidFor: a change of a user's lists has everybody who watches it
+// look again, and costs ten times what it costs to read them.
+func TestWhoIsLookedAtAgainIsPaidFor(t *testing.T) {
+	t.Parallel()
+	for _, field := range []string{"addContact", "removeContact", "blockUser", "unblockUser"} {
+		if got, least := weigh(field, map[string]any{"userId": uuid.NewString()}).Points, 10*weigh("contacts", nil).Points; got < least {
+			t.Errorf("%s costs %d points, want %d", field, got, least)
+		}
+	}
+}
+
 // TestLargeMessagesCountForSeveral: everybody in a channel is sent them whole.
 func TestLargeMessagesCountForSeveral(t *testing.T) {
 	t.Parallel()

@@ -40,6 +40,16 @@ func (a audit) action(ctx context.Context, id auth.Identity, name string) {
 	}
 }
 
+// ends writes that an admin ends what a user has, or one token of it, in whosever
+// name it asks: the answer counts sessions that others may not know of.
+func (a audit) ends(ctx context.Context, id auth.Identity, target uuid.UUID, one bool) {
+	attrs := []slog.Attr{slog.String("via", string(id.Via)), slog.String("tenant", id.Tenant), slog.String("target", target.String()), slog.Bool("oneToken", one)}
+	if id.UserID != uuid.Nil {
+		attrs = append(attrs, slog.String("user", id.UserID.String()))
+	}
+	a.log.LogAttrs(ctx, slog.LevelWarn, "audit: an admin ends a user's sessions", attrs...)
+}
+
 func (a audit) line(ctx context.Context, id auth.Identity, kind string, fields []string) {
 	if len(fields) == 0 {
 		return

@@ -64,6 +64,36 @@ func TestWhatAnAdminReadsOfAUserIsWrittenDown(t *testing.T) {
 	}
 }
 
+// TestWhoseSessionsAnAdminEndsIsWrittenDown: also by one that is nobody, for the answer
+// counts the sessions of the invisible.
+func TestWhoseSessionsAnAdminEndsIsWrittenDown(t *testing.T) {
+	t.Parallel()
+	p := built(t, nil)
+	var log bytes.Buffer
+	p.log = slog.New(slog.NewJSONHandler(&log, nil))
+	h := graphqlHandler(p)
+	dave := demo.Dave.String()
+	for query, want := range map[string]string{
+		`mutation { revokeSessions(userId: "` + dave + `") }`:                    `"via":"admin-secret","tenant":"primary","target":"` + dave + `","oneToken":false}`,
+		`mutation { revokeSessions(userId: "` + dave + `", tokenId: "of his") }`: `"target":"` + dave + `","oneToken":true}`,
+	} {
+		log.Reset()
+		if status, body := ask(t, h, query, "X-Hasura-Admin-Secret", testAdmin); status != http.StatusOK || strings.Contains(body, "errors") {
+			t.Fatal(status, body)
+		}
+		if text := log.String(); !strings.Contains(text, `"level":"WARN","msg":"audit: an admin ends a user's sessions",`) || !strings.Contains(text, want) || strings.Contains(text, "of his") {
+			t.Errorf("written: %s", text)
+		}
+	}
+	log.Reset()
+	if _, body := ask(t, h, `mutation { revokeSessions(userId: "`+dave+`") }`, "X-Hasura-Admin-Secret", testAdmin, "X-Hasura-User-Id", demo.Alice.String()); !strings.Contains(body, `"revokeSessions"`) {
+		t.Fatal(body)
+	}
+	if text := log.String(); !strings.Contains(text, `"user":"`+demo.Alice.String()+`"}`) {
+		t.Errorf("in a user's name: %s", text)
+	}
+}
+
 // TestDevIsForThisMachine: whatever name an attacker has a browser look up, a page
 // of that name is not of the server.
 func TestDevIsForThisMachine(t *testing.T) {

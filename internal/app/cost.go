@@ -158,10 +158,10 @@ var weights = map[string]weight{
 	"unreadTotals":    {points: 2},
 	"contacts":        {points: 2},
 	"messageChanged":  {points: 2},
-	"addContact":      {points: 2},
-	"removeContact":   {points: 2},
-	"blockUser":       {points: 2},
-	"unblockUser":     {points: 2},
+	"addContact":      {points: 20},
+	"removeContact":   {points: 20},
+	"blockUser":       {points: 20},
+	"unblockUser":     {points: 20},
 
 	"__schema": {points: 100}, // all of it, each time
 	"__type":   {points: 10},

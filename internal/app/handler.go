@@ -109,7 +109,7 @@ func graphqlHandler(p *parts) http.Handler {
 		}})
 	resolver := graph.NewResolver(graph.Deps{Presence: p.presence, Typing: p.typing, Messages: p.messages, Receipts: p.receipts, Notify: p.notify, Hours: push.Hours{Pool: p.pool},
 		Feed: p.feed, Events: p.events,
-		Access:      access{authn: p.authn, jwt: p.jwt, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus},
+		Access:      access{authn: p.authn, jwt: p.jwt, live: p.live, presence: p.presence, revoked: p.revoked, bell: p.bus, audit: audit{p.log}},
 		AutoDeliver: autoDelivers, Viewer: asking, Config: realtimeConfig(p.clock, c), MaxIDs: c.Limits.IDs, MaxRooms: c.Limits.Rooms,
 		Watching: p.budgets.watch, Polling: p.budgets.poll, Turn: p.budgets.turn})
 	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})

@@ -15,6 +15,7 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/config"
+	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
@@ -113,4 +114,40 @@ func TestHowManyPointsThereAre(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAskingWhatOneMaySeeHasARate: presenceVisibility, by requests and by aliases,
+// whoever is asked of and whatever it answers.
+func TestAskingWhatOneMaySeeHasARate(t *testing.T) {
+	t.Parallel()
+	p := built(t, map[string]string{"POINTS_PER_MINUTE": "60"})
+	h := graphqlHandler(p)
+	refused := func(user uuid.UUID, query string) bool {
+		t.Helper()
+		_, body := ask(t, h, query, "Authorization", "Bearer "+token(t, auth.Claims{User: user}))
+		switch {
+		case strings.Contains(body, `"rate-limited"`) && strings.Contains(body, `"retryAfterMs"`):
+			return true
+		case !strings.Contains(body, `"canViewPresence"`) || strings.Contains(body, `"errors"`):
+			t.Fatal(body)
+		}
+		return false
+	}
+	one := func(of uuid.UUID) string {
+		return `{ presenceVisibility(userId: "` + of.String() + `") { canViewPresence } }`
+	}
+	served := 0
+	for served < 600 && !refused(demo.Carol, one([]uuid.UUID{demo.Alice, demo.Carol, uuid.New()}[served%3])) {
+		served++
+	}
+	if served < 60 || served >= 600 {
+		t.Errorf("%d questions are answered, of 60 points and what came back meanwhile", served)
+	}
+	served = 0
+	for many := "{ " + aliases(30, `presenceVisibility(userId: "`+demo.Alice.String()+`") { canViewPresence }`) + "}"; served < 600 && !refused(demo.Bob, many); {
+		served++
+	}
+	if served < 60 || served >= 600 {
+		t.Errorf("%d times thirty questions are answered", served)
+	}
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -109,9 +110,33 @@ func TestEveryMetricMoves(t *testing.T) {
 		exec(`alter table realtime.elsewhere rename to message_versions`)
 	})
 	moves("realtime_doorbells_stale", "", func() { shut(t, d.url) })
+	d.post(fmt.Sprintf(`{ presence(userId: %q) { status } }`, demo.Bob), bearer(token(t, demo.Alice)))
+	eventually(t, "what failed is logged", func() bool { return strings.Contains(d.said(), "operation failed") })
+	d.namesNobody()
 	for _, m := range app.Metrics() {
 		if !moved[m.Name] && !moved[m.Name+"_count"] && provenElsewhere[m.Name] == "" {
 			t.Errorf("nothing here moves %s", m.Name)
+		}
+	}
+}
+
+// namesNobody: whatever was done here, neither metrics nor the log say by whom, of whom
+// or in which tenant; metrics not even in which channel.
+func (n *node) namesNobody() {
+	n.t.Helper()
+	metrics, log := n.operator("/metrics"), n.said()
+	if id := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`).FindString(metrics); id != "" {
+		n.t.Errorf("%s is in the metrics", id)
+	}
+	words := []string{`"primary"`, "=primary"}
+	for i := range 8 {
+		words = append(words, demo.User(i+1).String())
+	}
+	for _, word := range words {
+		for where, text := range map[string]string{"metrics": metrics, "log": log} {
+			if at := strings.Index(text, word); at >= 0 {
+				n.t.Errorf("%q is in the %s: %.200q", word, where, text[max(at-100, 0):])
+			}
 		}
 	}
 }

@@ -221,25 +221,27 @@ func private(what, owner string, columns ...string) check {
 
 // lastSeen: of others nchat's own column tells what its owner may hide.
 func lastSeen(a Access, p perm) (reason, mend string) {
-	if a.LegacyPresence {
-		return "", ""
+	reason, mend = private("when others were here", "id", "last_seen_at")(a, p)
+	if a.LegacyPresence && reason != "" {
+		return p.toTheBlocked("id")
 	}
-	return private("when others were here", "id", "last_seen_at")(a, p)
+	return reason, mend
 }
 
 // oldPresence: nchat's clients write there what they like, and nobody's settings count.
 func oldPresence(a Access, p perm) (reason, mend string) {
 	switch {
-	case !a.LegacyPresence && p.op == "select":
+	case p.op == "select":
 		reason, mend = private("who is here, whatever they hide", "user_id")(a, p)
+		if reason != "" && a.LegacyPresence {
+			return p.toTheBlocked("user_id")
+		}
 		if reason != "" {
 			mend += "; with LEGACY_PRESENCE=on it holds what everybody may see"
 		}
 		return reason, mend
 	case !a.LegacyPresence:
 		return forged("user_id")(a, p)
-	case p.op == "select":
-		return "", ""
 	}
 	return "with LEGACY_PRESENCE=on this server writes it, and what clients write there shows the invisible", "take the permission away"
 }
@@ -284,11 +286,20 @@ func ours(_ Access, p perm) (reason, mend string) {
 	if !isView(p.table) || p.op != "select" {
 		return "the table is this server's own, and tells what is hidden", "take the permission away, and untrack it"
 	}
+	return p.toTheBlocked("user_id")
+}
+
+// toTheBlocked: what everybody may see is shown to those whom its owner blocked too.
+func (p perm) toTheBlocked(owner string) (reason, mend string) {
 	unblocked := func(key string, x any) bool {
+		if key == owner && isCaller(equals(x)) {
+			return true
+		}
 		inner, _ := x.(Tree)
 		for rel, of := range inner {
 			is, _ := of.(Tree)
-			if key == "_not" && len(inner) == 1 && len(is) == 1 && leads(p.table, rel) == blocks.Name && isCaller(equals(is["blocked_user_id"])) {
+			if key == "_not" && len(inner) == 1 && len(is) == 1 && leads(p.table, rel) == blocks.Name && leadsBy(p.table, rel, "blocker_id") &&
+				isCaller(equals(is["blocked_user_id"])) {
 				return true
 			}
 		}
@@ -297,5 +308,6 @@ func ours(_ Access, p perm) (reason, mend string) {
 	if holds(p.body["filter"], unblocked) {
 		return "", ""
 	}
-	return "it shows users to whom they blocked", "put {\"_not\": {\"blocks\": {\"blocked_user_id\": {\"_eq\": \"X-Hasura-User-Id\"}}}} into its filter, as hasura/ has it"
+	return "it shows users to whom they blocked",
+		`put {"_not": {"blocks": {"blocked_user_id": {"_eq": "X-Hasura-User-Id"}}}} into its filter, with blocks the rows of nchat_blocked_users whose blocker_id is the user, as hasura/ has it`
 }

@@ -135,14 +135,36 @@ func role(name string) string {
 	return `{"role":"` + name + `","permission":{"filter":{},"columns":["last_seen_at"]}}`
 }
 
-// TestTheOldPresenceThisServerWrites may be read, and nobody else may write it.
+// TestTheOldPresenceThisServerWrites may be read by whom its owner has not blocked, and
+// nobody else may write it.
 func TestTheOldPresenceThisServerWrites(t *testing.T) {
 	t.Parallel()
 	a := hasura.Access{Roles: []string{"user"}, LegacyPresence: true}
+	const unblocked = `{"_not":{"blocks":{"blocked_user_id":{"_eq":"X-Hasura-User-Id"}}}}`
+	by := func(column string) string {
+		return `"array_relationships":[{"name":"blocks","using":{"manual_configuration":{"remote_table":{"schema":"public","name":"nchat_blocked_users"},"column_mapping":{"user_id":"` + column + `"}}}}],`
+	}
+	key := func(column string) string {
+		return `"array_relationships":[{"name":"blocks","using":{"foreign_key_constraint_on":{"column":"` + column + `","table":{"schema":"public","name":"nchat_blocked_users"}}}}],`
+	}
+	status := func(filter string) string { return perm("select", `{"filter":`+filter+`,"columns":["status"]}`) }
+	seen := func(filter string) string {
+		return perm("select", `{"filter":`+filter+`,"columns":["id","last_seen_at"]}`)
+	}
 	for in, ill := range map[string]bool{
-		tables("nchat_presence", perm("select", `{"filter":{},"columns":["status"]}`)):         false,
+		tables("nchat_presence", status(`{}`)):                                                 true,
+		tables("nchat_presence", status(me)):                                                   false,
+		tables("nchat_presence", status(unblocked)):                                            true, // what it names leads nowhere
+		tables("nchat_presence", by("blocker_id")+status(unblocked)):                           false,
+		tables("nchat_presence", by("blocker_id")+status(`{"_or":[`+unblocked+`,`+me+`]}`)):    false,
+		tables("nchat_presence", by("blocker_id")+status(`{"_or":[`+unblocked+`,{"a":1}]}`)):   true,
+		tables("nchat_presence", by("blocked_user_id")+status(unblocked)):                      true, // the other way round
 		tables("nchat_presence", perm("update", `{"filter":`+me+`,"columns":["status"]}`)):     true,
-		tables("nchat_users", perm("select", `{"filter":{},"columns":["id","last_seen_at"]}`)): false,
+		tables("nchat_users", seen(`{}`)):                                                      true,
+		tables("nchat_users", seen(`{"id":{"_eq":"X-Hasura-User-Id"}}`)):                       false,
+		tables("nchat_users", key("blocker_id")+seen(unblocked)):                               false,
+		tables("nchat_users", key("blocked_user_id")+seen(unblocked)):                          true,
+		tables("nchat_users", perm("select", `{"filter":{},"columns":["id","display_name"]}`)): false,
 	} {
 		if found := a.Examine(tree(t, in)); (len(found) > 0) != ill {
 			t.Errorf("%s: %q", in, found)

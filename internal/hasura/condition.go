@@ -91,6 +91,27 @@ func leads(table Tree, name string) string {
 	return ""
 }
 
+// leadsBy reports whether a relationship to many is by that column of theirs.
+func leadsBy(table Tree, name, column string) bool {
+	for _, r := range list(table, "array_relationships") {
+		if text(r, "name") != name {
+			continue
+		}
+		using, _ := r["using"].(Tree)
+		manual, _ := using["manual_configuration"].(Tree)
+		mapping, _ := manual["column_mapping"].(Tree)
+		for _, theirs := range mapping {
+			if theirs == column {
+				return len(mapping) == 1
+			}
+		}
+		on, _ := using["foreign_key_constraint_on"].(Tree)
+		several := branches(on["columns"])
+		return text(on, "column") == column || len(several) == 1 && several[0] == column
+	}
+	return false
+}
+
 // columnLeads is where nchat's foreign keys lead to.
 var columnLeads = map[string]string{"channel_id": "nchat_channels", "user_id": "nchat_users"}
 

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/text"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
@@ -90,10 +91,14 @@ func parseContact(cursor *string) (uuid.UUID, error) {
 	return uuid.UUID(b), nil
 }
 
+// MostListed is how many contacts a user lists at most, and how many it blocks.
+const MostListed = 5000
+
 // AddContact lists a user as the caller's contact. Nobody can tell from it
-// whether the user exists: unknown ids are taken and forgotten.
+// whether the user exists: unknown ids are taken and forgotten. An Invalid fault
+// where the caller has MostListed already.
 func (l *Lists) AddContact(ctx context.Context, v viewer.Viewer, user uuid.UUID) error {
-	return l.change(ctx, v, `select realtime.add_contact($1, $2, $3)`, user)
+	return l.add(ctx, v, `select realtime.add_contact($1, $2, $3, $4)`, user, "you have %d contacts, and there can be no more")
 }
 
 // RemoveContact takes a user off the caller's list.
@@ -105,9 +110,9 @@ delete from public.nchat_contacts
 }
 
 // Block hides the caller from a user, who cannot tell it from never having
-// been seen.
+// been seen. An Invalid fault where the caller has blocked MostListed already.
 func (l *Lists) Block(ctx context.Context, v viewer.Viewer, user uuid.UUID) error {
-	return l.change(ctx, v, `select realtime.add_block($1, $2, $3)`, user)
+	return l.add(ctx, v, `select realtime.add_block($1, $2, $3, $4)`, user, "you have blocked %d users, and cannot block more")
 }
 
 // Unblock undoes Block.
@@ -116,6 +121,21 @@ func (l *Lists) Unblock(ctx context.Context, v viewer.Viewer, user uuid.UUID) er
 delete from public.nchat_blocked_users
  where blocker_id = $2 and blocked_user_id = $3
    and exists (select from realtime.nchat_users() o where o.id = $2 and o.tenant = $1)`, user)
+}
+
+// add is change where there is room for one more.
+func (l *Lists) add(ctx context.Context, v viewer.Viewer, q string, user uuid.UUID, full string) error {
+	if err := v.Denied(); err != nil {
+		return err
+	}
+	var room bool
+	if err := l.w.pool.QueryRow(ctx, q, v.Tenant, v.User, user, MostListed).Scan(&room); err != nil {
+		return fmt.Errorf("changing a list: %w", err)
+	}
+	if !room {
+		return fault.Field("userId", full, MostListed)
+	}
+	return nil
 }
 
 // change writes one of the caller's lists; the triggers on it say who is to

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/lease"
 )
 
 func TestAChangeReachesAWatcherOnAnotherNode(t *testing.T) {
@@ -94,10 +95,15 @@ func TestADeadNodesUsersGoOfflineAndNobodyElse(t *testing.T) {
 	one.stop()
 	<-one.done
 	r.exec(`update realtime.sessions set ended_at = null`)
-	r.exec(`update realtime.nodes set lease_until = clock_timestamp() - interval '1 second' where id = $1`, id)
+	var alive time.Time // when it last said that it was
+	if err := r.pool.QueryRow(t.Context(), `
+update realtime.nodes set lease_until = date_trunc('minute', clock_timestamp()) - interval '1 hour' where id = $1 returning lease_until - $2::interval`,
+		id, lease.TTL).Scan(&alive); err != nil {
+		t.Fatal(err)
+	}
 	v := until(t, carol, func(v View) bool { return v.UserID == demo.Carol && v.Status == Offline })
-	if v.LastSeenAt == nil {
-		t.Fatal("a dead node's user was never seen")
+	if v.LastSeenAt == nil || !v.LastSeenAt.Equal(alive.Truncate(time.Minute)) {
+		t.Fatalf("a dead node's user was last seen %v, and its node %v", v.LastSeenAt, alive)
 	}
 	if got := r.see(two, as(demo.Bob), demo.Dave); got.Status != Online {
 		t.Fatalf("dave on the living node: %+v", got)

@@ -146,14 +146,40 @@ func TestSessionsSurviveWhatTheDatabaseForgets(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	one, two := r.node(quick), r.node(quick)
-	alice := r.connect(one, demo.Alice)
-	bob := r.watch(two, as(demo.Bob), demo.Alice)
+	alice, carol, dave := r.connect(one, demo.Alice), r.connect(one, demo.Carol), r.connect(one, demo.Dave)
+	if _, err := one.Edit.SetInvisible(t.Context(), carol, true); err != nil {
+		t.Fatal(err)
+	}
+	one.Sessions.End(dave.Session)
+	// Carol hides, and Dave is gone: whatever happens, Bob is told the same of both.
+	others := map[uuid.UUID]View{}
+	alike := func(when string) {
+		t.Helper()
+		for _, user := range []uuid.UUID{demo.Carol, demo.Dave} {
+			was, known := others[user]
+			if others[user] = r.see(two, as(demo.Bob), user); others[user].Status != Offline || known && !others[user].equal(was) {
+				t.Fatalf("%s %s is %+v, before %+v", when, user, others[user], was)
+			}
+		}
+	}
+	eventually(t, "both are offline", func() bool {
+		return r.see(two, as(demo.Bob), demo.Carol).Status == Offline && r.see(two, as(demo.Bob), demo.Dave).Status == Offline
+	})
+	alike("before")
+	bob, hidden := r.watch(two, as(demo.Bob), demo.Alice), r.watch(two, as(demo.Bob), demo.Carol, demo.Dave)
 	until(t, bob, func(v View) bool { return v.Status == Online })
+	for range others { // as they are; whatever is told next is told of Carol's return
+		if v := next(t, hidden); !v.equal(others[v.UserID]) {
+			t.Fatalf("%+v", v)
+		}
+	}
 	// As recovery from a crash leaves it: unlogged tables empty.
 	r.exec(`truncate realtime.sessions, realtime.boot`)
 	if got := r.see(two, as(demo.Bob), demo.Alice); got.Status != Online {
 		t.Fatalf("absent because the database forgot: %+v", got)
 	}
+	alike("as the database forgets")
+	two.Watch.Resync()
 	eventually(t, "asserted again", func() bool {
 		list, err := one.Read.Sessions(t.Context(), alice)
 		return err == nil && len(list) == 1 && list[0].SessionID == alice.Session
@@ -168,6 +194,13 @@ func TestSessionsSurviveWhatTheDatabaseForgets(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, bob, func(v View) bool { return v.Status == Busy })
+	alike("afterwards")
+	if _, err := one.Edit.SetInvisible(t.Context(), carol, false); err != nil {
+		t.Fatal(err)
+	}
+	if v := next(t, hidden); v.UserID != demo.Carol || v.Status != Online {
+		t.Fatalf("of those who were not there it was told %+v", v)
+	}
 }
 
 func TestOrphansOfACrashGoOfflineWhenNobodyClaimsThem(t *testing.T) {

@@ -1,7 +1,33 @@
+-- of_channel are those of a list who can read a channel as its members or could once;
+-- null: of everybody, everybody.
+create or replace function realtime.of_channel(channel uuid, list uuid[]) returns uuid[]
+language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+begin
+  return case when list is not null then
+    array(select u.id from unnest(list) u (id) where exists (select from realtime.stints s where s.user_id = u.id and s.channel_id = channel)) end;
+end $$;
+
+-- hidden_there are those of a list from whom what passed a channel's messages has to
+-- be hidden: who is or was a member there, or wrote one of them without ever having
+-- been. A long stretch is not searched for these, and all stay. The others are told
+-- apart from nobody by a user who is not (see told_to_all).
+create or replace function realtime.hidden_there(channel uuid, list uuid[], above bigint, upto bigint) returns uuid[]
+language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
+declare
+  there uuid[] := realtime.of_channel(channel, list);
+  senders uuid[];
+begin
+  if list is null or cardinality(there) = cardinality(list) or upto - above > 1000 then
+    return coalesce(list, '{}');
+  end if;
+  senders := array(select distinct m.sender from realtime.messages m where m.channel_id = channel and m.seq > above and m.seq <= upto);
+  return array(select u.id from unnest(list) u (id) where u.id = any (there) or u.id = any (senders)) || '00000000-0000-0000-0000-000000000000'::uuid;
+end $$;
+
 -- move_mark moves one mark, if it is not as far; false: the right to has ended
 -- while it waited for the mark, and nothing is changed. What others may learn of it
--- is a move; what nobody may ever learn of is none, and the mark says the minute
--- only, as it does of what is held. What was read before, and marked unread since,
+-- is a move, with those of its user's lists alone who are of the channel; what nobody
+-- may ever learn of is none, and the mark says the minute only, as it does of what is held. What was read before, and marked unread since,
 -- is told to its reader alone.
 create or replace function realtime.move_mark(ten text, who uuid, channel uuid, up_to bigint, reading boolean,
                                      public_read boolean, public_delivered boolean, is_held boolean,
@@ -17,8 +43,8 @@ declare
   move bigint;
   instant timestamptz;
   told boolean;
-  tells_read boolean := reading and public_read and cardinality(shown) is distinct from 0;
-  tells_delivered boolean := public_delivered and cardinality(shown) is distinct from 0;
+  tells_read boolean := reading and public_read;
+  tells_delivered boolean := public_delivered;
 begin
   insert into realtime.marks (channel_id, user_id, read_seq, delivered_seq)
   values (channel, who, -9223372036854775808, -9223372036854775808) on conflict do nothing;
@@ -38,10 +64,15 @@ begin
   tells_read := tells_read and up_to > top;
   tells_delivered := tells_delivered and up_to > d;
   if tells_read or tells_delivered then
+    shown := realtime.of_channel(channel, shown);
+    tells_read := tells_read and cardinality(shown) is distinct from 0;
+    tells_delivered := tells_delivered and cardinality(shown) is distinct from 0;
+  end if;
+  if tells_read or tells_delivered then
     insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, delivered_from, at, read_public, delivered_public,
                                 shown_to, hidden_from, read_hidden_from, held)
     values (channel, who, case when tells_read then top else d end, up_to, tells_read, case when tells_delivered then d end, instant,
-            tells_read, tells_delivered, shown, hidden, case when tells_read then unreturned else '{}' end, is_held)
+            tells_read, tells_delivered, shown, realtime.hidden_there(channel, hidden, least(top, d), up_to), case when tells_read then unreturned else '{}' end, is_held)
     returning id, realtime.told_to_all(moves) into move, told;
   end if;
   if is_held or not (case when reading then tells_read else tells_delivered end) then
@@ -69,7 +100,7 @@ declare
 begin
   with was as materialized (
     select v.id, v.read_public and read_too as reads, v.delivered_public and delivered_too and v.delivered_from is not null as delivers,
-           case when v.shown_to is null then shown when shown is null then v.shown_to
+           case when v.shown_to is null then realtime.of_channel(v.channel_id, shown) when shown is null then v.shown_to
                 else array(select unnest(v.shown_to) intersect select unnest(shown)) end as to_whom
       from realtime.moves v where v.user_id = who and v.held),
   gone as (
@@ -79,7 +110,8 @@ begin
     update realtime.moves v
        set held = false, at = clock_timestamp(), read = w.reads, read_public = w.reads, delivered_public = w.delivers,
            from_seq = case when w.reads then v.from_seq else v.delivered_from end, delivered_from = case when w.delivers then v.delivered_from end,
-           shown_to = w.to_whom, hidden_from = v.hidden_from || coalesce(hidden, '{}')
+           shown_to = w.to_whom,
+           hidden_from = realtime.sorted(v.hidden_from || realtime.hidden_there(v.channel_id, hidden, least(v.from_seq, v.delivered_from), v.to_seq))
       from was w
      where v.id = w.id and (w.reads or w.delivers) and cardinality(w.to_whom) is distinct from 0
     returning v.id, v.channel_id, v.to_seq, v.thread, v.at, v.thread is null and realtime.told_to_all(v) as to_all),

@@ -40,7 +40,7 @@ declare
   r bigint := greatest(m.read_seq, began);
   top bigint := greatest(m.reached_seq, r);
   move bigint;
-  tells boolean := public_read and cardinality(shown) is distinct from 0 and up_to > top;
+  tells boolean := public_read and up_to > top;
   instant timestamptz := greatest(clock_timestamp(), m.read_at);
 begin
   if began is null then
@@ -50,9 +50,13 @@ begin
     return true;
   end if;
   if tells then
+    shown := realtime.of_channel(channel, shown);
+    tells := cardinality(shown) is distinct from 0;
+  end if;
+  if tells then
     insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, at, read_public, delivered_public,
                                 shown_to, hidden_from, read_hidden_from, thread, held)
-    values (channel, who, top, up_to, true, instant, true, false, shown, hidden, unreturned, thread, is_held)
+    values (channel, who, top, up_to, true, instant, true, false, shown, realtime.hidden_there(channel, hidden, top, up_to), unreturned, thread, is_held)
     returning id into move;
   end if;
   if is_held or not coalesce(tells, false) then
