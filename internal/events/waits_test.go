@@ -172,14 +172,14 @@ func TestManyStreamsDeliverOnce(t *testing.T) {
 		for i, h := range streams {
 			note(h, 1, byte(1+i%7))
 		}
-		time.Sleep(deliverLag)
+		<-time.After(deliverLag)
 		synctest.Wait()
 		if string(acked) != "\x07" {
 			t.Fatalf("acknowledged are %v", acked)
 		}
 		ends[0]() // in the middle of it: the others' is not lost
 		free <- struct{}{}
-		time.Sleep(deliverLag)
+		<-time.After(deliverLag)
 		synctest.Wait()
 		if string(acked) != "\x07\x07" {
 			t.Errorf("after its end acknowledged are %v", acked)
@@ -188,7 +188,7 @@ func TestManyStreamsDeliverOnce(t *testing.T) {
 		note(streams[6], 1, 8)
 		ends[5]()
 		free <- struct{}{}
-		time.Sleep(2 * deliverLag)
+		<-time.After(2 * deliverLag)
 		synctest.Wait()
 		if string(acked) != "\x07\x07\x08" || most != 1 {
 			t.Errorf("then acknowledged are %v, %d at a time", acked, most)

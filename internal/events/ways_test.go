@@ -15,6 +15,7 @@ import (
 // counts are what a viewer is told of how much it has to read: in the team's channel,
 // in threads, and in all.
 type counts struct {
+	last     map[uuid.UUID]int // of each thread, as it was told last
 	t        *testing.T
 	channels <-chan receipt.State
 	threads  <-chan receipt.ThreadState
@@ -32,7 +33,7 @@ func counting(r *rig, v viewer.Viewer) *counts {
 	if err := r.o.Feed.Settle(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
-	c := &counts{t: r.t}
+	c := &counts{t: r.t, last: map[uuid.UUID]int{}}
 	c.channels, _ = begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.State, error) {
 		return r.ReadStates(ctx, v, fail)
 	})
@@ -47,14 +48,12 @@ func counting(r *rig, v viewer.Viewer) *counts {
 
 func (c *counts) thread(what string, thread uuid.UUID, unread int) {
 	c.t.Helper()
-	for {
+	for last, ok := c.last[thread]; !ok || last != unread; last, ok = c.last[thread] { // of two threads either may come first
 		s, open := next(c.t, c.threads)
 		if !open {
 			c.t.Fatal(what, ": the subscription has ended")
 		}
-		if s.ThreadID == thread && s.UnreadCount == unread {
-			return
-		}
+		c.last[s.ThreadID] = s.UnreadCount
 	}
 }
 
