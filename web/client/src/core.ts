@@ -47,7 +47,7 @@ export interface Core {
   disconnect(): void;
   /** The app has another token, or none: it is asked for anew. */
   authChanged(): void;
-  /** Ends everything, for good; what is stored stays. */
+  /** Ends everything, and lets go of the storage; what is stored stays. connect begins anew. */
   close(): void;
 }
 

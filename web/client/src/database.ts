@@ -7,10 +7,10 @@ export interface Database {
   persistence: "indexeddb" | "memory";
   rows(): Promise<Row[]>;
   add(row: Omit<Row, "n">): Promise<void>;
-  /** All or nothing. */
+  /** All or nothing. A row that is gone meanwhile is not put back. */
   settle(remove: number[], put?: Row[]): Promise<void>;
   load(): Promise<{ messages: Message[]; kv: Map<string, unknown> }>;
-  /** All or nothing. A value undefined is removed; clear: what was there goes first, but for the outbox. */
+  /** All or nothing. A value undefined is removed; clear: what was there goes first, but for the outbox, marks that were not said and conflicts. A channel to forget goes before what is put. */
   save(change: Change): Promise<void>;
   close(): void;
   /** Removes the database. */
@@ -19,7 +19,7 @@ export interface Database {
 
 export interface Change {
   clear?: boolean;
-  put?: Iterable<Message>;
+  put?: readonly Message[];
   remove?: Iterable<string>;
   /** Channels of which nothing is to be kept. */
   forget?: Iterable<string>;
@@ -31,13 +31,14 @@ const AGAIN = [1000, 4000];
 
 export async function openDatabase(name: string, keep: number, env: Env): Promise<Database> {
   if (!env.indexedDB) return memory();
+  const wiped = () => void env.indexedDB?.deleteDatabase(name); // what an earlier visit stored goes with a sign-out all the same
   for (let tried = 0; ; tried++) {
     const loaded = await import("./indexed.js").catch(() => null); // idb comes with it: not before it is needed
-    if (loaded) return loaded.indexed(name, keep, env).catch(() => memory()); // private mode, or a disk that is full
+    if (loaded) return loaded.indexed(name, keep, env).catch(() => memory(wiped)); // private mode, a disk that is full, or one that is being wiped
     if (tried >= AGAIN.length) break;
     await new Promise(r => setTimeout(r, AGAIN[tried]));
   }
-  return memory(() => void env.indexedDB?.deleteDatabase(name)); // what an earlier visit stored goes with a sign-out all the same
+  return memory(wiped);
 }
 
 function memory(wiped = () => {}): Database {
@@ -51,7 +52,7 @@ function memory(wiped = () => {}): Database {
     },
     async settle(remove, put = []) {
       remove.forEach(n => rows.delete(n));
-      put.forEach(row => rows.set(row.n, row));
+      put.forEach(row => rows.has(row.n) && rows.set(row.n, row));
     },
     load: async () => ({ messages: [], kv: new Map(kv) }),
     save: async () => {},

@@ -44,8 +44,8 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
     const a = place(id), b = place(than);
     return id === than || (a !== undefined && b !== undefined && a <= b);
   };
-  function mark(channelId: string, kind: "read" | "delivered", messageId: string) {
-    const thread = kind === "read" ? messages.find(messageId)?.threadId : null, key = thread ?? channelId; // received is with the channel, read where it is
+  function mark(channelId: string, kind: "read" | "delivered", messageId: string, where?: string) {
+    const thread = kind === "read" ? messages.find(messageId)?.threadId : null, key = where ?? thread ?? channelId; // received is with the channel, read where it is
     const held = marks.get(key), now = thread ? threads.get(thread) : readStates.get(channelId);
     if (behind(messageId, held?.[kind]) || behind(messageId, kind === "read" ? now?.lastReadMessageId : readStates.get(channelId)?.lastDeliveredMessageId)) return;
     const next = { ...held, channelId, [kind]: messageId };
@@ -96,7 +96,7 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
     delivered: (channelId, messageId) => mark(channelId, "delivered", messageId),
     async markUnread(messageId) {
       const { channelId, threadId } = messages.find(messageId) ?? {}, key = threadId ?? channelId;
-      if (key) marks.delete(key); // a mark that waits is older than this wish
+      if (key && marks.delete(key)) keeper.kv(`mark:${key}`, undefined); // a mark that waits is older than this wish
       await flush();
       state.read([(await connection.request(MarkUnread, { messageId })).markUnread]);
     },
@@ -116,9 +116,15 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
   };
   return {
     service, unread,
+    /** What was stored and not said, by this tab or another. */
     restore(kv: Map<string, unknown>) {
-      for (const [key, value] of kv) if (key.startsWith("mark:")) marks.set(key.slice(5), value as Mark);
+      for (const [key, value] of kv) {
+        if (!key.startsWith("mark:")) continue;
+        const stored = value as Mark;
+        for (const kind of ["read", "delivered"] as const) if (stored[kind]) mark(stored.channelId, kind, stored[kind], key.slice(5));
+      }
     },
+    all: () => [...marks].map(([key, m]): [string, unknown] => [`mark:${key}`, m]),
     clear() {
       marks = new Map();
       totals.set(null);

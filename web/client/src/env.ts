@@ -4,8 +4,8 @@ export interface Environment {
   WebSocket?: unknown;
   indexedDB?: IDBFactory;
   IDBKeyRange?: typeof IDBKeyRange;
-  /** navigator.locks: one of several tabs sends the queue. */
-  locks?: Pick<LockManager, "request">;
+  /** navigator.locks: one of several tabs sends the queue. Without `query` a tab that is not connected gives that up even if no other waits. */
+  locks?: Pick<LockManager, "request"> & Partial<Pick<LockManager, "query">>;
   BroadcastChannel?: typeof BroadcastChannel;
   /** Where input, online, offline, focus, pageshow and pagehide are heard. */
   window?: EventTarget;

@@ -13,6 +13,10 @@ export interface Messages {
   /** Takes messages; answers those that were not here. With old ones that are asked for a channel grows past what is held of others. */
   put(messages: readonly Message[], grow?: boolean): Message[];
   remove(messageId: string): Message | undefined;
+  /** A moment, for `alive`. */
+  now(): number;
+  /** What of messages that were asked for at `since` is not deleted, and of no channel forgotten, meanwhile; without `since`, not deleted. */
+  alive<T extends { id?: string; channelId: string }>(list: readonly T[], since?: number): T[];
   deliver(delivery: Delivery): void;
   forget(channelId: string): void;
   clear(): void;
@@ -25,6 +29,13 @@ const by = (a: Message, b: Message) => Number(a.seq) - Number(b.seq);
 export function createMessages(most: number): Messages {
   const logs = family<ChannelLog>();
   const grown = new Set<string>();
+  const gone = new Map<string, number>(); // of messages and channels, when; the last thousands
+  let moment = 0, floor = 0;
+  const bury = (id: string) => {
+    gone.delete(id);
+    gone.set(id, ++moment);
+    if (gone.size > 5000) gone.delete(gone.keys().next().value!);
+  };
   const places = new Map<string, string>(); // of each message its channel
   const get = (id: string) => logs.get(id)?.messages ?? none;
   const find = (id: string) => get(places.get(id) ?? "").find(m => m.id === id);
@@ -51,6 +62,7 @@ export function createMessages(most: number): Messages {
     return fresh.filter(m => places.has(m.id));
   }
   function remove(id: string) {
+    bury(id);
     const m = find(id);
     if (!m) return undefined;
     places.delete(id);
@@ -59,6 +71,8 @@ export function createMessages(most: number): Messages {
   }
   return {
     get, find, put, remove,
+    now: () => moment,
+    alive: (list, since) => list.filter(m => !(gone.get(m.id!)! > (since ?? 0)) && !(since! < floor || gone.get(m.channelId)! > since!)),
     deliver(d) {
       const log = get(d.channelId), at = log.findIndex(m => m.id === d.messageId), m = log[at];
       if (!m) return;
@@ -66,11 +80,13 @@ export function createMessages(most: number): Messages {
       if (delivery !== m.delivery) logs.set(d.channelId, { messages: log.map(x => (x === m ? { ...m, delivery } : x)) });
     },
     forget(channelId) {
+      bury(channelId);
       for (const m of get(channelId)) places.delete(m.id);
       grown.delete(channelId);
       logs.set(channelId, undefined);
     },
     clear() {
+      floor = ++moment;
       places.clear();
       grown.clear();
       logs.clear();

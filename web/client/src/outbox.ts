@@ -58,7 +58,7 @@ export interface OutboxOptions {
   maxBatch(): number;
 }
 
-const BYTES = 256 << 10;
+const BYTES = 256 << 10, SICK = 5000;
 
 export function createOutbox(connection: Connection, desk: () => Promise<Desk>, env: Env, o: OutboxOptions, events: Emitter<QueueEvents>, took: (m: Message[]) => void) {
   const state = store<QueueState>({ items: [], pending: 0, failed: 0, persistence: null });
@@ -102,7 +102,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
         if (mine !== epoch) throw new RealtimeError("closed", "Its user signed out");
         await at.db.add({ input, checksum: await digest([input], env), createdAt: draft.createdAt, attempts: 0, notBefore: 0, dead: null });
         drafts = drafts.filter(d => d !== draft);
-        await reload(at);
+        await reload(at).catch(show); // it is stored
         at.ring({});
         void flush();
         return draft;
@@ -139,7 +139,10 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     if (draining) more = true; // perhaps it has looked already
     else {
       more = false;
-      draining = drain().finally(() => {
+      draining = drain().catch(() => { // the storage is sick
+        timer = setTimeout(() => void flush(), SICK);
+        return { sent: 0, failed: 0 };
+      }).finally(() => {
         draining = undefined;
         if (more) void flush();
       });
@@ -195,10 +198,12 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     const input = batch.map(r => r.input);
     flying = new Set(input.map(i => i.clientMessageId));
     show();
+    let answered = false;
     try {
       const sum = plain ? null : await digest(input, env);
       if (at !== current) return null; // another user's turn: never under its name
       const { sendMessages } = await connection.request(Send, { input, digest: sum }, { socketOnly: true });
+      answered = true;
       failures = 0;
       plain = false;
       const sent: Message[] = [], gone: number[] = [], put: Row[] = [];
@@ -216,6 +221,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
       await settle(at, gone, sent, put);
       return { sent: sent.length, failed: put.filter(r => r.dead).length };
     } catch (e) {
+      if (answered) throw e; // the storage's, and no refusal
       const error = asError(e);
       if (error.retryable || ["needs-auth", "invalid-jwt", "access-denied"].includes(error.code)) {
         // Of the way, or of the session: the rows stay as they are. Once connected anew, or after a while.
@@ -309,7 +315,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     /** The queue is this user's from now on. */
     async open(at: Desk) {
       current = at;
-      await reload(at);
+      await reload(at).catch(show);
       void flush();
     },
     /** Connected: what held it up may be over. */

@@ -53,15 +53,19 @@ export function createRealtime(o: RealtimeOptions): Realtime {
 
   const messages: Messages = createMessages(o.holdMessages ?? 1000), readStates = family<ReadState>(), threads = family<ThreadState>();
   const tabs = createTabs(`nchat-realtime:${new URL(url).host}`, o.keepMessages ?? 200, env, {
-    elected(late) {
-      if (late) state.keepAll(sync.cursor());
+    elected() {
       acknowledge();
       void outbox.queue.flush(); // what was queued while the tab that led went away
+      if (restored) void takeOver().catch(() => {});
     },
-    heard: news => void outbox.heard(news),
+    heard: news => void outbox.heard(news).catch(() => {}),
     signedOut: () => leave(),
   });
-  const keeper = createKeeper(() => tabs.cache(), acknowledge);
+  const keeper = createKeeper(() => tabs.cache(), () => {
+    if (!restored) return null;
+    const { put, kv } = state.all();
+    return { clear: true, put, kv: [...kv, ...sync.all(), ...delivery.all()] };
+  }, acknowledge);
   const state = createState(messages, keeper, readStates, threads, events, me);
   const queueEvents = emitter<QueueEvents>();
   const outbox = createOutbox(connection, tabs.desk, env, {
@@ -83,20 +87,39 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     if (!tabs.cache() && m.senderId !== me()) acknowledge(); // nothing is stored: here is all there is
   });
 
-  let opening: Promise<void> = Promise.resolve();
+  function adopt(kv: Map<string, unknown>) {
+    delivery.restore(kv);
+    sync.adopt((kv.get("conflicts") as Conflict[] | undefined) ?? []);
+  }
+  // The tab that led had marks and conflicts of its own; what this one did not store meanwhile, it does now.
+  async function takeOver() {
+    const id = me(), { kv } = await (await tabs.desk()).db.load();
+    if (id !== me() || !restored) return;
+    adopt(kv);
+    await keeper.flush();
+  }
+
+  let opening: Promise<void> = Promise.resolve(), closed = false, restored = false; // restored: what is stored was read
+  connection.events.on("state", ({ state: now }) => {
+    if (now === "closed" || now === "needs-auth" || now === "failed") void keeper.flush();
+    tabs.heed(now);
+  });
   connection.events.on("user", id => {
-    if (id === user.get()) return;
+    if (id === user.get() && !closed) return;
+    closed = false;
     forgetUser();
     user.set(id);
     if (!id) return;
     opening = opening.then(async () => {
       const desk = await tabs.open(id);
       if (user.get() !== id) return tabs.close();
-      const { messages: list, kv } = await desk.db.load();
+      const { messages: list, kv } = await desk.db.load().catch(() => ({ messages: [], kv: new Map<string, unknown>() })); // then it is fetched
       if (user.get() !== id) return;
-      sync.open(state.restore(list, kv), (kv.get("conflicts") as Conflict[] | undefined) ?? []);
-      delivery.restore(kv);
+      sync.open(state.restore(list, kv));
+      adopt(kv);
+      restored = true;
       await outbox.open(desk);
+      await keeper.flush();
     }).catch(e => console.error(e));
   });
   connection.events.on("up", async () => {
@@ -108,6 +131,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
   connection.events.on("down", () => sync.halt());
 
   function forgetUser() {
+    restored = false;
     sync.halt(true);
     keeper.discard();
     outbox.close();
@@ -120,6 +144,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     user.set(null);
   }
   function leave() {
+    keeper.discard();
     connection.disconnect();
     forgetUser();
   }
@@ -137,17 +162,22 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     async signOut() {
       const discarded = outbox.queue.get().items.length, { sessionId } = connection.get();
       if (sessionId) await connection.request(SignOut, { sessionId }).catch(() => {});
+      keeper.discard();
       connection.disconnect();
       await opening;
-      await tabs.wipe();
+      const left = await tabs.wipe(o.userId);
       forgetUser();
-      return { discarded };
+      return { discarded: discarded || left };
     },
     close() {
       const written = keeper.flush();
       connection.disconnect();
       sync.halt();
-      void written.then(tabs.close);
+      closed = true;
+      opening = opening.then(() => written).then(() => {
+        tabs.close();
+        keeper.discard();
+      });
     },
     on: events.on,
   };

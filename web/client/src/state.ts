@@ -23,8 +23,8 @@ export interface State {
   readStates: Family<ReadState>;
   threads: Family<ThreadState>;
   settings: Writable<PresenceSettings | null>;
-  /** Applies a page of sync; answers how many messages were new. */
-  page(page: Page, fresh: boolean): number;
+  /** Applies a page of sync that was asked for at a moment of `messages`; answers how many messages were new. */
+  page(page: Page, fresh: boolean, since: number): number;
   /** Applies an event; answers a channel whose messages have to be fetched. */
   event(payload: EventPayload): string | null;
   took(messages: readonly Message[]): void;
@@ -36,8 +36,8 @@ export interface State {
   reset(): void;
   /** Takes what was stored; answers the cursor after it. */
   restore(messages: readonly Message[], kv: Map<string, unknown>): string | null;
-  /** Hands the keeper everything there is. */
-  keepAll(cursor: string | null): void;
+  /** Everything there is, to be stored in place of what is. */
+  all(): { put: Message[]; kv: [string, unknown][] };
 }
 
 export function createState(messages: Messages, keeper: Keeper, readStates: Family<ReadState>, threads: Family<ThreadState>, events: Emitter<StateEvents>, me: () => string | null): State {
@@ -69,7 +69,8 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
       keeper.kv(`thread:${t.threadId}`, t);
     }
   }
-  function take(incoming: readonly Message[], silent: boolean) {
+  function take(list: readonly Message[], silent: boolean, since?: number) {
+    const incoming = messages.alive(list, since);
     const fresh = messages.put(incoming);
     keeper.put(incoming.filter(m => !m.deletedAt).map(m => messages.find(m.id) ?? m));
     keeper.remove(incoming.filter(m => m.deletedAt).map(m => m.id));
@@ -111,13 +112,14 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
 
   return {
     channels, readStates, threads, settings, forget, read,
-    page(p, fresh) {
+    page(p, fresh, since) {
+      const [known, list, reads] = [messages.alive(p.channels, since), messages.alive(p.messages, since), messages.alive(p.readStates, since)];
       p.leftChannelIds.forEach(leave);
-      if (p.channels.length) setChannels(map => p.channels.forEach(c => map.set(c.channelId, c)));
+      if (known.length) setChannels(map => known.forEach(c => map.set(c.channelId, c)));
       p.members.forEach(m => events.emit("member", m));
-      const news = take(p.messages, fresh);
+      const news = take(list, fresh, Infinity);
       p.deletedMessageIds.forEach(drop);
-      read(p.readStates);
+      read(reads);
       readThreads(p.threadReadStates);
       p.deliveries.forEach(d => {
         messages.deliver(d);
@@ -130,11 +132,11 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
     event(e) {
       switch (e.__typename) {
         case "MessageCreated":
-          take([e.message], false);
+          take([e.message], false, Infinity);
           break;
         case "MessageUpdated": {
           const known = messages.find(e.message.id);
-          take([e.message], !known && Number(e.message.seq) < Number(messages.get(e.message.channelId)[0]?.seq ?? -Infinity));
+          take([e.message], !known && Number(e.message.seq) < Number(messages.get(e.message.channelId)[0]?.seq ?? -Infinity), Infinity);
           if (known) events.emit("message:updated", e.message);
           break;
         }
@@ -187,14 +189,13 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
       settings.set((kv.get("settings") as PresenceSettings | undefined) ?? null);
       return (kv.get("cursor") as string | undefined) ?? null;
     },
-    keepAll(cursor) {
-      keeper.clear();
-      for (const [, log] of messages.all.all.get()) keeper.put(log.messages);
-      keeper.kv("channels", [...channels.get().values()]);
-      for (const [id, r] of readStates.all.get()) keeper.kv(`read:${id}`, r);
-      for (const [id, t] of threads.all.get()) keeper.kv(`thread:${id}`, t);
-      keeper.kv("settings", settings.get() ?? undefined);
-      keeper.kv("cursor", cursor ?? undefined);
-    },
+    all: () => ({
+      put: [...messages.all.all.get().values()].flatMap(log => log.messages),
+      kv: [
+        ["channels", [...channels.get().values()]], ["settings", settings.get() ?? undefined],
+        ...[...readStates.all.get()].map(([id, r]): [string, unknown] => [`read:${id}`, r]),
+        ...[...threads.all.get()].map(([id, t]): [string, unknown] => [`thread:${id}`, t]),
+      ],
+    }),
   };
 }

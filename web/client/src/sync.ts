@@ -51,14 +51,15 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   let cursor: string | null = null, generation = 0, stop: (() => void) | undefined, failures = 0, count = { conflicts: 0 };
   let timer: ReturnType<typeof setTimeout> | undefined;
   const past = new Map<string, string | null>(); // how far back a channel was read; null: to its beginning
-  let filling = 0;
+  let gap: string | null = null, filling = 0; // a cursor before what is missing of channels; until it is there, nothing begins or is stored after it
   const moved = (to: string) => {
     cursor = to;
-    if (!filling) keeper.kv("cursor", to); // while a gap is filled, what is stored stays before it
+    if (!gap) keeper.kv("cursor", to);
   };
 
   async function run(): Promise<SyncResult> {
     const mine = ++generation, begun = Date.now();
+    filling = 0;
     const stale = () => { if (mine !== generation) throw new RealtimeError("connection-lost", "Another one began", true); };
     clearTimeout(timer);
     stop?.();
@@ -106,8 +107,10 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   async function pages(stale: () => void, step: (p: number, done: number, total: number) => void) {
     const got = { messages: 0, channels: 0 };
     let done = 0, fresh = false;
+    if (gap) cursor = gap;
+    gap = null;
     for (;;) {
-      let page;
+      let page, since = messages.now();
       try {
         page = (await connection.request(Sync, { cursor, first: 200 })).sync;
       } catch (e) {
@@ -120,9 +123,10 @@ export function createSync(connection: Connection, env: Env, state: State, messa
       if (!cursor || page.reset) {
         past.clear();
         state.clear();
+        since = messages.now();
         fresh = true;
       }
-      got.messages += state.page(page, fresh);
+      got.messages += state.page(page, fresh, since);
       got.channels += page.channels.length;
       moved(page.cursor);
       done += page.messages.length;
@@ -142,7 +146,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
         const { payload, cursor: at } = data.events;
         if (payload.__typename === "StreamReset") {
           if (payload.reason === "started") return moved(payload.cursor);
-          cursor = null;
+          cursor = gap = null;
           return void run().catch(() => {});
         }
         if (payload.__typename === "StreamGap") void refill(payload.channelId, payload.cursor);
@@ -156,7 +160,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
     });
     function end(error: RealtimeError | null) {
       if (mine !== generation || error?.code === "connection-lost") return;
-      if (error?.code === "validation-failed") cursor = null;
+      if (error?.code === "validation-failed") cursor = gap = null;
       generation++;
       say({ state: "synchronizing" });
       again(error?.code === "validation-failed" ? null : error);
@@ -167,27 +171,27 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   async function refill(channelId: string, from: string) {
     state.forget(channelId);
     past.clear();
+    gap ??= from; // of several the first is before the others
+    keeper.kv("cursor", gap);
     filling++;
     const mine = generation;
     try {
       for (let at = from, more = true; more;) {
-        const page = (await connection.request(Sync, { cursor: at, first: 200 })).sync;
-        if (mine !== generation) break;
-        state.page(page, true);
+        const since = messages.now(), page = (await connection.request(Sync, { cursor: at, first: 200 })).sync;
+        if (mine !== generation) return; // the sync that began meanwhile brings it, or the next
+        state.page(page, true, since);
         [at, more] = [page.cursor, page.hasMore];
       }
-      filling--;
-      if (mine === generation && cursor) moved(cursor);
-      else if (cursor) moved(from);
+      if (--filling) return;
+      gap = null;
+      moved(cursor!);
     } catch {
-      filling--;
-      moved(from); // the next sync fetches it
       if (mine === generation) void run().catch(() => {});
     }
   }
   async function channel(channelId: string) {
-    const page = (await connection.request(Sync, { channelIds: [channelId], first: 200 })).sync;
-    state.page({ ...page, leftChannelIds: [] }, true);
+    const since = messages.now(), page = (await connection.request(Sync, { channelIds: [channelId], first: 200 })).sync;
+    state.page({ ...page, leftChannelIds: [] }, true, since);
     return messages.get(channelId);
   }
 
@@ -205,8 +209,8 @@ export function createSync(connection: Connection, env: Env, state: State, messa
       for (;;) { // the first pages may hold what is here already
         const before = past.get(key);
         if (before === null) return { messages: messages.get(channelId), more: false };
-        const { messages: page } = await connection.request(History, { channelId, threadId: threadId ?? null, before: before ?? null, first });
-        messages.put(page.messages, true);
+        const since = messages.now(), { messages: page } = await connection.request(History, { channelId, threadId: threadId ?? null, before: before ?? null, first });
+        messages.put(messages.alive(page.messages, since), true);
         past.set(key, page.pageInfo.hasNextPage ? page.pageInfo.endCursor : null);
         if (messages.get(channelId).length > had || !page.pageInfo.hasNextPage) return { messages: messages.get(channelId), more: page.pageInfo.hasNextPage };
       }
@@ -227,11 +231,14 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   };
   return {
     service, conflict,
-    cursor: () => cursor,
+    /** What of it is stored. */
+    all: (): [string, unknown][] => [["cursor", gap ?? cursor ?? undefined], ["conflicts", info.get().conflicts]],
     /** What is stored of this user: whence to go on. */
-    open(at: string | null, conflicts: readonly Conflict[]) {
-      cursor = at;
-      say({ conflicts });
+    open: (at: string | null) => void (cursor = at),
+    /** Conflicts that are stored, by this tab or another. */
+    adopt(conflicts: readonly Conflict[]) {
+      const both = new Map([...conflicts, ...info.get().conflicts].map(c => [JSON.stringify(c), c]));
+      say({ conflicts: [...both.values()].sort((a, b) => b.at - a.at).slice(0, 100) });
     },
     halt(forget = false) {
       generation++;
@@ -239,7 +246,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
       stop?.();
       say({ state: "idle", ...(forget && { result: null, conflicts: [] }) });
       if (forget) {
-        cursor = null;
+        cursor = gap = null;
         past.clear();
       }
     },

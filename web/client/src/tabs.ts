@@ -1,4 +1,5 @@
 import { type Database, openDatabase } from "./database.js";
+import type { ConnectionState } from "./connection.js";
 import type { Env } from "./env.js";
 import { type Leadership, lead } from "./leader.js";
 import type { Desk } from "./outbox.js";
@@ -16,31 +17,38 @@ export interface Tabs {
   desk(): Promise<Desk>;
   open(userId: string): Promise<Desk>;
   leads(): boolean;
+  /** What the connection is now: who cannot send does not lead for long. */
+  heed(state: ConnectionState): void;
   /** Where what is synchronized is kept: by the tab that leads alone, and nowhere where that cannot be told. */
   cache(): Database | null;
   close(): void;
-  /** Removes what is stored, and tells the other tabs. */
-  wipe(): Promise<void>;
+  /** Removes what is stored of the user it is, was, or else of this one, and tells the other tabs; answers how many messages waited there. */
+  wipe(userId?: string): Promise<number>;
 }
 
-export function createTabs(prefix: string, keep: number, env: Env, on: { elected(late: boolean): void; heard(news: News): void; signedOut(): void }): Tabs {
+export function createTabs(prefix: string, keep: number, env: Env, on: { elected(): void; heard(news: News): void; signedOut(): void }): Tabs {
   let current: { db: Database; leader: Leadership; channel?: BroadcastChannel; desk: Desk; shared: boolean } | undefined;
+  let now: ConnectionState = "idle";
+  let last: string | undefined; // whose was opened last, and not wiped since
   let known!: (desk: Desk) => void, desk = new Promise<Desk>(r => { known = r; });
 
+  async function reach(userId: string) {
+    const name = `${prefix}:${userId}`, db = await openDatabase(name, keep, env), shared = db.persistence === "indexeddb";
+    const channel = shared && env.BroadcastChannel ? new env.BroadcastChannel(name) : undefined;
+    (channel as BroadcastChannel & { unref?(): void } | undefined)?.unref?.();
+    return { name, db, shared, channel };
+  }
   async function open(userId: string) {
     close();
-    const name = `${prefix}:${userId}`, db = await openDatabase(name, keep, env), shared = db.persistence === "indexeddb";
-    let loaded = false;
-    const leader = lead(name, shared, env, () => on.elected(loaded));
-    const channel = shared && env.BroadcastChannel ? new env.BroadcastChannel(name) : undefined;
+    last = userId;
+    const { name, db, shared, channel } = await reach(userId);
+    const leader = lead(name, shared, env, on.elected);
     if (channel) {
-      (channel as BroadcastChannel & { unref?(): void }).unref?.();
       channel.onmessage = ({ data }: MessageEvent<News>) => (data.left ? on.signedOut() : on.heard(data));
     }
-    await new Promise(r => setTimeout(r)); // a lock that is free is there now, before anything is read
-    loaded = true;
     const desk: Desk = { db, leads: () => current?.db === db && leader.leads(), ring: news => current?.db === db && channel?.postMessage(news) };
     current = { db, leader, channel, desk, shared };
+    leader.heed(now);
     known(desk);
     return desk;
   }
@@ -57,14 +65,22 @@ export function createTabs(prefix: string, keep: number, env: Env, on: { elected
     desk: () => desk,
     open,
     leads: () => current?.leader.leads() ?? false,
+    heed(state) {
+      now = state;
+      current?.leader.heed(now);
+    },
     cache: () => (current?.shared && env.locks && current.leader.leads() ? current.db : null),
     close,
-    async wipe() {
-      const old = current;
-      if (!old) return;
-      old.channel?.postMessage({ left: true } satisfies News);
-      await old.db.wipe();
+    async wipe(userId) {
+      const id = last ?? userId;
+      if (!id) return 0;
+      last = undefined;
+      const { db, channel } = current ?? await reach(id), rows = await db.rows().catch(() => []);
+      channel?.postMessage({ left: true } satisfies News);
+      await db.wipe().catch(() => {});
       close();
+      channel?.close();
+      return rows.length;
     },
   };
 }

@@ -4,24 +4,33 @@ import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import WebSocket from "ws";
 import { createRealtime, type Environment, type Realtime, type RealtimeOptions } from "../src/index.js";
 
-type Job = { run: () => Promise<void> };
+interface Job { name: string; lock: Lock; granted: boolean; withdrawn: boolean; run(): Promise<void> }
 
-/** Web Locks as the browser has them: exclusive, first come first served, held until the promise settles. */
+/** Web Locks as the browser has them: exclusive, first come first served, held until the promise settles, and granted some milliseconds after they are asked for. */
 class Locks {
-  private held = new Map<string, Job[]>();
-  request = (async (name: string, _options: LockOptions, callback: (lock: Lock) => unknown) => {
-    const queue = this.held.get(name) ?? [];
-    this.held.set(name, queue);
-    const lock = { name, mode: "exclusive" } as Lock;
-    return new Promise<unknown>((resolve, reject) => {
-      queue.push({ run: async () => { await Promise.resolve(callback(lock)).then(resolve, reject); } });
-      if (queue.length === 1) void this.next(queue);
+  private queues = new Map<string, Job[]>();
+  request = ((name: string, { signal }: LockOptions, callback: (lock: Lock) => unknown) => new Promise<unknown>((resolve, reject) => {
+    const queue = this.queues.get(name) ?? [], lock = { name, mode: "exclusive" } as Lock;
+    this.queues.set(name, queue);
+    const job: Job = { name, lock, granted: false, withdrawn: false, run: async () => { await Promise.resolve(callback(lock)).then(resolve, reject); } };
+    signal?.addEventListener("abort", () => {
+      if (job.granted) return;
+      job.withdrawn = true;
+      reject(signal.reason);
     });
-  }) as unknown as LockManager["request"];
+    queue.push(job);
+    if (queue.length === 1) void this.next(queue);
+  })) as unknown as LockManager["request"];
+  query = (() => {
+    const all = [...this.queues.values()].flat().filter(j => !j.withdrawn);
+    return Promise.resolve({ held: all.filter(j => j.granted), pending: all.filter(j => !j.granted) });
+  }) as unknown as LockManager["query"];
   private async next(queue: Job[]) {
-    while (queue[0]) {
-      await queue[0].run();
-      queue.shift();
+    for (let job; (job = queue[0]); queue.shift()) {
+      await new Promise(r => setTimeout(r, 3));
+      if (job.withdrawn) continue;
+      job.granted = true;
+      await job.run();
     }
   }
 }

@@ -35,12 +35,12 @@ interface Held { client: Realtime; bus: LegacyBus; typing: boolean; retain(): ()
 const Context = createContext<Held | null>(null);
 
 // Connects with the first who holds it. StrictMode mounts twice, and a route may change: it is let go a second after the last.
-function held(client: Realtime, typing: boolean, own: boolean, debug: boolean): Held {
+function held(client: Realtime, typing: boolean, end: () => void, debug: boolean): Held {
   return {
     client, typing, bus: legacyBus(client, debug),
     retain: hold(() => {
       client.connect();
-      return () => (own ? client.disconnect() : undefined);
+      return end;
     }),
   };
 }
@@ -52,7 +52,9 @@ export function RealtimeProvider({ children, client, getToken, autoConnect = tru
   const first = useRef(options);
   const value = useMemo(() => {
     const own = { ...first.current, url: serverUrl ?? first.current?.url, presence, ...(hasToken && { getToken: (why => token.current?.(why) ?? null) as GetToken }) };
-    return held(client ?? createRealtime(optionsOf(own as Partial<RealtimeOptions>)), typing, !client, debug);
+    if (client) return held(client, typing, () => {}, debug);
+    const made = createRealtime(optionsOf(own as Partial<RealtimeOptions>));
+    return held(made, typing, made.close, debug);
   }, [client, serverUrl, presence, typing, hasToken, debug]);
   useEffect(() => (autoConnect ? value.retain() : undefined), [value, autoConnect]);
   return createElement(Context.Provider, { value }, children);
@@ -63,7 +65,7 @@ export function useHeld(): Held {
   const given = useContext(Context);
   if (given) return given;
   const client = sharedClient();
-  if (fallback?.client !== client) fallback = held(client, true, true, false);
+  if (fallback?.client !== client) fallback = held(client, true, client.disconnect, false);
   return fallback;
 }
 

@@ -1,0 +1,202 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { ALICE } from "../browser.js";
+import { openDatabase } from "../../src/database.js";
+import type { Env } from "../../src/env.js";
+import { channel, created, disk, message, spoil, tell } from "./disk.js";
+import { connected, emptyPage, fakeTime, type Operation, pass, Wire } from "./wire.js";
+
+let wire: Wire, mend: (() => void) | undefined;
+beforeEach(() => {
+  fakeTime();
+  wire = new Wire();
+});
+afterEach(() => {
+  mend?.();
+  mend = undefined;
+  wire.browser.close();
+  vi.useRealTimers();
+});
+const ids = (tab: Awaited<ReturnType<typeof connected>>, id = "c1") => tab.rt.timeline(id).get().map(m => m.id);
+const cursors = () => wire.of("Sync").map(o => o.variables.cursor as string | null);
+
+test("what was kept outlives any number of visits", async () => {
+  wire.replies.Sync = op => ({ sync: op.variables.cursor ? { ...emptyPage, cursor: "k2" } : { ...emptyPage, cursor: "k1", messages: [message("m1")], channels: [channel("c1")] } });
+  for (let visit = 0; visit < 4; visit++) {
+    const tab = await connected(wire);
+    await pass(1000);
+    expect([ids(tab), tab.rt.channels.get().size], `visit ${visit}`).toEqual([["m1"], 1]);
+    expect(await disk(wire), `visit ${visit}`).toMatchObject({ messages: ["m1"], kv: { cursor: visit ? "k2" : "k1" } });
+    tab.rt.close();
+    await pass(500);
+  }
+  expect(cursors()).toEqual([null, "k1", "k2", "k2"]);
+});
+
+test("a mark made before what is stored was read wipes none of it", async () => {
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: "k1", messages: [message("m1")], channels: [channel("c1")] } });
+  const first = await connected(wire);
+  await pass(1000);
+  first.rt.close();
+  await pass(500);
+  wire.up = false;
+  const second = wire.tab({ acknowledge: false });
+  const off = second.rt.user.subscribe(() => {
+    off();
+    second.rt.delivery.read("c1", "m1");
+    second.rt.disconnect(); // what is gathered is written now, and there is nowhere to put it yet
+    second.rt.connect();
+  });
+  second.rt.connect();
+  await pass(1000);
+  expect(ids(second)).toEqual(["m1"]);
+  expect(await disk(wire)).toMatchObject({ messages: ["m1"], kv: { cursor: "k1", "mark:c1": { read: "m1" } } });
+});
+
+test("of a channel that is forgotten and put again in one change, what was put stays", async () => {
+  vi.useRealTimers();
+  const db = await openDatabase("x", 200, { indexedDB: wire.browser.indexedDB, random: Math.random } as unknown as Env);
+  await db.save({ put: [message("m1"), message("m2", "2"), message("other", "1", "c2"), message("lost", "3")] });
+  await db.save({ forget: ["c1"], put: [message("m0", "0"), message("m1"), message("m2", "2")], kv: [["cursor", "c9"]] });
+  expect((await db.load()).messages.map(m => m.id).sort()).toEqual(["m0", "m1", "m2", "other"]);
+  db.close();
+});
+
+test("a write that failed leaves no hole: no cursor is stored after it before everything is", async () => {
+  const tab = await connected(wire);
+  await pass(500);
+  mend = await spoil("put", "QuotaExceededError", (store, value) => store.name === "messages" && (value as { id: string }).id === "m1");
+  tell(wire, "e1", created(message("m1")));
+  await pass(500);
+  mend();
+  tell(wire, "e2", created(message("m2", "2")));
+  await pass(500);
+  const holes = await disk(wire);
+  if (holes!.kv.cursor !== "c1") expect(holes!.messages).toContain("m1");
+  await pass(40_000);
+  expect(await disk(wire)).toMatchObject({ messages: ["m1", "m2"], kv: { cursor: "e2" } });
+  expect(ids(tab)).toEqual(["m1", "m2"]);
+});
+
+test("a sync that begins while a gap is filled fills it", async () => {
+  const tab = await connected(wire);
+  await pass(500);
+  tell(wire, "e1", created(message("m1")));
+  await pass(500);
+  let answer!: (v: unknown) => void, held = false;
+  wire.replies.Sync = op => {
+    if ((op.variables.cursor as unknown) !== "gap") return { sync: { ...emptyPage, cursor: "e9" } };
+    const sync = { ...emptyPage, cursor: "e9", messages: [message("old", "0"), message("m1")] };
+    if (held) return { sync };
+    held = true;
+    return new Promise(r => { answer = () => r({ sync }); });
+  };
+  tell(wire, "e5", { __typename: "StreamGap", channelId: "c1", cursor: "gap" });
+  await pass(300);
+  expect(await disk(wire)).toMatchObject({ messages: [], kv: { cursor: "gap" } }); // a page that dies now goes on from there
+  await Promise.all([tab.rt.sync.run(), pass(300)]);
+  expect(ids(tab)).toEqual(["old", "m1"]);
+  answer(0);
+  await pass(300);
+  tell(wire, "e10", created(message("new", "9")));
+  await pass(500);
+  expect(ids(tab)).toEqual(["old", "m1", "new"]);
+  expect(await disk(wire)).toMatchObject({ messages: ["m1", "new", "old"], kv: { cursor: "e10" } });
+  expect(wire.of("Events").at(-1)!.variables.cursor).toBe("e9");
+});
+
+test("a gap that cannot be filled now is filled by the next sync", async () => {
+  const tab = await connected(wire);
+  await pass(500);
+  wire.replies.Sync = op => {
+    if ((op.variables.cursor as unknown) !== "gap") return { sync: emptyPage };
+    wire.replies.Sync = again => ({ sync: { ...emptyPage, cursor: "e9", messages: (again.variables.cursor as unknown) === "gap" ? [message("old")] : [] } });
+    return void op.socket.end(1006, "");
+  };
+  tell(wire, "e5", { __typename: "StreamGap", channelId: "c1", cursor: "gap" });
+  tell(wire, "e6", created(message("new", "2")));
+  await pass(5000);
+  expect(ids(tab)).toEqual(["old", "new"]);
+  expect(await disk(wire)).toMatchObject({ messages: ["new", "old"], kv: { cursor: "e9" } });
+});
+
+test("read marks and conflicts outlive a hand-over and a reset, and the next tab says the marks", async () => {
+  const [one, two] = [await connected(wire, { acknowledge: false }), await connected(wire, { acknowledge: false })];
+  await pass(500);
+  const conflict = (at: number) => ({ message: message("m1"), conflict: { resolution: "SERVER_WON", base: "", server: "s", client: `${at}` } });
+  wire.replies.Edit = () => ({ editMessage: conflict(1) });
+  await Promise.all([one.rt.sync.edit("m1", "x", 1), pass(100)]);
+  await Promise.all([two.rt.sync.edit("m1", "x", 1), pass(100)]);
+  one.network(false);
+  two.network(false);
+  one.rt.delivery.read("c1", "m8");
+  two.rt.delivery.read("c2", "m9");
+  await pass(500);
+  one.rt.close();
+  await pass(1000);
+  expect(two.rt.sync.get().conflicts).toHaveLength(2);
+  expect((await disk(wire))!.kv).toMatchObject({ "mark:c1": { read: "m8" }, "mark:c2": { read: "m9" }, conflicts: [{}, {}] });
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: "anew", reset: true } });
+  wire.replies.Acknowledge = () => undefined;
+  two.network(true);
+  await pass(3000);
+  expect(wire.of("Acknowledge").at(-1)!.variables.read).toEqual(expect.arrayContaining([{ channelId: "c1", messageId: "m8" }, { channelId: "c2", messageId: "m9" }]));
+  expect((await disk(wire))!.kv).toMatchObject({ cursor: "anew", "mark:c1": { read: "m8" }, conflicts: [{}, {}] });
+});
+
+test("what is deleted while an answer is on its way stays deleted; so does a channel that was left", async () => {
+  const tab = await connected(wire);
+  await pass(500);
+  let answer!: () => void;
+  const late = (op: string, data: unknown) => { wire.replies[op] = () => new Promise(r => { answer = () => r(data); }); };
+  const deleted = (messageId: string) => ({ __typename: "MessageDeleted", messageId, channelId: "c1" });
+  late("Sync", { sync: { ...emptyPage, messages: [message("m1"), message("m2", "2")] } });
+  let asked: Promise<unknown> = tab.rt.sync.channel("c1");
+  await pass(20);
+  tell(wire, "e1", deleted("m1"));
+  await pass(20);
+  answer();
+  await Promise.all([asked, pass(500)]);
+  expect([ids(tab), (await disk(wire))!.messages]).toEqual([["m2"], ["m2"]]);
+
+  late("History", { messages: { messages: [message("m0", "0"), message("m00", "-1")], pageInfo: { endCursor: null, hasNextPage: false } } });
+  asked = tab.rt.sync.older("c1");
+  await pass(20);
+  tell(wire, "e2", deleted("m0"));
+  await pass(20);
+  answer();
+  await Promise.all([asked, pass(500)]);
+  expect(ids(tab)).toEqual(["m00", "m2"]);
+
+  late("Sync", { sync: { ...emptyPage, channels: [channel("c1")], messages: [message("m2", "2")] } });
+  asked = tab.rt.sync.channel("c1");
+  await pass(20);
+  tell(wire, "e3", { __typename: "MemberLeft", change: { channelId: "c1", userId: ALICE, memberCount: null } });
+  await pass(20);
+  answer();
+  await Promise.all([asked, pass(500)]);
+  expect([ids(tab), tab.rt.channels.get().size, (await disk(wire))!.messages]).toEqual([[], 0, []]);
+
+  // What was asked for since is true again: a message taken back from the dead, a channel joined anew.
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, channels: [channel("c1")], messages: [message("m1"), message("m2", "2")] } });
+  await Promise.all([tab.rt.sync.channel("c1"), pass(500)]);
+  expect([ids(tab), tab.rt.channels.get().size, (await disk(wire))!.messages]).toEqual([["m1", "m2"], 1, ["m1", "m2"]]);
+});
+
+test("a message discarded in another tab while it is on its way does not come back", async () => {
+  const [one, two] = [await connected(wire), await connected(wire)];
+  await pass(500);
+  let answer!: () => void;
+  const inputs = (op: Operation) => op.variables.input as unknown as { clientMessageId: string }[];
+  wire.replies.Send = op => new Promise(r => {
+    answer = () => r({ sendMessages: { results: inputs(op).map(i => ({ clientMessageId: i.clientMessageId, status: "failed", duplicate: false, message: null, error: { code: "rate-limited", message: "", retryable: true, retryAfterMs: 1000 } })) } });
+  });
+  const q = await two.rt.send("c1", "discard me");
+  await pass(50);
+  expect(wire.of("Send")).toHaveLength(1);
+  await Promise.all([two.rt.queue.discard(q.clientMessageId), pass(50)]);
+  answer();
+  await pass(20_000);
+  expect((await disk(wire))!.outbox).toEqual([]);
+  expect([one, two].map(t => t.rt.queue.get().items.length)).toEqual([0, 0]);
+  expect(wire.of("Send")).toHaveLength(1);
+});
