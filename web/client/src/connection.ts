@@ -79,7 +79,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   };
   const info = store(nothing);
   let wanted = false, socket: Socket | undefined, generation = 0, attempt = 0, dialedAt = 0, upAt = 0, ackAt = 0;
-  let user: string | null | undefined, refreshed = false, ack: Ack | undefined, refreshAt = 0;
+  let user: string | null | undefined, stale = false, refreshed = false, ack: Ack | undefined, refreshAt = 0;
   let latencies: number[] = [], pingAt = 0, frameAt = 0;
   const timers: Partial<Record<"dial" | "retry" | "ping" | "pong" | "refresh" | "show", ReturnType<typeof setTimeout>>> = {};
   const cancel = (...names: (keyof typeof timers)[]) => names.forEach(n => { clearTimeout(timers[n]); delete timers[n]; });
@@ -94,8 +94,9 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   const online = () => env.navigator?.onLine !== false;
   const is = (...states: ConnectionState[]) => states.includes(info.get().state);
 
-  async function dial(refresh = false) {
-    const mine = ++generation;
+  // stale: the token was refused. Until one is accepted each dial wants a new one, and only a new one that is refused too is the end.
+  async function dial() {
+    const mine = ++generation, refresh = stale;
     cancel("retry");
     dialedAt = Date.now();
     say({ state: !online() ? "offline" : ack || attempt ? "reconnecting" : "connecting", retryAt: null });
@@ -107,6 +108,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
       return mine === generation ? again(asError(e)) : undefined;
     }
     if (mine !== generation) return;
+    refreshed = refresh;
     const whose = token ? o.userId ?? userOf(token) : null;
     if (user !== whose) events.emit("user", (user = whose));
     if (!token) return unauthorized("There is no token");
@@ -123,7 +125,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   function opened(a: Ack) {
     ack = a;
     upAt = ackAt = Date.now();
-    refreshed = false;
+    stale = refreshed = false;
     cancel("dial", "show");
     say({ state: "connected", error: null, sessionId: a.sessionId, attempts: 0, interrupted: false });
     if (a.userId && a.userId !== user) events.emit("user", (user = a.userId));
@@ -151,8 +153,8 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     const error = new RealtimeError("connection-lost", reason || `The socket was closed (${code})`, true);
     if (code === 4403) {
       if (refreshed && !had) return unauthorized(reason);
-      refreshed = !had;
-      return short ? again(error, 0, true) : void dial(true);
+      stale = true;
+      return short ? again(error) : void dial();
     }
     if (FATAL.includes(code)) {
       cancel("show");
@@ -166,14 +168,14 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     again(error, wait);
   }
 
-  function again(error: RealtimeError, wait = 0, refresh = false) {
+  function again(error: RealtimeError, wait = 0) {
     generation++;
     cancel("dial");
     if (!online()) attempt = Math.max(attempt, 5); // no network, says the browser; it has been wrong before
     wait = Math.min(SLOW * 2, wait + backoff(attempt++, env.random));
     say({ state: online() ? "reconnecting" : "offline", quality: "unknown", latencyMs: null, sessionId: null, attempts: attempt, error, retryAt: Date.now() + wait });
     timers.show ??= setTimeout(() => is("reconnecting", "offline", "connecting") && say({ interrupted: true }), SHOW);
-    after("retry", wait, () => void dial(refresh));
+    after("retry", wait, () => void dial());
   }
 
   function unauthorized(message: string) {
@@ -280,6 +282,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
         headers: { "content-type": "application/json", accept: "application/json", authorization: `Bearer ${token}` },
       });
       const body = (await res.json()) as { data?: R; errors?: WireError[] };
+      if (user !== before && user !== whose) throw lost(); // the answer is another's now, who must not see it
       return { data: body.data ?? null, errors: (body.errors ?? []).map(fromWire) };
     } catch (e) {
       throw new RealtimeError("connection-lost", asError(e).message, true);
@@ -335,7 +338,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     if (wanted && !is("needs-auth", "failed")) return;
     wanted = true;
     attempt = 0;
-    refreshed = false;
+    stale = refreshed = false;
     deaf.forEach(f => f());
     if (!deaf.length) events.emit("begin", null);
     deaf = [

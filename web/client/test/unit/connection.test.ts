@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { ALICE } from "../browser.js";
 import { connected, fakeTime, pass, refusal, Wire } from "./wire.js";
 
 let wire: Wire;
@@ -137,6 +138,28 @@ test("refused tokens: one new one, then a sign-in is needed, and no loop", async
   await pass(300_000);
   expect(state(tab)).toMatchObject({ state: "needs-auth", interrupted: true });
   expect(asked).toEqual([false, true]);
+});
+
+test("a new token that cannot be had now is asked for again, and the old one is not taken for it", async () => {
+  const asked: boolean[] = [];
+  let good = false;
+  wire.ack = () => {
+    if (!good) wire.socket.end(4403, "JWT expired");
+    return { sessionId: "s", userId: ALICE, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null };
+  };
+  const tab = wire.tab({ getToken({ refresh }) {
+    if (asked.push(refresh) === 2) throw new Error("no network yet");
+    if (asked.length === 3) wire.up = false; // had, and lost before it was accepted
+    else wire.up = true;
+    good = refresh;
+    return refresh ? "new.b.c" : "old.b.c";
+  } });
+  tab.rt.connect();
+  await pass(500);
+  tab.window.dispatchEvent(new Event("focus")); // it is still the old one that was refused
+  await pass(60_000);
+  expect(state(tab).state).toBe("connected");
+  expect(asked).toEqual([false, true, true, true]);
 });
 
 test("subscriptions are made again on the next socket, and after an error that may pass; not after one that may not", async () => {

@@ -75,3 +75,31 @@ test("after a sign-out the same user begins anew", async () => {
   expect(await dump(ALICE)).toContain("again");
   expect(rt.queue.get()).toMatchObject({ pending: 1, persistence: "indexeddb" });
 });
+
+test("what comes over HTTP once another has signed in is nobody's: it is not shown, and not stored", async () => {
+  let who = ALICE, answer!: (body: unknown) => void;
+  wire.ack = () => ({ sessionId: "s", userId: who, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null });
+  wire.fetch = (() => new Promise(r => { answer = body => r({ json: async () => body }); })) as never;
+  const { rt } = await connected(wire, { userId: undefined, getToken: () => claims(who) });
+  const read = async (then: () => Promise<void>) => {
+    wire.up = false;
+    wire.socket.end(1006, "");
+    await pass(10);
+    const got = rt.sync.older("c1").then(() => "read", e => e.code);
+    await pass(10);
+    wire.up = true;
+    await then();
+    answer({ data: { messages: { messages: [message("for alice")], pageInfo: { endCursor: null, hasNextPage: false } } } });
+    await pass(1000);
+    return got;
+  };
+  expect(await read(async () => {
+    who = BOB;
+    rt.authChanged();
+    await pass(1000);
+  })).toBe("connection-lost");
+  expect(rt.user.get()).toBe(BOB);
+  expect(rt.timeline("c1").get()).toEqual([]);
+  expect(await dump(BOB)).not.toContain("for alice");
+  expect(await read(() => pass(20_000))).toBe("read"); // the same user on a new socket may have it
+});
