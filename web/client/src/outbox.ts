@@ -53,9 +53,14 @@ export interface OutboxOptions {
   maxQueued: number;
   maxAgeMs: number;
   maxBatch(): number;
+  /** The largest frame the server reads, in bytes. */
+  maxFrame(): number;
 }
 
-const BYTES = 256 << 10;
+// A batch has this many bytes at most, or one row; around the rows of a frame there are no more than AROUND.
+const BYTES = 96 << 10, AROUND = Send.length + 1024;
+const LARGE = { code: "too-large", message: "It is larger than the server reads" };
+const size = (row: Row) => new TextEncoder().encode(JSON.stringify(row.input)).length;
 
 export function createOutbox(connection: Connection, desk: () => Promise<Desk>, env: Env, o: OutboxOptions, events: Emitter<QueueEvents>, took: (m: Message[]) => void) {
   const state = store<QueueState>({ items: [], pending: 0, failed: 0, persistence: null });
@@ -125,8 +130,8 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
         waiting.add(channel);
         continue;
       }
-      bytes += JSON.stringify(row.input).length * 3;
-      if (batch.length && (single || bytes > BYTES || batch.length >= o.maxBatch())) break;
+      bytes += size(row);
+      if (batch.length && (single || bytes > Math.min(BYTES, o.maxFrame() - AROUND) || batch.length >= o.maxBatch())) break;
       batch.push(row);
     }
     return batch;
@@ -175,11 +180,12 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     return total;
   }
 
-  // Rows that are too old, or are not what was written, are not sent; they are shown.
+  // Rows that are too old or too large, or are not what was written, are not sent; they are shown.
   async function bury(at: Desk, batch: Row[]) {
     const dead: Row[] = [];
     for (const row of batch) {
       if (Date.now() - row.createdAt > o.maxAgeMs) dead.push({ ...row, dead: { code: "expired", message: "It could not be sent for too long" } });
+      else if (size(row) > o.maxFrame() - AROUND) dead.push({ ...row, dead: LARGE });
       else if (row.checksum && row.checksum !== ((await digest([row.input], env)) ?? row.checksum)) {
         dead.push({ ...row, dead: { code: "corrupted", message: "What is stored is not what was written" } });
       }
@@ -214,6 +220,16 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
       return { sent: sent.length, failed: put.filter(r => r.dead).length };
     } catch (e) {
       const error = asError(e);
+      if (error.code === "connection-lost" && connection.get().error?.code === "1009") {
+        // Too large for the server, or for something before it, says the close: of one row, sent alone, or sent twice. Not the client's end.
+        connection.connect();
+        if (!single) {
+          single = true;
+          return null;
+        }
+        await settle(at, [], [], [{ ...batch[0]!, dead: LARGE }]);
+        return { sent: 0, failed: 1 };
+      }
       if (error.retryable || ["needs-auth", "invalid-jwt", "access-denied"].includes(error.code)) {
         // Of the way, or of the session: the rows stay as they are. Once connected anew, or after a while.
         pausedUntil = Date.now() + (error.retryAfterMs ?? backoff(failures++, env.random));

@@ -65,7 +65,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
   const state = createState(messages, keeper, readStates, threads, events, me);
   const queueEvents = emitter<QueueEvents>();
   const outbox = createOutbox(connection, tabs.desk, env, {
-    maxQueued: o.maxQueued ?? 1000, maxAgeMs: o.maxQueuedAgeMs ?? WEEK, maxBatch: () => config.get()?.maxBatch ?? 100,
+    maxQueued: o.maxQueued ?? 1000, maxAgeMs: o.maxQueuedAgeMs ?? WEEK, maxBatch: () => config.get()?.maxBatch ?? 100, maxFrame: () => config.get()?.maxFrameBytes ?? 1 << 20,
   }, queueEvents, sent => state.took(sent));
   const sync = createSync(connection, env, state, messages, keeper, outbox.resume, emitter<SyncEvents>());
   const { presence, typing, rooms } = people(o, connection, env, config, state.settings, sync.conflict);
