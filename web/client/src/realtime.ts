@@ -83,12 +83,14 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     if (!tabs.cache() && m.senderId !== me()) acknowledge(); // nothing is stored: here is all there is
   });
 
-  let opening: Promise<void> = Promise.resolve();
+  let opening: Promise<void> = Promise.resolve(), last: string | null = null;
   connection.events.on("user", id => {
     if (id === user.get()) return;
-    forgetUser();
+    // What was written while nobody was known is the first one's, or his who was there before; never another's.
+    if (user.get() || (id && last && id !== last)) forgetUser();
     user.set(id);
     if (!id) return;
+    last = id;
     opening = opening.then(async () => {
       const desk = await tabs.open(id);
       if (user.get() !== id) return tabs.close();
