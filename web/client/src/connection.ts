@@ -80,7 +80,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   const info = store(nothing);
   let wanted = false, socket: Socket | undefined, generation = 0, attempt = 0, dialedAt = 0, upAt = 0, ackAt = 0;
   let user: string | null | undefined, stale = false, refreshed = false, ack: Ack | undefined, refreshAt = 0;
-  let latencies: number[] = [], pingAt = 0, frameAt = 0;
+  let latencies: number[] = [], pingAt = 0, heard = false;
   const timers: Partial<Record<"dial" | "retry" | "ping" | "pong" | "refresh" | "show", ReturnType<typeof setTimeout>>> = {};
   const cancel = (...names: (keyof typeof timers)[]) => names.forEach(n => { clearTimeout(timers[n]); delete timers[n]; });
   const after = (name: keyof typeof timers, ms: number, fn: () => void) => {
@@ -116,7 +116,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     socket = openSocket(o.wsUrl, { headers, device: o.device, ...(o.presence === false && { presence: false }), ...(o.autoDeliver && { autoDeliver: true }) },
       env.WebSocket, {
         ack: a => mine === generation && opened(a),
-        frame: () => { frameAt = Date.now(); },
+        frame: () => { heard = true; },
         pong,
         closed: (code, reason) => mine === generation && drop(code, reason),
       });
@@ -188,6 +188,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   function ping() {
     after("ping", PING, ping);
     if (!socket || timers.pong) return;
+    heard = false;
     pingAt = Date.now();
     socket.ping();
     after("pong", PING, judge);
@@ -195,27 +196,28 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   function pong() {
     cancel("pong");
     if (!pingAt) return;
-    latencies = [...latencies.slice(-4), Date.now() - pingAt];
+    latencies = [...latencies.slice(-4), Math.max(0, Date.now() - pingAt)];
     pingAt = 0;
     const ms = Math.round(latencies.reduce((a, b) => a + b) / latencies.length);
     say({ latencyMs: ms, quality: ms < 100 ? "excellent" : ms < 300 ? "good" : ms < 600 ? "fair" : "poor" });
   }
   function judge() {
     cancel("pong");
-    if (frameAt >= pingAt) return;
+    if (heard) return;
     if (Date.now() - pingAt > PING + DEADLINE) return check(); // frozen meanwhile: ask again
     drop(1006, "Nothing comes any more");
   }
   function check() {
     if (!wanted) return;
     if (is("connected")) {
+      heard = false;
       pingAt = Date.now();
       socket?.ping();
       after("pong", DEADLINE, judge);
       if (refreshAt && Date.now() >= refreshAt) void refreshToken();
     } else if (timers.retry) {
       attempt = Math.min(attempt, 1);
-      after("retry", Math.max(0, dialedAt + 250 - Date.now()), () => void dial()); // at once, but for a network that flaps
+      after("retry", Math.min(250, Math.max(0, dialedAt + 250 - Date.now())), () => void dial()); // at once, but for a network that flaps
     } else if (timers.dial && Date.now() - dialedAt > DEADLINE) {
       drop(1006, "It did not answer before a sleep");
       void dial();
@@ -230,7 +232,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     const serverNow = Date.parse(ack.serverTime) + Date.now() - ackAt, left = Date.parse(expiresAt) - serverNow;
     const wait = Math.max(1000, left > 120_000 ? left - 60_000 : left / 2);
     refreshAt = Date.now() + wait;
-    after("refresh", wait, () => (Date.now() < refreshAt ? planRefresh(expiresAt) : void refreshToken()));
+    after("refresh", wait, () => (wait > LONGEST ? planRefresh(expiresAt) : void refreshToken()));
   }
   async function refreshToken() {
     const mine = generation, sessionId = ack?.sessionId ?? null;

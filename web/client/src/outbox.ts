@@ -59,6 +59,12 @@ export interface OutboxOptions {
 
 // A batch has this many bytes at most, or one row; around the rows of a frame there are no more than AROUND.
 const BYTES = 96 << 10, AROUND = Send.length + 1024;
+// By the clock it may seem longer, where that was set back; it is not.
+const LONGEST = 60_000;
+const left = (at: number) => {
+  const ms = at - Date.now();
+  return ms > LONGEST ? 0 : ms;
+};
 const LARGE = { code: "too-large", message: "It is larger than the server reads" };
 const size = (row: Row) => new TextEncoder().encode(JSON.stringify(row.input)).length;
 
@@ -120,13 +126,13 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
   }
 
   // The first rows of each channel, in their order, until one has to wait.
-  function due(now: number): Row[] {
+  function due(): Row[] {
     const waiting = new Set<string>(), batch: Row[] = [];
     let bytes = 0;
     for (const row of rows) {
       const channel = row.input.channelId;
       if (row.dead || waiting.has(channel)) continue;
-      if (row.notBefore > now) {
+      if (left(row.notBefore) > 0) {
         waiting.add(channel);
         continue;
       }
@@ -156,17 +162,17 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
       const at = current;
       clearTimeout(timer);
       if (!at?.leads() || connection.get().state !== "connected") break;
-      if (Date.now() < pausedUntil) {
-        timer = setTimeout(() => void flush(), pausedUntil - Date.now());
+      if (left(pausedUntil) > 0) {
+        timer = setTimeout(() => void flush(), left(pausedUntil));
         break;
       }
       await reload(at);
-      const now = Date.now(), batch = due(now);
+      const batch = due();
       if (await bury(at, batch)) continue;
       if (!batch.length) {
         single = false;
-        const next = Math.min(...rows.filter(r => !r.dead).map(r => r.notBefore));
-        if (Number.isFinite(next)) timer = setTimeout(() => void flush(), Math.max(50, next - now));
+        const next = rows.filter(r => !r.dead).map(r => left(r.notBefore)).filter(ms => ms > 0);
+        if (next.length) timer = setTimeout(() => void flush(), Math.max(50, Math.min(...next)));
         break;
       }
       if (!told) events.emit("flushing", { count: state.get().pending });
@@ -213,7 +219,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
           sent.push({ ...result.message, clientMessageId: row.input.clientMessageId });
         } else if (result.error?.retryable) {
           const wait = result.error.retryAfterMs ?? backoff(row.attempts, env.random);
-          put.push({ ...row, attempts: row.attempts + 1, notBefore: Date.now() + wait });
+          put.push({ ...row, attempts: row.attempts + 1, notBefore: Date.now() + Math.min(wait, LONGEST) });
         } else put.push({ ...row, dead: result.error ?? { code: "unexpected", message: "It was refused" } });
       }
       await settle(at, gone, sent, put);
@@ -232,8 +238,9 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
       }
       if (error.retryable || ["needs-auth", "invalid-jwt", "access-denied"].includes(error.code)) {
         // Of the way, or of the session: the rows stay as they are. Once connected anew, or after a while.
-        pausedUntil = Date.now() + (error.retryAfterMs ?? backoff(failures++, env.random));
-        timer = setTimeout(() => void flush(), pausedUntil - Date.now());
+        const wait = Math.min(error.retryAfterMs ?? backoff(failures++, env.random), LONGEST);
+        pausedUntil = Date.now() + wait;
+        timer = setTimeout(() => void flush(), wait);
         return null;
       }
       // Refused as a whole: one row is the reason. Find it by sending them one by one; a digest is no reason to lose one.

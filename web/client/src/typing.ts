@@ -46,12 +46,18 @@ export function createTyping(connection: Connection, env: Env, maxRooms: () => n
 
   const arm = (name: string, typist: Typist, ms: number) => {
     clearTimeout(typist.timer);
-    typist.timer = setTimeout(() => tick(name, typist), Math.max(0, ms));
+    typist.timer = setTimeout(() => tick(name, typist), Math.min(EXPIRES, Math.max(0, ms)));
+  };
+  // The clock was set back: what was goes by the new one.
+  const follow = (t: Typist, now: number) => {
+    if (t.at > now + AGAIN) Object.assign(t, { at: now, saidAt: t.at > t.saidAt ? 0 : now, next: now });
   };
   function tick(name: string, typist: Typist) {
     if (typists.get(name) !== typist || typist.busy) return;
     typist.timer = undefined;
-    const now = Date.now(), left = typist.at + EXPIRES - now;
+    const now = Date.now();
+    follow(typist, now);
+    const left = typist.at + EXPIRES - now;
     if (left <= 0) typists.delete(name); // the server's timer ran with ours
     else if (typist.at <= typist.saidAt) arm(name, typist, left);
     else if (now < typist.next) arm(name, typist, typist.next - now);
@@ -73,6 +79,7 @@ export function createTyping(connection: Connection, env: Env, maxRooms: () => n
     const name = roomName(room), now = Date.now();
     let typist = typists.get(name);
     if (!typist) typists.set(name, (typist = { at: 0, saidAt: 0, said: false, next: 0, busy: false, quiet: false }));
+    follow(typist, now);
     typist.at = Math.max(now, typist.at + 1);
     if (typist.busy) return;
     if (typist.said) arm(name, typist, typist.next - now);
