@@ -23,13 +23,14 @@ export interface QueueEvents {
   failed: Queued;
   flushing: { count: number };
   flushed: { sent: number; failed: number; count: number };
+  /** Discarded in this tab or another, or gone from here with its user: signed out, or another now. */
   cleared: { count: number };
 }
 
 export interface Queue extends Readable<QueueState> {
   /** Queues a message; resolves once it is stored, long before it is sent. The same clientMessageId is one message. */
   send(message: Outgoing): Promise<Queued>;
-  /** The message as the server has it, once it does; rejects when it is refused for good or discarded. */
+  /** The message as the server has it, once it does; rejects when it is refused for good, discarded, or gone with its user (`closed`). */
   settled(clientMessageId: string): Promise<Message>;
   /** Sends what waits now, if this tab is the one that sends; resolves when there is nothing left that can be sent now. */
   flush(): Promise<{ sent: number; failed: number }>;
@@ -46,7 +47,7 @@ export interface Desk {
   db: Database;
   leads(): boolean;
   /** Tells the other tabs. */
-  ring(news: { sent?: Message[]; failed?: string[] }): void;
+  ring(news: { sent?: Message[]; failed?: string[]; discarded?: number }): void;
 }
 
 export interface OutboxOptions {
@@ -73,6 +74,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
   let drafts: Queued[] = [], rows: Row[] = [], flying = new Set<string>();
   let writing: Promise<unknown> = Promise.resolve(), draining: Promise<{ sent: number; failed: number }> | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined, failures = 0, single = false, plain = false, more = false, epoch = 0, pausedUntil = 0, current: Desk | undefined;
+  const waiting = new Set<() => void>(); // for what is to become of a message; called when its user goes
   const done = new Map<string, Message>(); // the last thousand: somebody may ask late
 
   const view = ({ input, attempts, createdAt, dead }: Row): Queued => ({
@@ -262,7 +264,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     took(sent); // first: a message that leaves the queue is in its channel already
     await at.db.settle(gone, put);
     await reload(at);
-    const failed = put.filter(r => r.dead);
+    const failed = put.filter(r => r.dead && rows.some(x => x.n === r.n));
     at.ring({ sent, failed: failed.map(r => r.input.clientMessageId) });
     announce(sent, failed);
   }
@@ -288,7 +290,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     }
     await at.db.settle(remove, put);
     await reload(at);
-    at.ring({});
+    at.ring(remove.length ? { discarded: remove.length } : {});
     return remove.length;
   }
 
@@ -305,7 +307,9 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
         events.on("failed", q => q.clientMessageId === key && fail(q)),
         events.on("cleared", () => !state.get().items.some(i => i.clientMessageId === key) && fail(undefined)),
       ];
-      const finish = (fn: () => void) => { offs.forEach(f => f()); fn(); };
+      const finish = (fn: () => void) => { offs.forEach(f => f()); waiting.delete(gone); fn(); };
+      const gone = () => finish(() => reject(new RealtimeError("closed", "Its user signed out")));
+      waiting.add(gone);
       const known = state.get().items.find(i => i.clientMessageId === key);
       if (known?.status === "failed") fail(known);
     }),
@@ -341,17 +345,21 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
       current = undefined;
       epoch++;
       clearTimeout(timer);
+      const count = state.get().items.length;
       rows = [];
       drafts = [];
       show();
+      [...waiting].forEach(f => f());
+      if (count) events.emit("cleared", { count });
     },
     /** Another tab changed it. */
-    async heard({ sent = [], failed = [] }: { sent?: Message[]; failed?: string[] }) {
+    async heard({ sent = [], failed = [], discarded }: Parameters<Desk["ring"]>[0]) {
       const at = current;
       if (!at) return;
       took(sent);
       await reload(at);
       announce(sent, rows.filter(r => failed.includes(r.input.clientMessageId)));
+      if (discarded) events.emit("cleared", { count: discarded });
       void flush();
     },
   };

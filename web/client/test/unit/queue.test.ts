@@ -221,3 +221,41 @@ test("the server's own limit of a frame counts", async () => {
   expect(tab.rt.timeline("c1").get().filter(m => m.status === "sent").length).toBe(3);
   expect(Math.max(...sizes)).toBeLessThan(20_000);
 });
+
+test("what another tab discards while it is on its way stays discarded, and whoever waits for it hears of it", async () => {
+  const one = await connected(wire), two = await connected(wire), outcomes: string[] = [];
+  let answer = () => {};
+  wire.replies.Send = op => new Promise(r => { answer = () => r({ sendMessages: { results: inputs(op).map(i => refused(i, "rate-limited", true, 1000)) } }); });
+  const { clientMessageId } = await two.rt.send("c1", "discard me");
+  await pass(50);
+  for (const tab of [one, two]) tab.rt.queue.settled(clientMessageId).catch(e => outcomes.push(e.code));
+  await Promise.all([two.rt.queue.discard(clientMessageId), pass(50)]);
+  answer();
+  await pass(5000);
+  expect(await stored()).toEqual([]);
+  expect(wire.of("Send").length).toBe(1);
+  expect(outcomes).toEqual(["discarded", "discarded"]);
+});
+
+test.each(["browser", "memory"] as const)("who waits for a message hears it when its user goes (%s)", async storage => {
+  let token: string | null = "a.b.c";
+  const tab = await connected(wire, { storage, getToken: () => token }), outcomes: string[] = [], cleared: number[] = [];
+  const wait = async () => {
+    tab.network(false);
+    const { clientMessageId } = await tab.rt.send("c1", "x");
+    tab.rt.queue.settled(clientMessageId).catch(e => outcomes.push(e.code));
+  };
+  tab.rt.queue.events.on("cleared", ({ count }) => cleared.push(count));
+  await wait();
+  await Promise.all([tab.rt.signOut(), pass(500)]);
+  expect([outcomes, cleared]).toEqual([["closed"], [1]]);
+  tab.network(true);
+  tab.rt.connect();
+  await pass(500);
+  await wait();
+  token = null;
+  tab.network(true);
+  await pass(3000);
+  expect(tab.rt.connection.get().state).toBe("needs-auth");
+  expect([outcomes, cleared]).toEqual([["closed", "closed"], [1, 1]]);
+});
