@@ -64,7 +64,7 @@ export interface Connection extends Readable<ConnectionInfo> {
   ask<R, V>(doc: Doc<R, V>, variables: V, how?: { overHttp?: boolean; socketOnly?: boolean; keepalive?: boolean }): Promise<Answer<R>>;
   /** A subscription of this socket alone: it ends with it. */
   once<R, V>(doc: Doc<R, V>, variables: V, sink: Sink<R>): () => void;
-  /** A subscription that is made again on the next socket, and after an error that may pass. */
+  /** A subscription that is made again on the next socket, and after an error that may pass; after one that may not, which `refused` is told, with the next socket alone. */
   live<R, V>(doc: Doc<R, V>, variables: V, next: (data: R) => void, refused?: (error: RealtimeError) => void): () => void;
   events: Emitter<ConnectionEvents>;
 }
@@ -308,12 +308,11 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
       clearTimeout(timer);
       stop?.();
       if (!is("connected") || ended) return;
+      let over = false;
       const fail = (error: RealtimeError | null) => {
-        if (ended || error?.code === "connection-lost") return; // up begins it anew
-        if (error && !error.retryable) {
-          ended = true;
-          return refused?.(error);
-        }
+        if (ended || over || error?.code === "connection-lost") return; // up begins it anew
+        over = true;
+        if (error && !error.retryable) return refused?.(error);
         timer = setTimeout(begin, error?.retryAfterMs ?? backoff(failures++, env.random));
       };
       stop = once(doc, variables, {

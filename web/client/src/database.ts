@@ -7,7 +7,7 @@ export interface Database {
   persistence: "indexeddb" | "memory";
   rows(): Promise<Row[]>;
   add(row: Omit<Row, "n">): Promise<void>;
-  /** All or nothing. What is to be put and is there no more was removed by another tab, and stays so. */
+  /** All or nothing. */
   settle(remove: number[], put?: Row[]): Promise<void>;
   load(): Promise<{ messages: Message[]; kv: Map<string, unknown> }>;
   /** All or nothing. A value undefined is removed; clear: what was there goes first, but for the outbox. */
@@ -51,7 +51,7 @@ function memory(wiped = () => {}): Database {
     },
     async settle(remove, put = []) {
       remove.forEach(n => rows.delete(n));
-      put.forEach(row => rows.has(row.n) && rows.set(row.n, row));
+      put.forEach(row => rows.set(row.n, row));
     },
     load: async () => ({ messages: [], kv: new Map(kv) }),
     save: async () => {},

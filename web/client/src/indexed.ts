@@ -61,7 +61,7 @@ export async function indexed(name: string, keep: number, env: Env): Promise<Dat
     }),
     settle: (remove, put = []) => run(async db => {
       const tx = db.transaction("outbox", "readwrite");
-      await Promise.all([...remove.map(n => tx.store.delete(n)), ...put.map(async row => (await tx.store.count(row.n)) && tx.store.put(row)), tx.done]);
+      await Promise.all([...remove.map(n => tx.store.delete(n)), ...put.map(row => tx.store.put(row)), tx.done]);
     }),
     load: () => run(async db => {
       const tx = db.transaction(["messages", "kv"]), kv = tx.objectStore("kv");

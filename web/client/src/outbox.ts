@@ -69,13 +69,18 @@ const left = (at: number) => {
 const LARGE = { code: "too-large", message: "It is larger than the server reads" };
 const size = (row: Row) => new TextEncoder().encode(JSON.stringify(row.input)).length;
 
-export function createOutbox(connection: Connection, desk: () => Promise<Desk>, env: Env, o: OutboxOptions, events: Emitter<QueueEvents>, took: (m: Message[]) => void) {
+export function createOutbox(connection: Connection, env: Env, o: OutboxOptions, events: Emitter<QueueEvents>, took: (m: Message[]) => void) {
   const state = store<QueueState>({ items: [], pending: 0, failed: 0, persistence: null });
   let drafts: Queued[] = [], rows: Row[] = [], flying = new Set<string>();
   let writing: Promise<unknown> = Promise.resolve(), draining: Promise<{ sent: number; failed: number }> | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined, failures = 0, single = false, plain = false, more = false, epoch = 0, pausedUntil = 0, current: Desk | undefined;
   const waiting = new Set<() => void>(); // for what is to become of a message; called when its user goes
   const done = new Map<string, Message>(); // the last thousand: somebody may ask late
+
+  // Whose it is is known when it is opened; a message may be queued before.
+  let known!: (at: Desk) => void, desk!: Promise<Desk>;
+  const renew = () => { desk = new Promise(r => { known = r; }); };
+  renew();
 
   const view = ({ input, attempts, createdAt, dead }: Row): Queued => ({
     clientMessageId: input.clientMessageId, channelId: input.channelId, input, attempts, createdAt, error: dead,
@@ -108,7 +113,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     const mine = epoch;
     const write = async () => {
       try {
-        const at = await desk();
+        const at = await desk;
         if (mine !== epoch) throw new RealtimeError("closed", "Its user signed out");
         await at.db.add({ input, checksum: await digest([input], env), createdAt: draft.createdAt, attempts: 0, notBefore: 0, dead: null });
         drafts = drafts.filter(d => d !== draft);
@@ -278,7 +283,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
   }
 
   async function change(clientMessageId: string | null, fn: (row: Row) => Row | null) {
-    const at = await desk(), mine = epoch;
+    const at = await desk, mine = epoch;
     await writing;
     if (mine !== epoch) return 0;
     const remove: number[] = [], put: Row[] = [];
@@ -333,6 +338,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     /** The queue is this user's from now on. */
     async open(at: Desk) {
       current = at;
+      known(at);
       await reload(at);
       void flush();
     },
@@ -342,6 +348,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
       return flush();
     },
     close() {
+      if (current) renew();
       current = undefined;
       epoch++;
       clearTimeout(timer);

@@ -57,8 +57,7 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
   const mine: Readable<MyPresence | null> = { get: mineValue.get, subscribe: l => both(mineValue.subscribe(l), mineHold.subscribe(() => {})) };
 
   const windows = family<Members>(), holds = new Map<string, Writable<null>>();
-  function members(channelId: string): Readable<Members | undefined> {
-    const of = windows.of(channelId);
+  function hold(channelId: string) {
     let held = holds.get(channelId);
     if (!held) {
       held = store<null>(null, () => {
@@ -70,13 +69,17 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
         }, () => windows.set(channelId, undefined));
         return () => {
           stop();
+          holds.delete(channelId);
           windows.set(channelId, undefined);
         };
       });
       holds.set(channelId, held);
     }
-    const hold = held;
-    return { get: of.get, subscribe: l => both(of.subscribe(l), hold.subscribe(() => {})) };
+    return held;
+  }
+  function members(channelId: string): Readable<Members | undefined> {
+    const of = windows.of(channelId);
+    return { get: of.get, subscribe: l => both(of.subscribe(l), hold(channelId).subscribe(() => {})) };
   }
 
   // What the user wishes to be, until the server has heard it: only the last wish counts.

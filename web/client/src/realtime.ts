@@ -64,7 +64,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
   const keeper = createKeeper(() => tabs.cache(), acknowledge);
   const state = createState(messages, keeper, readStates, threads, events, me);
   const queueEvents = emitter<QueueEvents>();
-  const outbox = createOutbox(connection, tabs.desk, env, {
+  const outbox = createOutbox(connection, env, {
     maxQueued: o.maxQueued ?? 1000, maxAgeMs: o.maxQueuedAgeMs ?? WEEK, maxBatch: () => config.get()?.maxBatch ?? 100, maxFrame: () => config.get()?.maxFrameBytes ?? 1 << 20,
   }, queueEvents, sent => state.took(sent));
   const sync = createSync(connection, env, state, messages, keeper, outbox.resume, emitter<SyncEvents>());

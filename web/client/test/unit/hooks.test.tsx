@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { act, cleanup, render } from "@testing-library/react";
 import { afterEach, expect, test } from "vitest";
-import { RealtimeProvider, useRealtimeTyping, type UseRealtimeTypingReturn, useTypingIndicatorDisplay } from "../../src/react.js";
+import { RealtimeProvider, useRealtimeRooms, useRealtimeTyping, type UseRealtimeTypingReturn, useTypingIndicatorDisplay } from "../../src/react.js";
 import { until } from "../browser.js";
 import { Wire } from "./wire.js";
 
@@ -45,5 +45,18 @@ test("isTyping ends with the typing, whatever ended it", async () => {
   act(() => own.handleInputChange("he"));
   act(() => void rt.send("c1", "he").catch(() => {}));
   expect(seen).toEqual([false, true, false, true, false]);
+  rt.close();
+});
+
+test("a room that was open from the beginning can be left", async () => {
+  const { rt } = page();
+  let rooms!: ReturnType<typeof useRealtimeRooms>;
+  const Rooms = () => { rooms = useRealtimeRooms({ initialRooms: ["c1", "c2"] }); return null; };
+  const { unmount } = render(<RealtimeProvider client={rt}><Rooms /></RealtimeProvider>);
+  expect(rooms.roomNames).toEqual(["channel:c1", "channel:c2"]);
+  act(() => rooms.leaveRoom("c1"));
+  expect(rooms.roomNames).toEqual(["channel:c2"]);
+  unmount();
+  expect(rt.rooms.get()).toEqual([]);
   rt.close();
 });
