@@ -23,9 +23,9 @@ var owns = map[string]string{
 	"internal/lease":    "realtime.boot realtime.nodes",
 	"internal/message":  "realtime.client_keys public.nchat_messages",
 	"internal/postgres": "realtime.code",
-	"internal/presence": "realtime.audience realtime.directs realtime.presence realtime.presence_settings realtime.sessions realtime.showing realtime.public_presence realtime.switches public.nchat_blocked_users public.nchat_contacts",
+	"internal/presence": "realtime.audience realtime.departed realtime.directs realtime.presence realtime.presence_settings realtime.sessions realtime.showing realtime.public_presence realtime.switches public.nchat_blocked_users public.nchat_contacts",
 	"internal/push":     "realtime.push_again realtime.push_held realtime.push_jobs realtime.push_state realtime.push_told realtime.quiet_hours",
-	"internal/receipt":  "realtime.legacy realtime.legacy_head realtime.marks realtime.moves realtime.notifications realtime.thread_marks public.nchat_channel_members public.nchat_thread_members",
+	"internal/receipt":  "realtime.ended_threads realtime.legacy realtime.legacy_head realtime.marks realtime.moves realtime.notifications realtime.thread_marks public.nchat_channel_members public.nchat_thread_members",
 	"internal/roster":   "public.nchat_channels public.nchat_presence public.nchat_threads public.nchat_users",
 	"internal/sweep":    "realtime.sweeps",
 	"internal/webhook":  "realtime.hasura_events",
@@ -38,7 +38,7 @@ var owns = map[string]string{
 var shows = map[string]map[string]string{
 	"internal/bus": {"ring()": "internal/auth internal/feed internal/presence"},
 	"internal/feed": {
-		"realtime.channels": "internal/message internal/receipt", "realtime.log": "internal/push internal/receipt",
+		"realtime.channels": "internal/message internal/push internal/receipt", "realtime.log": "internal/push internal/receipt",
 		"realtime.messages": "internal/message internal/push internal/receipt", "realtime.stints": "internal/push internal/receipt",
 		"realtime.revisions": "internal/message", "realtime.message_versions": "internal/message",
 		"actor()": "internal/message", "share()": "internal/message", "sign_edit()": "internal/message",
@@ -46,12 +46,13 @@ var shows = map[string]map[string]string{
 		"reconcile()": "internal/app", "reconcile_member()": "internal/webhook", "reconcile_message()": "internal/webhook", "reconcile_user()": "internal/webhook",
 	},
 	"internal/lease":   {"realtime.boot": "internal/presence", "realtime.nodes": "internal/sweep"},
-	"internal/message": {"message_rows()": "internal/push", "public.nchat_messages": "internal/feed internal/presence internal/push internal/receipt internal/roster"},
+	"internal/push":    {"realtime.quiet_hours": "internal/presence"},
+	"internal/message": {"message_rows()": "internal/push", "public.nchat_messages": "internal/feed internal/presence internal/receipt internal/roster"},
 	"internal/presence": {
-		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "realtime.directs": "internal/roster", "realtime.public_presence": "internal/announce internal/roster", "touch()": "internal/feed internal/webhook",
+		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "departed_users()": "internal/push internal/receipt", "realtime.directs": "internal/roster", "realtime.public_presence": "internal/announce internal/roster", "touch()": "internal/feed internal/webhook",
 		"public.nchat_blocked_users": "internal/feed internal/roster", "public.nchat_contacts": "internal/roster",
 	},
-	"internal/receipt": {"adopt_marks()": "internal/feed", "has_receipts()": "internal/feed", "notifications_of()": "internal/feed", "realtime.marks": "internal/push", "realtime.thread_marks": "internal/push", "badge()": "internal/push", "public.nchat_channel_members": "internal/feed internal/presence internal/roster", "public.nchat_thread_members": "internal/roster"},
+	"internal/receipt": {"adopt_marks()": "internal/feed", "has_marks()": "internal/presence", "has_receipts()": "internal/feed", "notifications_of()": "internal/feed", "realtime.marks": "internal/presence internal/push", "realtime.thread_marks": "internal/push", "badge()": "internal/push", "public.nchat_channel_members": "internal/feed internal/presence internal/roster", "public.nchat_thread_members": "internal/roster"},
 	"internal/roster": {
 		"readable()": "internal/feed internal/presence internal/receipt", "readers()": "internal/feed internal/presence internal/push internal/receipt",
 		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/feed internal/message",
@@ -59,7 +60,7 @@ var shows = map[string]map[string]string{
 		"direct_since()": "internal/presence", "hide_legacy()": "internal/presence", "show_legacy()": "internal/presence", "nchat_dm_contacts()": "internal/presence", "nchat_members()": "internal/feed", "nchat_messages()": "internal/feed internal/message internal/push internal/receipt",
 		"told_mentions()":  "internal/message internal/push",
 		"nchat_switches()": "internal/presence", "nchat_threads()": "internal/receipt", "nchat_thread_members()": "internal/receipt", "nchat_users()": "internal/auth internal/presence internal/push",
-		"public.nchat_channels": "internal/feed internal/presence internal/receipt", "public.nchat_users": "internal/auth internal/feed internal/presence",
+		"public.nchat_channels": "internal/feed internal/presence internal/receipt", "public.nchat_threads": "internal/receipt", "public.nchat_users": "internal/auth internal/feed internal/presence",
 	},
 }
 

@@ -48,8 +48,8 @@ var allowed = map[string]string{
 	"internal/announce": "internal/outcall internal/wait",
 	"internal/push":     "internal/fault internal/outcall internal/postgres internal/sweep internal/text internal/viewer internal/wait",
 	"internal/receipt":  "internal/fault internal/postgres internal/sweep internal/viewer",
-	"internal/roster":   "internal/postgres",
-	"internal/typing":   "internal/clock internal/fault internal/hub internal/postgres internal/roster internal/text internal/viewer internal/wait",
+	"internal/roster":   "internal/postgres internal/text",
+	"internal/typing":   "internal/clock internal/fault internal/hub internal/postgres internal/roster internal/viewer internal/wait",
 
 	"internal/auth":           "internal/fault internal/postgres internal/sweep internal/wait",
 	"internal/bus":            "internal/wait",
@@ -75,7 +75,7 @@ var allowed = map[string]string{
 	"internal/webhook":        "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt internal/sweep internal/viewer",
 	"internal/wsock":          "internal/fault internal/share",
 
-	"internal/door":        "internal/fault internal/wsock",
+	"internal/door":        "internal/fault internal/wait internal/wsock",
 	"internal/door/double": "",
 
 	"internal/demo":        "",

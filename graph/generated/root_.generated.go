@@ -3706,7 +3706,7 @@ type Contact {
   id: ID!
   "The contact."
   userId: uuid!
-  "Its name."
+  "Its name; null where there is none that can be seen."
   displayName: String
   "Its picture."
   avatarUrl: String
@@ -3736,7 +3736,7 @@ type ContactEdge {
 
 "A custom status. At least one of text and emoji; both absent or blank clears it."
 input CustomStatusInput {
-  "At most 255 characters in one line; line breaks become spaces. No control characters, no directional overrides."
+  "At most 255 characters in one line; line breaks become spaces, and what turns directions and is not closed, or was not opened, is left out. No control characters, no directional overrides."
   text: String
   "One emoji."
   emoji: String
@@ -4327,7 +4327,7 @@ type Room {
 type TypingUser {
   "The user."
   userId: uuid!
-  "The user's name."
+  "The user's name; null where there is none that can be seen."
   displayName: String
   "The user's picture."
   avatarUrl: String

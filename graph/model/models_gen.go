@@ -46,7 +46,7 @@ type ContactEdge struct {
 
 // A custom status. At least one of text and emoji; both absent or blank clears it.
 type CustomStatusInput struct {
-	// At most 255 characters in one line; line breaks become spaces. No control characters, no directional overrides.
+	// At most 255 characters in one line; line breaks become spaces, and what turns directions and is not closed, or was not opened, is left out. No control characters, no directional overrides.
 	Text graphql.Omittable[*string] `json:"text,omitempty"`
 	// One emoji.
 	Emoji graphql.Omittable[*string] `json:"emoji,omitempty"`

@@ -1,5 +1,5 @@
-// Package scalar reads and writes the contract's two scalars, strictly: one
-// spelling of each value and no other.
+// Package scalar reads and writes the contract's scalars, strictly: one spelling
+// of each value and no other. What it refuses it names, shortened.
 package scalar
 
 import (
@@ -28,7 +28,7 @@ func UnmarshalUUID(v any) (uuid.UUID, error) {
 			return id, nil
 		}
 	}
-	return uuid.Nil, fault.New(fault.Invalid, "invalid uuid: expected 8-4-4-4-12 hexadecimal digits")
+	return uuid.Nil, fault.New(fault.Invalid, "invalid uuid %s: expected 8-4-4-4-12 hexadecimal digits", shown(v))
 }
 
 const (
@@ -53,18 +53,33 @@ func MarshalTime(t time.Time) graphql.Marshaler {
 func UnmarshalTime(v any) (time.Time, error) {
 	s, ok := v.(string)
 	if !ok {
-		return time.Time{}, badTime()
+		return time.Time{}, badTime(v)
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return time.Time{}, badTime()
+		return time.Time{}, badTime(v)
 	}
 	if y := t.UTC().Year(); y < firstYear || y > lastYear {
-		return time.Time{}, fault.New(fault.Invalid, "invalid timestamptz: the year must be %d to %d", firstYear, lastYear)
+		return time.Time{}, fault.New(fault.Invalid, "invalid timestamptz %s: the year must be %d to %d", shown(v), firstYear, lastYear)
 	}
 	return t.UTC().Truncate(time.Microsecond), nil
 }
 
-func badTime() error {
-	return fmt.Errorf("%w", fault.New(fault.Invalid, "invalid timestamptz: expected RFC 3339 text such as 2026-01-31T12:00:00Z"))
+func badTime(v any) error {
+	return fault.New(fault.Invalid, "invalid timestamptz %s: expected RFC 3339 text such as 2026-01-31T12:00:00Z", shown(v))
+}
+
+// shown is a value as an error names it: its first 40 characters, quoted.
+func shown(v any) string {
+	switch x := v.(type) {
+	case string:
+		return fmt.Sprintf("%.40q", x)
+	case nil:
+		return "null"
+	case []any:
+		return "in a list"
+	case map[string]any:
+		return "in an object"
+	}
+	return fmt.Sprintf("%.40q", fmt.Sprint(v))
 }

@@ -2,10 +2,14 @@ package scalar_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nself-org/nchat-realtime/graph/scalar"
+	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
 func TestUUID(t *testing.T) {
@@ -27,6 +31,31 @@ func TestUUID(t *testing.T) {
 	scalar.MarshalUUID(got).MarshalGQL(&b)
 	if b.String() != `"`+id+`"` {
 		t.Errorf("written as %s", b.String())
+	}
+}
+
+// What is refused is named, as much of it as helps and no more.
+func TestRefusalsNameTheValue(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", 100)
+	for _, c := range []struct {
+		v    any
+		want string
+	}{
+		{"nobody", `"nobody"`}, {"", `""`}, {"a\x00\n\u202e\xff", `"a\x00\n\u202e\xff"`}, {long, `"` + strings.Repeat("é", 40) + `":`}, {7, `"7"`},
+		{json.Number("1e400"), `"1e400"`}, {true, `"true"`}, {nil, "null"}, {[]any{"a"}, "in a list"}, {map[string]any{"a": long}, "in an object"},
+	} {
+		_, noID := scalar.UnmarshalUUID(c.v)
+		_, noTime := scalar.UnmarshalTime(c.v)
+		for kind, err := range map[string]error{"uuid": noID, "timestamptz": noTime} {
+			f, ok := errors.AsType[*fault.Error](err)
+			if !ok || f.Code != fault.Invalid || !strings.HasPrefix(f.Message, "invalid "+kind+" "+c.want) {
+				t.Errorf("%q: %v", c.v, err)
+			}
+		}
+	}
+	if _, err := scalar.UnmarshalTime("0000-01-01T00:00:00Z"); !strings.Contains(err.Error(), `"0000-01-01T00:00:00Z": the year`) {
+		t.Error(err)
 	}
 }
 

@@ -32,7 +32,7 @@ func buildChat(p *parts) {
 			return out, err
 		},
 		Created: func(e feed.Entry) { p.typing.Spoke(e.Tenant, e.Channel, e.Thread, e.User, e.At) },
-		Senders: receipt.Senders})
+		Senders: receipt.Senders, PassedOver: p.odd.note})
 	p.messages = message.New(message.Options{Pool: p.pool, Committed: p.feed.Committed, Settle: p.feed.Settle, Content: c.Limits.ContentLength,
 		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Log: p.log, Odd: p.odd.message})
 	p.receipts = receipt.New(receipt.Options{Pool: p.pool, Privacy: p.presence.Read, Committed: p.feed.Committed, Settle: p.feed.CatchUp,

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
@@ -48,18 +50,39 @@ func TestAHealthyServer(t *testing.T) {
 	if err != nil || strings.Contains(said, "FAIL") || !strings.Contains(said, "HASURA_UPSTREAM_URL is not set") {
 		t.Errorf("%v\n%s", err, said)
 	}
-	for _, check := range []string{"postgres", "migrations", "rows", "numbering", "forgetting", "listen", "jwt", "secret", "hasura"} {
+	for _, check := range []string{"postgres", "migrations", "rows", "numbering", "noted", "forgetting", "listen", "jwt", "secret", "hasura"} {
 		if got := verdict(t, said, check); got != "ok" {
 			t.Errorf("%s: %s", check, got)
 		}
 	}
 }
 
+// changed is a database after some SQL, on one connection.
+func changed(t *testing.T, url string, sql ...string) string {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range sql {
+		if _, err := c.Exec(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
 // TestWhatIsWrongIsNamed: each thing by itself, with how to mend it, and the
 // error counts them.
 func TestWhatIsWrongIsNamed(t *testing.T) {
 	t.Parallel()
-	healthy := pgtest.NewURL(t)
+	healthy, past := pgtest.NewURL(t), pgtest.NewURL(t)
+	if _, err := demo.Load(t.Context(), pgtest.Pool(t, past)); err != nil {
+		t.Fatal(err)
+	}
 	for what, c := range map[string]struct {
 		url   string
 		env   map[string]string
@@ -67,6 +90,9 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		mend  string
 	}{
 		"no migrations":      {pgtest.Empty(t), nil, []string{"migrations", "numbering", "noted", "forgetting"}, "nchat-realtime migrate"},
+		"a trigger disabled": {changed(t, pgtest.NewURL(t), `alter table public.nchat_messages disable trigger "!realtime_feed_insert"`), nil, []string{"noted"}, `"!realtime_feed_insert" on nchat_messages`},
+		"a replica's write": {changed(t, past, `set session_replication_role = replica`, `insert into public.nchat_messages (channel_id, content) values ('`+demo.Team.String()+`', 'x')`),
+			nil, []string{"noted"}, "1 messages without a number"},
 		"the published key":  {healthy, map[string]string{"HASURA_GRAPHQL_JWT_SECRET": auth.DevSecret}, []string{"jwt"}, "HASURA_GRAPHQL_JWT_SECRET"},
 		"a key that is none": {healthy, map[string]string{"HASURA_GRAPHQL_JWT_SECRET": "{}"}, []string{"jwt"}, "HASURA_GRAPHQL_JWT_SECRET"},
 		"no shared secret":   {healthy, map[string]string{"HASURA_WEBHOOK_SECRET": ""}, []string{"secret"}, "HASURA_WEBHOOK_SECRET"},

@@ -61,19 +61,19 @@ func newDoor(p *parts) (*door.Door, error) {
 			}
 			return nil
 		},
-		Charge: func(r *http.Request) error {
+		Charge: func(r *http.Request) (func(), error) {
 			id, err := p.authn.Authenticate(r.Context(), r.Header)
 			if err != nil { // its address pays: what Hasura makes of it is Hasura's
 				id = auth.Identity{}
 			}
 			key, exempt := rateKey(context.WithValue(auth.With(r.Context(), id), ipKey{}, clientip.Bucket(ips.From(r))))
 			if exempt {
-				return nil
+				return func() {}, nil
 			}
 			if f := p.budgets.operations.Take(key); f != nil {
-				return f
+				return nil, f
 			}
-			return nil
+			return func() { p.budgets.operations.GiveBack(key, 1) }, nil
 		},
 		ClientIP: ips.From, Encrypted: ips.Encrypted, BodyBytes: int64(c.Limits.BodyBytes) * hasuraBody, HeldBytes: 4 * c.Limits.FrameBytes, WriteTimeout: c.Limits.WriteTimeout,
 		Observer: p.metrics.door(), Log: p.log}

@@ -32,11 +32,14 @@ type oddity struct {
 
 func newOddities(log *slog.Logger, c *catalog) *oddities {
 	return &oddities{log: log, seen: map[oddity]struct{}{},
-		count: c.counters("realtime_odd_values_total", "kind", "Reads of values that cannot be told as the database has them, by kind.")}
+		count: c.counters("realtime_odd_values_total", "kind", "Reads of values that cannot be told as the database has them, by kind; note: a change that was passed over, for it could have no place in the log.")}
 }
 
 // time is a timestamp of whatever row.
 func (o *oddities) time() { o.count.WithLabelValues("timestamp").Inc() }
+
+// note is a change that was passed over.
+func (o *oddities) note() { o.count.WithLabelValues("note").Inc() }
 
 // message is a part of a message.
 func (o *oddities) message(ctx context.Context, id uuid.UUID, what message.Oddity) {

@@ -42,10 +42,13 @@ func withDevice(o presence.Opening, device map[string]any) (presence.Opening, er
 		if !ok {
 			return o, fault.Field("device."+name, "device.%s must be a string", name)
 		}
-		if err := presence.CheckDevice("device."+name, &text); err != nil {
+		line, err := presence.DeviceText("device."+name, &text)
+		if err != nil {
 			return o, err
 		}
-		*into = &text
+		if *into = &text; name == "name" {
+			*into = line
+		}
 	}
 	if v := device["type"]; v != nil {
 		kind, _ := v.(string)

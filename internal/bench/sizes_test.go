@@ -12,8 +12,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/message"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/push"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
@@ -23,7 +28,9 @@ const sizesMembers = 10_000
 // TestSizes prints how large the tables are that hold SIZES messages of 10,000
 // members, and again once all of it is past its time and swept. They are in one
 // channel of all, which takes a tenth of the messages, and 200 channels of 50 each; a
-// message in fifty was edited, and each member has read every channel in ten goes.
+// message in nine was edited, one in a hundred deleted at the end, each came by a client's
+// key, each member has read every channel in ten goes, is connected, has settings of its own
+// and has signed out once.
 func TestSizes(t *testing.T) {
 	messages, err := strconv.Atoi(os.Getenv("SIZES"))
 	if err != nil {
@@ -72,15 +79,38 @@ select c.ids[1 + k.n], u.ids[case when k.n = 0 then 1 + x.i % 10000 else 1 + (k.
 		       from realtime.stints s join realtime.channels c on c.channel_id = s.channel_id and c.seq > 0`)
 		number(t, conn)
 	}
+	for _, q := range []string{
+		`insert into realtime.client_keys (tenant, user_id, client_message_id, digest, message_id)
+		 select 'primary', m.user_id, m.id::text, sha256(m.id::text::bytea), m.id from public.nchat_messages m order by m.created_at`,
+		`insert into realtime.presence (tenant, user_id, active, last_seen_at, custom_text, custom_emoji) select 'primary', id, true, now(), 'in a meeting', '📅' from public.nchat_users`,
+		`insert into realtime.presence_settings (tenant, user_id) select 'primary', id from public.nchat_users`,
+		`insert into realtime.quiet_hours (tenant, user_id, from_minute, to_minute, zone) select 'primary', id, 1320, 420, 'Europe/Berlin' from public.nchat_users`,
+		`insert into realtime.public_presence (tenant, user_id, status, last_seen_at, custom_text, custom_emoji, version)
+		 select 'primary', id, 'online', now(), 'in a meeting', '📅', row_number() over () from public.nchat_users`,
+		`insert into realtime.sessions (id, tenant, user_id, device_id, device, name, token_id, connected_at, last_active_at, idle_at, lapses_at)
+		 select gen_random_uuid(), 'primary', id, gen_random_uuid()::text, 'web', 'Firefox', gen_random_uuid()::text, now(), now(), now(), 'infinity' from public.nchat_users`,
+		`insert into realtime.revoked_users (tenant, user_id, not_before) select 'primary', id, now() from public.nchat_users`,
+		`insert into realtime.revoked_tokens (tenant, user_id, token_id) select 'primary', id, gen_random_uuid()::text from public.nchat_users`,
+		`insert into realtime.push_told (user_id, channel_id, tenant, message_id, seq, job)
+		 select s.user_id, s.channel_id, 'primary', gen_random_uuid(), 1, gen_random_uuid() from realtime.stints s`,
+		`delete from public.nchat_messages where id in (select message_id from realtime.messages where seq % 100 = 1)`,
+	} {
+		run(q)
+	}
+	number(t, conn)
 	t.Logf("written and numbered in %s", time.Since(began).Round(time.Second))
 	before := sizesOf(t, conn)
-	run(`update realtime.log set at = at - interval '30 days'`)
-	run(`update realtime.moves set at = at - interval '30 days'`)
-	run(`update realtime.message_versions set at = at - interval '30 days'`)
+	for table, at := range map[string]string{"log": "at", "moves": "at", "message_versions": "at", "client_keys": "at", "audience": "at", "push_told": "at",
+		"revoked_users": "not_before", "revoked_tokens": "revoked_at"} {
+		run(fmt.Sprintf(`update realtime.%s set %s = %[2]s - interval '33 days'`, table, at))
+	}
+	run(`update realtime.messages set gone_at = gone_at - interval '33 days' where gone`)
 	began = time.Now()
 	log := feed.New(feed.Options{Pool: pool, Log: slog.New(slog.DiscardHandler), Retention: 7 * 24 * time.Hour})
 	receipts := receipt.New(receipt.Options{Pool: pool, Retention: 7 * 24 * time.Hour})
-	for _, tasks := range [][]sweep.Task{log.Sweeps(), receipts.Sweeps()} {
+	others := [][]sweep.Task{message.New(message.Options{Pool: pool}).Sweeps(), push.New(push.Options{Pool: pool}).Sweeps(),
+		presence.New(presence.Options{Pool: pool, Clock: clock.New(), Log: slog.New(slog.DiscardHandler)}).Sweeps(), auth.Store{DB: pool}.Sweeps(time.Hour)}
+	for _, tasks := range append(others, log.Sweeps(), receipts.Sweeps()) {
 		if err := sweep.All(t.Context(), tasks...); err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +142,8 @@ type tableSize struct {
 	bytes, indexes, rows int64
 }
 
-// sizesOf measures the tables that have grown, without the room that dead rows take.
+// sizesOf measures all of our tables and the app's that grow with ours, without the room
+// that dead rows take.
 func sizesOf(t *testing.T, pool *pgx.Conn) []tableSize {
 	t.Helper()
 	rows, err := pool.Query(t.Context(), `
@@ -128,8 +159,8 @@ select n.nspname || '.' || c.relname, 0, 0, 0 from pg_class c join pg_namespace 
 	if err != nil {
 		t.Fatal(err)
 	}
-	var grown []tableSize
-	for _, s := range list {
+	for i := range list {
+		s := &list[i]
 		for _, q := range []string{`vacuum full ` + s.name, `analyze ` + s.name} {
 			if _, err := pool.Exec(t.Context(), q); err != nil {
 				t.Fatal(err)
@@ -139,18 +170,6 @@ select n.nspname || '.' || c.relname, 0, 0, 0 from pg_class c join pg_namespace 
 		if err := pool.QueryRow(t.Context(), q, s.name).Scan(&s.bytes, &s.indexes, &s.rows); err != nil {
 			t.Fatal(err)
 		}
-		if sizesShown(s.name) {
-			grown = append(grown, s)
-		}
 	}
-	return grown
-}
-
-func sizesShown(name string) bool {
-	for _, small := range []string{"goose_db_version", "boot", "code", "feed", "head", "legacy_head", "nodes", "push_state", "sweeps", "token_life", "backfill", "inbox", "sessions", "push_jobs", "hasura_events", "presence", "presence_settings", "legacy", "gates"} {
-		if name == "realtime."+small {
-			return false
-		}
-	}
-	return !strings.HasPrefix(name, "realtime.revoked") && name != "realtime.client_keys"
+	return list
 }

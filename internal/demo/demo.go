@@ -93,23 +93,27 @@ var steps = []step{{"nchat_users", "true"}, {"nchat_channels", "true"}, {"nchat_
 	{"nchat_contacts", "true"}, {"nchat_blocked_users", "true"}}
 
 // copyColumns are the columns there are that the world knows, and those that must
-// have a value and have none by themselves: these get one of their type's.
+// have a value and have none by themselves: these get one of their type's, as do
+// those that the world has no value for, where they have none by themselves.
 const copyColumns = `
 select format('insert into public.%1$I (%2$s) select %3$s from pg_temp.%1$I s where ', $1::text,
               string_agg(format('%I', x.name), ', ' order by x.num), string_agg(x.value, ', ' order by x.num))
   from (select a.attname as name, a.attnum as num,
-               case when w.attname is not null then format('s.%I::%s', a.attname, format_type(a.atttypid, a.atttypmod))
-                    when not a.attnotnull or a.atthasdef or a.attidentity <> '' then null
-                    when y.typcategory = 'B' then 'false'
+               case when w.attname is not null and a.attnotnull then format('coalesce(s.%I::%s, %s)', a.attname, format_type(a.atttypid, a.atttypmod), f.fill)
+                    when w.attname is not null then format('s.%I::%s', a.attname, format_type(a.atttypid, a.atttypmod))
+                    when a.attnotnull and not a.atthasdef and a.attidentity = '' then f.fill end as value
+          from pg_attribute a
+          join pg_type y on y.oid = a.atttypid
+          left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+         cross join lateral (select coalesce(pg_get_expr(d.adbin, d.adrelid),
+               case when y.typcategory = 'B' then 'false'
                     when y.typcategory = 'N' then '0'
                     when y.typcategory = 'S' then format('left(md5(s::text), %s)', coalesce(nullif(a.atttypmod, -1) - 4, 32))
                     when y.typcategory = 'D' then 'now()'
                     when y.typcategory = 'E' then format('(enum_range(null::%s))[1]', format_type(a.atttypid, null))
                     when y.typname = 'uuid' then 'gen_random_uuid()'
                     when y.typcategory = 'T' then $$interval '0'$$
-                    else $$'{}'$$ end as value
-          from pg_attribute a
-          join pg_type y on y.oid = a.atttypid
+                    else $$'{}'$$ end) as fill) f
           left join pg_attribute w on w.attrelid = format('pg_temp.%I', $1::text)::regclass and w.attname = a.attname and w.attnum > 0
          where a.attrelid = format('public.%I', $1::text)::regclass and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') x
  where x.value is not null`

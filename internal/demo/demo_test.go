@@ -1,6 +1,7 @@
 package demo_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
@@ -16,7 +17,7 @@ create type public.message_type as enum ('text', 'system', 'bot', 'file', 'voice
 create type public.member_role as enum ('owner', 'admin', 'moderator', 'member', 'guest');
 create table public.nchat_users (
   id uuid primary key default gen_random_uuid(), email varchar(255) unique not null, display_name varchar(100) not null,
-  username varchar(50) unique, avatar_url text, status public.user_status not null, email_verified boolean not null,
+  username varchar(50) unique, avatar_url text not null default 'none.png', status public.user_status not null, email_verified boolean not null,
   password_hash varchar(20) not null, login_count integer not null, joined timestamptz not null, prefs jsonb not null, tags text[] not null,
   metadata jsonb default '{}', last_seen_at timestamptz, deleted_at timestamptz,
   created_at timestamptz not null default now(), updated_at timestamptz not null default now());
@@ -42,7 +43,7 @@ create table public.nchat_channel_members (
 // TestTheWorldFitsTheTablesThereAre: nchat's own ones, empty; once.
 func TestTheWorldFitsTheTablesThereAre(t *testing.T) {
 	t.Parallel()
-	for what, tables := range map[string]string{"ours": "", "nchat's": nchats} {
+	for what, tables := range map[string]string{"ours": "", "nchat's": nchats, "without a picture by default": strings.Replace(nchats, "text not null default 'none.png'", "varchar(9) not null unique", 1)} {
 		pool := pgtest.Pool(t, pgtest.Empty(t))
 		if _, err := pool.Exec(t.Context(), tables); err != nil {
 			t.Fatal(err)
@@ -57,6 +58,10 @@ func TestTheWorldFitsTheTablesThereAre(t *testing.T) {
 			(select count(*) from public.nchat_channel_members), (select count(*) from public.nchat_messages)`
 		if err := pool.QueryRow(t.Context(), q).Scan(&got[0], &got[1], &got[2], &got[3]); err != nil || got != [4]int{6, 5, 15, 13} {
 			t.Errorf("%s: %v users, channels, members and messages, %v", what, got, err)
+		}
+		var odd int
+		if err := pool.QueryRow(t.Context(), `select count(*) from public.nchat_users where avatar_url = '' or avatar_url <> 'none.png' and $1`, what == "nchat's").Scan(&odd); err != nil || odd != 0 {
+			t.Errorf("%s: %d odd pictures, %v", what, odd, err)
 		}
 		if again, err := demo.Load(t.Context(), pool); again || err != nil {
 			t.Errorf("%s: a second time %v, %v", what, again, err)

@@ -54,7 +54,7 @@ type Options struct {
 	Role      func(context.Context, http.Header) (string, error) // of a caller
 	Admit     func(*http.Request) error                          // refuses a page, or a cookie from one
 	Take      func(context.Context) error                        // refuses an operation too many
-	Charge    func(*http.Request) error                          // refuses a request for GraphQL too many
+	Charge    func(*http.Request) (back func(), err error)       // refuses a request for GraphQL too many; back undoes it
 	ClientIP  func(*http.Request) string
 	Encrypted func(*http.Request) bool // the client came over TLS
 	Header    string                   // the header, besides Authorization, in which a token comes; "": none
@@ -95,11 +95,12 @@ type times struct {
 	least   time.Duration // before an upstream is dialled again, doubled each time
 	most    time.Duration
 	body    time.Duration // for the next part of a request's body
+	refusal time.Duration // before a request too many is told so
 	steady  time.Duration // a socket that lasted so long was a good one
 }
 
 var usual = times{dial: 10 * time.Second, first: 10 * time.Second, again: time.Minute, idle: 45 * time.Second, pulse: 10 * time.Second, silence: 30 * time.Second,
-	least: 250 * time.Millisecond, most: 15 * time.Second, steady: 30 * time.Second, body: 30 * time.Second}
+	least: 250 * time.Millisecond, most: 15 * time.Second, steady: 30 * time.Second, body: 30 * time.Second, refusal: time.Second}
 
 // Door is the endpoint.
 type Door struct {

@@ -19,7 +19,7 @@ import (
 // fate is what becomes of a request: what its caller may think of it when no answer
 // comes.
 type fate struct {
-	paid bool        // it was counted
+	back func()      // undoes that it was counted
 	body []byte      // all of it, if it was looked at
 	sent atomic.Bool // Hasura may have it
 }

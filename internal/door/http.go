@@ -18,6 +18,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
@@ -81,7 +82,7 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Header.Del("Upgrade") // of another kind than WebSocket's: nothing is tunnelled
 	f := &fate{}
-	if d.answer(w, r, f) || f.tooMany(d, w, r) {
+	if f.tooMany(d, w, r) || d.answer(w, r, f) {
 		return
 	}
 	ctx, done := lasting(r.Context())
@@ -93,15 +94,18 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 // tooMany refuses what its caller's allowance of operations does not have room for.
 // What is answered by Own is counted there; files and the like are not operations.
 func (f *fate) tooMany(d *Door, w http.ResponseWriter, r *http.Request) bool {
-	if f.paid || !graphs(r.URL.Path) {
+	if !graphs(r.URL.Path) {
 		return false
 	}
-	f.paid = true
-	err := d.o.Charge(r)
+	back, err := d.o.Charge(r)
 	if err == nil {
+		f.back = back
 		return false
 	}
 	d.answered("refused")
+	if r.ContentLength >= 0 && r.ContentLength <= lookedAt { // what is larger would be held meanwhile
+		wait.For(r.Context(), d.times.refusal) // whoever asks over and over does so no faster
+	}
 	fail(w, http.StatusTooManyRequests, err)
 	return true
 }
@@ -155,10 +159,11 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, f *fate) bool {
 	case p.err != nil:
 		return false
 	case p.side == schema:
-		return d.introspected(w, r, &params, f)
+		return d.introspected(w, r, &params)
 	case p.kind.once():
 		if d.directly(r, p, &params) {
 			d.answered("direct")
+			f.back()
 			own := r.WithContext(r.Context())
 			own.Header = hop(r) // by which it was judged
 			d.o.Own.ServeHTTP(w, own)

@@ -142,14 +142,11 @@ func run(ctx context.Context, exec graphql.GraphExecutor, params *graphql.RawPar
 
 // introspected answers an introspection over HTTP; false: Hasura is to answer it,
 // for we do not know who asks.
-func (d *Door) introspected(w http.ResponseWriter, r *http.Request, params *graphql.RawParams, f *fate) bool {
+func (d *Door) introspected(w http.ResponseWriter, r *http.Request, params *graphql.RawParams) bool {
 	h := request(r, d.o.Header)
 	role, err := d.o.Role(r.Context(), h)
 	if err != nil {
 		return false
-	}
-	if f.tooMany(d, w, r) {
-		return true
 	}
 	d.tell(h, r)
 	exec, err := d.schemas.of(r.Context(), role, h)

@@ -25,18 +25,24 @@ func TestAnAnswerHasABudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := pool.Exec(t.Context(), `insert into public.nchat_messages (channel_id, user_id, content, metadata) select $1, $2, 'x', jsonb_build_object('n', '1e131071'::jsonb)
-		from generate_series(1, 40)`, demo.Team, demo.Bob); err != nil {
+		from generate_series(1, 25)`, demo.Team, demo.Bob); err != nil {
 		t.Fatal(err)
 	}
-	var aliases strings.Builder
-	for i := range 100 {
-		fmt.Fprintf(&aliases, " a%d: content", i)
+	if _, err := pool.Exec(t.Context(), `insert into public.nchat_messages (channel_id, user_id, content, mentions)
+		select $1, $2, 'x', (select array_agg(gen_random_uuid()) from generate_series(1, 1000)) from generate_series(1, 10)`, demo.Team, demo.Bob); err != nil {
+		t.Fatal(err)
 	}
 	alice := n.dial(token(t, demo.Alice))
 	ask := `{ sync(channelIds: ["` + demo.Team.String() + `"]) { hasMore messages { id metadata%s } } }`
-	for name, r := range map[string]result{"HTTP": n.post(fmt.Sprintf(ask, aliases.String()), bearer(token(t, demo.Alice))), "WebSocket": alice.run(fmt.Sprintf(ask, aliases.String()))} {
-		if len(r.Errors) != 1 || r.Errors[0].Extensions["code"] != "validation-failed" || !strings.Contains(r.Errors[0].Message, "16777216") {
-			t.Errorf("%s: %.300s", name, r)
+	for _, field := range []string{"content", "mentions"} {
+		var aliases strings.Builder
+		for i := range 100 {
+			fmt.Fprintf(&aliases, " a%d: %s", i, field)
+		}
+		for name, r := range map[string]result{"HTTP": n.post(fmt.Sprintf(ask, aliases.String()), bearer(token(t, demo.Alice))), "WebSocket": alice.run(fmt.Sprintf(ask, aliases.String()))} {
+			if len(r.Errors) != 1 || r.Errors[0].Extensions["code"] != "validation-failed" || !strings.Contains(r.Errors[0].Message, "16777216") {
+				t.Errorf("%s, over %s: %.300s", field, name, r)
+			}
 		}
 	}
 	for name, r := range map[string]result{"HTTP": n.post(fmt.Sprintf(ask, " content"), bearer(token(t, demo.Alice))), "WebSocket": alice.run(fmt.Sprintf(ask, " content"))} {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -226,8 +227,55 @@ func (a phrases) selection(t *ast.Type, depth int) string {
 	return b.String() + "}"
 }
 
-// operation asks a root field, with arguments as variables or within the text.
-func (a phrases) operation(kind string, f *ast.FieldDefinition, args []namedValue, variables bool) string {
+// required are a field's arguments with good values, but for one.
+func (a phrases) required(f *ast.FieldDefinition, but string) (out []namedValue) {
+	for _, x := range f.Arguments {
+		if x.Name != but && x.Type.NonNull {
+			out = append(out, namedValue{x.Name, a.good(x.Type, x.Name)})
+		}
+	}
+	return out
+}
+
+// asked is a field that is asked for: a root field, or one on some way from there.
+type asked struct {
+	kind  string
+	way   []*ast.FieldDefinition // the fields around it, the root first
+	field *ast.FieldDefinition
+}
+
+// ways are fields with arguments within what queries answer, each by every way
+// there of some length, the shortest first.
+func (a phrases) ways(length int) map[string][]asked {
+	out := map[string][]asked{}
+	level := []asked{{kind: "query", field: &ast.FieldDefinition{Type: ast.NamedType(a.schema.Query.Name, nil)}}}
+	for range length {
+		var next []asked
+		for _, from := range level {
+			def := a.schema.Types[from.field.Type.Name()]
+			way := from.way
+			if def != a.schema.Query {
+				way = append(way[:len(way):len(way)], from.field)
+			}
+			for _, f := range def.Fields {
+				if strings.HasPrefix(f.Name, "__") {
+					continue
+				}
+				next = append(next, asked{"query", way, f})
+				if name := def.Name + "." + f.Name; len(way) > 0 && len(f.Arguments) > 0 {
+					out[name] = append(out[name], asked{"query", way, f})
+				}
+			}
+		}
+		level = next
+	}
+	return out
+}
+
+// operation asks a field, with its arguments as variables or within the text; those
+// of the fields around it are good ones.
+func (a phrases) operation(r asked, args []namedValue, variables bool) string {
+	kind, f := r.kind, r.field
 	var declared, given, values []string
 	for _, x := range args {
 		if !variables {
@@ -245,6 +293,18 @@ func (a phrases) operation(kind string, f *ast.FieldDefinition, args []namedValu
 	if len(given) > 0 {
 		call += "(" + strings.Join(given, ",") + ")"
 	}
-	query := fmt.Sprintf("%s{%s%s}", head, call, a.selection(f.Type, 2))
+	query := call + a.selection(f.Type, 2)
+	for _, around := range slices.Backward(r.way) {
+		outer := around.Name
+		if args := a.required(around, ""); len(args) > 0 {
+			var list []string
+			for _, x := range args {
+				list = append(list, x.name+":"+x.as(false))
+			}
+			outer += "(" + strings.Join(list, ",") + ")"
+		}
+		query = outer + "{" + query + "}"
+	}
+	query = head + "{" + query + "}"
 	return fmt.Sprintf(`{"query":%s,"variables":{%s}}`, quoted(query), strings.Join(values, ","))
 }

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -118,32 +120,27 @@ func (a *asker) wrong(kind, body string) string {
 	return ""
 }
 
-// left are fields that end what the others need.
-var left = map[string]bool{"signOutSession": true}
-
-// roots are the root fields of the schema, in its order.
-func (a *asker) roots() (out []root) {
+// fields are the root fields of the schema, in its order, and after them those
+// with arguments within what queries answer, each by a way on which it is answered.
+func (a *asker) fields(t testing.TB) (out []asked) {
+	t.Helper()
 	for _, def := range []*ast.Definition{a.schema.Query, a.schema.Mutation, a.schema.Subscription} {
 		for _, f := range def.Fields {
-			if !strings.HasPrefix(f.Name, "__") && !left[f.Name] {
-				out = append(out, root{strings.ToLower(def.Name), f})
+			if !strings.HasPrefix(f.Name, "__") {
+				out = append(out, asked{kind: strings.ToLower(def.Name), field: f})
 			}
 		}
 	}
-	return out
-}
-
-type root struct {
-	kind  string
-	field *ast.FieldDefinition
-}
-
-// required are a field's arguments with good values, but for one.
-func (a *asker) required(f *ast.FieldDefinition, but string) (out []namedValue) {
-	for _, x := range f.Arguments {
-		if x.Name != but && x.Type.NonNull {
-			out = append(out, namedValue{x.Name, a.good(x.Type, x.Name)})
+	ways := a.ways(3)
+	for _, name := range slices.Sorted(maps.Keys(ways)) {
+		i := slices.IndexFunc(ways[name], func(r asked) bool {
+			return strings.Contains(a.ask(r.kind, a.operation(r, a.required(r.field, ""), false)), `"`+r.field.Name+`":`)
+		})
+		if i < 0 {
+			t.Errorf("%s is answered on no way of %d", name, len(ways[name]))
+			continue
 		}
+		out = append(out, ways[name][i])
 	}
 	return out
 }
@@ -163,7 +160,7 @@ func TestEveryArgumentOfEveryField(t *testing.T) {
 			}
 		})
 	}
-	for _, r := range a.roots() {
+	for _, r := range a.fields(t) {
 		for _, arg := range r.field.Arguments {
 			todo <- func() int64 { return a.argument(t, r, arg) }
 		}
@@ -173,7 +170,7 @@ func TestEveryArgumentOfEveryField(t *testing.T) {
 	a.header = http.Header{"X-Hasura-Admin-Secret": {admin}}
 	revoke := a.schema.Mutation.Fields.ForName("revokeSessions")
 	for _, arg := range revoke.Arguments {
-		tried.Add(a.argument(t, root{"mutation", revoke}, arg))
+		tried.Add(a.argument(t, asked{kind: "mutation", field: revoke}, arg))
 	}
 	t.Log(tried.Load(), "operations")
 	if tried.Load() < 2000 {
@@ -182,11 +179,11 @@ func TestEveryArgumentOfEveryField(t *testing.T) {
 }
 
 // argument tries every odd value of one argument, the others good.
-func (a *asker) argument(t *testing.T, r root, arg *ast.ArgumentDefinition) (tried int64) {
+func (a *asker) argument(t *testing.T, r asked, arg *ast.ArgumentDefinition) (tried int64) {
 	for _, x := range a.odd(arg.Type, arg.Name, 2) {
 		for _, variables := range []bool{true, false} {
 			args := append(a.required(r.field, arg.Name), namedValue{arg.Name, x})
-			if wrong := a.wrong(r.kind, a.operation(r.kind, r.field, args, variables)); wrong != "" {
+			if wrong := a.wrong(r.kind, a.operation(r, args, variables)); wrong != "" {
 				t.Errorf("%s(%s): %s", r.field.Name, arg.Name, wrong)
 			}
 			tried++
@@ -204,7 +201,7 @@ func FuzzArguments(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9})
 	f.Add([]byte("every argument of every field"))
 	a := newAsker(f)
-	roots := a.roots()
+	fields := a.fields(f)
 	f.Fuzz(func(t *testing.T, choices []byte) {
 		next := func(n int) int {
 			if len(choices) == 0 || n == 0 {
@@ -216,7 +213,7 @@ func FuzzArguments(f *testing.F) {
 			}
 			return c % n
 		}
-		r := roots[next(len(roots))]
+		r := fields[next(len(fields))]
 		variables := next(2) == 0
 		var args []namedValue
 		for _, x := range r.field.Arguments {
@@ -226,7 +223,7 @@ func FuzzArguments(f *testing.F) {
 				args = append(args, namedValue{x.Name, a.good(x.Type, x.Name)})
 			}
 		}
-		if wrong := a.wrong(r.kind, a.operation(r.kind, r.field, args, variables)); wrong != "" {
+		if wrong := a.wrong(r.kind, a.operation(r, args, variables)); wrong != "" {
 			t.Error(wrong)
 		}
 	})

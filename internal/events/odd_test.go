@@ -2,12 +2,14 @@ package events
 
 import (
 	"context"
+	"os"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/feed"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -18,7 +20,7 @@ var oddSets = []string{
 	`deleted_at = 'infinity'`, `deleted_at = '-infinity'`, `is_deleted = true, updated_at = 'infinity'`, `is_deleted = true, updated_at = '-infinity'`,
 	`scheduled_at = 'infinity', published_at = 'infinity'`, `scheduled_at = '-infinity', published_at = '0044-03-15 BC'`,
 	`mentions = array[null]::uuid[]`, `mentions = array[[user_id, null]]`, `mentions = array_fill(user_id, array[5000])`,
-	`type = null, is_system = null, is_deleted = null, is_edited = null`, `user_id = null`, `parent_message_id = id, thread_id = id`,
+	`type = 'poll'`, `type = null, is_system = null, is_deleted = null, is_edited = null`, `user_id = null`, `parent_message_id = id, thread_id = id`,
 	`content = null`, `content = repeat('x', 5000000)`, `content = ''`, `metadata = null`, `metadata = 'null'`, `metadata = '7'`,
 	`metadata = '{"n": 1e131071}'`, `metadata = (select jsonb_agg('1e131071'::jsonb) from generate_series(1, 9000))`,
 	`metadata = (repeat('[', 3000) || repeat(']', 3000))::jsonb`, `metadata = jsonb_build_object('s', repeat('x', 5000000))`,
@@ -28,7 +30,12 @@ var oddSets = []string{
 // on, for the members of its channel and for tenants that share nothing with it.
 func TestOddRowsStopNobody(t *testing.T) {
 	t.Parallel()
-	r := newRig(t).run()
+	r := newRig(t)
+	pgtest.Uncopyable(t, r.pool, "nchat_messages", "nchat_channel_members")
+	r.exec(`insert into public.nchat_messages (channel_id, user_id, content, scheduled_at) values ($1, $2, 'later', 'infinity')`, demo.AliceBob, demo.Bob)
+	r.exec(`update public.nchat_channel_members set role = 'moderator' where channel_id = $1 and user_id = $2`, demo.Team, demo.Carol)
+	r.exec(`alter type public.message_type add value 'poll'`)
+	r.run()
 	stranger, theirs := uuid.New(), uuid.New()
 	r.exec(`insert into public.nchat_users (id, source_account_id, email, display_name) values ($1, 'other', 'x@example.com', 'x')`, stranger)
 	r.exec(`insert into public.nchat_channels (id, source_account_id, name, slug, type) values ($1, 'other', 'theirs', 'theirs', 'private')`, theirs)
@@ -39,27 +46,18 @@ func TestOddRowsStopNobody(t *testing.T) {
 	one, _ := begin(r, func(ctx context.Context, fail func(error)) (<-chan MessageEvent, error) {
 		return r.Messages(ctx, bob, demo.Team, false, fail)
 	})
-
-	came := func(in <-chan Event, message uuid.UUID) {
-		t.Helper()
-		for {
-			e, open := next(t, in)
-			if p, ok := e.Payload.(MessageCreated); !open || ok && p.Message.ID == message {
-				if !open {
-					t.Fatal("the stream ended")
-				}
-				return
-			}
-		}
-	}
 	odd := map[uuid.UUID]string{}
 	for _, set := range oddSets {
-		at := r.says(demo.Alice, demo.Team, "odd")
-		odd[at] = set
-		r.exec(`update public.nchat_messages set `+set+` where id = $1`, at)
-		came(foreign, r.says(stranger, theirs, "after"))
-		after := r.says(demo.Alice, demo.Team, "after")
-		came(all, after)
+		for _, channel := range oddPlaces {
+			at := r.says(demo.Alice, channel, "odd")
+			odd[at] = set
+			r.exec(`update public.nchat_messages set `+set+` where id = $1`, at)
+		}
+		after := r.says(demo.Alice, demo.AliceBob, "after")
+		came(t, foreign, r.says(stranger, theirs, "after"))
+		came(t, all, after)
+		after = r.says(demo.Alice, demo.Team, "after")
+		came(t, all, after)
 		for {
 			if e, open := next(t, one); !open {
 				t.Fatal(set, "ended the stream of its channel")
@@ -77,7 +75,7 @@ func TestOddRowsStopNobody(t *testing.T) {
 		if _, err := r.o.Receipts.Current(t.Context(), bob, nil); err != nil {
 			t.Fatalf("%s: %v", set, err)
 		}
-		came(r.events(bob, Query{Cursor: cursor, Kinds: []Kind{KindMessages}}), after) // by the table
+		came(t, r.events(bob, Query{Cursor: cursor, Kinds: []Kind{KindMessages}}), after) // by the table
 	}
 	told := map[uuid.UUID]bool{}
 	p, err := r.o.Feed.Sync(t.Context(), bob, feed.Query{Cursor: cursor, First: 1000})
@@ -94,6 +92,42 @@ func TestOddRowsStopNobody(t *testing.T) {
 	for id, set := range odd {
 		if !told[id] {
 			t.Error(set, "is not told at all")
+		}
+	}
+}
+
+// oddPlaces are where they do: in a direct channel the log looks at what was written before.
+var oddPlaces = []uuid.UUID{demo.Team, demo.AliceBob}
+
+// came waits for a message.
+func came(t *testing.T, in <-chan Event, message uuid.UUID) {
+	t.Helper()
+	for {
+		e, open := next(t, in)
+		if !open {
+			t.Fatal("the stream ended")
+		}
+		if p, ok := e.Payload.(MessageCreated); ok && p.Message.ID == message {
+			return
+		}
+	}
+}
+
+// TestAHugeRowStopsNobody: one of which Postgres can make no JSON. It takes a
+// gigabyte for some seconds.
+func TestAHugeRowStopsNobody(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("HUGE_ROW") == "" {
+		t.Skip("HUGE_ROW is not set")
+	}
+	r := newRig(t).run()
+	all := r.events(bob, Query{Kinds: []Kind{KindMessages}})
+	want[StreamReset](t, all)
+	for _, set := range []string{`content = repeat('x', 290000000)`, `content = repeat('x', 100000000), content_html = repeat('y', 100000000), content_plain = repeat('z', 100000000)`} {
+		for _, channel := range oddPlaces {
+			at := r.says(demo.Alice, channel, "huge")
+			r.exec(`update public.nchat_messages set `+set+` where id = $1`, at)
+			came(t, all, r.says(demo.Alice, channel, "after"))
 		}
 	}
 }

@@ -55,9 +55,12 @@ func inThread(it feed.Item, user uuid.UUID) bool {
 	return it.Thread != uuid.Nil && it.User != user && (it.Kind == feed.Created || it.Kind == feed.Updated || it.Kind == feed.Deleted)
 }
 
-// heard notes what others did in threads that the viewer follows.
+// heard notes what others did in threads that the viewer follows, and whatever it
+// follows where a channel was opened or emptied.
 func (t *threads) heard(ctx context.Context, items []feed.Item, user uuid.UUID) error {
-	if !slices.ContainsFunc(items, func(it feed.Item) bool { return inThread(it, user) }) {
+	opened := func(it feed.Item) bool { return it.Kind == feed.Opened } // in which channel a thread is, is not kept
+	anew := slices.ContainsFunc(items, opened)
+	if !anew && !slices.ContainsFunc(items, func(it feed.Item) bool { return inThread(it, user) }) {
 		return nil
 	}
 	if err := t.begin(ctx); err != nil {
@@ -65,6 +68,11 @@ func (t *threads) heard(ctx context.Context, items []feed.Item, user uuid.UUID) 
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if anew {
+		for thread := range t.followed {
+			t.changed(thread)
+		}
+	}
 	for _, it := range items {
 		if _, follows := t.followed[it.Thread]; follows && inThread(it, user) {
 			t.changed(it.Thread)

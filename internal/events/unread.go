@@ -65,6 +65,8 @@ func affects(it feed.Item, user uuid.UUID) bool {
 		return it.User != user
 	case feed.Joined, feed.Left:
 		return it.User == user
+	case feed.Opened: // all that was there may be no more
+		return true
 	}
 	return false
 }

@@ -204,7 +204,7 @@ func TestWhatAffectsUnread(t *testing.T) {
 		"a channel's new name":    {feed.Entry{Kind: feed.Channel}, false},
 		"rights of one's own":     {feed.Entry{Kind: feed.Member, User: me}, false},
 		"the end of a channel":    {feed.Entry{Kind: feed.Gone}, false},
-		"that it became a public": {feed.Entry{Kind: feed.Opened}, false},
+		"that it became a public": {feed.Entry{Kind: feed.Opened}, true},
 	} {
 		if got := affects(feed.Item{Entry: c.e}, me); got != c.want {
 			t.Errorf("%s: %v", name, got)

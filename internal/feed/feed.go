@@ -115,6 +115,9 @@ type Options struct {
 	Created func(Entry)
 	// Senders is who may learn of each of these moves of marks.
 	Senders func(ctx context.Context, db postgres.DB, moves []int64) (map[int64][]uuid.UUID, error)
+	// PassedOver is told of each change that could have no place in the log, without
+	// blocking; nil: nobody asks.
+	PassedOver func()
 }
 
 // Service is the log as the rest of the server sees it.

@@ -32,9 +32,12 @@ begin
     perform realtime.restint(old.channel_id, array[old.user_id]);
   end if;
   perform realtime.restint(new.channel_id, array[new.user_id]);
-  if (to_jsonb(old) -> 'role', to_jsonb(old) -> 'can_write') is distinct from (to_jsonb(new) -> 'role', to_jsonb(new) -> 'can_write') then
+  {{- $rights := cols "nchat_channel_members" "role" "can_write"}}
+  {{- if $rights}}
+  if ({{of "old" $rights}}) is distinct from ({{of "new" $rights}}) then
     perform realtime.note(new.channel_id, 'member', who => new.user_id);
   end if;
+  {{- end}}
   return null;
 end $$;
 

@@ -53,16 +53,23 @@ begin
      where case k.kind when 'created' then not k.alive when 'updated' then k.alive when 'deleted' then k.alive when 'removed' then k.alive
                        when 'joined' then not k.member when 'left' then k.member or k.ref = 1 else true end
     window of_channel as (partition by k.channel_id order by k.id)),
-  placed as (
-    select w.*, case when w.kind <> 'removed' then w.thread when cardinality(w.threads) > 0 then w.threads[cardinality(w.threads)] else w.had_thread end as of_thread,
+  placed as ( -- was_thread, was_sender: before it
+    select w.*, case when cardinality(w.threads) > 0 then w.threads[cardinality(w.threads)] else w.had_thread end as was_thread,
+                coalesce(w.senders[cardinality(w.senders)], w.sender) as was_sender,
                 case when w.kind = 'mark' then coalesce(w.seq, w.upto)
                      when w.kind in ('updated', 'deleted', 'removed')
                      then coalesce(max(w.upto) filter (where w.kind = 'created') over (partition by w.message_id, w.channel_id order by w.id), w.had, w.upto)
                      else w.upto end as number
       from news w)
-  select coalesce(array_agg((p.whose, p.channel_id, p.kind, p.message_id, coalesce(p.user_id, p.senders[cardinality(p.senders)], p.sender), p.number, p.ref, p.of_thread,
-                             p.upto, p.members, p.countable, p.deleted, p.mentions)::realtime.step order by p.id), '{}')
-    into steps from placed p;
+  -- What left a thread, or is another's now, is first an entry of where and whose it was: by
+  -- that those are told who have it to read no more.
+  select coalesce(array_agg((p.whose, p.channel_id, p.kind, p.message_id, case when e.before then p.was_sender else coalesce(p.user_id, p.was_sender) end, p.number, p.ref,
+                             case when e.before or p.kind = 'removed' then p.was_thread else p.thread end,
+                             p.upto, p.members, p.countable, p.deleted, p.mentions)::realtime.step order by p.id, e.before desc), '{}')
+    into steps
+    from placed p
+    join (values (true), (false)) e (before)
+      on not e.before or p.kind in ('updated', 'deleted') and (p.was_thread <> coalesce(p.thread, p.channel_id) or p.was_sender <> p.user_id);
 
   perform realtime.first_words(steps);
   perform realtime.move_stints(steps);
@@ -80,7 +87,7 @@ begin
     from unnest(steps) with ordinality s where s.kind = 'created' order by s.message_id, s.ordinality desc
   on conflict (message_id) do update -- it was taken back, or was elsewhere
      set channel_id = excluded.channel_id, seq = excluded.seq, sender = excluded.sender, thread = excluded.thread, members = excluded.members,
-         countable = excluded.countable, deleted = excluded.deleted, mentions = excluded.mentions, gone = false;
+         countable = excluded.countable, deleted = excluded.deleted, mentions = excluded.mentions, gone = false, gone_at = null;
   update realtime.channels c set seq = s.upto, members = s.members, tenant = s.tenant
     from (select distinct on (x.channel_id) x.channel_id, x.upto, x.members, x.tenant
             from unnest(steps) with ordinality x order by x.channel_id, x.ordinality desc) s
@@ -88,13 +95,14 @@ begin
   update realtime.channels c set void = s.upto
     from (select x.channel_id, max(x.upto) as upto from unnest(steps) x where x.kind in ('gone', 'emptied') group by x.channel_id) s
    where c.channel_id = s.channel_id;
-  update realtime.messages m set gone = true, countable = false, deleted = false -- the newest at once, the rest by the sweep
+  update realtime.messages m set gone = true, gone_at = clock_timestamp(), countable = false, deleted = false -- the newest at once, the rest by the sweep
    where m.message_id in (select y.message_id from unnest(steps) x
                            cross join lateral (select z.message_id from realtime.messages z where z.channel_id = x.channel_id and z.seq <= x.upto and not z.gone
                                                 order by z.seq desc limit 1000) y
                            where x.kind = 'emptied');
   update realtime.messages m
      set countable = s.countable and s.kind <> 'removed', deleted = s.deleted and s.kind <> 'removed', gone = s.kind = 'removed',
+         gone_at = case when s.kind = 'removed' then clock_timestamp() end,
          sender = s.user_id, thread = case when s.kind = 'removed' then m.thread else s.thread end,
          mentions = case when s.kind = 'removed' then m.mentions else s.mentions end
     from (select distinct on (x.message_id) x.* from unnest(steps) with ordinality x

@@ -3,13 +3,14 @@ package feed
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
 // Sweeps forget entries older than the retention, what messages said before
-// they were changed then, and what channels leave, and look once more at rights that
+// they were changed then, what messages leave that are no more and what channels leave, and look once more at rights that
 // were changed while others were. Cursors before what is kept are answered with a reset.
 func (s *Service) Sweeps() []sweep.Task {
 	const versions = `
@@ -23,6 +24,7 @@ delete from realtime.stints s
 		{Of: "message_versions", Batch: sweep.Rows(s.o.Pool, versions, s.o.Retention)},
 		{Of: "stints", Batch: sweep.Rows(s.o.Pool, stints, s.o.Retention)},
 		{Of: "messages", Batch: s.sweepVoid},
+		{Of: "messages", Batch: sweepGone(s.o.Pool, max(s.o.Retention, sweep.Long))},
 		{Of: "log", Batch: s.sweepLog},
 		{Of: "rechecks", Batch: recheck(s.o.Pool)},
 	}
@@ -65,4 +67,15 @@ func (s *Service) sweepVoid(ctx context.Context, most int) (n int, err error) {
 		return 0, fmt.Errorf("forgetting what channels left: %w", err)
 	}
 	return n, nil
+}
+
+// sweepGone forgets messages that are no more, once no cursor and no client's key can
+// lead to them.
+func sweepGone(db postgres.DB, kept time.Duration) func(ctx context.Context, most int) (int, error) {
+	return func(ctx context.Context, most int) (n int, err error) {
+		if err := db.QueryRow(ctx, `select realtime.sweep_gone($1, $2)`, kept, most).Scan(&n); err != nil {
+			return 0, fmt.Errorf("forgetting messages that are no more: %w", err)
+		}
+		return n, nil
+	}
 }

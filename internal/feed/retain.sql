@@ -20,7 +20,7 @@ begin
   if not pg_try_advisory_xact_lock(7249331607002) then
     return 0;
   end if;
-  update realtime.messages m set gone = true, countable = false, deleted = false
+  update realtime.messages m set gone = true, gone_at = clock_timestamp(), countable = false, deleted = false
    where m.ctid = any (array(
      select x.ctid from realtime.channels c
        join realtime.messages x on x.channel_id = c.channel_id and x.seq <= c.void and not x.gone
@@ -45,4 +45,29 @@ begin
        where not exists (select from realtime.stints s where s.channel_id = f.channel_id) and not realtime.has_receipts(f.channel_id) limit most));
   end if;
   return greatest(n, gone);
+end $$;
+
+-- sweep_gone forgets up to most messages whose rows have been no more for so long, with
+-- their versions, and answers how many; 0 also where somebody else is at the log. One that
+-- is there and not published, or not any more, goes on with its version when it is.
+create or replace function realtime.sweep_gone(kept interval, most integer) returns integer
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
+declare
+  n integer;
+begin
+  if not pg_try_advisory_xact_lock(7249331607002) then
+    return 0;
+  end if;
+  update realtime.messages m set gone_at = clock_timestamp() -- gone before there was gone_at
+   where m.ctid = any (array(select x.ctid from realtime.messages x where x.gone and x.gone_at is null limit most));
+  with old as materialized (
+    select x.message_id from realtime.messages x
+     where x.gone and x.gone_at < clock_timestamp() - kept
+       and not exists (select from public.nchat_messages o where o.id = x.message_id)
+       and not exists (select from realtime.inbox i where i.message_id = x.message_id)
+     order by x.gone_at limit most),
+  revisions as (delete from realtime.revisions r using old o where r.message_id = o.message_id),
+  gone as (delete from realtime.messages m using old o where m.message_id = o.message_id returning 1)
+  select count(*) into n from gone;
+  return n;
 end $$;

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
@@ -42,6 +44,67 @@ func TestWhatChannelsLeaveIsForgotten(t *testing.T) {
 	sweepUntil(t, s, "a channel that is no more is forgotten", func() bool { return left() == 0 }) // the log first, then what it spoke of
 	if p := mustSync(t, s, v, Query{}); len(p.Messages) != 1 {
 		t.Errorf("another channel's messages: %+v", p.Messages)
+	}
+}
+
+// TestMessagesThatAreNoMoreAreForgotten: with their versions, once nobody can ask for them;
+// what is only not published, what came again, and what is not so old, are not.
+func TestMessagesThatAreNoMoreAreForgotten(t *testing.T) {
+	t.Parallel()
+	pool, s, v, channels := resting(t)
+	ids := make([]uuid.UUID, 6)
+	for i := range ids {
+		ids[i] = say(t, pool, channels[0])
+	}
+	mustSync(t, s, v, Query{})
+	mustExec(t, pool, `update public.nchat_messages set content = 'y' where channel_id = $1`, channels[0])
+	gone, withdrawn, back, young := ids[:2], ids[2], ids[3], ids[4]
+	mustExec(t, pool, `delete from public.nchat_messages where id = any ($1)`, gone)
+	mustExec(t, pool, `update public.nchat_messages set scheduled_at = 'infinity', published_at = null where id = $1`, withdrawn)
+	mustExec(t, pool, `delete from public.nchat_messages where id = $1`, back)
+	mustSync(t, s, v, Query{})
+	mustExec(t, pool, `insert into public.nchat_messages (id, channel_id, content) values ($1, $2, 'x')`, back, channels[0])
+	start := mustSync(t, s, v, Query{}).Cursor
+	rows := func(of ...uuid.UUID) int64 {
+		return number(t, pool, `select count(*) from (select message_id from realtime.messages union all select message_id from realtime.revisions) x where x.message_id = any ($1)`, of)
+	}
+	sweepUntil(t, s, "what is young stays", func() bool { return true })
+	if n := rows(gone...); n != 4 {
+		t.Fatalf("%d rows are left of what was just deleted", n)
+	}
+	mustExec(t, pool, `update realtime.messages set gone_at = null where message_id = $1`, gone[0]) // from before there was a time
+	if err := sweep.All(t.Context(), s.Sweeps()...); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, pool, `update realtime.messages set gone_at = gone_at - interval '33 days'`)
+	mustExec(t, pool, `delete from public.nchat_messages where id = $1`, young)
+	p := mustSync(t, s, v, Query{Cursor: start})
+	if len(p.Deleted) != 1 {
+		t.Errorf("deleted since: %v", p.Deleted)
+	}
+	if err := sweep.All(t.Context(), s.Sweeps()...); err != nil {
+		t.Fatal(err)
+	}
+	if n := rows(gone...); n != 0 {
+		t.Errorf("%d rows are left of what is no more", n)
+	}
+	if n := number(t, pool, `select count(*) from realtime.messages where gone <> (gone_at is not null)`); n != 0 {
+		t.Errorf("%d are gone without a time, or have one and are there", n)
+	}
+	if n := rows(withdrawn, back, young); n != 6 {
+		t.Errorf("%d rows are left of what may come again, came again, or just went", n)
+	}
+	mustExec(t, pool, `update public.nchat_messages set scheduled_at = null where id = $1`, withdrawn)
+	mustSync(t, s, v, Query{Cursor: p.Cursor})
+	if n := number(t, pool, `select version from realtime.revisions where message_id = $1`, withdrawn); n < 3 {
+		t.Errorf("what is published again is version %d", n)
+	}
+	page, err := s.Past.Page(t.Context(), v, HistoryQuery{Channel: channels[0]})
+	if err != nil || len(page.Messages) != 3 {
+		t.Errorf("the past has %+v: %v", page.Messages, err)
+	}
+	if err := Noted(t.Context(), pool); err != nil {
+		t.Error(err)
 	}
 }
 

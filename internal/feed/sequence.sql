@@ -74,6 +74,30 @@ begin
   return n;
 end $$;
 
+-- pass_over gives the first note of the inbox its place, and takes it out without one
+-- where that cannot be for what it holds: which it was, and why. So no note stops the
+-- log. Any other error is the database's, and not the note's: it is raised, and nothing is
+-- taken out. unnoted() finds what was passed over, as far as it is to be seen in the app's tables.
+create or replace function realtime.pass_over(out kind text, out channel uuid, out message uuid, out why text)
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
+declare
+  code text;
+begin
+  perform pg_advisory_xact_lock(7249331607002);
+  begin
+    perform realtime.sequence(1, false, true);
+  exception when data_exception or program_limit_exceeded or not_null_violation or internal_error then
+    get stacked diagnostics code = returned_sqlstate, why = message_text;
+    if code = 'XX000' and why not like 'invalid memory alloc request size%' then
+      raise;
+    end if;
+    why := why || ' (SQLSTATE ' || code || ')';
+    delete from realtime.inbox x
+     where x.ctid = any (array(select i.ctid from realtime.inbox i where i.id > (select h.clear from realtime.head h) order by i.id limit 1))
+    returning x.kind, x.channel_id, x.message_id into kind, channel, message;
+  end;
+end $$;
+
 -- clear_inbox moves the place from which the inbox is searched. A writer has
 -- its transaction id before its first row has an id: it holds the channel. So
 -- whoever drew an id up to last has a lower transaction id than this one, which
@@ -177,7 +201,7 @@ begin
     where not exists (select from public.nchat_messages m
                         join realtime.messages k on k.message_id = m.id and not k.gone and k.channel_id = w.channel_id and k.seq < w.first
                        where m.channel_id = w.channel_id and m.user_id = w.user_id
-                         and m.type::text <> 'system' and coalesce(to_jsonb(m) ->> 'is_system', 'false') <> 'true');
+                         and {{template "word" "m"}});
 exception when lock_not_available or undefined_table or undefined_column then -- somebody is altering the table
   perform realtime.touch(w.user_id)
      from (select distinct s.user_id from unnest(steps) s join realtime.channels c on c.channel_id = s.channel_id and c.direct

@@ -4,14 +4,17 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
-	batch       = 2000                   // changes given positions in one transaction
+	batch       = 2000                   // changes given positions in one transaction, at most
 	tick        = 500 * time.Millisecond // should no doorbell come
 	pace        = 10 * time.Millisecond  // between batches, at least
 	slowest     = 50 * time.Millisecond  // and at most, however busy the database is
@@ -32,6 +35,7 @@ type sequencer struct {
 
 	rounds rounds // of settling
 	meter  meter
+	size   size
 }
 
 // Committed says that something of ours may wait in the inbox. It never blocks.
@@ -78,7 +82,7 @@ func (s *sequencer) stay(ctx context.Context) error {
 	}
 	for ctx.Err() == nil {
 		now := time.Now()
-		n, err := s.sequenceOnce(ctx, db, false)
+		n, _, err := s.sequenceOnce(ctx, db, false)
 		if err != nil {
 			return err
 		}
@@ -96,14 +100,27 @@ func (s *sequencer) stay(ctx context.Context) error {
 func rest(took time.Duration) time.Duration { return min(max(pace, 4*took), slowest) }
 
 // sequenceOnce gives one batch its positions, and says so: how many changes, or
-// -1 where somebody else is at it and it does not wait for them.
-func (s *sequencer) sequenceOnce(ctx context.Context, db postgres.DB, waits bool) (n int, err error) {
+// -1 where somebody else is at it and it does not wait for them; more: others may
+// wait. What is too much at once is done in smaller batches, and a change that
+// cannot have a place at all is passed over.
+func (s *sequencer) sequenceOnce(ctx context.Context, db postgres.DB, waits bool) (n int, more bool, err error) {
 	now := time.Now()
 	stays := s.meter.busy(now)
-	ctx, cancel := context.WithTimeout(ctx, storeLimit)
-	defer cancel()
-	if err := db.QueryRow(ctx, `select realtime.sequence($1, $2, $3)`, batch, stays, waits).Scan(&n); err != nil {
-		return 0, fmt.Errorf("sequencing: %w", err)
+	most := s.size.now()
+	n, err = s.numbered(ctx, db, most, stays, waits)
+	for ; postgres.Broken(err) && most > 1; n, err = s.numbered(ctx, db, most, stays, waits) {
+		most = s.size.failed(most)
+	}
+	switch {
+	case postgres.Broken(err):
+		n, err = 1, s.passOver(ctx, db)
+	case err != nil:
+		s.size.failed(most)
+	case n == most:
+		s.size.went(most)
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("sequencing: %w", err)
 	}
 	s.meter.add(now, max(n, 0))
 	if stays && waits {
@@ -112,8 +129,55 @@ func (s *sequencer) sequenceOnce(ctx context.Context, db postgres.DB, waits bool
 	if n > 0 {
 		s.told()
 	}
-	return n, nil
+	return n, n >= most, nil
 }
+
+// numbered is one batch of at most so many changes.
+func (s *sequencer) numbered(ctx context.Context, db postgres.DB, most int, stays, waits bool) (n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	err = db.QueryRow(ctx, `select realtime.sequence($1, $2, $3)`, most, stays, waits).Scan(&n)
+	return n, err
+}
+
+// passOver gives the next change its place, or takes it out of the way and says so.
+func (s *sequencer) passOver(ctx context.Context, db postgres.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	var kind, why *string
+	var channel, message *uuid.UUID
+	if err := db.QueryRow(ctx, `select * from realtime.pass_over()`).Scan(&kind, &channel, &message, &why); err != nil {
+		return err
+	}
+	if kind == nil {
+		return nil
+	}
+	if s.o.PassedOver != nil {
+		s.o.PassedOver()
+	}
+	s.o.Log.ErrorContext(ctx, "a change is passed over: it cannot have a place in the log", "kind", *kind, "channel", channel, "message", message, "error", *why)
+	return nil
+}
+
+// size is how many changes a batch has: all there may be, and half of that where
+// they were too much. The zero value is ready.
+type size struct{ less atomic.Int64 } // 0: batch
+
+func (z *size) now() int {
+	if n := z.less.Load(); n > 0 {
+		return int(n)
+	}
+	return batch
+}
+
+// failed is the size to try next.
+func (z *size) failed(most int) int {
+	most = max(most/2, 1)
+	z.less.Store(int64(most))
+	return most
+}
+
+func (z *size) went(most int) { z.less.Store(int64(min(2*most, batch))) }
 
 // backfill numbers messages that were there before us, a few at a time, and
 // then looks now and then whether a migration found more.

@@ -93,8 +93,8 @@ func (s *sequencer) CatchUp(ctx context.Context) error {
 // drain gives positions to all that is committed when it is called.
 func (s *sequencer) drain(ctx context.Context) error {
 	for {
-		n, err := s.sequenceOnce(ctx, s.o.Pool, true)
-		if err != nil || n < batch {
+		_, more, err := s.sequenceOnce(ctx, s.o.Pool, true)
+		if err != nil || !more {
 			return err
 		}
 	}

@@ -53,7 +53,8 @@ func Presenter(log *slog.Logger) graphql.ErrorPresenterFunc {
 }
 
 // refused is the fault in an error that is no fault: the caller's where the
-// database took a value for wrong or an app's constraint did, else ours.
+// database took a value for wrong, which is named by the caller's own, or where an
+// app's constraint did, else ours.
 func refused(ctx context.Context, err error) *fault.Error {
 	pg, ok := errors.AsType[interface {
 		error
@@ -68,7 +69,11 @@ func refused(ctx context.Context, err error) *fault.Error {
 	}
 	switch code := pg.SQLState(); {
 	case strings.HasPrefix(code, "22"):
-		return fault.New(fault.Invalid, "%s has a value that the database does not take", field)
+		at, values := blame(ctx, pg.Error())
+		if values != "" {
+			values = ": " + values
+		}
+		return fault.Field(at, "%s has a value that the database does not take%s", field, values)
 	case code == "23502", code == "23514", code == "23P01", code == "44000", code == "P0001":
 		// A race can have the others of class 23; the last is a function's own raise.
 		return fault.New(fault.Constraint, "the database refuses %s", field)

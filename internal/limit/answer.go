@@ -2,7 +2,6 @@ package limit
 
 import (
 	"context"
-	"encoding/json"
 	"reflect"
 	"sync/atomic"
 
@@ -13,13 +12,10 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
-// fieldBytes is what a field takes in an answer besides its name and its text.
-const fieldBytes = 24
-
 // Answer is a gqlgen extension: an answer, or one of a subscription's events, of
 // more than some bytes is refused as a whole, and not built: a small document can
-// ask for every text of a page under many names. Bytes are counted before what JSON
-// escapes in texts.
+// ask for everything on a page under many names. Whatever can be many or long
+// counts as it is written: texts with what JSON escapes in them, ids, lists.
 type Answer struct{ Bytes int64 }
 
 var (
@@ -62,24 +58,10 @@ func (a Answer) InterceptField(ctx context.Context, next graphql.Resolver) (any,
 		return nil, nil //nolint:nilnil // it is not answered
 	}
 	res, err := next(ctx)
-	if n.Add(int64(fieldBytes+len(fc.Field.Alias)+textBytes(res))) > a.Bytes {
+	if n.Add(int64(fieldBytes+len(fc.Field.Alias)+valueBytes(res)+typeBytes(fc.Field, res))) > a.Bytes {
 		return cut(res), err
 	}
 	return res, err
-}
-
-func textBytes(v any) int {
-	switch x := v.(type) {
-	case string:
-		return len(x)
-	case *string:
-		if x != nil {
-			return len(*x)
-		}
-	case json.RawMessage:
-		return len(x)
-	}
-	return 0
 }
 
 // cut is a value of the same type with nothing in it, where it may have much.

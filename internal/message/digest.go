@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -23,7 +24,7 @@ type Spelling struct {
 // form is one of the ways in which the same messages are written as JSON.
 type form struct {
 	lower   bool // ids in lower case, not as they were sent
-	utf16   bool // keys sorted by UTF-16, as JavaScript does, not by code points
+	order   func(a, b string) int
 	slashes bool // "/" escaped, as Swift does
 	number  func(json.Number) string
 }
@@ -31,27 +32,46 @@ type form struct {
 func asWritten(n json.Number) string { return n.String() }
 
 // forms are what a client may take a digest over; the first is the one we write.
+// They differ in how the same messages are written, and in nothing that is said.
 func forms() []form {
-	return []form{
-		{utf16: true, number: asWritten}, {utf16: true, number: asJavaScript}, {number: asWritten}, {number: asWritten, slashes: true},
-		{lower: true, utf16: true, number: asWritten}, {lower: true, utf16: true, number: asJavaScript}, {lower: true, number: asWritten},
-		{lower: true, number: asWritten, slashes: true},
+	ours := []form{
+		{order: byUTF16, number: asWritten}, {order: byUTF16, number: asJavaScript}, {order: asObject, number: asWritten}, {order: asObject, number: asJavaScript},
+		{order: strings.Compare, number: asWritten}, {order: strings.Compare, number: asWritten, slashes: true},
+		{order: asDarwin, number: asWritten}, {order: asDarwin, number: asWritten, slashes: true},
 	}
+	for _, f := range ours[:len(ours):len(ours)] {
+		f.lower = true
+		ours = append(ours, f)
+	}
+	return ours
 }
+
+// halves are what JavaScript writes where a text was cut within an emoji: the first
+// half of one, which arrives as U+FFFD.
+var halves = []string{`\ud83c`, `\ud83d`, `\ud83e`}
 
 // Digest is the hexadecimal SHA-256 of a batch: of the JSON array of its
 // messages, each an object of clientMessageId, channelId, threadId,
 // parentMessageId, content, type, metadata and mentions in this order, without
 // spaces, what is absent as null (type as "text", mentions as []), ids as they
 // were sent, the keys of metadata sorted, and nothing escaped but what JSON demands.
-func Digest(in []Input) string { return forms()[0].sum(in) }
+func Digest(in []Input) string { return sumOf(forms()[0].batch(in)) }
 
 // agree is the digest that a client gave, if it is one of these messages in any
 // of the forms.
 func agree(in []Input, digest string) (string, bool) {
 	for _, f := range forms() {
-		if sum := f.sum(in); strings.EqualFold(sum, digest) {
+		text := f.batch(in)
+		if sum := sumOf(text); strings.EqualFold(sum, digest) {
 			return sum, true
+		}
+		if !bytes.ContainsRune(text, utf8.RuneError) {
+			continue
+		}
+		for _, half := range halves {
+			if sum := sumOf(bytes.ReplaceAll(text, []byte("\ufffd"), []byte(half))); strings.EqualFold(sum, digest) {
+				return sum, true
+			}
 		}
 	}
 	return "", false
@@ -60,7 +80,7 @@ func agree(in []Input, digest string) (string, bool) {
 // digest tells one message from another under the same key: whatever a client's
 // library may write in two ways when it sends again is one to it.
 func (in Input) digest() []byte {
-	f := form{lower: true, number: decimal}
+	f := form{lower: true, order: strings.Compare, number: decimal}
 	in.ClientMessageID = ""
 	if meta := in.meta(); string(meta) == "{}" {
 		in.Metadata = nil
@@ -69,7 +89,12 @@ func (in Input) digest() []byte {
 	return sum[:]
 }
 
-func (f form) sum(in []Input) string {
+func sumOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+func (f form) batch(in []Input) []byte {
 	b := []byte{'['}
 	for i, x := range in {
 		if i > 0 {
@@ -77,8 +102,7 @@ func (f form) sum(in []Input) string {
 		}
 		b = f.message(b, x)
 	}
-	sum := sha256.Sum256(append(b, ']'))
-	return hex.EncodeToString(sum[:])
+	return append(b, ']')
 }
 
 func (f form) message(b []byte, in Input) []byte {
@@ -166,28 +190,8 @@ func (f form) keys(m map[string]any) []string {
 	for name := range m {
 		list = append(list, name)
 	}
-	if f.utf16 {
-		slices.SortFunc(list, byUTF16)
-	} else {
-		slices.Sort(list)
-	}
+	slices.SortFunc(list, f.order)
 	return list
-}
-
-// byUTF16 is by code points, but that what UTF-16 writes as two surrogates
-// stands before U+E000 to U+FFFF.
-func byUTF16(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	for i := range min(len(x), len(y)) {
-		if x[i] == y[i] {
-			continue
-		}
-		if pair := x[i] > 0xffff; pair != (y[i] > 0xffff) && min(x[i], y[i]) >= 0xe000 {
-			return cmp.Compare(y[i], x[i])
-		}
-		return cmp.Compare(x[i], y[i])
-	}
-	return cmp.Compare(len(x), len(y))
 }
 
 // text is a JSON string as JSON.stringify writes it.

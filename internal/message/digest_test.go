@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"reflect"
 	"testing"
 
 	"github.com/google/uuid"
@@ -33,26 +34,63 @@ func TestDigest(t *testing.T) {
 		text string // what the client hashes
 		no   bool
 	}{
-		"the canon":              {in: written(`a <b> "c" é`, `{"b": 1.50, "a": {"d": null, "c": []}}`), text: head + `"a <b> \"c\" é","type":"text","metadata":{"a":{"c":[],"d":null},"b":1.50},"mentions":[]}]`},
-		"line separators":        {in: written("one\u2028two\u2029\x7f", `{"\u2028":"\u2029"}`), text: head + "\"one\u2028two\u2029\x7f\",\"type\":\"text\",\"metadata\":{\"\u2028\":\"\u2029\"},\"mentions\":[]}]"},
-		"controls":               {in: written("\b\t\n\f\r\x01\x1f\\", ""), text: head + `"\b\t\n\f\r\u0001\u001f\\","type":"text","metadata":null,"mentions":[]}]`},
-		"decomposed":             {in: written("e\u0301", ""), text: head + "\"e\u0301\",\"type\":\"text\",\"metadata\":null,\"mentions\":[]}]"},
-		"composed, sent apart":   {in: written("e\u0301", ""), text: head + "\"\u00e9\",\"type\":\"text\",\"metadata\":null,\"mentions\":[]}]", no: true},
-		"keys by UTF-16":         {in: written("x", `{"～":1,"😀":0}`), text: head + `"x","type":"text","metadata":{"😀":0,"～":1},"mentions":[]}]`},
-		"keys by code points":    {in: written("x", `{"😀":0,"～":1}`), text: head + `"x","type":"text","metadata":{"～":1,"😀":0},"mentions":[]}]`},
-		"numbers as JavaScript":  {in: written("x", `{"a":1.0,"b":1e0,"c":-0,"d":1e21,"e":1e-7,"f":0.1}`), text: head + `"x","type":"text","metadata":{"a":1,"b":1,"c":0,"d":1e+21,"e":1e-7,"f":0.1},"mentions":[]}]`},
-		"numbers as written":     {in: written("x", `{"a":1.0,"b":1E5}`), text: head + `"x","type":"text","metadata":{"a":1.0,"b":1E5},"mentions":[]}]`},
-		"slashes escaped":        {in: written("a/b", `{"u":"https://x"}`), text: head + `"a\/b","type":"text","metadata":{"u":"https:\/\/x"},"mentions":[]}]`},
-		"empty metadata":         {in: written("x", `{}`), text: head + `"x","type":"text","metadata":{},"mentions":[]}]`},
-		"ids as they were sent":  {in: swift, text: `[{"clientMessageId":"k","channelId":"` + demo.Team.String() + `","threadId":"` + upperID + `","parentMessageId":null,"content":"x","type":"text","metadata":null,"mentions":["` + upperID + `","` + thread.String() + `"]}]`},
-		"ids in lower case":      {in: swift, text: `[{"clientMessageId":"k","channelId":"` + demo.Team.String() + `","threadId":"` + thread.String() + `","parentMessageId":null,"content":"x","type":"text","metadata":null,"mentions":["` + thread.String() + `","` + thread.String() + `"]}]`},
-		"another text":           {in: written("x", ""), text: head + `"y","type":"text","metadata":null,"mentions":[]}]`, no: true},
-		"a number that is other": {in: written("x", `{"a":1}`), text: head + `"x","type":"text","metadata":{"a":2},"mentions":[]}]`, no: true},
+		"the canon":             {in: written(`a <b> "c" é`, `{"b": 1.50, "a": {"d": null, "c": []}}`), text: head + `"a <b> \"c\" é","type":"text","metadata":{"a":{"c":[],"d":null},"b":1.50},"mentions":[]}]`},
+		"line separators":       {in: written("one\u2028two\u2029\x7f", `{"\u2028":"\u2029"}`), text: head + "\"one\u2028two\u2029\x7f\",\"type\":\"text\",\"metadata\":{\"\u2028\":\"\u2029\"},\"mentions\":[]}]"},
+		"controls":              {in: written("\b\t\n\f\r\x01\x1f\\", ""), text: head + `"\b\t\n\f\r\u0001\u001f\\","type":"text","metadata":null,"mentions":[]}]`},
+		"decomposed":            {in: written("e\u0301", ""), text: head + "\"e\u0301\",\"type\":\"text\",\"metadata\":null,\"mentions\":[]}]"},
+		"composed, sent apart":  {in: written("e\u0301", ""), text: head + "\"\u00e9\",\"type\":\"text\",\"metadata\":null,\"mentions\":[]}]", no: true},
+		"keys by UTF-16":        {in: written("x", `{"～":1,"😀":0}`), text: head + `"x","type":"text","metadata":{"😀":0,"～":1},"mentions":[]}]`},
+		"keys by code points":   {in: written("x", `{"😀":0,"～":1}`), text: head + `"x","type":"text","metadata":{"～":1,"😀":0},"mentions":[]}]`},
+		"numbers as JavaScript": {in: written("x", `{"a":1.0,"b":1e0,"c":-0,"d":1e21,"e":1e-7,"f":0.1}`), text: head + `"x","type":"text","metadata":{"a":1,"b":1,"c":0,"d":1e+21,"e":1e-7,"f":0.1},"mentions":[]}]`},
+		"numbers as written":    {in: written("x", `{"a":1.0,"b":1E5}`), text: head + `"x","type":"text","metadata":{"a":1.0,"b":1E5},"mentions":[]}]`},
+		"an object's indices": {in: written("x", `{"a":0,"10":1,"9":2,"09":3,"b":{"2":0,"10":0,"1":0,"":0},"4294967294":4,"4294967295":5,"-1":6}`),
+			text: head + `"x","type":"text","metadata":{"9":2,"10":1,"4294967294":4,"-1":6,"09":3,"4294967295":5,"a":0,"b":{"1":0,"2":0,"10":0,"":0}},"mentions":[]}]`},
+		"and numbers":    {in: written("x", `{"10":1.0,"9":1}`), text: head + `"x","type":"text","metadata":{"9":1,"10":1},"mentions":[]}]`},
+		"by code points": {in: written("x", `{"10":1,"9":2}`), text: head + `"x","type":"text","metadata":{"10":1,"9":2},"mentions":[]}]`},
+		"of Foundation": {in: written("x", `{"item10":1,"item2":2,"B":3,"a":4,"A":5,"_":6,"item2b":7,"item02":8,"é":9,"x/y":"1/2"}`),
+			text: head + `"x","type":"text","metadata":{"_":6,"A":5,"a":4,"B":3,"item02":8,"item2":2,"item2b":7,"item10":1,"x\/y":"1\/2","é":9},"mentions":[]}]`},
+		"in no order":                     {in: written("x", `{"a":1,"b":2,"c":3}`), text: head + `"x","type":"text","metadata":{"a":1,"c":3,"b":2},"mentions":[]}]`, no: true},
+		"half an emoji":                   {in: written("cut \ufffd", `{"a":"\ufffd"}`), text: head + `"cut \ud83d","type":"text","metadata":{"a":"\ud83d"},"mentions":[]}]`},
+		"what arrives of it":              {in: written("cut \ufffd", ``), text: head + "\"cut \ufffd\",\"type\":\"text\",\"metadata\":null,\"mentions\":[]}]"},
+		"an emoji for half of one":        {in: written("cut \ufffd", ``), text: head + `"cut 🎉","type":"text","metadata":null,"mentions":[]}]`, no: true},
+		"another text with half an emoji": {in: written("cut \ufffd", ``), text: head + `"cat \ud83d","type":"text","metadata":null,"mentions":[]}]`, no: true},
+		"its escape, written out":         {in: written("cut \ufffd", ``), text: head + `"cut \\ud83d","type":"text","metadata":null,"mentions":[]}]`, no: true},
+		"slashes escaped":                 {in: written("a/b", `{"u":"https://x"}`), text: head + `"a\/b","type":"text","metadata":{"u":"https:\/\/x"},"mentions":[]}]`},
+		"empty metadata":                  {in: written("x", `{}`), text: head + `"x","type":"text","metadata":{},"mentions":[]}]`},
+		"ids as they were sent":           {in: swift, text: `[{"clientMessageId":"k","channelId":"` + demo.Team.String() + `","threadId":"` + upperID + `","parentMessageId":null,"content":"x","type":"text","metadata":null,"mentions":["` + upperID + `","` + thread.String() + `"]}]`},
+		"ids in lower case":               {in: swift, text: `[{"clientMessageId":"k","channelId":"` + demo.Team.String() + `","threadId":"` + thread.String() + `","parentMessageId":null,"content":"x","type":"text","metadata":null,"mentions":["` + thread.String() + `","` + thread.String() + `"]}]`},
+		"another text":                    {in: written("x", ""), text: head + `"y","type":"text","metadata":null,"mentions":[]}]`, no: true},
+		"a number that is other":          {in: written("x", `{"a":1}`), text: head + `"x","type":"text","metadata":{"a":2},"mentions":[]}]`, no: true},
 	} {
 		sum := sha256.Sum256([]byte(c.text))
 		if got, ok := agree([]Input{c.in}, hex.EncodeToString(sum[:])); ok == c.no || ok && got != hex.EncodeToString(sum[:]) {
 			t.Errorf("%s: agreed %v\nof %s\nours is %s", name, ok, c.text, forms()[0].message(nil, c.in))
 		}
+	}
+}
+
+// TestEveryFormSaysTheSame: what is hashed in any form is JSON that says what was
+// sent, and nothing else: a form more lets no other message pass.
+func TestEveryFormSaysTheSame(t *testing.T) {
+	t.Parallel()
+	in := written("a/b <🎉>", `{"10":{"B":1,"a":2,"item10":[3,null,"x/y"],"item2":4},"9":5,"～":6,"😀":7,"":8}`)
+	thread := uuid.MustParse(upperID)
+	in.Thread, in.Spelling.Thread = &thread, upperID
+	decoded := func(text []byte) (v any) {
+		if err := json.Unmarshal(bytes.ReplaceAll(text, []byte(upperID), []byte(thread.String())), &v); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		return v
+	}
+	want, ways := decoded(forms()[0].batch([]Input{in})), map[string]bool{}
+	for _, f := range forms() {
+		text := f.batch([]Input{in})
+		if ways[string(text)] = true; !reflect.DeepEqual(decoded(text), want) {
+			t.Errorf("%s", text)
+		}
+	}
+	if len(ways) != 12 { // numbers as JavaScript writes them are the same here
+		t.Errorf("%d ways to write it", len(ways))
 	}
 }
 

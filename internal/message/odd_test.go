@@ -36,6 +36,7 @@ var oddRows = map[string]struct {
 	"no mentions":        {`mentions = '{}'`, "", func(m Message) bool { return len(m.Mentions) == 0 }},
 	"mentions from 5":    {`mentions = '[5:5]={` + demo.Bob.String() + `}'`, "", func(m Message) bool { return len(m.Mentions) == 1 }},
 	"null type":          {`type = null`, "", func(m Message) bool { return m.Type == TypeText }},
+	"type of the app's":  {`type = 'poll'`, OddType, func(m Message) bool { return m.Type == TypeText }},
 	"null content":       {`content = null`, "", func(m Message) bool { return m.Content == nil }},
 	"endless content":    {`content = repeat('x', 30000000)`, OddContent, func(m Message) bool { return m.Content == nil }},
 	"long content":       {`content = repeat('ä', 30000)`, "", func(m Message) bool { return len(*m.Content) == 60000 }},
@@ -62,6 +63,7 @@ var oddRows = map[string]struct {
 func TestOddRowsAreTold(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	r.exec(`alter type public.message_type add value 'poll'`)
 	ids, names := []uuid.UUID{}, map[uuid.UUID]string{}
 	for name, c := range oddRows {
 		id := uuid.New()

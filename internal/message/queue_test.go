@@ -116,3 +116,50 @@ func TestTheSameEditOnceMore(t *testing.T) {
 		})
 	}
 }
+
+// TestTheSameEditTooLate: once what it stood on is gone, an edit sent again is told
+// so, and what was deleted stays so.
+func TestTheSameEditTooLate(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		merge   bool
+		later   string // the author's own next edit
+		deleted bool
+		says    string
+		how     Resolution
+	}{
+		"deleted":                   {deleted: true, how: ServerWins},
+		"deleted, after more":       {later: "later", deleted: true, how: ServerWins},
+		"forgotten":                 {later: "later", says: "first", how: ClientWins},
+		"forgotten, to be merged":   {merge: true, later: "later", says: "later", how: ServerWins},
+		"forgotten, and still said": {says: "first", how: ClientWins},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, func(o *Options) { o.Merge = c.merge })
+			m := r.send(r.one, as(demo.Bob), say("k", demo.Team, "as sent")).Message
+			for i, text := range []string{"first", c.later} {
+				if text == "" {
+					continue
+				}
+				if _, conflict, err := r.one.Edit(t.Context(), as(demo.Bob), m.ID, text, i+1); err != nil || conflict != nil {
+					t.Fatal(conflict, err)
+				}
+			}
+			if c.deleted {
+				if _, err := r.one.Delete(t.Context(), as(demo.Bob), m.ID); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				r.exec(`delete from realtime.message_versions where message_id = $1`, m.ID)
+			}
+			again, conflict, err := r.two.Edit(t.Context(), as(demo.Bob), m.ID, "first", 1)
+			if err != nil || conflict == nil || conflict.Resolution != c.how || *conflict.Client != "first" {
+				t.Fatalf("%+v %v, want %s", conflict, err, c.how)
+			}
+			if c.deleted != (again.DeletedAt != nil) || !c.deleted && *again.Content != c.says {
+				t.Errorf("it is %+v, want %q", again, c.says)
+			}
+		})
+	}
+}

@@ -96,7 +96,7 @@ begin
   end if;
   if not exists (select from public.nchat_messages m
                   where m.channel_id = channel and m.user_id = who and m.id <> message and m.created_at >= since
-                    and m.type::text <> 'system' and coalesce(to_jsonb(m) ->> 'is_system', 'false') <> 'true'
+                    and {{template "word" "m"}}
                     and m.xmin <> pg_current_xact_id()::xid) then
     perform realtime.touch(who);
   end if;

@@ -99,6 +99,7 @@ func (c *Changes) next(ctx context.Context, waits bool) (View, bool, error) {
 		return View{}, false, hub.ErrClosed
 	}
 	if !c.begun {
+		c.t.meet(ctx)
 		c.t.mirror.catchUp(ctx, c.t.keys...)
 		c.begun = true
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nself-org/nchat-realtime/internal/text"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -63,6 +64,7 @@ func (l *Lists) Contacts(ctx context.Context, v viewer.Viewer, first *int, after
 	page, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Contact, error) {
 		var c Contact
 		err := row.Scan(&c.UserID, &c.DisplayName, &c.AvatarURL, &c.Explicit, &total)
+		c.DisplayName = text.Name(c.DisplayName)
 		return c, err
 	})
 	if err != nil {

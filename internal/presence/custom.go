@@ -50,7 +50,7 @@ func (e *Editor) checkCustom(c Custom) (Custom, error) {
 	if c.Text != nil {
 		line, ok := text.Line(*c.Text)
 		if !ok {
-			return c, fault.Field("input.text", "text holds control characters, or changes the direction of what stands around it")
+			return c, fault.Field("input.text", "text holds control characters, or overrides the direction of what stands around it")
 		}
 		c.Text = &line
 	}

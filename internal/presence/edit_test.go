@@ -235,7 +235,13 @@ func TestBadInputIsRefusedByField(t *testing.T) {
 	if v, err := n.Edit.SetCustom(ctx, alice, Custom{Text: ptr("Lunch\n\u2068back\u2069 at 2")}); err != nil || *v.CustomStatus.Text != "Lunch \u2068back\u2069 at 2" {
 		t.Error("two lines, copied:", v, err)
 	}
-	for _, blank := range []string{"  ", "\u200b\u2068\u2069", "\n"} {
+	if v, err := n.Edit.SetCustom(ctx, alice, Custom{Text: ptr("\u202a+1 555")}); err != nil || *v.CustomStatus.Text != "+1 555" {
+		t.Error("a part, copied:", v, err)
+	}
+	if s, err := n.Edit.Heartbeat(ctx, alice, nil, Activity{Name: ptr("\u2068Noa's phone")}); err != nil || *s.Name != "Noa's phone" {
+		t.Error("a device's name, copied:", s, err)
+	}
+	for _, blank := range []string{"  ", "\u200b\u2068\u2069", "\n", "\u2068"} {
 		if v, err := n.Edit.SetCustom(ctx, alice, Custom{Text: &blank, Emoji: ptr("")}); err != nil || v.CustomStatus != nil {
 			t.Errorf("%q does not clear: %v %v", blank, v, err)
 		}

@@ -26,18 +26,20 @@ const (
 	MaxHTTPSessions = 20 // a user's, without a socket
 )
 
-// CheckDevice refuses names longer than MaxDeviceText or with control characters.
-func CheckDevice(field string, s *string) error {
+// DeviceText is what a device says of itself, as one line. Refused is what is
+// longer than MaxDeviceText, or has control characters or an override of direction.
+func DeviceText(field string, s *string) (*string, error) {
 	if s == nil {
-		return nil
+		return nil, nil //nolint:nilnil // it says nothing
 	}
 	if utf8.RuneCountInString(*s) > MaxDeviceText {
-		return fault.Field(field, "%s has more than %d characters", field, MaxDeviceText)
+		return nil, fault.Field(field, "%s has more than %d characters", field, MaxDeviceText)
 	}
-	if _, ok := text.Line(*s); !ok || strings.ContainsFunc(*s, unicode.IsControl) {
-		return fault.Field(field, "%s holds control characters, or changes the direction of what stands around it", field)
+	line, ok := text.Line(*s)
+	if !ok || strings.ContainsFunc(*s, unicode.IsControl) {
+		return nil, fault.Field(field, "%s holds control characters, or overrides the direction of what stands around it", field)
 	}
-	return nil
+	return &line, nil
 }
 
 // Heartbeat takes in what a client says of its user's activity. The session is
@@ -47,9 +49,12 @@ func (e *Editor) Heartbeat(ctx context.Context, v viewer.Viewer, id *uuid.UUID, 
 	if err := v.Denied(); err != nil {
 		return Session{}, err
 	}
-	if err := errors.Join(CheckDevice("input.deviceId", a.DeviceID), CheckDevice("input.name", a.Name)); err != nil {
+	_, wrongID := DeviceText("input.deviceId", a.DeviceID) // kept as it is: nobody reads it
+	name, wrongName := DeviceText("input.name", a.Name)
+	if err := errors.Join(wrongID, wrongName); err != nil {
 		return Session{}, err
 	}
+	a.Name = name
 	if a.Ago < 0 || a.Ago > MaxActivityAgo {
 		return Session{}, fault.Field("input.lastActivityAgoMs", "lastActivityAgoMs must be 0 to %d", MaxActivityAgo.Milliseconds())
 	}

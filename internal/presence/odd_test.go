@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -63,6 +64,24 @@ func TestOddTimesStopNobody(t *testing.T) {
 		}
 		for v := next(t, bob); v.UserID != demo.Carol; v = next(t, bob) { // Alice may have changed meanwhile
 			t.Log(at, v)
+		}
+	}
+}
+
+// Nobody can read a name of blanks: clients say what they say of whom has none.
+func TestANameOfBlanksIsNone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	for name, told := range map[string]bool{"Bob": true, " ": false, "\u200b\u3164": false, "\u2068\u2069": false} {
+		r.exec(`update public.nchat_users set display_name = $2 where id = $1`, demo.Bob, name)
+		list, _, _, err := n.Lists.Contacts(t.Context(), as(demo.Alice), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(list, func(c Contact) bool { return c.UserID == demo.Bob })
+		if i < 0 || (list[i].DisplayName != nil) != told || told && *list[i].DisplayName != name {
+			t.Errorf("%q: %+v", name, list)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 // Package presence decides who is here and who may know it.
 //
-// It owns the tables sessions, presence, presence_settings and audience of the
-// schema realtime, the rule that merges a user's devices into one status
+// It owns the tables sessions, presence, presence_settings, audience and departed of
+// the schema realtime, the rule that merges a user's devices into one status
 // (derive), and the rules of who may learn what of whom (rules.go). The raw
 // record of a user is unexported and never leaves: what leaves is a View, made
 // for one viewer (project). Missing, unknown or failing input hides.

@@ -61,7 +61,7 @@ func (s *Service) Sweep(ctx context.Context, inTouch time.Duration) error {
 	return s.sweepOrphans(ctx)
 }
 
-// Sweeps forget when channels became direct that did so again or are no more, and
+// Sweeps forget what users left that are no more, when channels became direct that did so again or are no more, and
 // rows of audience that nobody compares any more, and of one user
 // all but the newest few: whoever looks at a user counts them. A row is some
 // seconds old before: one that a longer transaction drew before it and commits
@@ -83,7 +83,29 @@ delete from realtime.directs d
    select o.ctid from realtime.directs o
     where exists (select from realtime.directs n where n.channel_id = o.channel_id and n.since > o.since)
        or not exists (select from public.nchat_channels c where c.id = o.channel_id) limit $1))`
+	const presence = `
+delete from realtime.presence p
+ where p.ctid = any (array(
+   select o.ctid from realtime.departed_users($2) g join realtime.presence o on o.tenant = g.tenant and o.user_id = g.user_id where not o.active limit $1))`
+	const settings = `
+delete from realtime.presence_settings s
+ where s.ctid = any (array(
+   select o.ctid from realtime.departed_users($2) g join realtime.presence_settings o on o.tenant = g.tenant and o.user_id = g.user_id limit $1))`
+	// Who came back, or left nothing any more, the other packages' sweeps included.
+	const departed = `
+delete from realtime.departed d
+ where d.ctid = any (array(
+   select o.ctid from realtime.departed o left join realtime.departed_users($2) g on g.tenant = o.tenant and g.user_id = o.user_id
+    where o.at < clock_timestamp() - $2::interval
+      and (g.user_id is null
+           or not exists (select from realtime.presence p where p.tenant = g.tenant and p.user_id = g.user_id)
+              and not exists (select from realtime.presence_settings s where s.tenant = g.tenant and s.user_id = g.user_id)
+              and not exists (select from realtime.quiet_hours q where q.tenant = g.tenant and q.user_id = g.user_id)
+              and not (g.whole and realtime.has_marks(g.user_id))) limit $1))`
 	return []sweep.Task{
+		{Of: "presence", Batch: sweep.Rows(s.w.pool, presence, sweep.Long)},
+		{Of: "presence_settings", Batch: sweep.Rows(s.w.pool, settings, sweep.Long)},
+		{Of: "departed", Batch: sweep.Rows(s.w.pool, departed, sweep.Long)},
 		{Of: "directs", Batch: sweep.Rows(s.w.pool, spent)},
 		{Of: "audience", Batch: sweep.Rows(s.w.pool, old, audienceKeep)},
 		{Of: "audience", Batch: sweep.Rows(s.w.pool, many, audienceMost, audienceYoung)},

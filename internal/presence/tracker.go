@@ -158,6 +158,18 @@ func (t *tracker) relate(ctx context.Context, users []uuid.UUID) error {
 			stale = append(stale, u)
 		}
 	}
+	return t.load(ctx, stale)
+}
+
+// meet reads what the viewer is to those it is to see first, while their records are
+// read: so a stream begins as late where this node has those in memory, because
+// somebody else watches them here or they are here themselves, as where it has not. An
+// error is left to relate, which tries again.
+func (t *tracker) meet(ctx context.Context) {
+	_ = t.load(ctx, slices.DeleteFunc(slices.Clone(t.users), func(u uuid.UUID) bool { _, ok := t.rels[u]; return ok }))
+}
+
+func (t *tracker) load(ctx context.Context, stale []uuid.UUID) error {
 	for len(stale) > 0 {
 		page := stale[:min(len(stale), readMost)]
 		stale = stale[len(page):]

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"sort"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Window streams a page of a channel's members. It ends with an error when the
@@ -49,6 +51,18 @@ func (wa *Watcher) Window(ctx context.Context, v viewer.Viewer, channel uuid.UUI
 	return out, nil
 }
 
+// A window looks at all of a channel whenever one of its members changes: it takes
+// a tenth of the time for that, and tells within a second of it all the same.
+const (
+	windowShare = 10
+	windowRest  = time.Second
+)
+
+// restAfter is how long a window rests after a look that took so long.
+func restAfter(took time.Duration) time.Duration {
+	return min((windowShare-1)*took, windowRest)
+}
+
 // window is one viewer's page of one channel's members. The whole channel is
 // projected for that viewer, for the counts and for who stands on the page.
 type window struct {
@@ -69,10 +83,12 @@ type window struct {
 func (w *window) run(ctx context.Context, members []uuid.UUID, out chan<- Batch) error {
 	w.t = w.mirror.track(w.v, members, w.channel)
 	defer w.t.close()
+	w.t.meet(ctx)
 	w.mirror.catchUp(ctx, w.t.keys...)
 	var told *Counts
 	dirty, again := members, true
 	for {
+		began := time.Now()
 		if err := w.refresh(ctx, dirty, again); err != nil {
 			if f, ok := errors.AsType[*fault.Error](err); ok {
 				return f
@@ -82,7 +98,9 @@ func (w *window) run(ctx context.Context, members []uuid.UUID, out chan<- Batch)
 			}
 			continue
 		}
-		if b, news := w.batch(told); news {
+		b, news := w.batch(told)
+		rest := restAfter(time.Since(began))
+		if news {
 			select {
 			case out <- b:
 			case <-ctx.Done():
@@ -90,6 +108,9 @@ func (w *window) run(ctx context.Context, members []uuid.UUID, out chan<- Batch)
 			}
 			c := w.counts
 			told = &c
+		}
+		if !wait.For(ctx, rest) { // what comes meanwhile is one look
+			return nil
 		}
 		var err error
 		if dirty, again, err = w.t.next(ctx); err != nil {

@@ -181,7 +181,11 @@ func TestWithdrawn(t *testing.T) {
 			r.exec(`delete from public.nchat_channel_members where user_id = $1`, demo.Bob)
 		}, []uuid.UUID{demo.Bob}},
 		"the channel is gone": {func(r *rig, _ uuid.UUID) { r.exec(`delete from public.nchat_channels where id = $1`, demo.Team) }, []uuid.UUID{demo.Bob, demo.Carol}},
-		"an edit":             {func(r *rig, m uuid.UUID) { r.exec(`update public.nchat_messages set content = 'y' where id = $1`, m) }, nil},
+		"all is truncated":    {func(r *rig, _ uuid.UUID) { r.exec(`truncate public.nchat_messages cascade`) }, []uuid.UUID{demo.Bob, demo.Carol}},
+		"made public": {func(r *rig, _ uuid.UUID) {
+			r.exec(`update public.nchat_channels set type = 'public' where id = $1`, demo.Team)
+		}, nil},
+		"an edit": {func(r *rig, m uuid.UUID) { r.exec(`update public.nchat_messages set content = 'y' where id = $1`, m) }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -7,12 +7,14 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
 
 // Whatever a message's row holds, those after it are told of, and it is where that can be.
 func TestOddRowsAreTold(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	pgtest.Uncopyable(t, r.pool, "nchat_messages")
 	for set, told := range map[string]bool{
 		`created_at = 'infinity'`:                        true,
 		`created_at = '294276-01-01'`:                    true,

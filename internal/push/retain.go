@@ -14,8 +14,8 @@ const (
 )
 
 // Sweeps drop what nobody wants to be told any more: jobs a day old, those beyond
-// queueMost, and what was put off where nothing is pushed any more; and what was
-// told a week ago.
+// queueMost, and what was put off where nothing is pushed any more; what was
+// told a week ago; and the quiet hours of users that are no more.
 func (s *Service) Sweeps() []sweep.Task {
 	const (
 		jobs = `
@@ -30,6 +30,9 @@ delete from realtime.push_held h where h.ctid = any (array(
 		again = `
 delete from realtime.push_again a where a.ctid = any (array(
   select o.ctid from realtime.push_again o where o.at < clock_timestamp() - $2::interval limit $1))`
+		quiet = `
+delete from realtime.quiet_hours q where q.ctid = any (array(
+  select o.ctid from realtime.departed_users($2) g join realtime.quiet_hours o on o.tenant = g.tenant and o.user_id = g.user_id limit $1))`
 	)
 	return []sweep.Task{
 		{Of: "push_jobs", Batch: sweep.Rows(s.o.Pool, jobs, givenUp)},
@@ -37,6 +40,7 @@ delete from realtime.push_again a where a.ctid = any (array(
 		{Of: "push_told", Batch: sweep.Rows(s.o.Pool, told, toldKept)},
 		{Of: "push_held", Batch: sweep.Rows(s.o.Pool, held, givenUp)},
 		{Of: "push_again", Batch: sweep.Rows(s.o.Pool, again, givenUp)},
+		{Of: "quiet_hours", Batch: sweep.Rows(s.o.Pool, quiet, sweep.Long)},
 	}
 }
 

@@ -118,7 +118,7 @@ select l.pos, l.tenant, coalesce(l.kind = 'created' and l.at > clock_timestamp()
 
 // since is when a message m was published, or written.
 const since = `
-select coalesce((to_jsonb(r) ->> 'published_at')::timestamptz, r.created_at) as since from public.nchat_messages r where r.id = m.message_id`
+select r.since from realtime.nchat_messages() r where r.id = m.message_id`
 
 // enqueue makes jobs of a message, and notes whom to ask about later.
 func (s scanner) enqueue(ctx context.Context, tx pgx.Tx, m candidate) error {
@@ -155,7 +155,7 @@ func withdraw(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 	const q = `
 with l as materialized (
   select x.kind, x.channel_id, x.user_id, x.message_id from realtime.log x
-   where x.pos > $1 and x.pos <= $2 and x.kind in ('mark', 'left', 'deleted', 'gone')),
+   where x.pos > $1 and x.pos <= $2 and x.kind in ('mark', 'left', 'deleted', 'opened', 'gone')),
 over as (
   select t.user_id, t.channel_id from l join realtime.push_told t on t.user_id = l.user_id and t.channel_id = l.channel_id
    where l.kind = 'left'
@@ -165,6 +165,9 @@ over as (
           where y.message_id = t.message_id and coalesce(h.read_seq, k.read_seq) >= t.seq)
   union
   select t.user_id, t.channel_id from l join realtime.push_told t on t.message_id = l.message_id where l.kind = 'deleted'
+  union
+  select t.user_id, t.channel_id from l join realtime.channels c on c.channel_id = l.channel_id
+    join realtime.push_told t on t.channel_id = l.channel_id and t.seq <= c.void where l.kind = 'opened'
   union
   select t.user_id, t.channel_id from l join realtime.push_told t on t.channel_id = l.channel_id where l.kind = 'gone'),
 gone as (

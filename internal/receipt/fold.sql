@@ -103,3 +103,27 @@ begin
   return exists (select from realtime.marks m where m.channel_id = channel) or exists (select from realtime.moves v where v.channel_id = channel)
       or exists (select from realtime.thread_marks m where m.channel_id = channel) or exists (select from realtime.legacy l where l.channel_id = channel);
 end $$;
+
+-- has_marks: something of what a user has read or muted is left.
+create or replace function realtime.has_marks(who uuid) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return exists (select from realtime.marks m where m.user_id = who) or exists (select from realtime.thread_marks m where m.user_id = who)
+      or exists (select from realtime.notifications n where n.user_id = who);
+end $$;
+
+-- find_ended notes threads that went before there was thread_ended, or past it; not those
+-- that have messages still.
+create or replace function realtime.find_ended() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+{{- if and (has "nchat_threads" "id") (has "nchat_threads" "channel_id")}}
+  insert into realtime.ended_threads (thread_id, channel_id)
+  select distinct on (m.thread_id) m.thread_id, m.channel_id from realtime.thread_marks m
+   where not exists (select from realtime.nchat_threads() t where t.id = m.thread_id)
+     and not exists (select from realtime.messages x where x.thread = m.thread_id and x.channel_id = m.channel_id and not x.gone)
+  on conflict do nothing;
+{{- end}}
+end $$;
+
+select realtime.find_ended();

@@ -16,7 +16,7 @@ begin
   else
     insert into realtime.legacy as l (channel_id)
     select distinct x.channel_id from realtime.log x
-     where x.pos > had and x.pos <= last and x.kind in ('created', 'updated', 'deleted', 'joined', 'mark')
+     where x.pos > had and x.pos <= last and x.kind in ('created', 'updated', 'deleted', 'joined', 'mark', 'opened')
     on conflict (channel_id) do update set due = true where not l.due;
   end if;
   update realtime.legacy_head set pos = last, mark = now_at;
@@ -51,12 +51,12 @@ $$;
   (and (has "nchat_channel_members" "unread_count") "u.n")
   (and (has "nchat_channel_members" "mention_count") "u.mentioned")
   (and (has "nchat_channel_members" "last_read_message_id") `(select x.message_id from realtime.messages x
-                       where x.channel_id = k.channel_id and x.seq <= k.told_seq and not x.gone order by x.seq desc limit 1)`)
+                       where x.channel_id = k.channel_id and x.seq <= k.told_seq and x.seq > c.void and not x.gone order by x.seq desc limit 1)`)
   (and (has "nchat_channel_members" "last_read_at") "k.told_at") -}}
 create or replace function realtime.legacy_read(channel uuid, who uuid) returns void language sql as $$
 {{- if $sets}}
   update public.nchat_channel_members m set ({{$sets}}) = row({{$news}})
-    from realtime.marks k cross join lateral realtime.unread(k.channel_id, k.user_id, true) u
+    from realtime.marks k join realtime.channels c on c.channel_id = k.channel_id cross join lateral realtime.unread(k.channel_id, k.user_id, true) u
    where k.user_id = who and k.channel_id = channel and m.channel_id = channel and m.user_id = who
      and k.told_at is not null and ({{of "m" $sets}}) is distinct from ({{$news}})
 {{- end}}

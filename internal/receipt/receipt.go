@@ -8,8 +8,8 @@
 // it is made, by presence, and kept with it: a receipt once shown is never
 // taken back, and one made in private is never shown later. A Notifier knows what
 // members want to hear of their channels. The package owns the tables marks,
-// thread_marks, moves, notifications and legacy of the schema realtime, and
-// writes nchat_thread_members.
+// thread_marks, ended_threads, moves, notifications and legacy of the schema
+// realtime, and writes nchat_thread_members.
 package receipt
 
 import (

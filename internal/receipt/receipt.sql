@@ -94,8 +94,9 @@ begin
     return query
     select who, count(x.seq), count(x.seq) filter (where who = any (x.mentions))
       from realtime.stints s
+      join realtime.channels c on c.channel_id = s.channel_id
       left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
-      left join realtime.messages x on x.channel_id = s.channel_id and x.seq > greatest(case when told then m.told_seq else m.read_seq end, s.from_seq)
+      left join realtime.messages x on x.channel_id = s.channel_id and x.seq > greatest(case when told then m.told_seq else m.read_seq end, s.from_seq, c.void)
                                    and x.countable and x.thread is null and x.sender is distinct from who
      where s.channel_id = channel and s.user_id = who and s.to_seq is null
     having count(*) > 0;
@@ -103,8 +104,9 @@ begin
   end if;
   return query
   with k as materialized (
-    select s.user_id, greatest(case when told then m.told_seq else m.read_seq end, s.from_seq) as mark
+    select s.user_id, greatest(case when told then m.told_seq else m.read_seq end, s.from_seq, c.void) as mark
       from realtime.stints s
+      join realtime.channels c on c.channel_id = s.channel_id
       left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
      where s.channel_id = channel and s.to_seq is null),
   x as materialized (

@@ -61,12 +61,13 @@ const readStates = `
 select s.channel_id, case when m.read_at is not null then r.message_id end, m.read_at,
        case when m.delivered_at is not null then d.message_id end, u.n, u.mentioned
   from realtime.stints s
+  join realtime.channels c on c.channel_id = s.channel_id
  cross join lateral (select from realtime.readable($1, $2) x where x.channel_id = s.channel_id and x.member offset 0) k
   left join realtime.marks m on m.user_id = s.user_id and m.channel_id = s.channel_id
   left join lateral (select x.message_id from realtime.messages x
-                      where x.channel_id = s.channel_id and x.seq <= m.read_seq and not x.gone order by x.seq desc limit 1) r on true
+                      where x.channel_id = s.channel_id and x.seq <= m.read_seq and x.seq > c.void and not x.gone order by x.seq desc limit 1) r on true
   left join lateral (select x.message_id from realtime.messages x
-                      where x.channel_id = s.channel_id and x.seq <= m.delivered_seq and not x.gone order by x.seq desc limit 1) d on true
+                      where x.channel_id = s.channel_id and x.seq <= m.delivered_seq and x.seq > c.void and not x.gone order by x.seq desc limit 1) d on true
  cross join lateral realtime.unread(s.channel_id, $2) u
  where s.user_id = $2 and s.to_seq is null and ($3::uuid[] is null or s.channel_id = any ($3))
  order by s.channel_id`

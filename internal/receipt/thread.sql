@@ -107,11 +107,12 @@ language sql stable as $$
     from unnest(threads) a (id)
     join realtime.nchat_threads() t on t.id = a.id
     join realtime.stints s on s.channel_id = t.channel_id and s.user_id = who and s.to_seq is null
+    join realtime.channels c on c.channel_id = t.channel_id
    cross join lateral (select from realtime.readable(ten, who) x where x.channel_id = t.channel_id and x.member offset 0) k
     left join realtime.thread_marks m on m.user_id = who and m.thread_id = t.id and m.channel_id = t.channel_id
     left join lateral (select x.message_id from realtime.messages x
-                        where x.thread = t.id and x.channel_id = t.channel_id and x.seq <= m.read_seq and not x.gone order by x.seq desc limit 1) r on true
-   cross join lateral (select greatest(coalesce(m.read_seq, realtime.thread_mark(who, t.channel_id, t.id)), m.seen_seq, s.from_seq) as seq offset 0) mark
+                        where x.thread = t.id and x.channel_id = t.channel_id and x.seq <= m.read_seq and x.seq > c.void and not x.gone order by x.seq desc limit 1) r on true
+   cross join lateral (select greatest(coalesce(m.read_seq, realtime.thread_mark(who, t.channel_id, t.id)), m.seen_seq, s.from_seq, c.void) as seq offset 0) mark
    cross join lateral (
      select count(*) as n, count(*) filter (where who = any (x.mentions)) as mentioned from realtime.messages x
       where x.thread = t.id and x.channel_id = t.channel_id and x.seq > mark.seq and x.countable and x.sender is distinct from who) u
@@ -131,10 +132,11 @@ create or replace function realtime.unread_threads(ten text, who uuid) returns b
   select count(*)
     from realtime.followed_threads(ten, who) t
     join realtime.stints s on s.channel_id = t.channel_id and s.user_id = who and s.to_seq is null
+    join realtime.channels c on c.channel_id = t.channel_id
    where t.notify <> 'none'
      and exists (select from realtime.messages x
                   where x.thread = t.thread_id and x.channel_id = t.channel_id and x.countable and x.sender is distinct from who
-                    and x.seq > greatest(realtime.thread_seen(who, t.channel_id, t.thread_id), s.from_seq))
+                    and x.seq > greatest(realtime.thread_seen(who, t.channel_id, t.thread_id), s.from_seq, c.void))
 $$;
 
 -- follow has a user follow a thread or not; false: there is none in a channel it is a
@@ -187,10 +189,49 @@ begin
   return null;
 end $$;
 
-{{if and (has "nchat_threads" "channel_id") (has "nchat_thread_members" "thread_id") (has "nchat_thread_members" "user_id") -}}
+{{if and (has "nchat_threads" "id") (has "nchat_threads" "channel_id") (has "nchat_thread_members" "thread_id") (has "nchat_thread_members" "user_id") -}}
+create trigger realtime_followed_truncate before truncate on public.nchat_thread_members
+  for each statement execute function realtime.threads_truncated();
 create trigger realtime_followed after insert or delete on public.nchat_thread_members
   for each row execute function realtime.followed_changed();
 {{if has "nchat_thread_members" "is_subscribed" -}}
 create trigger realtime_followed_update after update on public.nchat_thread_members
   for each row when (old.is_subscribed is distinct from new.is_subscribed) execute function realtime.followed_changed();
-{{end}}{{end}}
+{{end}}
+{{end}}
+-- thread_ended tells whoever followed a thread that it is no more, with what was unread
+-- there, before a foreign key takes that along; and notes it.
+create or replace function realtime.thread_ended() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from public.nchat_channels c where c.id = old.channel_id) then
+    return null;
+  end if;
+  insert into realtime.ended_threads as e (thread_id, channel_id) values (old.id, old.channel_id)
+  on conflict (thread_id) do update set channel_id = excluded.channel_id, at = excluded.at;
+  perform realtime.note_marks(f.user_id, array[old.channel_id], array[null::bigint], array[null::bigint], array[old.id])
+     from realtime.nchat_thread_members() f where f.thread_id = old.id and f.followed;
+  return null;
+end $$;
+
+-- threads_truncated does that before all threads go, or all that follow some: each user
+-- is told once.
+create or replace function realtime.threads_truncated() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_table_name = 'nchat_threads' then
+    insert into realtime.ended_threads as e (thread_id, channel_id) select t.id, t.channel_id from realtime.nchat_threads() t
+    on conflict (thread_id) do update set channel_id = excluded.channel_id, at = excluded.at;
+  end if;
+  perform realtime.note_marks(x.user_id, array[x.channel_id], array[null::bigint], array[null::bigint], array[x.id])
+     from (select distinct on (f.user_id) f.user_id, t.channel_id, t.id
+             from realtime.nchat_thread_members() f join realtime.nchat_threads() t on t.id = f.thread_id where f.followed) x;
+  return null;
+end $$;
+
+{{if and (has "nchat_threads" "id") (has "nchat_threads" "channel_id") -}}
+create trigger realtime_followed_truncate before truncate on public.nchat_threads
+  for each statement execute function realtime.threads_truncated();
+create trigger "!realtime_followed" after delete on public.nchat_threads
+  for each row execute function realtime.thread_ended();
+{{end}}

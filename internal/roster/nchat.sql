@@ -42,7 +42,8 @@ returns table (channel_id uuid, user_id uuid, can_read boolean, can_write boolea
     from public.nchat_channel_members m
 $$;
 
--- What a row of nchat_messages is, by the name it goes by. Operators and types are named with
+-- What a row of nchat_messages is, by the name it goes by. A row is never taken whole: it may
+-- hold more than fits into a value made of all of it. Of many mentions the first count. Operators and types are named with
 -- their schema: feed_inserted pins no search_path.
 {{define "published" -}}
   {{if and (has "nchat_messages" "scheduled_at") (has "nchat_messages" "published_at") -}}
@@ -58,14 +59,27 @@ $$;
   {{- if has "nchat_messages" "is_system"}} or coalesce({{.}}.is_system, false){{end}}
 {{- end}}
 {{define "thread"}}{{if has "nchat_messages" "thread_id"}}{{.}}.thread_id{{else}}null::pg_catalog.uuid{{end}}{{end}}
-{{define "mentions"}}{{if has "nchat_messages" "mentions"}}{{.}}.mentions{{else}}null::pg_catalog.uuid[]{{end}}{{end}}
+{{define "mentions" -}}
+  {{if has "nchat_messages" "mentions" -}}
+    case when pg_catalog.cardinality({{.}}.mentions) operator(pg_catalog.>) 1000
+         then array(select u.id from pg_catalog.unnest({{.}}.mentions) with ordinality u (id, ord) where u.id is not null order by u.ord limit 1000)
+         else {{.}}.mentions end
+  {{- else}}null::pg_catalog.uuid[]{{end}}
+{{- end}}
+{{define "since" -}}
+  {{if has "nchat_messages" "published_at"}}coalesce({{.}}.published_at::pg_catalog.timestamptz, {{.}}.created_at){{else}}{{.}}.created_at{{end}}
+{{- end}}
+{{define "word" -}}
+  {{.}}.type::pg_catalog.text operator(pg_catalog.<>) 'system' {{- if has "nchat_messages" "is_system"}} and {{.}}.is_system is not true{{end}}
+{{- end}}
 {{define "countable"}}not ({{template "deleted" .}}) and not ({{template "system" .}}){{end}}
 
+-- since: when it was published, or written.
 create or replace function realtime.nchat_messages()
-returns table (id uuid, channel_id uuid, sender uuid, thread uuid, created_at timestamptz, countable boolean, deleted boolean, mentions uuid[], published boolean)
+returns table (id uuid, channel_id uuid, sender uuid, thread uuid, created_at timestamptz, countable boolean, deleted boolean, mentions uuid[], published boolean, since timestamptz)
 language sql stable as $$
   select r.id, r.channel_id, r.user_id, {{template "thread" "r"}}, r.created_at, {{template "countable" "r"}},
-         {{template "deleted" "r"}}, {{template "mentions" "r"}}, {{template "published" "r"}}
+         {{template "deleted" "r"}}, {{template "mentions" "r"}}, {{template "published" "r"}}, {{template "since" "r"}}
     from public.nchat_messages r
 $$;
 
@@ -123,7 +137,7 @@ returns table (user_id uuid, contact_user_id uuid) language sql stable as $$
    where c.type::text = 'direct' and d.since is not null
      and exists (select from public.nchat_messages m
                   where m.channel_id = c.id and m.user_id = mine.user_id and m.created_at >= d.since
-                    and m.type::text <> 'system' {{if has "nchat_messages" "is_system"}}and m.is_system is not true{{end}})
+                    and {{template "word" "m"}})
 $$;
 
 create or replace function realtime.nchat_contacts()

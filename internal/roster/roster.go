@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/text"
 )
 
 // Place is a channel, or a thread of one.
@@ -83,7 +84,7 @@ func Writers(ctx context.Context, db postgres.DB, tenant string, p Place, users 
 // Person is how a user is called.
 type Person struct {
 	ID          uuid.UUID
-	DisplayName *string
+	DisplayName *string // nil: none that can be seen
 	AvatarURL   *string
 }
 
@@ -99,6 +100,7 @@ func People(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUI
 	}
 	out := make(map[uuid.UUID]Person, len(list))
 	for _, p := range list {
+		p.DisplayName = text.Name(p.DisplayName)
 		out[p.ID] = p
 	}
 	return out, nil

@@ -181,6 +181,14 @@ func TestPeople(t *testing.T) {
 	if got, err := roster.People(t.Context(), pool, "other", []uuid.UUID{demo.Alice, demo.Dave}); err != nil || len(got) != 1 || *got[demo.Dave].DisplayName != "Dave" {
 		t.Errorf("the other tenant's: %v %v", got, err)
 	}
+	for i, blank := range []string{"", " \t", "\u200b\u3164", "\u2068\u2069"} {
+		if _, err := pool.Exec(t.Context(), `update public.nchat_users set display_name = $2 where id = $1`, demo.Bob, blank); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := roster.People(t.Context(), pool, primary, []uuid.UUID{demo.Bob}); err != nil || got[demo.Bob].ID != demo.Bob || got[demo.Bob].DisplayName != nil {
+			t.Errorf("blank %d: %+v %v", i, got, err)
+		}
+	}
 	if got, err := roster.People(t.Context(), pool, primary, nil); err != nil || len(got) != 0 {
 		t.Errorf("of nobody: %v %v", got, err)
 	}

@@ -28,6 +28,10 @@ type Task struct {
 	Batch func(ctx context.Context, most int) (int, error)
 }
 
+// Long is how long what is left of a message or a user that is no more is kept:
+// longer than a client's key, by which a message may be asked for.
+const Long = 32 * 24 * time.Hour
+
 const (
 	every     = time.Minute
 	most      = 1000             // rows in a batch

@@ -11,16 +11,16 @@ import (
 )
 
 // Line is a text as one line: without space around it, its breaks and tabs a
-// space. false: it is not UTF-8, has control characters, or turns the direction
-// of what stands around it: an override, or an embedding or an isolate that does
-// not end in it. Direction marks, and what begins and ends, stay as they are.
+// space, and without what turns directions and has no end in it, or no beginning,
+// as a part that is copied has it. Direction marks, and what begins and ends, stay
+// as they are. false: it is not UTF-8, or has control characters or an override.
 func Line(s string) (string, bool) {
-	if !utf8.ValidString(s) {
+	if !utf8.ValidString(s) || strings.ContainsAny(s, overrides) {
 		return "", false
 	}
 	var b strings.Builder
 	broken := false
-	for _, r := range strings.TrimSpace(s) {
+	for _, r := range strings.TrimSpace(matched(s)) {
 		if isBreak(r) {
 			broken = true
 			continue
@@ -39,7 +39,7 @@ func Line(s string) (string, bool) {
 		}
 		b.WriteRune(r)
 	}
-	return b.String(), balanced(b.String())
+	return b.String(), true
 }
 
 func isBreak(r rune) bool {
@@ -49,33 +49,60 @@ func isBreak(r rune) bool {
 // The characters that turn directions until their end; Unicode Standard Annex #9.
 const (
 	embedLTR, embedRTL, endEmbedding               = '\u202a', '\u202b', '\u202c'
-	overrideLTR, overrideRTL                       = '\u202d', '\u202e'
 	isolateLTR, isolateRTL, isolateAny, endIsolate = '\u2066', '\u2067', '\u2068', '\u2069'
+	overrides                                      = "\u202d\u202e"
 )
 
-func balanced(s string) bool {
-	var open []rune // what ends each that is open
-	for _, r := range s {
+// matched is a text without embeddings and isolates that do not end in it, and
+// without ends of none: by the rules BD9 to BD11 the end of an isolate ends the
+// embeddings within, and the end of an embedding never an isolate.
+func matched(s string) string {
+	runes := []rune(s)
+	var open []int // places of those that are open
+	drop := map[int]bool{}
+	for i, r := range runes {
 		switch r {
-		case overrideLTR, overrideRTL:
-			return false
-		case embedLTR, embedRTL:
-			open = append(open, endEmbedding)
-		case isolateLTR, isolateRTL, isolateAny:
-			open = append(open, endIsolate)
+		case embedLTR, embedRTL, isolateLTR, isolateRTL, isolateAny:
+			open = append(open, i)
+			drop[i] = true // until it ends
 		case endEmbedding, endIsolate:
-			if len(open) == 0 || open[len(open)-1] != r {
-				return false
+			at := len(open) - 1
+			for r == endIsolate && at >= 0 && embeds(runes[open[at]]) {
+				at--
 			}
-			open = open[:len(open)-1]
+			if at < 0 || embeds(runes[open[at]]) != (r == endEmbedding) {
+				drop[i] = true
+				continue
+			}
+			delete(drop, open[at])
+			open = open[:at]
 		}
 	}
-	return len(open) == 0
+	if len(drop) == 0 {
+		return s
+	}
+	kept := make([]rune, 0, len(runes))
+	for i, r := range runes {
+		if !drop[i] {
+			kept = append(kept, r)
+		}
+	}
+	return string(kept)
 }
+
+func embeds(r rune) bool { return r == embedLTR || r == embedRTL }
 
 // Blank reports whether nothing of a text can be seen.
 func Blank(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return !invisible(r) })
+}
+
+// Name is what somebody is called; nil: there is none, or nothing of it can be seen.
+func Name(s *string) *string {
+	if s == nil || Blank(*s) {
+		return nil
+	}
+	return s
 }
 
 func invisible(r rune) bool {

@@ -21,15 +21,32 @@ func TestLine(t *testing.T) {
 		"\u200fשלום\u200e \u061c":               "\u200fשלום\u200e \u061c",
 		"\u2067\u202b\u2066a\u2069\u202c\u2069": "\u2067\u202b\u2066a\u2069\u202c\u2069",
 		"👨\u200d👩\u200d👧 zero\u200bwidth soft\u00adhyphen": "👨\u200d👩\u200d👧 zero\u200bwidth soft\u00adhyphen",
-		"":   "",
-		"\n": "",
+		// Of what was copied, a part.
+		"\u202a+1 555":                     "+1 555",
+		"\u202a +1 555":                    "+1 555",
+		"x\u202c":                          "x",
+		"x \u202c":                         "x",
+		"\u2068Noa":                        "Noa",
+		"Noa\u2069":                        "Noa",
+		"open \u202a":                      "open",
+		"\u202bclose\u202b \u2069":         "close",
+		"\u2066\u202aa\u2069\u202c":        "\u2066a\u2069",
+		"\u202a\u2066a\u202c\u2069":        "\u2066a\u2069",
+		"\u202aa\u2069b\u202c":             "\u202aab\u202c",
+		"\u2067a\u2068b\u2069":             "a\u2068b\u2069",
+		"\u202aa\u202bb\u202c\u202c\u202c": "\u202aa\u202bb\u202c\u202c",
+		"a\n\u2069\nb\u200f":               "a b\u200f",
+		"\u202a":                           "",
+		"\u2069 \u202c":                    "",
+		"":                                 "",
+		"\n":                               "",
 	} {
 		if got, ok := text.Line(in); !ok || got != want {
 			t.Errorf("%q: %q %v", in, got, ok)
 		}
 	}
 	for _, in := range []string{
-		"abc\u202edef", "abc\u202edef\u202c", "\u202d1\u202c", "\u202eabc", "open \u202a", "\u202b", "close \u202c", "\u2068open", "\u2069", "\u2066\u202a\u2069\u202c",
+		"abc\u202edef", "abc\u202edef\u202c", "\u202d1\u202c", "\u202eabc", "\u2068a\u202eb\u2069", "\u202e",
 		"a\x00b", "a\x1bb", "a\x7f", "a\u0090b", "\xff",
 	} {
 		if got, ok := text.Line(in); ok {

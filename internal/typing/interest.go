@@ -35,20 +35,19 @@ type interest struct {
 	held map[uuid.UUID]int // guarded by mu: by how many it is needed
 }
 
-// enter begins to hear of a channel, until as many leave; known: it was heard of before.
-func (i *interest) enter(channel uuid.UUID) (known bool) {
+// enter begins to hear of a channel, until as many leave.
+func (i *interest) enter(channel uuid.UUID) {
 	if i.rooms == nil {
-		return true
+		return
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.held[channel]++
 	if i.held[channel] > 1 {
-		return true
+		return
 	}
 	i.rooms.Attend(RoomTopic+channel.String(), true)
 	i.bell.Ring(askTopic + channel.String())
-	return false
 }
 
 func (i *interest) leave(channel uuid.UUID) {
@@ -64,10 +63,12 @@ func (i *interest) leave(channel uuid.UUID) {
 }
 
 // hear has the board know of a channel for one read: where this node did not
-// hear of it, it asks, and gives the others a tenth of a second to answer. What
-// it returns ends that.
+// hear of it, it asks, and gives the others a tenth of a second to answer. A read of
+// what it hears anyway takes as long: whether somebody else has the channel open here
+// is nobody's to measure. What it returns ends that.
 func (i *interest) hear(ctx context.Context, channel uuid.UUID) (done func()) {
-	if !i.enter(channel) {
+	i.enter(channel)
+	if i.rooms != nil {
 		resume := wait.Pause(ctx) // others may work meanwhile
 		wait.For(ctx, answers)
 		_ = resume(ctx) // its error is ctx's end, which the read is told

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -120,8 +121,7 @@ func TestWhatWasSaidOverHTTPIsTakenBackElsewhere(t *testing.T) {
 	}
 }
 
-// Who waits for answers holds nothing meanwhile that others could use; who need not
-// ask keeps it.
+// Who waits for answers holds nothing meanwhile that others could use.
 func TestWhoWaitsForAnswersLetsOthersWork(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Clock: clock.New(), Bell: &wire{}, Rooms: &wire{}})
@@ -135,8 +135,25 @@ func TestWhoWaitsForAnswersLetsOthersWork(t *testing.T) {
 	if want := []string{"given back", "taken"}; !slices.Equal(did, want) {
 		t.Error(did)
 	}
-	defer s.interest.hear(ctx, c)()
-	if len(did) != 2 {
-		t.Error("it asked again:", did)
-	}
+}
+
+// TestAReadTakesAsLongWhoeverIsHere: on a bus where a node hears of some channels
+// only, how long a read takes does not tell that somebody has the channel open.
+func TestAReadTakesAsLongWhoeverIsHere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{}
+		s := New(Options{Clock: clock.New(), Bell: w, Rooms: w})
+		c := uuid.New()
+		took := func() time.Duration {
+			began := time.Now()
+			s.interest.hear(t.Context(), c)()
+			return time.Since(began)
+		}
+		alone := took()
+		s.enter(&stream{rooms: map[roomKey]Room{{Channel: c}: {}}})
+		if beside := took(); alone != answers || beside != alone {
+			t.Errorf("%v alone, %v beside a stream", alone, beside)
+		}
+	})
 }

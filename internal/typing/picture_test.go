@@ -1,6 +1,7 @@
 package typing
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,4 +75,29 @@ func TestSignalsAreHeldBack(t *testing.T) {
 			t.Error("in every room at once")
 		}
 	})
+}
+
+// TestAReadAsksForAsManyWhoeverTypes: somebody hidden who types makes no difference to
+// what is asked of the database, nor to what is answered.
+func TestAReadAsksForAsManyWhoeverTypes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, demoWorld(t))
+	look := func(want int) {
+		t.Helper()
+		if now, ok, err := r.Room(t.Context(), bob, team); err != nil || !ok || now.TotalCount() != want {
+			t.Fatal(now, ok, err)
+		}
+	}
+	look(0)
+	r.hidden = demo.Alice
+	r.board.apply(signal{roomKey: roomKey{alice.Tenant, demo.Team, uuid.Nil}, user: demo.Alice, session: uuid.New(), at: r.o.Clock.Now()})
+	look(0)
+	r.board.apply(signal{roomKey: roomKey{alice.Tenant, demo.Team, uuid.Nil}, user: demo.Carol, session: uuid.New(), at: r.o.Clock.Now()})
+	look(1)
+	if !slices.Equal(r.asked, []int{8, 8, 8}) {
+		t.Error("asked for", r.asked)
+	}
+	if n := len(padded(make([]uuid.UUID, 9))); n != 16 {
+		t.Error(n)
+	}
 }

@@ -31,6 +31,8 @@ type rig struct {
 	onRing func()
 	onGate func()
 	gate   Gate // nil: everybody may see everybody
+	hidden uuid.UUID
+	asked  []int // how many typists a read asked for
 }
 
 func newRig(t *testing.T, pool *pgxpool.Pool) *rig {
@@ -71,7 +73,12 @@ func (r *rig) Gate(viewer.Viewer) Gate {
 }
 
 func (r *rig) Typists(_ context.Context, _ viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
-	return open{}.May(context.Background(), users)
+	r.mu.Lock()
+	r.asked = append(r.asked, len(users))
+	r.mu.Unlock()
+	may, err := open{}.May(context.Background(), users)
+	delete(may, r.hidden)
+	return may, err
 }
 
 type open struct{}

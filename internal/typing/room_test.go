@@ -48,7 +48,7 @@ func TestText(t *testing.T) {
 		return User{DisplayName: &s}
 	}
 	for want, names := range map[string][]string{
-		"": nil, "Ann is typing...": {"Ann"}, "Someone is typing...": {"\u200b \u3164"}, "Ann and Bo are typing...": {"Ann", "Bo"},
+		"": nil, "Ann is typing...": {"Ann"}, "Someone is typing...": {""}, "Ann and Bo are typing...": {"Ann", "Bo"},
 		"Ann, Bo, and Someone are typing...": {"Ann", "Bo", ""}, "Ann, Bo, and 2 others are typing...": {"Ann", "Bo", "Cy", "Di"},
 		"Ann, Bo, and 10 others are typing...": {"Ann", "Bo", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"},
 	} {

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/nself-org/nchat-realtime/internal/text"
 )
 
 // User is somebody typing, as a viewer may see it.
@@ -47,7 +45,7 @@ func (t RoomTyping) Text() *string {
 		return nil
 	}
 	name := func(i int) string {
-		if d := t.all[i].DisplayName; d != nil && !text.Blank(*d) {
+		if d := t.all[i].DisplayName; d != nil {
 			return *d
 		}
 		return "Someone"

@@ -23,16 +23,29 @@ func (s *Service) Room(ctx context.Context, v viewer.Viewer, r Room) (RoomTyping
 	}
 	defer s.interest.hear(ctx, r.Channel)()
 	list := s.board.typing(roomKey{v.Tenant, r.Channel, r.Thread})
-	may, err := s.o.Privacy.Typists(ctx, v, users(list))
+	may, err := s.o.Privacy.Typists(ctx, v, padded(users(list)))
 	if err != nil {
 		return RoomTyping{}, false, err
 	}
-	people, err := roster.People(ctx, s.o.Pool, v.Tenant, users(list))
+	seen := slices.DeleteFunc(users(list), func(u uuid.UUID) bool { _, is := may[u]; return !is })
+	people, err := roster.People(ctx, s.o.Pool, v.Tenant, padded(seen))
 	if err != nil {
 		return RoomTyping{}, false, err
 	}
 	now, _ := picture(rooms[0], list, may, people)
 	return now, true, nil
+}
+
+// among is how many the database is asked for at least, and a multiple of how many
+// always: one who types and is hidden is not to be found by the time an answer takes.
+const among = 8
+
+// padded are ids and some of nobody's.
+func padded(ids []uuid.UUID) []uuid.UUID {
+	for len(ids) == 0 || len(ids)%among != 0 {
+		ids = append(ids, uuid.New())
+	}
+	return ids
 }
 
 func users(list []raw) []uuid.UUID {

@@ -134,7 +134,7 @@ export type ConnectionQuality =
 
 /** A custom status. At least one of text and emoji; both absent or blank clears it. */
 export type CustomStatusInput = {
-  /** At most 255 characters in one line; line breaks become spaces. No control characters, no directional overrides. */
+  /** At most 255 characters in one line; line breaks become spaces, and what turns directions and is not closed, or was not opened, is left out. No control characters, no directional overrides. */
   text?: string | null | undefined;
   /** One emoji. */
   emoji?: string | null | undefined;

@@ -7,6 +7,9 @@ import { Send, type SendMessageInput } from "./generated.js";
 import { type Emitter, type Readable, store } from "./store.js";
 import type { Message, Outgoing, Queued, Row } from "./types.js";
 
+// Half an emoji, where a text was cut: it arrives as this, and the digest is over what arrives.
+const wellFormed = (_: string, v: unknown) => (typeof v === "string" ? v.replace(/\p{Surrogate}/gu, "\ufffd") : v);
+
 export interface QueueState {
   /** What waits or failed, in the order it was queued. */
   items: readonly Queued[];
@@ -100,7 +103,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
   }
 
   function send({ clientMessageId = uuid(env), ...rest }: Outgoing): Promise<Queued> {
-    const input = JSON.parse(JSON.stringify({ ...rest, clientMessageId })) as SendMessageInput; // as it will be sent, and nobody's to change
+    const input = JSON.parse(JSON.stringify({ ...rest, clientMessageId }, wellFormed)) as SendMessageInput; // as it will arrive, and nobody's to change
     const same = state.get().items.find(q => q.clientMessageId === clientMessageId);
     if (same) return Promise.resolve(same);
     if (state.get().items.length >= o.maxQueued) {

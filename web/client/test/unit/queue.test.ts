@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { canonical } from "../../src/digest.js";
 import { ALICE } from "../browser.js";
 import { connected, fakeTime, type Operation, pass, refusal, settle, Wire } from "./wire.js";
 
@@ -50,6 +51,19 @@ test("the row is stored before it is sent, and goes with that key's answer alone
   await settle();
   expect(await stored()).toEqual([]);
   expect(tab.rt.timeline("c1").get().map(m => [m.content, m.status])).toEqual([["hello", "sent"]]);
+});
+
+test("a text that was cut within an emoji is stored and hashed as it arrives", async () => {
+  const tab = await connected(wire);
+  let sent: Operation | undefined;
+  wire.replies.Send = op => { sent = op; return all(op); };
+  await tab.rt.send("c1", "cut 🎉 \ud83d");
+  await settle();
+  expect(inputs(sent!)[0]!.content).toBe("cut 🎉 \ufffd");
+  const text = canonical(sent!.variables.input as never);
+  expect(text).toContain('"cut 🎉 \ufffd"');
+  const sum = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  expect(sent!.variables.digest).toBe([...new Uint8Array(sum)].map(b => b.toString(16).padStart(2, "0")).join(""));
 });
 
 test("an answer that is lost is asked for again under the same key, in the same order", async () => {
