@@ -18,31 +18,34 @@ const IDLE = 300_000, INPUT = "mousemove mousedown pointerdown keydown touchstar
 export function createActivity(connection: Connection, env: Env, idleAfter: () => number = () => IDLE): Activity {
   const hidden = () => env.document?.hidden ?? false;
   const state = store({ hidden: hidden(), idle: false });
-  let lastInput = Date.now(), told = 0, toldInput = 0, every = 30_000, running = false;
+  let lastInput = Date.now(), told = 0, fresh = false, every = 30_000, running = false; // fresh: there was input that was not told
   let beat: ReturnType<typeof setTimeout> | undefined, idle: ReturnType<typeof setTimeout> | undefined;
 
   async function tell() {
     clearTimeout(beat);
     beat = undefined;
     if (!running || connection.get().state !== "connected") return;
-    const now = Date.now(), active = lastInput > toldInput;
+    const now = Date.now(), active = fresh;
     told = now;
-    toldInput = lastInput;
+    fresh = false;
     const lastActivityAgoMs = Math.min(Math.max(0, now - lastInput), 86_400_000);
     await connection.request(Heartbeat, { input: { active, hidden: hidden(), lastActivityAgoMs } }, { socketOnly: true })
-      .catch(() => { toldInput = 0; });
+      .catch(() => { fresh ||= active; });
   }
   function active() {
-    const now = Date.now(), wasIdle = state.get().idle;
+    const now = Date.now(), wasIdle = state.get().idle, since = now - told;
     lastInput = now;
+    fresh = true;
     if (wasIdle) state.set({ ...state.get(), idle: false });
     idle ??= setTimeout(rest, idleAfter());
-    if (wasIdle || now - told >= every) void tell();
-    else beat ??= setTimeout(() => void tell(), every - (now - told));
+    if (wasIdle || since >= every || since < 0) void tell(); // below: the clock was set back
+    else beat ??= setTimeout(() => void tell(), every - since);
   }
   function rest() {
     idle = undefined;
-    const left = lastInput + idleAfter() - Date.now();
+    const now = Date.now();
+    lastInput = Math.min(lastInput, now);
+    const left = lastInput + idleAfter() - now;
     if (left > 0) idle = setTimeout(rest, left);
     else state.set({ ...state.get(), idle: true });
   }
@@ -54,7 +57,10 @@ export function createActivity(connection: Connection, env: Env, idleAfter: () =
       listen(env.window, INPUT, active),
       listen(env.document, "visibilitychange", () => {
         state.set({ ...state.get(), hidden: hidden() });
-        if (!hidden()) lastInput = Date.now(); // who shows a page is there
+        if (!hidden()) { // who shows a page is there
+          lastInput = Date.now();
+          fresh = true;
+        }
         void tell();
       }),
     ];
@@ -71,7 +77,8 @@ export function createActivity(connection: Connection, env: Env, idleAfter: () =
   connection.events.on("up", ack => {
     every = ack.heartbeatIntervalMs || every;
     // A new socket counts as active: said only where it is otherwise.
-    told = toldInput = Date.now();
+    told = Date.now();
+    fresh = false;
     if (hidden() || Date.now() - lastInput > every) void tell();
   });
   return { get: state.get, subscribe: state.subscribe, active };

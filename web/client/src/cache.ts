@@ -21,7 +21,11 @@ export function execute(rt: Realtime, query: string, variables: Record<string, u
   const doc = query as Doc<Record<string, unknown>, Record<string, unknown>>;
   const to = sink as { next?: (v: unknown) => void; error?: (e: RealtimeError) => void; complete?: () => void };
   if (/^\s*(?:#.*\s*|fragment\b[^{]*(?:\{[^}]*\}\s*)+)*subscription\b/.test(query)) {
-    return rt.connection.live(doc, variables, data => to.next?.({ data }), e => to.error?.(e));
+    const stop = rt.connection.live(doc, variables, data => to.next?.({ data }), e => {
+      stop();
+      to.error?.(e);
+    });
+    return stop;
   }
   let over = false;
   rt.connection.ask(doc, variables).then(answer => {

@@ -64,7 +64,7 @@ export interface Connection extends Readable<ConnectionInfo> {
   ask<R, V>(doc: Doc<R, V>, variables: V, how?: { overHttp?: boolean; socketOnly?: boolean; keepalive?: boolean }): Promise<Answer<R>>;
   /** A subscription of this socket alone: it ends with it. */
   once<R, V>(doc: Doc<R, V>, variables: V, sink: Sink<R>): () => void;
-  /** A subscription that is made again on the next socket, and after an error that may pass. */
+  /** A subscription that is made again on the next socket, and after an error that may pass; after one that may not, which `refused` is told, with the next socket alone. */
   live<R, V>(doc: Doc<R, V>, variables: V, next: (data: R) => void, refused?: (error: RealtimeError) => void): () => void;
   events: Emitter<ConnectionEvents>;
 }
@@ -79,8 +79,8 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   };
   const info = store(nothing);
   let wanted = false, socket: Socket | undefined, generation = 0, attempt = 0, dialedAt = 0, upAt = 0, ackAt = 0;
-  let user: string | null | undefined, refreshed = false, ack: Ack | undefined, refreshAt = 0;
-  let latencies: number[] = [], pingAt = 0, frameAt = 0;
+  let user: string | null | undefined, stale = false, refreshed = false, ack: Ack | undefined, refreshAt = 0;
+  let latencies: number[] = [], pingAt = 0, heard = false;
   const timers: Partial<Record<"dial" | "retry" | "ping" | "pong" | "refresh" | "show", ReturnType<typeof setTimeout>>> = {};
   const cancel = (...names: (keyof typeof timers)[]) => names.forEach(n => { clearTimeout(timers[n]); delete timers[n]; });
   const after = (name: keyof typeof timers, ms: number, fn: () => void) => {
@@ -94,8 +94,9 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   const online = () => env.navigator?.onLine !== false;
   const is = (...states: ConnectionState[]) => states.includes(info.get().state);
 
-  async function dial(refresh = false) {
-    const mine = ++generation;
+  // stale: the token was refused. Until one is accepted each dial wants a new one, and only a new one that is refused too is the end.
+  async function dial() {
+    const mine = ++generation, refresh = stale;
     cancel("retry");
     dialedAt = Date.now();
     say({ state: !online() ? "offline" : ack || attempt ? "reconnecting" : "connecting", retryAt: null });
@@ -107,6 +108,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
       return mine === generation ? again(asError(e)) : undefined;
     }
     if (mine !== generation) return;
+    refreshed = refresh;
     const whose = token ? o.userId ?? userOf(token) : null;
     if (user !== whose) events.emit("user", (user = whose));
     if (!token) return unauthorized("There is no token");
@@ -114,7 +116,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     socket = openSocket(o.wsUrl, { headers, device: o.device, ...(o.presence === false && { presence: false }), ...(o.autoDeliver && { autoDeliver: true }) },
       env.WebSocket, {
         ack: a => mine === generation && opened(a),
-        frame: () => { frameAt = Date.now(); },
+        frame: () => { heard = true; },
         pong,
         closed: (code, reason) => mine === generation && drop(code, reason),
       });
@@ -123,7 +125,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   function opened(a: Ack) {
     ack = a;
     upAt = ackAt = Date.now();
-    refreshed = false;
+    stale = refreshed = false;
     cancel("dial", "show");
     say({ state: "connected", error: null, sessionId: a.sessionId, attempts: 0, interrupted: false });
     if (a.userId && a.userId !== user) events.emit("user", (user = a.userId));
@@ -151,8 +153,8 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     const error = new RealtimeError("connection-lost", reason || `The socket was closed (${code})`, true);
     if (code === 4403) {
       if (refreshed && !had) return unauthorized(reason);
-      refreshed = !had;
-      return short ? again(error, 0, true) : void dial(true);
+      stale = true;
+      return short ? again(error) : void dial();
     }
     if (FATAL.includes(code)) {
       cancel("show");
@@ -166,14 +168,14 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     again(error, wait);
   }
 
-  function again(error: RealtimeError, wait = 0, refresh = false) {
+  function again(error: RealtimeError, wait = 0) {
     generation++;
     cancel("dial");
     if (!online()) attempt = Math.max(attempt, 5); // no network, says the browser; it has been wrong before
     wait = Math.min(SLOW * 2, wait + backoff(attempt++, env.random));
     say({ state: online() ? "reconnecting" : "offline", quality: "unknown", latencyMs: null, sessionId: null, attempts: attempt, error, retryAt: Date.now() + wait });
     timers.show ??= setTimeout(() => is("reconnecting", "offline", "connecting") && say({ interrupted: true }), SHOW);
-    after("retry", wait, () => void dial(refresh));
+    after("retry", wait, () => void dial());
   }
 
   function unauthorized(message: string) {
@@ -186,6 +188,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   function ping() {
     after("ping", PING, ping);
     if (!socket || timers.pong) return;
+    heard = false;
     pingAt = Date.now();
     socket.ping();
     after("pong", PING, judge);
@@ -193,27 +196,28 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   function pong() {
     cancel("pong");
     if (!pingAt) return;
-    latencies = [...latencies.slice(-4), Date.now() - pingAt];
+    latencies = [...latencies.slice(-4), Math.max(0, Date.now() - pingAt)];
     pingAt = 0;
     const ms = Math.round(latencies.reduce((a, b) => a + b) / latencies.length);
     say({ latencyMs: ms, quality: ms < 100 ? "excellent" : ms < 300 ? "good" : ms < 600 ? "fair" : "poor" });
   }
   function judge() {
     cancel("pong");
-    if (frameAt >= pingAt) return;
+    if (heard) return;
     if (Date.now() - pingAt > PING + DEADLINE) return check(); // frozen meanwhile: ask again
     drop(1006, "Nothing comes any more");
   }
   function check() {
     if (!wanted) return;
     if (is("connected")) {
+      heard = false;
       pingAt = Date.now();
       socket?.ping();
       after("pong", DEADLINE, judge);
       if (refreshAt && Date.now() >= refreshAt) void refreshToken();
     } else if (timers.retry) {
       attempt = Math.min(attempt, 1);
-      after("retry", Math.max(0, dialedAt + 250 - Date.now()), () => void dial()); // at once, but for a network that flaps
+      after("retry", Math.min(250, Math.max(0, dialedAt + 250 - Date.now())), () => void dial()); // at once, but for a network that flaps
     } else if (timers.dial && Date.now() - dialedAt > DEADLINE) {
       drop(1006, "It did not answer before a sleep");
       void dial();
@@ -228,7 +232,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     const serverNow = Date.parse(ack.serverTime) + Date.now() - ackAt, left = Date.parse(expiresAt) - serverNow;
     const wait = Math.max(1000, left > 120_000 ? left - 60_000 : left / 2);
     refreshAt = Date.now() + wait;
-    after("refresh", wait, () => (Date.now() < refreshAt ? planRefresh(expiresAt) : void refreshToken()));
+    after("refresh", wait, () => (wait > LONGEST ? planRefresh(expiresAt) : void refreshToken()));
   }
   async function refreshToken() {
     const mine = generation, sessionId = ack?.sessionId ?? null;
@@ -280,6 +284,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
         headers: { "content-type": "application/json", accept: "application/json", authorization: `Bearer ${token}` },
       });
       const body = (await res.json()) as { data?: R; errors?: WireError[] };
+      if (user !== before && user !== whose) throw lost(); // the answer is another's now, who must not see it
       return { data: body.data ?? null, errors: (body.errors ?? []).map(fromWire) };
     } catch (e) {
       throw new RealtimeError("connection-lost", asError(e).message, true);
@@ -303,12 +308,11 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
       clearTimeout(timer);
       stop?.();
       if (!is("connected") || ended) return;
+      let over = false;
       const fail = (error: RealtimeError | null) => {
-        if (ended || error?.code === "connection-lost") return; // up begins it anew
-        if (error && !error.retryable) {
-          ended = true;
-          return refused?.(error);
-        }
+        if (ended || over || error?.code === "connection-lost") return; // up begins it anew
+        over = true;
+        if (error && !error.retryable) return refused?.(error);
         timer = setTimeout(begin, error?.retryAfterMs ?? backoff(failures++, env.random));
       };
       stop = once(doc, variables, {
@@ -335,7 +339,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     if (wanted && !is("needs-auth", "failed")) return;
     wanted = true;
     attempt = 0;
-    refreshed = false;
+    stale = refreshed = false;
     deaf.forEach(f => f());
     if (!deaf.length) events.emit("begin", null);
     deaf = [

@@ -30,7 +30,8 @@ export interface Unread {
 
 interface Mark { channelId: string; read?: string; delivered?: string }
 
-const BATCH = 1000, MOST = 500;
+// LEAVING: what a page says as it goes may have 64 KiB.
+const BATCH = 1000, MOST = 500, LEAVING = 200;
 
 export function createDelivery(connection: Connection, env: Env, messages: Messages, keeper: Keeper, state: Pick<State, "readStates" | "threads" | "read">) {
   const { readStates, threads } = state;
@@ -67,7 +68,7 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
     return flying;
   }
   async function say(keepalive: boolean) {
-    const batch = [...marks].slice(0, MOST);
+    const batch = [...marks].slice(0, keepalive ? LEAVING : MOST);
     const of = (kind: "read" | "delivered") => batch.flatMap(([, m]): MarkInput[] => (m[kind] ? [{ channelId: m.channelId, messageId: m[kind] }] : []));
     try {
       const { errors } = await connection.ask(Acknowledge, { delivered: of("delivered"), read: of("read") }, { keepalive, overHttp: keepalive });

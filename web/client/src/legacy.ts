@@ -128,7 +128,12 @@ export function legacyBus(rt: Realtime, debug = false): LegacyBus {
     throw new Error(`nchat-realtime: there is no event ${event}`);
   }
   const on: LegacyBus["on"] = (event, callback) => {
-    const off = listen(event, callback as (d: unknown) => void), of = handlers.get(callback) ?? new Map<string, () => void>();
+    const end = listen(event, callback as (d: unknown) => void), of = handlers.get(callback) ?? new Map<string, () => void>();
+    const off = () => {
+      end();
+      if (of.get(event) === off) of.delete(event);
+      if (!of.size && handlers.get(callback) === of) handlers.delete(callback);
+    };
     handlers.set(callback, of.set(event, off));
     return off;
   };

@@ -26,13 +26,14 @@ export interface QueueEvents {
   failed: Queued;
   flushing: { count: number };
   flushed: { sent: number; failed: number; count: number };
+  /** Discarded in this tab or another, or gone from here with its user: signed out, or another now. */
   cleared: { count: number };
 }
 
 export interface Queue extends Readable<QueueState> {
   /** Queues a message; resolves once it is stored, long before it is sent. The same clientMessageId is one message. */
   send(message: Outgoing): Promise<Queued>;
-  /** The message as the server has it, once it does; rejects when it is refused for good or discarded. */
+  /** The message as the server has it, once it does; rejects when it is refused for good, discarded, or gone with its user (`closed`). */
   settled(clientMessageId: string): Promise<Message>;
   /** Sends what waits now, if this tab is the one that sends; resolves when there is nothing left that can be sent now. */
   flush(): Promise<{ sent: number; failed: number }>;
@@ -49,23 +50,40 @@ export interface Desk {
   db: Database;
   leads(): boolean;
   /** Tells the other tabs. */
-  ring(news: { sent?: Message[]; failed?: string[] }): void;
+  ring(news: { sent?: Message[]; failed?: string[]; discarded?: number }): void;
 }
 
 export interface OutboxOptions {
   maxQueued: number;
   maxAgeMs: number;
   maxBatch(): number;
+  /** The largest frame the server reads, in bytes. */
+  maxFrame(): number;
 }
 
-const BYTES = 256 << 10, SICK = 5000;
+// A batch has this many bytes at most, or one row; around the rows of a frame there are no more than AROUND.
+const BYTES = 96 << 10, SICK = 5000, AROUND = Send.length + 1024;
+// By the clock it may seem longer, where that was set back; it is not.
+const LONGEST = 60_000;
+const left = (at: number) => {
+  const ms = at - Date.now();
+  return ms > LONGEST ? 0 : ms;
+};
+const LARGE = { code: "too-large", message: "It is larger than the server reads" };
+const size = (row: Row) => new TextEncoder().encode(JSON.stringify(row.input)).length;
 
-export function createOutbox(connection: Connection, desk: () => Promise<Desk>, env: Env, o: OutboxOptions, events: Emitter<QueueEvents>, took: (m: Message[]) => void) {
+export function createOutbox(connection: Connection, env: Env, o: OutboxOptions, events: Emitter<QueueEvents>, took: (m: Message[]) => void) {
   const state = store<QueueState>({ items: [], pending: 0, failed: 0, persistence: null });
   let drafts: Queued[] = [], rows: Row[] = [], flying = new Set<string>();
   let writing: Promise<unknown> = Promise.resolve(), draining: Promise<{ sent: number; failed: number }> | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined, failures = 0, single = false, plain = false, more = false, epoch = 0, pausedUntil = 0, current: Desk | undefined;
+  const waiting = new Set<() => void>(); // for what is to become of a message; called when its user goes
   const done = new Map<string, Message>(); // the last thousand: somebody may ask late
+
+  // Whose it is is known when it is opened; a message may be queued before.
+  let known!: (at: Desk) => void, desk!: Promise<Desk>;
+  const renew = () => { desk = new Promise(r => { known = r; }); };
+  renew();
 
   const view = ({ input, attempts, createdAt, dead }: Row): Queued => ({
     clientMessageId: input.clientMessageId, channelId: input.channelId, input, attempts, createdAt, error: dead,
@@ -98,7 +116,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     const mine = epoch;
     const write = async () => {
       try {
-        const at = await desk();
+        const at = await desk;
         if (mine !== epoch) throw new RealtimeError("closed", "Its user signed out");
         await at.db.add({ input, checksum: await digest([input], env), createdAt: draft.createdAt, attempts: 0, notBefore: 0, dead: null });
         drafts = drafts.filter(d => d !== draft);
@@ -118,18 +136,18 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
   }
 
   // The first rows of each channel, in their order, until one has to wait.
-  function due(now: number): Row[] {
+  function due(): Row[] {
     const waiting = new Set<string>(), batch: Row[] = [];
     let bytes = 0;
     for (const row of rows) {
       const channel = row.input.channelId;
       if (row.dead || waiting.has(channel)) continue;
-      if (row.notBefore > now) {
+      if (left(row.notBefore) > 0) {
         waiting.add(channel);
         continue;
       }
-      bytes += JSON.stringify(row.input).length * 3;
-      if (batch.length && (single || bytes > BYTES || batch.length >= o.maxBatch())) break;
+      bytes += size(row);
+      if (batch.length && (single || bytes > Math.min(BYTES, o.maxFrame() - AROUND) || batch.length >= o.maxBatch())) break;
       batch.push(row);
     }
     return batch;
@@ -157,17 +175,17 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
       const at = current;
       clearTimeout(timer);
       if (!at?.leads() || connection.get().state !== "connected") break;
-      if (Date.now() < pausedUntil) {
-        timer = setTimeout(() => void flush(), pausedUntil - Date.now());
+      if (left(pausedUntil) > 0) {
+        timer = setTimeout(() => void flush(), left(pausedUntil));
         break;
       }
       await reload(at);
-      const now = Date.now(), batch = due(now);
+      const batch = due();
       if (await bury(at, batch)) continue;
       if (!batch.length) {
         single = false;
-        const next = Math.min(...rows.filter(r => !r.dead).map(r => r.notBefore));
-        if (Number.isFinite(next)) timer = setTimeout(() => void flush(), Math.max(50, next - now));
+        const next = rows.filter(r => !r.dead).map(r => left(r.notBefore)).filter(ms => ms > 0);
+        if (next.length) timer = setTimeout(() => void flush(), Math.max(50, Math.min(...next)));
         break;
       }
       if (!told) events.emit("flushing", { count: state.get().pending });
@@ -181,11 +199,12 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     return total;
   }
 
-  // Rows that are too old, or are not what was written, are not sent; they are shown.
+  // Rows that are too old or too large, or are not what was written, are not sent; they are shown.
   async function bury(at: Desk, batch: Row[]) {
     const dead: Row[] = [];
     for (const row of batch) {
       if (Date.now() - row.createdAt > o.maxAgeMs) dead.push({ ...row, dead: { code: "expired", message: "It could not be sent for too long" } });
+      else if (size(row) > o.maxFrame() - AROUND) dead.push({ ...row, dead: LARGE });
       else if (row.checksum && row.checksum !== ((await digest([row.input], env)) ?? row.checksum)) {
         dead.push({ ...row, dead: { code: "corrupted", message: "What is stored is not what was written" } });
       }
@@ -215,7 +234,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
           sent.push({ ...result.message, clientMessageId: row.input.clientMessageId });
         } else if (result.error?.retryable) {
           const wait = result.error.retryAfterMs ?? backoff(row.attempts, env.random);
-          put.push({ ...row, attempts: row.attempts + 1, notBefore: Date.now() + wait });
+          put.push({ ...row, attempts: row.attempts + 1, notBefore: Date.now() + Math.min(wait, LONGEST) });
         } else put.push({ ...row, dead: result.error ?? { code: "unexpected", message: "It was refused" } });
       }
       await settle(at, gone, sent, put);
@@ -223,10 +242,21 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     } catch (e) {
       if (answered) throw e; // the storage's, and no refusal
       const error = asError(e);
+      if (error.code === "connection-lost" && connection.get().error?.code === "1009") {
+        // Too large for the server, or for something before it, says the close: of one row, sent alone, or sent twice. Not the client's end.
+        connection.connect();
+        if (!single) {
+          single = true;
+          return null;
+        }
+        await settle(at, [], [], [{ ...batch[0]!, dead: LARGE }]);
+        return { sent: 0, failed: 1 };
+      }
       if (error.retryable || ["needs-auth", "invalid-jwt", "access-denied"].includes(error.code)) {
         // Of the way, or of the session: the rows stay as they are. Once connected anew, or after a while.
-        pausedUntil = Date.now() + (error.retryAfterMs ?? backoff(failures++, env.random));
-        timer = setTimeout(() => void flush(), pausedUntil - Date.now());
+        const wait = Math.min(error.retryAfterMs ?? backoff(failures++, env.random), LONGEST);
+        pausedUntil = Date.now() + wait;
+        timer = setTimeout(() => void flush(), wait);
         return null;
       }
       // Refused as a whole: one row is the reason. Find it by sending them one by one; a digest is no reason to lose one.
@@ -248,7 +278,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     took(sent); // first: a message that leaves the queue is in its channel already
     await at.db.settle(gone, put);
     await reload(at);
-    const failed = put.filter(r => r.dead);
+    const failed = put.filter(r => r.dead && rows.some(x => x.n === r.n));
     at.ring({ sent, failed: failed.map(r => r.input.clientMessageId) });
     announce(sent, failed);
   }
@@ -262,7 +292,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
   }
 
   async function change(clientMessageId: string | null, fn: (row: Row) => Row | null) {
-    const at = await desk(), mine = epoch;
+    const at = await desk, mine = epoch;
     await writing;
     if (mine !== epoch) return 0;
     const remove: number[] = [], put: Row[] = [];
@@ -274,7 +304,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     }
     await at.db.settle(remove, put);
     await reload(at);
-    at.ring({});
+    at.ring(remove.length ? { discarded: remove.length } : {});
     return remove.length;
   }
 
@@ -291,7 +321,9 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
         events.on("failed", q => q.clientMessageId === key && fail(q)),
         events.on("cleared", () => !state.get().items.some(i => i.clientMessageId === key) && fail(undefined)),
       ];
-      const finish = (fn: () => void) => { offs.forEach(f => f()); fn(); };
+      const finish = (fn: () => void) => { offs.forEach(f => f()); waiting.delete(gone); fn(); };
+      const gone = () => finish(() => reject(new RealtimeError("closed", "Its user signed out")));
+      waiting.add(gone);
       const known = state.get().items.find(i => i.clientMessageId === key);
       if (known?.status === "failed") fail(known);
     }),
@@ -315,6 +347,7 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
     /** The queue is this user's from now on. */
     async open(at: Desk) {
       current = at;
+      known(at);
       await reload(at).catch(show);
       void flush();
     },
@@ -324,20 +357,25 @@ export function createOutbox(connection: Connection, desk: () => Promise<Desk>, 
       return flush();
     },
     close() {
+      if (current) renew();
       current = undefined;
       epoch++;
       clearTimeout(timer);
+      const count = state.get().items.length;
       rows = [];
       drafts = [];
       show();
+      [...waiting].forEach(f => f());
+      if (count) events.emit("cleared", { count });
     },
     /** Another tab changed it. */
-    async heard({ sent = [], failed = [] }: { sent?: Message[]; failed?: string[] }) {
+    async heard({ sent = [], failed = [], discarded }: Parameters<Desk["ring"]>[0]) {
       const at = current;
       if (!at) return;
       took(sent);
       await reload(at);
       announce(sent, rows.filter(r => failed.includes(r.input.clientMessageId)));
+      if (discarded) events.emit("cleared", { count: discarded });
       void flush();
     },
   };

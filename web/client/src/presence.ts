@@ -1,7 +1,7 @@
 import { createActivity } from "./activity.js";
 import type { Connection } from "./connection.js";
 import type { Env } from "./env.js";
-import { asError } from "./errors.js";
+import { asError, backoff } from "./errors.js";
 import {
   type CustomStatusInput, type Doc, MyPresence as MyPresenceDoc, PresenceChanged, Presences, type PresenceSettingsInput, type PresenceStatus,
   PresenceWindow, SetCustomStatus, SetPresence, UpdateSettings, Visibility,
@@ -33,7 +33,7 @@ export interface PresenceService {
   activity: Readable<{ hidden: boolean; idle: boolean }>;
   /** Input that no window hears. */
   active(): void;
-  /** away and busy stay until changed; online is automatic. While not connected the last wish is kept, and done then. */
+  /** away and busy stay until changed; online is automatic. While not connected, or refused for now, the last wish is kept, and done then. */
   setStatus(status: PresenceStatus, expiresAt?: Date | string | null): Promise<void>;
   /** null, or neither text nor emoji: none. Kept as the status is. */
   setCustomStatus(status: { text?: string | null; emoji?: string | null; expiresAt?: Date | string | null } | null): Promise<void>;
@@ -57,8 +57,7 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
   const mine: Readable<MyPresence | null> = { get: mineValue.get, subscribe: l => both(mineValue.subscribe(l), mineHold.subscribe(() => {})) };
 
   const windows = family<Members>(), holds = new Map<string, Writable<null>>();
-  function members(channelId: string): Readable<Members | undefined> {
-    const of = windows.of(channelId);
+  function hold(channelId: string) {
     let held = holds.get(channelId);
     if (!held) {
       held = store<null>(null, () => {
@@ -70,31 +69,45 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
         }, () => windows.set(channelId, undefined));
         return () => {
           stop();
+          holds.delete(channelId);
           windows.set(channelId, undefined);
         };
       });
       holds.set(channelId, held);
     }
-    const hold = held;
-    return { get: of.get, subscribe: l => both(of.subscribe(l), hold.subscribe(() => {})) };
+    return held;
+  }
+  function members(channelId: string): Readable<Members | undefined> {
+    const of = windows.of(channelId);
+    return { get: of.get, subscribe: l => both(of.subscribe(l), hold(channelId).subscribe(() => {})) };
   }
 
   // What the user wishes to be, until the server has heard it: only the last wish counts.
   const wishes = new Map<string, () => Promise<unknown>>();
+  let again: ReturnType<typeof setTimeout> | undefined, failures = 0;
   async function wish(what: string, fn: () => Promise<unknown>) {
     wishes.set(what, fn);
     try {
       await fn();
+      failures = 0;
       if (wishes.get(what) === fn) wishes.delete(what);
     } catch (e) {
-      if (asError(e).retryable) return; // done with the next connection
+      const error = asError(e);
+      if (error.retryable) { // done with the next connection, or on this one after a while
+        clearTimeout(again);
+        if (connection.get().state === "connected") again = setTimeout(wishAll, error.retryAfterMs ?? backoff(failures++, random));
+        return;
+      }
       if (wishes.get(what) === fn) wishes.delete(what);
       throw e;
     }
   }
-  connection.events.on("up", () => {
+  function wishAll() {
+    clearTimeout(again);
     for (const [what, fn] of [...wishes]) void wish(what, fn).catch(() => {});
-  });
+  }
+  connection.events.on("up", wishAll);
+  connection.events.on("down", () => clearTimeout(again));
   const activity = enabled ? createActivity(connection, env, () => limits().idleAfterMs) : null;
   const quiet = store({ hidden: false, idle: false });
 
@@ -132,6 +145,7 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
       mineValue.set(null);
       settings.set(null);
       wishes.clear();
+      clearTimeout(again);
     },
   };
 }

@@ -68,8 +68,8 @@ export function createRealtime(o: RealtimeOptions): Realtime {
   }, acknowledge);
   const state = createState(messages, keeper, readStates, threads, events, me);
   const queueEvents = emitter<QueueEvents>();
-  const outbox = createOutbox(connection, tabs.desk, env, {
-    maxQueued: o.maxQueued ?? 1000, maxAgeMs: o.maxQueuedAgeMs ?? WEEK, maxBatch: () => config.get()?.maxBatch ?? 100,
+  const outbox = createOutbox(connection, env, {
+    maxQueued: o.maxQueued ?? 1000, maxAgeMs: o.maxQueuedAgeMs ?? WEEK, maxBatch: () => config.get()?.maxBatch ?? 100, maxFrame: () => config.get()?.maxFrameBytes ?? 1 << 20,
   }, queueEvents, sent => state.took(sent));
   const sync = createSync(connection, env, state, messages, keeper, outbox.resume, emitter<SyncEvents>());
   const { presence, typing, rooms } = people(o, connection, env, config, state.settings, sync.conflict);
@@ -99,7 +99,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     await keeper.flush();
   }
 
-  let opening: Promise<void> = Promise.resolve(), closed = false, restored = false; // restored: what is stored was read
+  let opening: Promise<void> = Promise.resolve(), closed = false, restored = false, last: string | null = null; // restored: what is stored was read
   connection.events.on("state", ({ state: now }) => {
     if (now === "closed" || now === "needs-auth" || now === "failed") void keeper.flush();
     tabs.heed(now);
@@ -107,9 +107,11 @@ export function createRealtime(o: RealtimeOptions): Realtime {
   connection.events.on("user", id => {
     if (id === user.get() && !closed) return;
     closed = false;
-    forgetUser();
+    // What was written while nobody was known is the first one's, or his who was there before; never another's.
+    if (user.get() || (id && last && id !== last)) forgetUser();
     user.set(id);
     if (!id) return;
+    last = id;
     opening = opening.then(async () => {
       const desk = await tabs.open(id);
       if (user.get() !== id) return tabs.close();

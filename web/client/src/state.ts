@@ -103,7 +103,7 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
     keeper.kv("settings", s);
   }
 
-  function reset() {
+  function empty() {
     messages.clear();
     channels.set(new Map());
     readStates.clear();
@@ -177,10 +177,14 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
     },
     took: incoming => void take(incoming, false),
     clear() {
-      reset();
+      empty();
       keeper.clear();
     },
-    reset,
+    reset() {
+      empty();
+      told = new Set();
+      before = new Set();
+    },
     restore(list, kv) {
       messages.put(list).forEach(m => told.add(m.id));
       channels.set(new Map((kv.get("channels") as Channel[] | undefined ?? []).map(c => [c.channelId, c])));

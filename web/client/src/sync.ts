@@ -1,6 +1,6 @@
 import type { Connection } from "./connection.js";
 import type { Env } from "./env.js";
-import { asError, backoff, RealtimeError } from "./errors.js";
+import { asError, backoff, lost, RealtimeError } from "./errors.js";
 import { Edit, type EditMutation, Events, type EventKind, History, Remove, Sync } from "./generated.js";
 import type { Keeper } from "./keeper.js";
 import type { Messages } from "./messages.js";
@@ -77,6 +77,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
       stale();
       step(10);
       const got = await pages(stale, step);
+      if (connection.get().state !== "connected") throw lost(); // over HTTP there is no stream
       follow(mine);
       const result: SyncResult = {
         messages: { synced: got.messages, conflicts: count.conflicts, errors: 0 }, channels: { synced: got.channels, errors: 0 }, presence: { synced: 0 },
@@ -162,8 +163,10 @@ export function createSync(connection: Connection, env: Env, state: State, messa
       if (mine !== generation || error?.code === "connection-lost") return;
       if (error?.code === "validation-failed") cursor = gap = null;
       generation++;
-      say({ state: "synchronizing" });
-      again(error?.code === "validation-failed" ? null : error);
+      const over = error && !error.retryable && error.code !== "validation-failed"; // until the next connection
+      say(over ? { state: "idle", error } : { state: "synchronizing" });
+      if (over) events.emit("failed", error);
+      else again(error?.code === "validation-failed" ? null : error);
     }
   }
 

@@ -8,6 +8,7 @@ import type { Message } from "./types.js";
 export interface News {
   sent?: Message[];
   failed?: string[];
+  discarded?: number;
   /** The user signed out in another tab. */
   left?: boolean;
 }

@@ -2,7 +2,7 @@ import type { Connection } from "./connection.js";
 import { type Env, listen } from "./env.js";
 import { StartTyping, StopAllTyping, StopTyping, TypingChanged } from "./generated.js";
 import { type RoomRef, roomInput, roomName } from "./rooms.js";
-import { type Family, family, type Readable } from "./store.js";
+import { type Family, family, type Readable, store } from "./store.js";
 import type { RoomTyping } from "./types.js";
 import { createWatch, type Watch } from "./watch.js";
 
@@ -20,6 +20,8 @@ export interface TypingService {
   stopAll(): void;
   /** Whether the caller is shown as typing there. */
   typing(room: RoomRef): boolean;
+  /** The names of the rooms where the caller is. */
+  own: Readable<ReadonlySet<string>>;
 }
 
 const DEBOUNCE = 300, AGAIN = 3000, EXPIRES = 5000;
@@ -42,17 +44,34 @@ export function createTyping(connection: Connection, env: Env, maxRooms: () => n
   const watch: Watch = createWatch(connection, env.random, TypingChanged, names => ({ rooms: names.map(n => roomInput(n)) }), maxRooms,
     d => d.typingChanged.forEach(t => rooms.set(t.room.name, t)), name => rooms.set(name, undefined), name => rooms.set(name, undefined));
   const rooms: Family<RoomTyping> = family<RoomTyping>(watch.hold);
-  const typists = new Map<string, Typist>();
+  const typists = new Map<string, Typist>(), own = store<ReadonlySet<string>>(new Set());
+  const tell = () => own.set(new Set(typists.keys()));
+  function end(name: string) {
+    typists.delete(name);
+    tell();
+  }
+  function endAll() {
+    for (const t of typists.values()) clearTimeout(t.timer);
+    if (!typists.size) return;
+    typists.clear();
+    tell();
+  }
 
   const arm = (name: string, typist: Typist, ms: number) => {
     clearTimeout(typist.timer);
-    typist.timer = setTimeout(() => tick(name, typist), Math.max(0, ms));
+    typist.timer = setTimeout(() => tick(name, typist), Math.min(EXPIRES, Math.max(0, ms)));
+  };
+  // The clock was set back: what was goes by the new one.
+  const follow = (t: Typist, now: number) => {
+    if (t.at > now + AGAIN) Object.assign(t, { at: now, saidAt: t.at > t.saidAt ? 0 : now, next: now });
   };
   function tick(name: string, typist: Typist) {
     if (typists.get(name) !== typist || typist.busy) return;
     typist.timer = undefined;
-    const now = Date.now(), left = typist.at + EXPIRES - now;
-    if (left <= 0) typists.delete(name); // the server's timer ran with ours
+    const now = Date.now();
+    follow(typist, now);
+    const left = typist.at + EXPIRES - now;
+    if (left <= 0) end(name); // the server's timer ran with ours
     else if (typist.at <= typist.saidAt) arm(name, typist, left);
     else if (now < typist.next) arm(name, typist, typist.next - now);
     else void say(name, typist, now);
@@ -72,7 +91,11 @@ export function createTyping(connection: Connection, env: Env, maxRooms: () => n
   function touch(room: RoomRef, wait: number) {
     const name = roomName(room), now = Date.now();
     let typist = typists.get(name);
-    if (!typist) typists.set(name, (typist = { at: 0, saidAt: 0, said: false, next: 0, busy: false, quiet: false }));
+    if (!typist) {
+      typists.set(name, (typist = { at: 0, saidAt: 0, said: false, next: 0, busy: false, quiet: false }));
+      tell();
+    }
+    follow(typist, now);
     typist.at = Math.max(now, typist.at + 1);
     if (typist.busy) return;
     if (typist.said) arm(name, typist, typist.next - now);
@@ -82,14 +105,13 @@ export function createTyping(connection: Connection, env: Env, maxRooms: () => n
   function stop(room: RoomRef) {
     const name = roomName(room), typist = typists.get(name);
     if (!typist) return;
-    typists.delete(name);
+    end(name);
     clearTimeout(typist.timer);
     if (typist.said && !typist.busy) void retract(name); // else once it is answered
   }
   function stopAll() {
     const said = [...typists.values()].some(t => t.said);
-    for (const t of typists.values()) clearTimeout(t.timer);
-    typists.clear();
+    endAll();
     if (said) void connection.request(StopAllTyping, {}, { socketOnly: true }).catch(() => {});
   }
   let offs: (() => void)[] = [];
@@ -101,8 +123,7 @@ export function createTyping(connection: Connection, env: Env, maxRooms: () => n
   });
   connection.events.on("end", () => offs.forEach(f => f()));
   connection.events.on("down", () => { // the server forgot it with the socket; others may have typed on
-      for (const t of typists.values()) clearTimeout(t.timer);
-      typists.clear();
+      endAll();
       for (const name of rooms.all.get().keys()) rooms.set(name, undefined);
   });
   const service: TypingService = {
@@ -111,7 +132,7 @@ export function createTyping(connection: Connection, env: Env, maxRooms: () => n
     watch: room => watch.hold(roomName(room)),
     input: (room, text) => (text.trim() ? touch(room, DEBOUNCE) : stop(room)),
     start: room => touch(room, 0),
-    stop, stopAll,
+    stop, stopAll, own,
     typing: room => typists.has(roomName(room)),
   };
   return {
@@ -122,7 +143,7 @@ export function createTyping(connection: Connection, env: Env, maxRooms: () => n
       if (!t) return;
       t.quiet = true;
       clearTimeout(t.timer);
-      typists.delete(name);
+      end(name);
     },
     clear: () => rooms.clear(),
   };

@@ -18,8 +18,17 @@ const PARTS = 6;
 
 export function createWatch<R, V>(connection: Connection, random: () => number, doc: Doc<R, V>, variables: (keys: string[]) => V, most: () => number, next: (data: R) => void, released?: (key: string) => void, denied?: (key: string, error: RealtimeError) => void): Watch {
   const held = new Map<string, number>(), refused = new Set<string>(), parts = new Set<Part>();
+  const resting = new Map<string, object>(); // keys that failed for now: they wait, and nobody else with them
   let timer: ReturnType<typeof setTimeout> | undefined, failures = 0;
-  const soon = (ms = 10) => { timer ??= setTimeout(update, ms); };
+  const soon = () => { timer ??= setTimeout(update, 10); };
+  function rest(keys: string[], ms: number) {
+    const mine = {};
+    keys.forEach(k => resting.set(k, mine));
+    setTimeout(() => {
+      keys.forEach(k => resting.get(k) === mine && resting.delete(k));
+      soon();
+    }, ms);
+  }
 
   function begin(keys: string[]) {
     const part: Part = { keys: new Set(keys), stop: () => {} };
@@ -35,7 +44,7 @@ export function createWatch<R, V>(connection: Connection, random: () => number, 
           refused.add(keys[0]!);
           denied?.(keys[0]!, error);
         }
-      } else soon(error?.retryAfterMs ?? backoff(failures++, random));
+      } else rest(keys, error?.retryAfterMs ?? backoff(failures++, random));
     };
     parts.add(part);
     part.stop = connection.once(doc, variables(keys), {
@@ -56,7 +65,7 @@ export function createWatch<R, V>(connection: Connection, random: () => number, 
     timer = undefined;
     if (connection.get().state !== "connected") return;
     const watched = new Set([...parts].flatMap(p => [...p.keys]));
-    const wanted = [...held.keys()].filter(k => !refused.has(k));
+    const wanted = [...held.keys()].filter(k => !refused.has(k) && !resting.has(k));
     let missing = wanted.filter(k => !watched.has(k));
     const idle = [...watched].filter(k => !held.has(k)).length;
     for (const part of parts) if (![...part.keys].some(k => held.has(k))) drop(part);
@@ -68,7 +77,9 @@ export function createWatch<R, V>(connection: Connection, random: () => number, 
   }
   connection.events.on("up", () => {
     refused.clear();
-    soon(0);
+    resting.clear();
+    failures = 0;
+    soon();
   });
   connection.events.on("down", () => parts.forEach(drop));
   return {

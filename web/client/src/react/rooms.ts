@@ -36,9 +36,10 @@ export function useRealtimeRooms({ initialRooms = [], autoJoin = true }: UseReal
   const client = useRealtimeClient(), rooms = useRooms(), names = autoJoin ? initialRooms.join("\n") : "";
   const held = useHolds(useCallback((name: string) => openRoom(client, name), [client]));
   useEffect(() => {
-    const list = names ? names.split("\n") : [], offs = list.map(n => openRoom(client, n));
-    return () => offs.forEach(f => f());
-  }, [client, names]);
+    const list = names ? names.split("\n").map(n => legacyRoom(n)) : [];
+    list.forEach(held.add);
+    return () => list.forEach(held.drop);
+  }, [held.add, held.drop, names]);
   return useMemo((): UseRealtimeRoomsReturn => {
     const getRoom = (name: string) => rooms.find(r => r.name === legacyRoom(name));
     const joinRoom = async (name: string): Promise<Room> => {

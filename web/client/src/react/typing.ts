@@ -1,9 +1,9 @@
 "use client";
 
-import { useCallback, useEffect, useMemo, useState } from "react";
+import { useCallback, useEffect, useMemo, useRef } from "react";
 import type { Visibility } from "../generated.js";
 import { asTypingUsers, legacyRoom, type TypingUser } from "../legacy.js";
-import { useHeld, useKeyed } from "./context.js";
+import { useHeld, useKeyed, useStore } from "./context.js";
 
 export type TypingRoomType = "channel" | "thread" | "dm";
 export interface TypingPrivacySettings { broadcastTyping: boolean; typingVisibility: Visibility }
@@ -38,21 +38,21 @@ export function useRealtimeTyping(what: string | UseRealtimeTypingOptions): UseR
   const o: UseRealtimeTypingOptions = typeof what === "string" ? { roomName: what } : what;
   const { client, typing: allowed } = useHeld(), { typing, presence } = client;
   const enabled = (o.enabled ?? true) && allowed, room = legacyRoom(o.roomName, o.threadId ? "thread" : o.roomType, o.threadId);
-  const now = useKeyed(() => typing.room(room), [typing, room]), [isTyping, setTyping] = useState(false);
-  useEffect(() => () => typing.stop(room), [typing, room]); // who leaves the room types there no more
+  const now = useKeyed(() => typing.room(room), [typing, room]), isTyping = useStore(typing.own).has(room), began = useRef(false);
+  const stopTyping = useCallback(() => {
+    began.current = false;
+    typing.stop(room);
+  }, [typing, room]);
+  useEffect(() => () => { if (began.current) stopTyping(); }, [stopTyping]); // who leaves the room types there no more; who only showed it never did
   const startTyping = useCallback(() => {
     if (!enabled) return;
+    began.current = true;
     typing.start(room);
-    setTyping(true);
   }, [typing, room, enabled]);
-  const stopTyping = useCallback(() => {
-    typing.stop(room);
-    setTyping(false);
-  }, [typing, room]);
   const handleInputChange = useCallback((value: string) => {
     if (!enabled) return;
+    began.current = value.trim() !== "";
     typing.input(room, value);
-    setTyping(value.trim() !== "");
   }, [typing, room, enabled]);
   const updatePrivacySettings = useCallback((s: Partial<TypingPrivacySettings>) => void presence.updateSettings(s).catch(() => {}), [presence]);
   return useMemo(() => ({

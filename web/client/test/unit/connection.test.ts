@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { ALICE } from "../browser.js";
 import { connected, fakeTime, pass, refusal, Wire } from "./wire.js";
 
 let wire: Wire;
@@ -139,7 +140,29 @@ test("refused tokens: one new one, then a sign-in is needed, and no loop", async
   expect(asked).toEqual([false, true]);
 });
 
-test("subscriptions are made again on the next socket, and after an error that may pass; not after one that may not", async () => {
+test("a new token that cannot be had now is asked for again, and the old one is not taken for it", async () => {
+  const asked: boolean[] = [];
+  let good = false;
+  wire.ack = () => {
+    if (!good) wire.socket.end(4403, "JWT expired");
+    return { sessionId: "s", userId: ALICE, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null };
+  };
+  const tab = wire.tab({ getToken({ refresh }) {
+    if (asked.push(refresh) === 2) throw new Error("no network yet");
+    if (asked.length === 3) wire.up = false; // had, and lost before it was accepted
+    else wire.up = true;
+    good = refresh;
+    return refresh ? "new.b.c" : "old.b.c";
+  } });
+  tab.rt.connect();
+  await pass(500);
+  tab.window.dispatchEvent(new Event("focus")); // it is still the old one that was refused
+  await pass(60_000);
+  expect(state(tab).state).toBe("connected");
+  expect(asked).toEqual([false, true, true, true]);
+});
+
+test("subscriptions are made again on the next socket, and after an error that may pass; after one that may not on the next socket alone", async () => {
   const tab = await connected(wire), refused = vi.fn();
   tab.rt.connection.live("subscription Live { x }" as never, {}, () => {}, refused);
   await pass(10);
@@ -151,10 +174,11 @@ test("subscriptions are made again on the next socket, and after an error that m
   expect(wire.of("Live").length).toBe(3);
   wire.socket.say({ id: wire.of("Live")[2]!.id, type: "error", payload: [{ message: "no", extensions: { code: "access-denied", retryable: false } }] });
   await pass(60_000);
-  wire.socket.end(1006, "");
-  await pass(2000);
   expect(wire.of("Live").length).toBe(3);
   expect(refused).toHaveBeenCalledOnce();
+  wire.socket.end(1006, ""); // another session: it may have other rights
+  await pass(2000);
+  expect(wire.of("Live").length).toBe(4);
 });
 
 test("an answer that does not come is an error in ten seconds; one that is lost with the socket at once, and says that it may be tried again", async () => {

@@ -195,3 +195,77 @@ test("while the server has enough of it, new messages wait as well", async () =>
   await pass(3000);
   expect(tab.rt.queue.get().items).toEqual([]);
 });
+
+test("one that is larger than a frame may be is shown, not sent, and the client goes on", async () => {
+  const tab = await connected(wire);
+  let most = 1 << 20;
+  let other = false;
+  wire.replies.Send = op => (other || JSON.stringify(op.variables).length > most ? void op.socket.end(1009, (other = false) || "") : all(op));
+  await Promise.all(["x".repeat(1 << 20), "\u00e9".repeat(1 << 19), "small"].map(text => tab.rt.send("c1", text)));
+  await pass(500);
+  const failed = () => tab.rt.queue.get().items.map(i => [i.input.content?.slice(0, 1), i.error?.code]);
+  expect(failed()).toEqual([["x", "too-large"], ["\u00e9", "too-large"]]);
+  expect(wire.sockets.length).toBe(1);
+  expect(tab.rt.timeline("c1").get()[0]).toMatchObject({ content: "small", status: "sent" });
+
+  await tab.rt.queue.clear();
+  most = 50_000; // a proxy's: nothing says it but the close
+  await Promise.all(["b", "c".repeat(60_000), "d"].map(text => tab.rt.send("c1", text)));
+  for (let i = 0; i < 20; i++) await pass(1000); // storage takes what real time it takes, row by row
+  expect(failed()).toEqual([["c", "too-large"]]);
+  expect(tab.rt.connection.get().state).toBe("connected");
+  expect(tab.rt.timeline("c1").get().map(m => [m.content?.slice(0, 5), m.status])).toEqual([["small", "sent"], ["b", "sent"], ["d", "sent"], ["ccccc", "failed"]]);
+
+  other = true; // another frame is closed for, once, while one of these is on its way
+  await tab.rt.send("c1", "innocent");
+  for (let i = 0; i < 20; i++) await pass(1000);
+  expect(tab.rt.timeline("c1").get().at(-2)).toMatchObject({ content: "innocent", status: "sent" });
+  wire.socket.end(1009, ""); // with nothing of the queue's on its way it is as ever
+  await pass(50);
+  expect(tab.rt.connection.get().state).toBe("failed");
+});
+
+test("the server's own limit of a frame counts", async () => {
+  wire.replies.Config = () => ({ realtimeConfig: { maxBatch: 100, maxFrameBytes: 20_000 } });
+  const tab = await connected(wire), sizes: number[] = [];
+  wire.replies.Send = op => { sizes.push(JSON.stringify(op.variables).length); return all(op); };
+  await Promise.all(["x".repeat(20_000), "y".repeat(9000), "z".repeat(9000), "w".repeat(9000)].map(text => tab.rt.send("c1", text)));
+  await pass(500);
+  expect(tab.rt.queue.get().items.map(i => i.error?.code)).toEqual(["too-large"]);
+  expect(tab.rt.timeline("c1").get().filter(m => m.status === "sent").length).toBe(3);
+  expect(Math.max(...sizes)).toBeLessThan(20_000);
+});
+
+test("what one tab discards, those who wait for it hear of in all", async () => {
+  const one = await connected(wire), two = await connected(wire), outcomes: string[] = [];
+  wire.replies.Send = op => ({ sendMessages: { results: inputs(op).map(i => refused(i, "rate-limited", true, 9000)) } });
+  const { clientMessageId } = await two.rt.send("c1", "discard me");
+  await pass(50);
+  for (const tab of [one, two]) tab.rt.queue.settled(clientMessageId).catch(e => outcomes.push(e.code));
+  await Promise.all([two.rt.queue.discard(clientMessageId), pass(50)]);
+  expect(await stored()).toEqual([]);
+  expect(outcomes).toEqual(["discarded", "discarded"]);
+});
+
+test.each(["browser", "memory"] as const)("who waits for a message hears it when its user goes (%s)", async storage => {
+  let token: string | null = "a.b.c";
+  const tab = await connected(wire, { storage, getToken: () => token }), outcomes: string[] = [], cleared: number[] = [];
+  const wait = async () => {
+    tab.network(false);
+    const { clientMessageId } = await tab.rt.send("c1", "x");
+    tab.rt.queue.settled(clientMessageId).catch(e => outcomes.push(e.code));
+  };
+  tab.rt.queue.events.on("cleared", ({ count }) => cleared.push(count));
+  await wait();
+  await Promise.all([tab.rt.signOut(), pass(500)]);
+  expect([outcomes, cleared]).toEqual([["closed"], [1]]);
+  tab.network(true);
+  tab.rt.connect();
+  await pass(500);
+  await wait();
+  token = null;
+  tab.network(true);
+  await pass(3000);
+  expect(tab.rt.connection.get().state).toBe("needs-auth");
+  expect([outcomes, cleared]).toEqual([["closed", "closed"], [1, 1]]);
+});

@@ -25,9 +25,11 @@ describe("typing", () => {
     }
     expect(wire.of("StartTyping").map(o => o.at - begun)).toEqual([300, 3300, 6300]);
     expect(rt.typing.typing("c1")).toBe(true);
+    expect([...rt.typing.own.get()]).toEqual(["channel:c1"]);
     await pass(20_000);
     expect(wire.of("StartTyping").length).toBe(4); // the keys after 6.3 s once more
     expect(rt.typing.typing("c1")).toBe(false);
+    expect(rt.typing.own.get().size).toBe(0);
     expect(wire.of("StopTyping")).toEqual([]); // the server's timer ran with ours
   });
   test("empty, blur, hidden and a message end it; what was never said is not taken back", async () => {
@@ -112,6 +114,26 @@ describe("watching", () => {
     offs.forEach(f => f());
     await pass(2000);
     expect(sizes().at(-1)).toBe(6);
+  });
+  test("who is refused for now waits alone, and not past the next connection", async () => {
+    const { rt } = await connected(wire), asked = () => wire.of("PresenceChanged").map(o => o.variables.userIds as unknown as string[]);
+    wire.replies.PresenceChanged = () => refusal("rate-limited", true, { retryAfterMs: 60_000 });
+    rt.presence.watch("a");
+    await pass(100);
+    delete wire.replies.PresenceChanged;
+    rt.presence.watch("b");
+    await pass(100);
+    expect(asked()).toEqual([["a"], ["b"]]);
+    await pass(60_000);
+    expect(asked().at(-1)).toEqual(["a"]);
+    wire.replies.PresenceChanged = () => refusal("rate-limited", true, { retryAfterMs: 60_000 });
+    wire.socket.end(1006, "");
+    await pass(2000);
+    delete wire.replies.PresenceChanged;
+    wire.socket.end(1006, "");
+    const before = asked().length;
+    await pass(5000);
+    expect(asked().slice(before)).toEqual([["a", "b"]]);
   });
   test("counted: it ends a second after the last, and what was known is forgotten", async () => {
     const { rt } = await connected(wire), user = rt.presence.user(BOB);
@@ -233,4 +255,16 @@ test("rooms by name and by ids", () => {
 test("the digest is over JSON as the server writes it", () => {
   expect(canonical([{ clientMessageId: "k", channelId: "c", content: "h\"i", metadata: { b: 1, "10": [null, { z: 1, a: "é" }], "9": 1.5 } }])).toBe(
     '[{"clientMessageId":"k","channelId":"c","threadId":null,"parentMessageId":null,"content":"h\\"i","type":"text","metadata":{"10":[null,{"a":"é","z":1}],"9":1.5,"b":1},"mentions":[]}]');
+});
+
+describe("wishes", () => {
+  test("one that is refused for now is done after a while, on the connection that is there; the last counts, and once", async () => {
+    const { rt } = await connected(wire);
+    wire.replies.SetPresence = () => refusal("rate-limited", true, { retryAfterMs: 1000 });
+    await Promise.all([rt.presence.setStatus("busy"), pass(10)]);
+    await Promise.all([rt.presence.setStatus("away"), pass(10)]);
+    wire.replies.SetPresence = () => ({ setPresence: {} });
+    await pass(600_000);
+    expect(wire.of("SetPresence").map(o => o.variables.status)).toEqual(["busy", "away", "away"]);
+  });
 });

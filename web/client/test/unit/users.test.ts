@@ -75,3 +75,59 @@ test("after a sign-out the same user begins anew", async () => {
   expect(await dump(ALICE)).toContain("again");
   expect(rt.queue.get()).toMatchObject({ pending: 1, persistence: "indexeddb" });
 });
+
+test("what comes over HTTP once another has signed in is nobody's: it is not shown, and not stored", async () => {
+  let who = ALICE, answer!: (body: unknown) => void;
+  wire.ack = () => ({ sessionId: "s", userId: who, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null });
+  wire.fetch = (() => new Promise(r => { answer = body => r({ json: async () => body }); })) as never;
+  const { rt } = await connected(wire, { userId: undefined, getToken: () => claims(who) });
+  const read = async (then: () => Promise<void>) => {
+    wire.up = false;
+    wire.socket.end(1006, "");
+    await pass(10);
+    const got = rt.sync.older("c1").then(() => "read", e => e.code);
+    await pass(10);
+    wire.up = true;
+    await then();
+    answer({ data: { messages: { messages: [message("for alice")], pageInfo: { endCursor: null, hasNextPage: false } } } });
+    await pass(1000);
+    return got;
+  };
+  expect(await read(async () => {
+    who = BOB;
+    rt.authChanged();
+    await pass(1000);
+  })).toBe("connection-lost");
+  expect(rt.user.get()).toBe(BOB);
+  expect(rt.timeline("c1").get()).toEqual([]);
+  expect(await dump(BOB)).not.toContain("for alice");
+  expect(await read(() => pass(20_000))).toBe("read"); // the same user on a new socket may have it
+});
+
+test("what is written before it is known whose it is waits for that, and is sent as nobody else's", async () => {
+  let who: string | null = null, give = (_: string) => {};
+  wire.ack = () => ({ sessionId: "s", userId: who!, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null });
+  const tab = await connected(wire, { userId: undefined, getToken: () => (who ? claims(who) : new Promise(r => { give = r; })) }), { rt } = tab;
+  const early = rt.send("c1", "early");
+  who = ALICE;
+  give(claims(ALICE));
+  await pass(500);
+  expect(await early).toMatchObject({ input: { content: "early" } });
+  const sent = () => wire.of("Send").flatMap(o => (o.variables.input as { content: string }[]).map(i => i.content));
+  expect(sent()).toEqual(["early"]);
+
+  who = null; // alice's page, but nobody's token
+  rt.authChanged();
+  await pass(100);
+  give("");
+  await pass(500);
+  expect(rt.user.get()).toBe(null);
+  const late = rt.send("c1", "of alice, still").catch(e => e.message);
+  who = BOB;
+  rt.connect();
+  await pass(500);
+  expect(rt.user.get()).toBe(BOB);
+  expect(await late).toMatch("signed out");
+  expect(rt.queue.get().items).toEqual([]);
+  expect(sent()).toEqual(["early"]);
+});

@@ -62,6 +62,7 @@ export class Wire {
   up = true;
   answers = true;
   latency = 20;
+  fetch: typeof fetch | undefined;
   replies: Record<string, Reply> = {
     Sync: () => ({ sync: page }), Config: () => refusal("unexpected"), Heartbeat: () => ({ heartbeat: { id: "s", idle: false } }),
     StartTyping: () => ({ startTyping: { accepted: true, expiresAt: null, nextAllowedAt: null } }), StopTyping: () => ({ stopTyping: { accepted: true } }),
@@ -73,7 +74,7 @@ export class Wire {
   tab(options: Partial<RealtimeOptions> = {}): Tab {
     const wire = this;
     const WebSocket = Object.assign(function (this: unknown) { return new FakeSocket(wire); }, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
-    return this.browser.tab({ url: "http://server.test", userId: ALICE, getToken: () => "a.b.c", ...options }, { WebSocket, fetch: undefined, random: () => 0.5 });
+    return this.browser.tab({ url: "http://server.test", userId: ALICE, getToken: () => "a.b.c", ...options }, { WebSocket, fetch: this.fetch, random: () => 0.5 });
   }
   get socket() { return this.sockets.at(-1)!; }
   of(name: string) { return this.operations.filter(o => o.name === name); }

@@ -1,0 +1,62 @@
+// @vitest-environment happy-dom
+import { act, cleanup, render } from "@testing-library/react";
+import { afterEach, expect, test } from "vitest";
+import { RealtimeProvider, useRealtimeRooms, useRealtimeTyping, type UseRealtimeTypingReturn, useTypingIndicatorDisplay } from "../../src/react.js";
+import { until } from "../browser.js";
+import { Wire } from "./wire.js";
+
+afterEach(cleanup);
+const page = () => {
+  const wire = new Wire(), tab = wire.tab({ storage: "memory" });
+  return { wire, tab, rt: tab.rt, said: () => wire.operations.filter(o => /Typing$/.test(o.name)).map(o => o.name) };
+};
+
+test("who only shows that others type takes back nothing when it goes; who types does", async () => {
+  const { rt, said, wire } = page();
+  let own!: UseRealtimeTypingReturn;
+  const Composer = () => { own = useRealtimeTyping("c1"); return null; }, Shown = () => { useTypingIndicatorDisplay("c1"); return null; };
+  const draw = (composer: boolean, shown: boolean) => <RealtimeProvider client={rt}>{composer && <Composer />}{shown && <Shown />}</RealtimeProvider>;
+  const { rerender } = render(draw(true, true));
+  await until("connected", () => rt.connection.get().state === "connected");
+  act(() => own.handleInputChange("hel"));
+  await until("said", () => said().length === 1);
+  rerender(draw(true, false));
+  expect(rt.typing.typing("c1")).toBe(true);
+  rerender(draw(false, false));
+  expect(rt.typing.typing("c1")).toBe(false);
+  await until("taken back", () => said().length === 2);
+  expect(said()).toEqual(["StartTyping", "StopTyping"]);
+  rt.close();
+  wire.browser.close();
+});
+
+test("isTyping ends with the typing, whatever ended it", async () => {
+  const { rt, tab } = page(), seen: boolean[] = [];
+  let own!: UseRealtimeTypingReturn;
+  const Composer = () => {
+    own = useRealtimeTyping("c1");
+    if (seen.at(-1) !== own.isTyping) seen.push(own.isTyping);
+    return null;
+  };
+  render(<RealtimeProvider client={rt}><Composer /></RealtimeProvider>);
+  await until("connected", () => rt.connection.get().state === "connected");
+  act(() => own.handleInputChange("h"));
+  act(() => void tab.window.dispatchEvent(new Event("blur")));
+  act(() => own.handleInputChange("he"));
+  act(() => void rt.send("c1", "he").catch(() => {}));
+  expect(seen).toEqual([false, true, false, true, false]);
+  rt.close();
+});
+
+test("a room that was open from the beginning can be left", async () => {
+  const { rt } = page();
+  let rooms!: ReturnType<typeof useRealtimeRooms>;
+  const Rooms = () => { rooms = useRealtimeRooms({ initialRooms: ["c1", "c2"] }); return null; };
+  const { unmount } = render(<RealtimeProvider client={rt}><Rooms /></RealtimeProvider>);
+  expect(rooms.roomNames).toEqual(["channel:c1", "channel:c2"]);
+  act(() => rooms.leaveRoom("c1"));
+  expect(rooms.roomNames).toEqual(["channel:c2"]);
+  unmount();
+  expect(rt.rooms.get()).toEqual([]);
+  rt.close();
+});
