@@ -201,12 +201,8 @@ func (r *Resolver) later(ctx context.Context, l *loaders) {
 type load[V any] = func(context.Context, []uuid.UUID) (map[uuid.UUID]V, error)
 
 func inTurn[V any](turn wait.Turn, read load[V]) load[V] {
-	return func(ctx context.Context, ids []uuid.UUID) (out map[uuid.UUID]V, err error) {
-		err = turn.Do(ctx, func() (err error) {
-			out, err = read(ctx, ids)
-			return err
-		})
-		return out, err
+	return func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]V, error) {
+		return wait.InTurn(ctx, turn, func() (map[uuid.UUID]V, error) { return read(ctx, ids) })
 	}
 }
 

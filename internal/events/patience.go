@@ -36,11 +36,7 @@ type patience struct {
 func patiently[T any](ctx context.Context, p *patience, read func(context.Context) (T, error)) (T, error) {
 	failed := 0
 	for again := firstWait; ; again = min(2*again, mostWait) {
-		var x T
-		err := p.turn.Do(ctx, func() (err error) {
-			x, err = read(ctx)
-			return err
-		})
+		x, err := wait.InTurn(ctx, p.turn, func() (T, error) { return read(ctx) })
 		if err == nil {
 			p.over(ctx)
 			return x, nil

@@ -167,15 +167,6 @@ func (x *Stream) next(ctx context.Context, waits bool) (Batch, error) {
 	}
 }
 
-// inTurn is a read from the database of a stream that has begun, in its viewer's turn.
-func inTurn[T any](ctx context.Context, x *Stream, read func() (T, error)) (out T, err error) {
-	err = x.s.o.Turn.Do(ctx, func() (err error) {
-		out, err = read()
-		return err
-	})
-	return out, err
-}
-
 // look is what came since pos and concerns the viewer. ok false: it is to be
 // read from the table. What it was told of stays dirty until it is told.
 func (x *Stream) look() (items []Item, st state, ok bool) {
@@ -202,7 +193,7 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 		return Batch{}, x.begin(st, Changed)
 	}
 	if !ok {
-		return inTurn(ctx, x, func() (Batch, error) { return x.readTable(ctx, st) })
+		return wait.InTurn(ctx, x.s.o.Turn, func() (Batch, error) { return x.readTable(ctx, st) })
 	}
 	if due(x.asked, x.only) || slices.ContainsFunc(items, func(it Item) bool { return x.gs.moves(x.v, it.Entry) }) {
 		if !x.scan { // of what it may read anew it was not told
@@ -234,7 +225,7 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 	n := len(b.Items)
 	if slices.ContainsFunc(b.Items, func(it Item) bool { return !it.loaded }) {
 		var err error
-		if n, err = inTurn(ctx, x, func() (int, error) { return x.s.load(ctx, b.Items, streamBytes) }); err != nil {
+		if n, err = wait.InTurn(ctx, x.s.o.Turn, func() (int, error) { return x.s.load(ctx, b.Items, streamBytes) }); err != nil {
 			return Batch{}, err
 		}
 	}

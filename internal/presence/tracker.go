@@ -173,12 +173,10 @@ func (t *tracker) load(ctx context.Context, stale []uuid.UUID) error {
 	for len(stale) > 0 {
 		page := stale[:min(len(stale), readMost)]
 		stale = stale[len(page):]
-		var rels []relation
-		err := t.mirror.w.turn.Do(ctx, func() (err error) {
+		rels, err := wait.InTurn(ctx, t.mirror.w.turn, func() ([]relation, error) {
 			ctx, cancel := context.WithTimeout(ctx, readTimeout)
 			defer cancel()
-			rels, err = loadRelations(ctx, t.mirror.w.pool, t.v.Key, page)
-			return err
+			return loadRelations(ctx, t.mirror.w.pool, t.v.Key, page)
 		})
 		if err != nil {
 			return err
@@ -191,13 +189,10 @@ func (t *tracker) load(ctx context.Context, stale []uuid.UUID) error {
 }
 
 // members is loadMembers for a channel, in the viewer's turn.
-func (t *tracker) members(ctx context.Context, channel uuid.UUID) (found map[uuid.UUID][]uuid.UUID, err error) {
-	w := t.mirror.w
-	err = w.turn.Do(ctx, func() (err error) {
-		found, err = loadMembers(ctx, w.pool, t.v.Key, []uuid.UUID{channel})
-		return err
+func (t *tracker) members(ctx context.Context, channel uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
+	return wait.InTurn(ctx, t.mirror.w.turn, func() (map[uuid.UUID][]uuid.UUID, error) {
+		return loadMembers(ctx, t.mirror.w.pool, t.v.Key, []uuid.UUID{channel})
 	})
-	return found, err
 }
 
 // look projects one user; false: its record is of another audience than the

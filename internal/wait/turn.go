@@ -19,3 +19,12 @@ func (t Turn) Do(ctx context.Context, work func() error) error {
 	defer done()
 	return work()
 }
+
+// InTurn is Do of work that has a result.
+func InTurn[T any](ctx context.Context, t Turn, work func() (T, error)) (out T, err error) {
+	err = t.Do(ctx, func() (err error) {
+		out, err = work()
+		return err
+	})
+	return out, err
+}
