@@ -53,16 +53,7 @@ func (j Joined) MutateOperationParameters(ctx context.Context, p *graphql.RawPar
 		return nil
 	}
 	s := scan{names: map[string]int{}, keys: map[string]int{}, head: true}
-	lex := lexer.New(&ast.Source{Input: p.Query})
-	for {
-		tok, err := lex.ReadToken()
-		if err != nil || tok.Kind == lexer.EOF {
-			return nil //nolint:nilerr // what is wrong with it, the parser says
-		}
-		if wrong := s.take(tok); wrong != nil {
-			return wrong
-		}
-	}
+	return tokensOf(p.Query, s.take)
 }
 
 // scan counts the tokens of a document by its root fields. Those of a fragment count
@@ -138,7 +129,8 @@ func (s *scan) closed() {
 func (j Joined) MutateOperationContext(_ context.Context, oc *graphql.OperationContext) *gqlerror.Error {
 	m := measurer{doc: oc.Doc, done: map[string]size{}}
 	all := 0
-	return m.each(oc.Operation.SelectionSet, func(s size) *gqlerror.Error {
+	for _, sel := range oc.Operation.SelectionSet { // what is spread at the root is one
+		s := m.of(ast.SelectionSet{sel})
 		all += s.fields
 		switch {
 		case s.deferred:
@@ -152,22 +144,11 @@ func (j Joined) MutateOperationContext(_ context.Context, oc *graphql.OperationC
 		case all > joinedFields:
 			return tooLarge("more than %d fields in one operation", joinedFields)
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // InterceptResponse is Size's.
 func (Joined) InterceptResponse(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
 	return Size{}.InterceptResponse(ctx, next)
-}
-
-// each calls f with the size of every root field until it refuses; what is spread at
-// the root is one.
-func (m measurer) each(set ast.SelectionSet, f func(size) *gqlerror.Error) *gqlerror.Error {
-	for _, sel := range set {
-		if wrong := f(m.of(ast.SelectionSet{sel})); wrong != nil {
-			return wrong
-		}
-	}
-	return nil
 }

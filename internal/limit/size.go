@@ -63,12 +63,7 @@ func (s Size) MutateOperationParameters(_ context.Context, p *graphql.RawParams)
 		return nil
 	}
 	repeats, tokens, spreads := map[string]int{}, 0, 0
-	lex := lexer.New(&ast.Source{Input: p.Query})
-	for {
-		tok, err := lex.ReadToken()
-		if err != nil || tok.Kind == lexer.EOF {
-			return nil //nolint:nilerr // what is wrong with it, the parser says
-		}
+	return tokensOf(p.Query, func(tok lexer.Token) *gqlerror.Error {
 		tokens++
 		if tok.Kind == lexer.Name {
 			repeats[tok.Value]++
@@ -83,6 +78,21 @@ func (s Size) MutateOperationParameters(_ context.Context, p *graphql.RawParams)
 			return tooLarge("one name more than %d times in one operation", mostRepeats)
 		case spreads > mostSpreads:
 			return tooLarge("more than %d fragments in one operation", mostSpreads)
+		}
+		return nil
+	})
+}
+
+// tokensOf hands the tokens of a document to f, until it refuses.
+func tokensOf(document string, f func(lexer.Token) *gqlerror.Error) *gqlerror.Error {
+	lex := lexer.New(&ast.Source{Input: document})
+	for {
+		tok, err := lex.ReadToken()
+		if err != nil || tok.Kind == lexer.EOF {
+			return nil //nolint:nilerr // what is wrong with it, the parser says
+		}
+		if wrong := f(tok); wrong != nil {
+			return wrong
 		}
 	}
 }
