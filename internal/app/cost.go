@@ -100,17 +100,24 @@ func (b *budgets) room(ctx context.Context, bytes int) (done func(), err error) 
 	return b.answers.Take(key, bytes, true)
 }
 
-// body counts what is no request, or may turn out to be none, as operations.
-func (b *budgets) body(ctx context.Context, parts int) (back func(), err error) {
+// operation counts n operations of whoever asks in ctx; back undoes that.
+func (b *budgets) operation(ctx context.Context, n int) (back func(), err error) {
 	key, exempt := rateKey(ctx)
-	if exempt || auth.From(ctx).Via == auth.ViaHasura {
+	if exempt {
 		return func() {}, nil
 	}
-	parts = min(parts, b.parts)
-	if f := b.operations.TakeN(key, parts); f != nil {
+	if f := b.operations.TakeN(key, n); f != nil {
 		return nil, f
 	}
-	return func() { b.operations.GiveBack(key, parts) }, nil
+	return func() { b.operations.GiveBack(key, n) }, nil
+}
+
+// body counts what is no request, or may turn out to be none, as operations.
+func (b *budgets) body(ctx context.Context, parts int) (back func(), err error) {
+	if auth.From(ctx).Via == auth.ViaHasura {
+		return func() {}, nil
+	}
+	return b.operation(ctx, min(parts, b.parts))
 }
 
 // cost of an operation: see weights.
@@ -225,10 +232,10 @@ func (b *budgets) action(ctx context.Context, id auth.Identity, action string, i
 	if id.UserID == uuid.Nil {
 		return func() {}, nil // it is refused anyway
 	}
-	if f := b.operations.Take(userKey(id)); f != nil {
-		return nil, f
-	}
 	ctx = auth.With(ctx, id)
+	if _, err := b.operation(ctx, 1); err != nil {
+		return nil, err
+	}
 	if f := limit.Pay(ctx, weighAction(action, input), b.accounts, b.sending); f != nil {
 		return nil, f
 	}

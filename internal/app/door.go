@@ -34,47 +34,24 @@ func newDoor(p *parts) (*door.Door, error) {
 			id, err := p.authn.Authenticate(ctx, h)
 			return id.Role, err
 		},
-		Admit: func(r *http.Request) error {
+		Admit: func(r *http.Request) (context.Context, error) {
 			if !pages.Allowed(r) {
-				return fault.New(fault.Denied, "origin not allowed")
+				return nil, fault.New(fault.Denied, "origin not allowed")
 			}
 			id, err := p.authn.Authenticate(r.Context(), r.Header)
 			if err != nil && err.Error() == auth.Revoked().Error() {
-				return err
-			}
-			if len(r.Header.Values("Cookie")) == 0 || pages.MayUseCookie(r) {
-				return nil // Hasura says of other credentials what is wrong with them
+				return nil, err
 			}
 			// Also where the token is none for us: it may be one for Hasura.
-			if name, _ := p.jwt.Bears(""); err == nil && id.FromCookie || err != nil && name == "Cookie" {
-				return cookieRefused()
+			if name, _ := p.jwt.Bears(""); len(r.Header.Values("Cookie")) > 0 && !pages.MayUseCookie(r) && (err == nil && id.FromCookie || err != nil && name == "Cookie") {
+				return nil, cookieRefused()
 			}
-			return nil
-		},
-		Take: func(ctx context.Context) error {
-			key, exempt := rateKey(ctx)
-			if exempt {
-				return nil
-			}
-			if f := p.budgets.operations.Take(key); f != nil {
-				return f
-			}
-			return nil
-		},
-		Charge: func(r *http.Request) (func(), error) {
-			id, err := p.authn.Authenticate(r.Context(), r.Header)
-			if err != nil { // its address pays: what Hasura makes of it is Hasura's
+			if err != nil { // Hasura says what is wrong with other credentials; their address pays
 				id = auth.Identity{}
 			}
-			key, exempt := rateKey(context.WithValue(auth.With(r.Context(), id), ipKey{}, clientip.Bucket(ips.From(r))))
-			if exempt {
-				return func() {}, nil
-			}
-			if f := p.budgets.operations.Take(key); f != nil {
-				return nil, f
-			}
-			return func() { p.budgets.operations.GiveBack(key, 1) }, nil
+			return context.WithValue(auth.With(r.Context(), id), ipKey{}, clientip.Bucket(ips.From(r))), nil
 		},
+		Take:     func(ctx context.Context) (func(), error) { return p.budgets.operation(ctx, 1) },
 		ClientIP: ips.From, Encrypted: ips.Encrypted, BodyBytes: int64(c.Limits.BodyBytes) * hasuraBody, HeldBytes: 4 * c.Limits.FrameBytes, WriteTimeout: c.Limits.WriteTimeout,
 		Observer: p.metrics.door(), Log: p.log}
 	o.Sockets = o.Own

@@ -52,9 +52,8 @@ type Options struct {
 	Sockets   http.Handler                                       // takes an upgrade, with Through in its context
 	Executor  func(*ast.Schema) graphql.GraphExecutor            // executes introspection of a schema
 	Role      func(context.Context, http.Header) (string, error) // of a caller
-	Admit     func(*http.Request) error                          // refuses a page, or a cookie from one
-	Take      func(context.Context) error                        // refuses an operation too many
-	Charge    func(*http.Request) (back func(), err error)       // refuses a request for GraphQL too many; back undoes it
+	Admit     func(*http.Request) (context.Context, error)       // refuses a page, or a cookie from one; else who asks
+	Take      func(context.Context) (back func(), err error)     // refuses an operation too many; back undoes it
 	ClientIP  func(*http.Request) string
 	Encrypted func(*http.Request) bool // the client came over TLS
 	Header    string                   // the header, besides Authorization, in which a token comes; "": none
@@ -185,14 +184,15 @@ func Through(ctx context.Context) bool {
 
 // ServeHTTP serves a path for which Serves is true.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := d.o.Admit(r); err != nil {
+	who, err := d.o.Admit(r)
+	if err != nil {
 		d.answered("refused")
 		fail(w, http.StatusForbidden, err)
 		return
 	}
 	switch upgrade := r.Header.Get("Upgrade"); {
 	case !strings.EqualFold(upgrade, "websocket"):
-		d.serveHTTP(w, r)
+		d.serveHTTP(w, r.WithContext(who)) //nolint:contextcheck // it is r's, with who asks; a socket's connection_init says that
 	case graphs(r.URL.Path):
 		t := through{r.URL.Path, http.Header{}}
 		d.tell(t.told, r)

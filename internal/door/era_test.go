@@ -242,11 +242,11 @@ func TestTooMuch(t *testing.T) {
 	tired := false
 	r := newRig(t, setup{tables: true, limits: wsock.Limits{Operations: 10, MessageRate: 10000}, options: []func(*Options){func(o *Options) {
 		o.HeldBytes = 2000
-		o.Take = func(context.Context) error {
+		o.Take = func(context.Context) (func(), error) {
 			if tired {
-				return fault.Later(fault.RateLimited, time.Second, "too many")
+				return nil, fault.Later(fault.RateLimited, time.Second, "too many")
 			}
-			return nil
+			return func() {}, nil
 		}
 	}}})
 	p := r.open(wsock.TransportWS)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -74,12 +73,5 @@ func (f *fate) reads(d *Door, r *http.Request) bool {
 
 // lateError is a body's that did not arrive in time.
 type lateError struct{ error }
-
-func late(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &lateError{err}
-	}
-	return err
-}
 
 func (e *lateError) Unwrap() error { return e.error }

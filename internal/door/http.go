@@ -97,7 +97,7 @@ func (f *fate) tooMany(d *Door, w http.ResponseWriter, r *http.Request) bool {
 	if !graphs(r.URL.Path) {
 		return false
 	}
-	back, err := d.o.Charge(r)
+	back, err := d.o.Take(r.Context())
 	if err == nil {
 		f.back = back
 		return false
@@ -200,10 +200,13 @@ func (a *arriving) Read(p []byte) (int, error) {
 	_ = a.control.SetReadDeadline(end) // what cannot, has no connection behind it
 	n, err := a.ReadCloser.Read(p)
 	a.read += int64(n)
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, &lateError{err}
+	}
+	if err != nil {
 		_ = a.control.SetReadDeadline(time.Time{})
 	}
-	return n, late(err)
+	return n, err //nolint:wrapcheck // a reader's errors are the reader's
 }
 
 // leaving is an answer of which each part has its time.

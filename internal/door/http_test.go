@@ -193,11 +193,11 @@ func TestWhatTheDoorAnswersItself(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, setup{options: []func(*Options){func(o *Options) {
 		o.BodyBytes = 100 << 10
-		o.Admit = func(r *http.Request) error {
+		o.Admit = func(r *http.Request) (context.Context, error) {
 			if r.Header.Get("Origin") == "https://evil.example" {
-				return fault.New(fault.Denied, "origin not allowed")
+				return nil, fault.New(fault.Denied, "origin not allowed")
 			}
-			return nil
+			return r.Context(), nil
 		}
 	}}})
 	const ask = `{"query":"{ whoami }"}`

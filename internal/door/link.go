@@ -94,7 +94,7 @@ func (d *Door) Elsewhere(ctx context.Context, f wsock.Foreign) (wsock.End, bool)
 	if !meta && p.kind.once() && d.direct(ctx, p, params) {
 		return wsock.End{}, false // our engine counts it
 	}
-	if err := d.o.Take(ctx); err != nil {
+	if _, err := d.o.Take(ctx); err != nil {
 		return wsock.End{Err: err}, true
 	}
 	if meta {
