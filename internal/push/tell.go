@@ -243,7 +243,7 @@ func named(sender *uuid.UUID, name *string) *string {
 	if sender == nil {
 		return nil
 	}
-	if name == nil || text.Blank(*name) {
+	if name = text.Name(name); name == nil {
 		someone := "Someone"
 		return &someone
 	}
