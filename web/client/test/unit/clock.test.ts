@@ -1,16 +1,8 @@
 // Whoever sets a computer's clock back by a day waits for nothing until tomorrow.
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { connected, fakeTime, type Operation, pass, refusal, Wire } from "./wire.js";
+import { expect, test, vi } from "vitest";
+import { connected, eachOnItsWire, type Operation, pass, refusal, wire } from "./wire.js";
 
-let wire: Wire;
-beforeEach(() => {
-  fakeTime();
-  wire = new Wire();
-});
-afterEach(() => {
-  wire.browser.close();
-  vi.useRealTimers();
-});
+eachOnItsWire();
 const back = () => vi.setSystemTime(Date.now() - 86_400_000);
 const answer = (error: { code: string; retryAfterMs: number } | null) => (op: Operation) => ({ sendMessages: { results: (op.variables.input as unknown as { clientMessageId: string; channelId: string }[]).map(i => ({
   clientMessageId: i.clientMessageId, duplicate: false, status: error ? "failed" : "sent", error: error && { ...error, message: "", retryable: true },

@@ -1,16 +1,8 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { ALICE } from "../browser.js";
-import { connected, fakeTime, pass, refusal, Wire } from "./wire.js";
+import { connected, eachOnItsWire, pass, refusal, wire } from "./wire.js";
 
-let wire: Wire;
-beforeEach(() => {
-  fakeTime();
-  wire = new Wire();
-});
-afterEach(() => {
-  wire.browser.close();
-  vi.useRealTimers();
-});
+eachOnItsWire();
 const state = (t: Awaited<ReturnType<typeof connected>>) => t.rt.connection.get();
 
 test("a loss is mended by itself, ever more slowly, and never given up", async () => {

@@ -1,19 +1,11 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { ALICE, BOB } from "../browser.js";
 import { legacyBus } from "../../src/legacy.js";
-import { connected, emptyPage, fakeTime, pass, settle, Wire } from "./wire.js";
+import { connected, eachOnItsWire, emptyPage, pass, settle, wire } from "./wire.js";
 
-let wire: Wire;
-beforeEach(() => {
-  fakeTime();
-  wire = new Wire();
-});
-afterEach(() => {
-  wire.browser.close();
-  vi.useRealTimers();
-});
+eachOnItsWire();
 const claims = (user: string) => `a.${btoa(JSON.stringify({ sub: user }))}.c`;
 const message = { id: "m1", clientMessageId: null, channelId: "c1", threadId: null, parentMessageId: null, senderId: "x", content: "hi", type: "text", metadata: null, mentions: [], seq: "1", version: 1, createdAt: "", editedAt: null, editedBy: null, deletedAt: null, delivery: null };
 const events = (payload: unknown) => {

@@ -1,18 +1,11 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import { canonical } from "../../src/digest.js";
 import { ALICE } from "../browser.js";
-import { connected, fakeTime, type Operation, pass, refusal, settle, Wire } from "./wire.js";
+import { connected, eachOnItsWire, type Operation, pass, refusal, settle, wire } from "./wire.js";
 
-let wire: Wire, seq: number;
-beforeEach(() => {
-  fakeTime();
-  wire = new Wire();
-  seq = 0;
-});
-afterEach(() => {
-  wire.browser.close();
-  vi.useRealTimers();
-});
+let seq: number;
+eachOnItsWire();
+beforeEach(() => { seq = 0; });
 
 type Input = { clientMessageId: string; channelId: string; content: string };
 const inputs = (op: Operation) => op.variables.input as unknown as Input[];

@@ -1,19 +1,11 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { ALICE, BOB } from "../browser.js";
 import { roomInput, roomName } from "../../src/index.js";
 import { createMessages } from "../../src/messages.js";
 import { canonical } from "../../src/digest.js";
-import { connected, emptyPage, fakeTime, pass, refusal, Wire } from "./wire.js";
+import { connected, eachOnItsWire, emptyPage, pass, refusal, wire } from "./wire.js";
 
-let wire: Wire;
-beforeEach(() => {
-  fakeTime();
-  wire = new Wire();
-});
-afterEach(() => {
-  wire.browser.close();
-  vi.useRealTimers();
-});
+eachOnItsWire();
 const said = () => wire.operations.filter(o => /Typing$/.test(o.name)).map(o => o.name);
 
 describe("typing", () => {

@@ -1,16 +1,8 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { ALICE, BOB } from "../browser.js";
-import { connected, emptyPage, fakeTime, type Operation, pass, settle, Wire } from "./wire.js";
+import { connected, eachOnItsWire, emptyPage, type Operation, pass, settle, wire } from "./wire.js";
 
-let wire: Wire;
-beforeEach(() => {
-  fakeTime();
-  wire = new Wire();
-});
-afterEach(() => {
-  wire.browser.close();
-  vi.useRealTimers();
-});
+eachOnItsWire();
 const claims = (user: string) => `a.${btoa(JSON.stringify({ "https://hasura.io/jwt/claims": { "x-hasura-user-id": user } }))}.c`;
 const message = (content: string) => ({ id: content, clientMessageId: null, channelId: "c1", threadId: null, parentMessageId: null, senderId: BOB, content, type: "text", metadata: null, mentions: [], seq: "1", version: 1, createdAt: "", editedAt: null, editedBy: null, deletedAt: null, delivery: null });
 async function dump(user: string) {

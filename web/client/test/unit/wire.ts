@@ -1,5 +1,5 @@
 // A server of a few lines on the other end of a WebSocket that is none: it says what it is told to, and time is the test's.
-import { vi } from "vitest";
+import { afterEach, beforeEach, vi } from "vitest";
 import { Browser, ALICE, type Tab } from "../browser.js";
 import type { RealtimeOptions } from "../../src/index.js";
 import "../../src/indexed.js"; // loaded when it is needed, which real time takes: here before time is fake
@@ -82,6 +82,19 @@ export class Wire {
 
 export function fakeTime() {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: new Date("2026-01-01T12:00:00Z") });
+}
+/** The wire of the test at hand, where `eachOnItsWire` was called. */
+export let wire: Wire;
+/** Every test of the file has a wire of its own, in fake time. */
+export function eachOnItsWire() {
+  beforeEach(() => {
+    fakeTime();
+    wire = new Wire();
+  });
+  afterEach(() => {
+    wire.browser.close();
+    vi.useRealTimers();
+  });
 }
 const later = setTimeout;
 // Digests are another thread's, and take what a full machine lets them.
