@@ -78,19 +78,26 @@ function table(into, list, state) {
     return box;
   }));
 }
-/** rows fills a table's body, and leaves a button that has the focus where it is. */
+/** rows fills a table's body, and leaves the focus on the button that has it, or on the one that took its place. */
 function rows(into, list, cells, none) {
-  const body = $(into), focused = body.contains(document.activeElement) ? document.activeElement?.getAttribute("data-of") : null;
+  const body = $(into), buttons = () => [...body.querySelectorAll("[data-of]")];
+  const place = buttons().indexOf(document.activeElement), focused = document.activeElement?.getAttribute("data-of");
   body.replaceChildren(...list.map(x => { const tr = document.createElement("tr"); tr.append(...cells(x)); return tr; }));
   if (!list.length) { const td = text("td", none); td.colSpan = 9; const tr = document.createElement("tr"); tr.append(td); body.append(tr); }
-  if (focused) body.querySelector(`[data-of="${CSS.escape(focused)}"]`)?.focus();
+  if (place < 0) return;
+  const now = buttons();
+  (now.find(b => b.dataset.of === focused) ?? now[Math.min(place, now.length - 1)] ?? $("pause")).focus();
 }
 function ender(id) {
   const td = document.createElement("td"), b = text("button", "End…", "ends");
   b.type = "button";
   b.dataset.of = id;
   b.setAttribute("aria-label", `End session ${id}`);
-  b.onclick = () => end(`End session ${id}? Its socket is closed; with a token that is good it may come again.`, `sessions/${id}/end`);
+  b.onclick = () => {
+    const inside = b.closest("tbody");
+    void end(`End session ${id}? Its socket is closed; with a token that is good it may come again.`, `sessions/${id}/end`,
+      () => inside.querySelector(`[data-of="${CSS.escape(id)}"]`)); // what was clicked may have been drawn anew since
+  };
   td.append(b);
   return td;
 }
@@ -132,11 +139,13 @@ async function look() {
   clearTimeout(timer);
   if (!paused && !document.hidden) timer = setTimeout(look, EVERY);
 }
-async function end(question, path) {
+/** end asks first. asked says what asked for it, which has the focus again when the question is answered. */
+async function end(question, path, asked = () => document.activeElement) {
   $("ask").textContent = question;
   $("sure").returnValue = "no";
   $("sure").showModal();
   await new Promise(done => $("sure").addEventListener("close", done, { once: true }));
+  (asked() ?? $("pause")).focus();
   if ($("sure").returnValue !== "yes") return;
   try {
     const res = await ask(path, { method: "POST" });
