@@ -120,6 +120,25 @@ func (s *story) event(ctx context.Context, e Event) error {
 	return nil
 }
 
+// ownMarks is where in the log a user's last mark of each channel and thread is.
+// What was read up to an earlier one is told with the last: it is state.
+func ownMarks(items []feed.Item, user uuid.UUID) map[uuid.UUID]int64 {
+	var last map[uuid.UUID]int64
+	for _, it := range items {
+		if it.Kind != feed.Mark || it.User != user {
+			continue
+		}
+		if last == nil {
+			last = map[uuid.UUID]int64{}
+		}
+		last[within(it)] = it.Pos
+	}
+	return last
+}
+
+// within is the thread of an entry, or its channel.
+func within(it feed.Item) uuid.UUID { return cmp.Or(it.Thread, it.Channel) }
+
 // tell sends a batch. Others' marks that follow one another are told together,
 // before anything that comes after them.
 func (s *story) tell(ctx context.Context, b feed.Batch) error {
@@ -140,9 +159,13 @@ func (s *story) tell(ctx context.Context, b feed.Batch) error {
 		moves = nil
 		return s.marks(ctx, list, until)
 	}
+	last := ownMarks(b.Items, s.v.User)
 	for _, it := range b.Items {
 		if s.unread != nil && affects(it, s.v.User) {
 			s.unread.changed(it.Channel)
+		}
+		if it.Kind == feed.Mark && it.User == s.v.User && it.Pos != last[within(it)] {
+			continue
 		}
 		if it.Kind == feed.Mark && it.User != s.v.User {
 			moves, until = append(moves, it.Ref), it.Entry

@@ -307,3 +307,41 @@ func TestAMuteIsToldToOnesOwnDevices(t *testing.T) {
 		t.Errorf("somebody else is told %+v", c)
 	}
 }
+
+// TestOwnReadingIsToldOnceABatch: who reads message by message, and comes back later, is
+// told how far it is, and not of each step; each thread and channel by itself.
+func TestOwnReadingIsToldOnceABatch(t *testing.T) {
+	t.Parallel()
+	r := unreadRig(t, time.Hour)
+	open := r.events(bob, Query{Kinds: []Kind{KindMessages}})
+	want[StreamReset](t, open)
+	var ids []uuid.UUID
+	var cursor string
+	for _, channel := range []uuid.UUID{demo.Team, demo.General, demo.Team, demo.Team} {
+		ids = append(ids, r.says(demo.Alice, channel, "one"))
+		_, cursor = want[MessageCreated](t, open)
+	}
+	for i, channel := range []uuid.UUID{demo.Team, demo.General, demo.Team, demo.Team} {
+		if _, err := r.o.Receipts.Acknowledge(t.Context(), bob, []receipt.Mark{{Channel: channel, Message: ids[i]}}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := r.says(demo.Bob, demo.Team, "the end") // which is not unread to him
+	want[MessageCreated](t, open)
+	told := map[uuid.UUID]int{}
+	for again := r.events(bob, Query{Cursor: cursor, Kinds: []Kind{KindReadStates, KindMessages}}); ; {
+		e, open := next(t, again)
+		if !open {
+			t.Fatal("it has ended")
+		}
+		if p, is := e.Payload.(ReadStateChanged); is {
+			told[p.ReadState.ChannelID]++
+		}
+		if p, is := e.Payload.(MessageCreated); is && p.Message.ID == last {
+			break
+		}
+	}
+	if told[demo.Team] != 1 || told[demo.General] != 1 {
+		t.Errorf("told %v times, want each once", told)
+	}
+}
