@@ -156,6 +156,7 @@ func New(o Options) *Service {
 		s.tail.wake.Raise()
 		o.Bell.Ring("log")
 	}}
+	s.sequencer.rounds.gather = s.sequencer.gather
 	return s
 }
 
