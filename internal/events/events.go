@@ -76,15 +76,19 @@ func (s *Service) Events(ctx context.Context, v viewer.Viewer, q Query, fail fun
 	if err != nil {
 		return nil, err
 	}
-	st := &story{teller: t, q: q, out: make(chan Event), here: t.st.Here()}
+	st := &story{teller: t, q: q, out: make(chan Event)}
 	if st.wants(KindReadStates) {
 		t.unread = newUnread(s.every, t.readStates, func(ctx context.Context, x receipt.State) error {
-			return st.state(ctx, ReadStateChanged{ReadState: x})
+			return st.count(ctx, ReadStateChanged{ReadState: x})
 		})
 		t.aside = append(t.aside, t.unread.run)
 		t.watchThreads(s.every, func(ctx context.Context, x receipt.ThreadState) error {
-			return st.state(ctx, ThreadReadStateChanged{ThreadReadState: x})
+			return st.count(ctx, ThreadReadStateChanged{ThreadReadState: x})
 		})
+	}
+	if err := st.goesOn(ctx); err != nil {
+		t.st.Close()
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	beside, err := st.beside(ctx)

@@ -136,7 +136,7 @@ func (t *teller) reading(ctx context.Context, out chan<- receipt.State, b feed.B
 	var moved []uuid.UUID
 	for _, it := range b.Items {
 		if affects(it, t.v.User) {
-			t.unread.changed(it.Channel)
+			t.unread.changed(it.Channel, it.Pos)
 		}
 		if it.Kind == feed.Mark && it.User == t.v.User && it.Thread == uuid.Nil && !slices.Contains(moved, it.Channel) {
 			moved = append(moved, it.Channel)

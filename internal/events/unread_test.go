@@ -139,7 +139,7 @@ func TestUnreadsPace(t *testing.T) {
 		synctest.Wait()
 		for range 50 { // five seconds of ten messages each
 			counts[a]++
-			u.changed(a)
+			u.changed(a, 0)
 			<-time.After(100 * time.Millisecond)
 			synctest.Wait()
 		}
@@ -154,12 +154,12 @@ func TestUnreadsPace(t *testing.T) {
 			}
 		}
 		got, reads = nil, 0
-		u.changed(a) // nothing is new
+		u.changed(a, 0) // nothing is new
 		<-time.After(2 * time.Second)
 		synctest.Wait()
 		counts[a], counts[b] = 0, 7
 		u.mu.Lock()
-		u.due[a], u.due[b] = struct{}{}, struct{}{}
+		u.due[a], u.due[b] = 0, 0
 		u.mu.Unlock()
 		u.wake.Raise()
 		synctest.Wait()
@@ -178,7 +178,7 @@ func TestUnreadGivesUp(t *testing.T) {
 	t.Parallel()
 	no := errors.New("no")
 	u := newUnread(time.Second, func(context.Context, []uuid.UUID) ([]receipt.State, error) { return nil, no }, nil)
-	u.changed(uuid.New())
+	u.changed(uuid.New(), 0)
 	if err := u.run(t.Context()); !errors.Is(err, no) {
 		t.Error(err)
 	}

@@ -71,7 +71,7 @@ type Page struct {
 }
 
 func (p Page) empty() bool {
-	return p.Reset == "" && len(p.Channels)+len(p.Left)+len(p.Members)+len(p.Messages)+len(p.Deleted)+len(p.Read)+len(p.OwnThreads)+len(p.Moves) == 0
+	return p.Reset == "" && len(p.Channels)+len(p.Left)+len(p.Members)+len(p.Messages)+len(p.Deleted)+len(p.Read)+len(p.Threads)+len(p.OwnThreads)+len(p.Moves) == 0
 }
 
 // Sync answers a page, once there is something in it or the time to wait is
