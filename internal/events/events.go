@@ -133,7 +133,7 @@ func (s *Service) Deliveries(ctx context.Context, v viewer.Viewer, channel *uuid
 }
 
 // ReadStates streams how far the viewer is and how much it has to read:
-// whichever of its devices reads, at once; whatever others do, at once and while
+// whichever of its devices reads, and whatever others do, each at once and while
 // it goes on at most once a second for each channel. Of a channel it has left
 // nothing is unread. fail gets the error that ends it: stream-reset.
 func (s *Service) ReadStates(ctx context.Context, v viewer.Viewer, fail func(error)) (<-chan receipt.State, error) {

@@ -319,9 +319,9 @@ func (s *story) mark(ctx context.Context, cursor string, e feed.Entry) error {
 		return nil
 	}
 	if e.Thread != uuid.Nil {
-		return s.threads.atOnce(ctx, e.Thread, func(x receipt.ThreadState) error {
+		return s.threads.atOnce(ctx, e.Thread, e.Pos, func(x receipt.ThreadState) error {
 			return s.entry(ctx, cursor, ThreadReadStateChanged{ThreadReadState: x})
 		})
 	}
-	return s.unread.atOnce(ctx, e.Channel, func(x receipt.State) error { return s.entry(ctx, cursor, ReadStateChanged{ReadState: x}) })
+	return s.unread.atOnce(ctx, e.Channel, e.Pos, func(x receipt.State) error { return s.entry(ctx, cursor, ReadStateChanged{ReadState: x}) })
 }
