@@ -1,9 +1,11 @@
 -- send_message writes a message once for each key, in one round trip. outcome:
 -- sent, duplicate, conflict, denied, or unanswerable where the parent is not one
 -- of the channel's messages. An answer to what was deleted meanwhile is sent, and
--- names its parent as long as there is a row to name.
+-- names its parent as long as there is a row to name. path is its caller's: the app's
+-- triggers find their tables by it.
 create or replace function realtime.send_message(ten text, who uuid, key text, sum bytea, channel uuid, thread uuid, parent uuid,
-                                      said text, kind text, meta jsonb, named uuid[], out outcome text, out message uuid)
+                                      said text, kind text, meta jsonb, named uuid[],
+                                      path text default current_setting('search_path'), out outcome text, out message uuid)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   k realtime.client_keys;
@@ -34,7 +36,9 @@ begin
     delete from realtime.client_keys x where x.tenant = ten and x.user_id = who and x.client_message_id = key;
     return;
   end if;
+  perform set_config('search_path', path, true);
   message := realtime.insert_message(ten, channel, who, thread, parent, said, kind, meta, named);
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   update realtime.client_keys x set message_id = message where x.tenant = ten and x.user_id = who and x.client_message_id = key;
   outcome := 'sent';
 end $$;
