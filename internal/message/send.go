@@ -108,9 +108,12 @@ func (s *Service) write(ctx context.Context, v viewer.Viewer, in Input) (outcome
 	args := []any{v.Tenant, v.User, in.ClientMessageID, in.digest(), in.Channel, in.Thread, in.Parent, in.Content, string(in.kind()), meta, in.Mentions}
 	for attempt := 0; ; attempt++ {
 		err = s.o.Pool.QueryRow(ctx, q, args...).Scan(&outcome, &id)
-		if err == nil || attempt == sendAttempts || !postgres.Collided(err) {
+		if err == nil || attempt == sendAttempts || !postgres.Collided(err) && !postgres.Orphaned(err) {
 			break
 		}
+	}
+	if postgres.RightLost(err) {
+		return "denied", nil, nil
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("sending: %w", err)

@@ -39,6 +39,8 @@ const (
 	check                = "23514"
 	exclusion            = "23P01"
 	withCheck            = "44000"
+	foreignKey           = "23503"
+	rightLost            = "RT001" // ours: raised where a right was lost while a function was at it
 )
 
 // txAttempts bounds how often a transaction is tried.
@@ -78,6 +80,14 @@ func Collided(err error) bool {
 	code := state(err)
 	return code == serializationFailure || code == deadlockDetected
 }
+
+// RightLost reports that a function of ours undid what it had begun, for the right to it was
+// lost meanwhile.
+func RightLost(err error) bool { return state(err) == rightLost }
+
+// Orphaned reports that a row which was to be named is no more: nothing happened, and to look
+// again tells why.
+func Orphaned(err error) bool { return state(err) == foreignKey }
 
 // Outage is Retryable without what may time out again and again by its own
 // weight: the statement or the caller's patience.
