@@ -55,6 +55,12 @@ type as struct{ uid, gid uint32 }
 
 func start(t *testing.T, data string, who *as, wrap ...string) *run {
 	t.Helper()
+	return startOn(t, "", data, who, wrap...)
+}
+
+// startOn has it use a database that is there, if any is given.
+func startOn(t *testing.T, database, data string, who *as, wrap ...string) *run {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts Postgres")
 	}
@@ -71,6 +77,9 @@ func start(t *testing.T, data string, who *as, wrap ...string) *run {
 	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(data), "DATA_DIR=" + data, "PORT=0", "ADMIN_ADDR=127.0.0.1:0", "LC_ALL=C"}
 	if len(wrap) > 0 {
 		r.cmd.Env = append(r.cmd.Env, "MAKELEVEL=1")
+	}
+	if database != "" {
+		r.cmd.Env = append(r.cmd.Env, "DATABASE_URL="+database)
 	}
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if who != nil {

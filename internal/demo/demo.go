@@ -76,7 +76,7 @@ func Load(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
 				return err
 			}
 		}
-		return nil
+		return count(ctx, tx)
 	})
 	if err != nil {
 		return false, fmt.Errorf("loading the demo world: %w", err)
@@ -88,16 +88,16 @@ func Load(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
 type step struct{ table, where string }
 
 // steps are in the order that foreign keys ask for.
-var steps = []step{{"nchat_users", "true"}, {"nchat_channels", "true"}, {"nchat_channel_members", "true"},
-	{"nchat_messages", "s.thread_id is null"}, {"nchat_threads", "true"}, {"nchat_thread_members", "true"}, {"nchat_messages", "s.thread_id is not null"},
-	{"nchat_contacts", "true"}, {"nchat_blocked_users", "true"}}
+var steps = []step{{"users", "true"}, {"channels", "true"}, {"channel_members", "true"},
+	{"messages", "s.thread_id is null"}, {"threads", "true"}, {"thread_members", "true"}, {"messages", "s.thread_id is not null"},
+	{"contacts", "true"}, {"blocked_users", "true"}}
 
 // copyColumns are the columns there are that the world knows, and those that must
 // have a value and have none by themselves: these get one of their type's, as do
 // those that the world has no value for, where they have none by themselves.
 const copyColumns = `
-select format('insert into public.%1$I (%2$s) select %3$s from pg_temp.%1$I s where ', $1::text,
-              string_agg(format('%I', x.name), ', ' order by x.num), string_agg(x.value, ', ' order by x.num))
+select format('insert into public.%I (%s) select %s from pg_temp.%I s where ', 'nchat_' || $1::text,
+              string_agg(format('%I', x.name), ', ' order by x.num), string_agg(x.value, ', ' order by x.num), 'demo_' || $1)
   from (select a.attname as name, a.attnum as num,
                case when w.attname is not null and a.attnotnull then format('coalesce(s.%I::%s, %s)', a.attname, format_type(a.atttypid, a.atttypmod), f.fill)
                     when w.attname is not null then format('s.%I::%s', a.attname, format_type(a.atttypid, a.atttypmod))
@@ -114,8 +114,8 @@ select format('insert into public.%1$I (%2$s) select %3$s from pg_temp.%1$I s wh
                     when y.typname = 'uuid' then 'gen_random_uuid()'
                     when y.typcategory = 'T' then $$interval '0'$$
                     else $$'{}'$$ end) as fill) f
-          left join pg_attribute w on w.attrelid = format('pg_temp.%I', $1::text)::regclass and w.attname = a.attname and w.attnum > 0
-         where a.attrelid = format('public.%I', $1::text)::regclass and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') x
+          left join pg_attribute w on w.attrelid = format('pg_temp.%I', 'demo_' || $1)::regclass and w.attname = a.attname and w.attnum > 0
+         where a.attrelid = format('public.%I', 'nchat_' || $1)::regclass and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') x
  where x.value is not null`
 
 func (s step) copy(ctx context.Context, tx pgx.Tx) error {
@@ -125,6 +125,29 @@ func (s step) copy(ctx context.Context, tx pgx.Tx) error {
 	}
 	if _, err := tx.Exec(ctx, insert+s.where); err != nil {
 		return fmt.Errorf("filling %s: %w", s.table, err)
+	}
+	return nil
+}
+
+// counters are nchat's own, each with what it counts of its row c: an app's triggers may have
+// counted on from null, and where there are none nobody has.
+var counters = []struct{ table, column, of string }{
+	{"nchat_channels", "member_count", "public.nchat_channel_members m where m.channel_id = c.id"},
+	{"nchat_channels", "message_count", "public.nchat_messages m where m.channel_id = c.id"},
+	{"nchat_threads", "message_count", "public.nchat_messages m where m.thread_id = c.id"},
+}
+
+func count(ctx context.Context, tx pgx.Tx) error {
+	for _, k := range counters {
+		const q = `select exists (select from pg_attribute where attrelid = format('public.%I', $1::text)::regclass and attname = $2 and not attisdropped)`
+		var there bool
+		err := tx.QueryRow(ctx, q, k.table, k.column).Scan(&there)
+		if err == nil && there {
+			_, err = tx.Exec(ctx, fmt.Sprintf(`update public.%s c set %s = (select count(*) from %s)`, k.table, k.column, k.of))
+		}
+		if err != nil {
+			return fmt.Errorf("counting %s of %s: %w", k.column, k.table, err)
+		}
 	}
 	return nil
 }

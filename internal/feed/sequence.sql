@@ -102,7 +102,7 @@ begin
 end $$;
 
 -- clear_inbox moves the place from which the inbox is searched. A writer has
--- its transaction id before its first row has an id: it holds the channel. So
+-- its transaction id before its first row has an id: it has written the message, or holds the channel. So
 -- whoever drew an id up to last has a lower transaction id than this one, which
 -- takes its own afterwards. (The xmax of a snapshot would be no such bound:
 -- transactions above it may be running.)

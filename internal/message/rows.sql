@@ -1,4 +1,5 @@
--- Readers and writers of messages, fitted to the columns there are.
+-- Readers and writers of messages, fitted to the columns there are. insert_message is called
+-- with whatever search_path: it names everything with its schema.
 
 create or replace function realtime.insert_message(ten text, channel uuid, who uuid, thread uuid, parent uuid, said text, kind text, meta jsonb, named uuid[])
 returns uuid language sql volatile as $$

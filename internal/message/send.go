@@ -112,6 +112,9 @@ func (s *Service) write(ctx context.Context, v viewer.Viewer, in Input) (outcome
 			break
 		}
 	}
+	if postgres.RightLost(err) {
+		return "denied", nil, nil
+	}
 	if err != nil {
 		return "", nil, fmt.Errorf("sending: %w", err)
 	}

@@ -40,7 +40,8 @@ const EnvURL = "TEST_DATABASE_URL"
 // Once each for the process, on first use.
 var (
 	admin    = sync.OnceValues(findServer)
-	template = sync.OnceValues(buildTemplate)
+	template = sync.OnceValues(func() (string, error) { return buildTemplate("") })
+	nchats   = sync.OnceValues(func() (string, error) { return buildTemplate(NchatTables + NchatTenants) })
 	clones   atomic.Int64
 )
 
@@ -55,6 +56,11 @@ func New(t testing.TB) *pgxpool.Pool {
 
 // NewURL returns the URL of a fresh, migrated database, dropped when t ends.
 func NewURL(t testing.TB) string {
+	t.Helper()
+	return clone(t, template)
+}
+
+func clone(t testing.TB, template func() (string, error)) string {
 	t.Helper()
 	server := Server(t)
 	from, err := template()
@@ -125,16 +131,16 @@ func create(t testing.TB, server, how string) string {
 	return withDatabase(server, name)
 }
 
-// buildTemplate names the template after the migrations' contents, so an edited
-// migration makes a new one and an unchanged one is used again.
-func buildTemplate() (string, error) {
+// buildTemplate names the template after the contents of the migrations and of what is there
+// before them, so an edited one makes a new one and an unchanged one is used again.
+func buildTemplate(before string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
 	server, err := admin()
 	if err != nil {
 		return "", err
 	}
-	name, err := templateName()
+	name, err := templateName(before)
 	if err != nil {
 		return "", err
 	}
@@ -161,6 +167,9 @@ func buildTemplate() (string, error) {
 			return "", fmt.Errorf("%s: %w", sql, err)
 		}
 	}
+	if err := run(ctx, withDatabase(server, name), before); err != nil {
+		return "", err
+	}
 	if err := postgres.Migrate(ctx, withDatabase(server, name), slog.New(slog.DiscardHandler), Code()); err != nil {
 		return "", err
 	}
@@ -169,8 +178,9 @@ func buildTemplate() (string, error) {
 	return name, err
 }
 
-func templateName() (string, error) {
+func templateName(before string) (string, error) {
 	sum := sha256.New()
+	fmt.Fprint(sum, before)
 	code := Code()
 	code["migrations"] = migrations.FS
 	for _, pkg := range slices.Sorted(maps.Keys(code)) {
@@ -195,14 +205,21 @@ func exec(t testing.TB, server, sql string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
+	if err := run(ctx, server, sql); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, server, sql string) error {
 	conn, err := pgx.Connect(ctx, server)
 	if err != nil {
-		t.Fatalf("connecting to the test server: %v", err)
+		return fmt.Errorf("connecting to the test server: %w", err)
 	}
 	defer conn.Close(ctx)
 	if _, err := conn.Exec(ctx, sql); err != nil {
-		t.Fatalf("%s: %v", sql, err)
+		return fmt.Errorf("%.80s: %w", sql, err)
 	}
+	return nil
 }
 
 // withDatabase is server's URL with another database.

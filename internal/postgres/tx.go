@@ -34,6 +34,7 @@ const (
 	duplicateSchema      = "42P06"
 	insufficientRights   = "42501"
 	foreignKeyViolation  = "23503"
+	rightLost            = "RT001" // ours: raised where a right was lost while a function was at it
 )
 
 // txAttempts bounds how often a transaction is tried.
@@ -73,6 +74,10 @@ func Collided(err error) bool {
 	code := state(err)
 	return code == serializationFailure || code == deadlockDetected
 }
+
+// RightLost reports that a function of ours undid what it had begun, for the right to it was
+// lost meanwhile.
+func RightLost(err error) bool { return state(err) == rightLost }
 
 // Outage is Retryable without what may time out again and again by its own
 // weight: the statement or the caller's patience.

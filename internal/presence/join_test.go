@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -15,49 +14,21 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
-// nchat is a database as nchat's own migrations leave it, as far as it matters
-// here: row level security on every table, triggers of its own, and the tables
-// that are in no migration of its absent.
-const nchat = `
-create type user_status as enum ('active', 'inactive', 'suspended', 'deleted');
-create type channel_type as enum ('public', 'private', 'direct', 'group', 'announcement');
-create type message_type as enum ('text', 'system', 'bot', 'file', 'voice', 'video', 'embed');
-create type member_role as enum ('owner', 'admin', 'moderator', 'member', 'guest');
-create table nchat_users (id uuid primary key default gen_random_uuid(), %[1]s email varchar(255) unique not null, display_name varchar(100) not null,
-  username varchar(50) unique, avatar_url text, status user_status default 'active', email_verified boolean not null default false,
-  created_at timestamptz not null default now(), updated_at timestamptz not null default now());
-create table nchat_channels (id uuid primary key default gen_random_uuid(), %[1]s workspace_id uuid, name varchar(100) not null, slug varchar(100) not null,
-  type channel_type not null default 'public', message_count integer default 0, created_at timestamptz not null default now(), updated_at timestamptz not null default now());
-create table nchat_channel_members (id uuid primary key default gen_random_uuid(), %[1]s channel_id uuid not null references nchat_channels on delete cascade,
-  user_id uuid not null references nchat_users on delete cascade, role member_role default 'member', can_read boolean, can_write boolean,
-  last_read_at timestamptz, created_at timestamptz not null default now(), updated_at timestamptz not null default now(), unique (channel_id, user_id));
-create table nchat_messages (id uuid primary key default gen_random_uuid(), %[1]s channel_id uuid not null references nchat_channels on delete cascade,
-  user_id uuid references nchat_users on delete set null, content text, type message_type default 'text', created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now());
-create table nchat_threads (id uuid primary key default gen_random_uuid(), channel_id uuid not null, root_message_id uuid unique);
-create table nchat_thread_members (id uuid primary key default gen_random_uuid(), thread_id uuid not null, user_id uuid not null, unique (thread_id, user_id));
-create table nchat_blocked_users (id uuid primary key default gen_random_uuid(), %[1]s blocker_id uuid not null, blocked_user_id uuid not null, unique (blocker_id, blocked_user_id));
-create function count_message() returns trigger language plpgsql as $$ begin
-  update nchat_channels set message_count = message_count + 1 where id = new.channel_id; return new; end $$;
-create trigger count_message after insert on nchat_messages for each row execute function count_message();
-insert into nchat_users (id, email, display_name) values
-  ('00000000-0000-4000-8000-000000000001', 'a@example.com', 'Alice'), ('00000000-0000-4000-8000-000000000002', 'b@example.com', 'Bob');
+// people are two of nchat's own users, and what they have to talk in.
+const people = `
+insert into nchat_users (id, email, display_name, email_verified) values
+  ('00000000-0000-4000-8000-000000000001', 'a@example.com', 'Alice', true), ('00000000-0000-4000-8000-000000000002', 'b@example.com', 'Bob', true);
 insert into nchat_channels (id, name, slug, type) values ('00000000-0000-4000-9000-000000000003', 'dm', 'dm', 'direct');
-insert into nchat_channel_members (channel_id, user_id) select '00000000-0000-4000-9000-000000000003', id from nchat_users;
-alter table nchat_users enable row level security;
-alter table nchat_channels enable row level security;
-alter table nchat_channel_members enable row level security;
-alter table nchat_messages enable row level security;
-alter table nchat_blocked_users enable row level security;`
+insert into nchat_channel_members (channel_id, user_id) select '00000000-0000-4000-9000-000000000003', id from nchat_users;`
 
 func TestMigrationsJoinNchatsOwnDatabase(t *testing.T) {
 	t.Parallel()
-	for name, tenant := range map[string]string{"with tenants": "source_account_id text not null default 'primary',", "before tenants": ""} {
+	for name, tenants := range map[string]string{"with tenants": pgtest.NchatTenants, "before tenants": ""} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := pgtest.Empty(t)
 			pool := pgtest.Pool(t, url)
-			must(t, pool, fmt.Sprintf(nchat, tenant))
+			must(t, pool, pgtest.NchatTables+tenants+people)
 			before := columns(t, pool)
 			for range 2 {
 				if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler), pgtest.Code()); err != nil {
@@ -100,7 +71,7 @@ func asHasura(t *testing.T, pool *pgxpool.Pool, author string) {
 	t.Helper()
 	role := "hasura_" + strings.ReplaceAll(uuid.New().String(), "-", "")
 	must(t, pool, `create role `+role)
-	must(t, pool, `grant usage on schema public to `+role+`; grant select, insert, update on nchat_messages, nchat_channels to `+role+`;
+	must(t, pool, `grant usage on schema public to `+role+`; grant select, insert, update on nchat_messages, nchat_channels, nchat_threads to `+role+`;
 create policy let on nchat_messages to `+role+` using (true) with check (true); create policy let on nchat_channels to `+role+` using (true) with check (true)`)
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(t.Context(), `set local role `+role); err != nil {

@@ -2,6 +2,7 @@ package receipt_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -61,4 +62,53 @@ func TestInstallsWithoutThreads(t *testing.T) {
 	if s := r.ack(demo.Bob, demo.Team, two, true); s.UnreadCount != before || r.delivery(demo.Alice, two).ReadCount != 1 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// TestAnAppsTriggersFindTheirTables: also where they hang on what a function of ours writes.
+func TestAnAppsTriggersFindTheirTables(t *testing.T) {
+	t.Parallel()
+	r := (&rig{t: t}).on(pgtest.Nchat(t), false, true)
+	if _, err := demo.Load(t.Context(), r.pool); err != nil {
+		t.Fatal(err)
+	}
+	r.exec(`
+create table changes (what text);
+create function changed() returns trigger language plpgsql as $$ begin insert into changes values (tg_op || ' ' || tg_table_name); return null; end $$;
+create trigger changed after insert or update or delete on nchat_thread_members for each row execute function changed();
+create trigger changed after update on nchat_channel_members for each row execute function changed()`)
+	changes := func(what, want string) {
+		t.Helper()
+		var got string
+		if err := r.pool.QueryRow(t.Context(), `with gone as (delete from changes returning what) select coalesce(string_agg(what, ', '), '') from gone`).Scan(&got); err != nil {
+			t.Fatal(err)
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	const members, inThreads = "UPDATE nchat_channel_members", " nchat_thread_members"
+	thread := uuid.MustParse("00000000-0000-4000-a000-000000000001")
+	for _, c := range []struct {
+		on   bool
+		want string
+	}{{true, "INSERT" + inThreads}, {false, "UPDATE" + inThreads}} {
+		if s, err := r.s.Threads.Follow(t.Context(), as(demo.Bob), thread, c.on); err != nil || s.Followed != c.on {
+			t.Errorf("%+v, %v", s, err)
+		}
+		changes("following", c.want)
+	}
+	n := notifier(r.pool)
+	if _, err := n.Set(t.Context(), as(demo.Bob), demo.Team, at(receipt.LevelMentions)); err != nil {
+		t.Error(err)
+	}
+	changes("its level", members)
+	if _, err := n.Set(t.Context(), as(demo.Bob), demo.Team, until(time.Now().Add(time.Hour))); err != nil {
+		t.Error(err)
+	}
+	changes("muted", members)
+	r.exec(`update realtime.notifications set muted_until = clock_timestamp() - interval '1 second'`)
+	if n := r.count(`select realtime.unmute(10)`); n != 1 {
+		t.Errorf("%d mutes are over", n)
+	}
+	changes("not any more", members)
 }

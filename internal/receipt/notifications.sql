@@ -43,12 +43,17 @@ language sql stable rows 1 set search_path = pg_catalog, pg_temp as $$
             from public.nchat_channel_members m where m.channel_id = channel and m.user_id = who) k
 $$;
 
+{{- $muted := has "nchat_channel_members" "is_muted"}}{{$ends := has "nchat_channel_members" "muted_until"}}
+
 -- set_notifications writes a choice; new_level null: it stays, and so does the
--- mute unless sets_until. false: that user is no member.
-create or replace function realtime.set_notifications(ten text, channel uuid, who uuid, new_level text, sets_until boolean, until timestamptz) returns boolean
+-- mute unless sets_until. false: that user is no member. path is its caller's: the app's
+-- triggers find their tables by it, and what runs so names everything with its schema.
+create or replace function realtime.set_notifications(ten text, channel uuid, who uuid, new_level text, sets_until boolean, until timestamptz,
+                                                      path text default current_setting('search_path')) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   was record;
+  mutes boolean; -- null: as it is
 begin
   perform from public.nchat_channel_members m where m.channel_id = channel and m.user_id = who for no key update;
   if not exists (select from realtime.readers() r where r.tenant = ten and r.channel_id = channel and r.user_id = who) then
@@ -56,25 +61,25 @@ begin
   end if;
   select * into was from realtime.notifications_of(channel, who);
   perform set_config('realtime.notifying', 'on', true);
+  if sets_until then
+    mutes := until is not null;
+  elsif was.level = 'none' and new_level <> 'none' and was.muted_until is null then -- it may be muted without an end
+    mutes := false;
+  end if;
+  perform set_config('search_path', path, true);
   {{- if has "nchat_channel_members" "notification_level"}}
   if new_level is not null then -- as a literal, whatever the column's type is
-    execute format('update public.nchat_channel_members set notification_level = %L where channel_id = $1 and user_id = $2', new_level) using channel, who;
+    execute pg_catalog.format('update public.nchat_channel_members set notification_level = %L
+      where channel_id operator(pg_catalog.=) $1 and user_id operator(pg_catalog.=) $2', new_level) using channel, who;
   end if;
   {{- end}}
-  {{- if has "nchat_channel_members" "is_muted"}}
-  if sets_until then
-    update public.nchat_channel_members set is_muted = until is not null
-     where channel_id = channel and user_id = who and coalesce(is_muted, false) <> (until is not null);
-  elsif was.level = 'none' and new_level <> 'none' and was.muted_until is null then -- it may be muted without an end
-    update public.nchat_channel_members set is_muted = false where channel_id = channel and user_id = who and is_muted;
-  end if;
+  {{- if or $muted $ends}}
+  update public.nchat_channel_members
+     set {{if $muted}}is_muted = mutes{{if $ends}}, {{end}}{{end}}{{if $ends}}muted_until = case when sets_until then until end{{end}}
+   where channel_id operator(pg_catalog.=) channel and user_id operator(pg_catalog.=) who
+     and {{if $ends}}mutes is not null{{else}}coalesce(is_muted, false) operator(pg_catalog.<>) mutes{{end}};
   {{- end}}
-  {{- if has "nchat_channel_members" "muted_until"}}
-  if sets_until or was.level = 'none' and new_level <> 'none' and was.muted_until is null then
-    update public.nchat_channel_members set muted_until = until
-     where channel_id = channel and user_id = who and muted_until is distinct from until;
-  end if;
-  {{- end}}
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   insert into realtime.notifications as n (channel_id, user_id, level, muted_until)
   values (channel, who, {{if has "nchat_channel_members" "notification_level"}}null{{else}}new_level{{end}}, case when sets_until then until end)
   on conflict (user_id, channel_id) do update
@@ -94,8 +99,8 @@ language sql set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- unmute ends up to most mutes whose time is over, and answers how many. One
--- whose member somebody holds is left for the next look.
-create or replace function realtime.unmute(most integer) returns integer
+-- whose member somebody holds is left for the next look. path as in set_notifications.
+create or replace function realtime.unmute(most integer, path text default current_setting('search_path')) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
@@ -108,12 +113,13 @@ begin
     update realtime.notifications n set muted_until = null
      where n.channel_id = r.channel_id and n.user_id = r.user_id and n.muted_until <= clock_timestamp();
     if found then
-      {{- if has "nchat_channel_members" "is_muted"}}
-      update public.nchat_channel_members m set is_muted = false where m.channel_id = r.channel_id and m.user_id = r.user_id and m.is_muted;
-      {{- end}}
-      {{- if has "nchat_channel_members" "muted_until"}}
-      update public.nchat_channel_members m set muted_until = null
-       where m.channel_id = r.channel_id and m.user_id = r.user_id and m.muted_until <= clock_timestamp();
+      {{- if or $muted $ends}}
+      perform set_config('search_path', path, true);
+      update public.nchat_channel_members m
+         set {{if $muted}}is_muted = false{{if $ends}}, {{end}}{{end}}{{if $ends}}muted_until = null{{end}}
+       where m.channel_id operator(pg_catalog.=) r.channel_id and m.user_id operator(pg_catalog.=) r.user_id
+         and ({{if $muted}}m.is_muted{{if $ends}} or {{end}}{{end}}{{if $ends}}m.muted_until operator(pg_catalog.<=) pg_catalog.clock_timestamp(){{end}});
+      perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
       {{- end}}
       perform realtime.drop_empty(r.channel_id, r.user_id);
       perform realtime.note(r.channel_id, 'notify', who => r.user_id);

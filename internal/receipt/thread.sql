@@ -144,8 +144,10 @@ create or replace function realtime.unread_threads(ten text, who uuid) returns b
 $$;
 
 -- follow has a user follow a thread or not; false: there is none in a channel it is a
--- member of. What was written before somebody follows is not unread by that.
-create or replace function realtime.follow(ten text, who uuid, thread uuid, follows boolean) returns boolean
+-- member of. What was written before somebody follows is not unread by that. path is its
+-- caller's: the app's triggers find their tables by it, and what runs so names everything with
+-- its schema.
+create or replace function realtime.follow(ten text, who uuid, thread uuid, follows boolean, path text default current_setting('search_path')) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   channel uuid;
@@ -169,14 +171,17 @@ begin
     update realtime.thread_marks x set seen_seq = (select c.seq from realtime.channels c where c.channel_id = channel)
      where x.user_id = who and x.thread_id = follow.thread;
   end if;
+  perform set_config('search_path', path, true);
   if not follows then
-    {{if $flag}}update public.nchat_thread_members m set is_subscribed = false where m.thread_id = thread and m.user_id = who and m.is_subscribed is not false
-    {{- else}}delete from public.nchat_thread_members m where m.thread_id = thread and m.user_id = who{{end}};
+    {{if $flag}}update public.nchat_thread_members m set is_subscribed = false
+     where m.thread_id operator(pg_catalog.=) thread and m.user_id operator(pg_catalog.=) who and m.is_subscribed is not false
+    {{- else}}delete from public.nchat_thread_members m where m.thread_id operator(pg_catalog.=) thread and m.user_id operator(pg_catalog.=) who{{end}};
   else
     insert into public.nchat_thread_members as m ({{list "thread_id" "user_id" (cols "nchat_thread_members" "is_subscribed" "source_account_id")}})
     values ({{list "thread" "who" (and $flag "true") (and (has "nchat_thread_members" "source_account_id") "ten")}})
     on conflict (thread_id, user_id) do {{if $flag}}update set is_subscribed = true where m.is_subscribed is false{{else}}nothing{{end}};
   end if;
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   return true;
   {{- end}}
 end $$;
