@@ -225,6 +225,10 @@ func stallPostgres(r *rig, long bool) string {
 	return d.String()
 }
 
+// drainBound is what a node of the rig has to end in: its DRAIN_TIMEOUT of a second,
+// and as much again twice for a machine with much to do.
+const drainBound = 3 * time.Second
+
 // drainInHole has a node end while Postgres answers nothing.
 func drainInHole(r *rig, _ bool) string {
 	n := r.nodes[r.rand.IntN(len(r.nodes))]
@@ -232,6 +236,9 @@ func drainInHole(r *rig, _ bool) string {
 	n.signal(sigterm)
 	took := n.ended()
 	r.stallDB(false)
+	if took > drainBound {
+		r.t.Errorf("the process ended after %.1f s of a DRAIN_TIMEOUT of 1 s", took.Seconds())
+	}
 	n.link.turn("tcp", "")
 	n.start()
 	return fmt.Sprintf("the process ended after %.1f s of a DRAIN_TIMEOUT of 1 s", took.Seconds())
