@@ -134,8 +134,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 
 // close ends the connections to Postgres, and does not wait long where it does not answer.
 func (p *parts) close() {
-	postgres.Close(p.pool, goodbye)
-	postgres.Close(p.vital, goodbye)
+	postgres.Close(goodbye, p.pool, p.vital)
 }
 
 // doorbell is a prefix of topics and who hears of them.

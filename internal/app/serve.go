@@ -91,7 +91,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 	case err = <-failed:
 	}
 	most := max(p.config.Limits.DrainTimeout, leastDrain)
-	if !within(context.WithoutCancel(ctx), most-2*goodbye, func(ctx context.Context) { c.depart(ctx, p, web) }) {
+	if !within(context.WithoutCancel(ctx), most-goodbye, func(ctx context.Context) { c.depart(ctx, p, web) }) {
 		p.log.WarnContext(ctx, "left without the last word: something does not end within DRAIN_TIMEOUT; other nodes bury this one", "within", most)
 		_ = web.Close()
 	}
@@ -107,7 +107,7 @@ func serve(ctx context.Context, p *parts, public, admin net.Listener) error {
 
 const (
 	leastDrain = time.Second            // what leaving has, however short DRAIN_TIMEOUT is
-	goodbye    = 125 * time.Millisecond // what each of the two pools has of that to take leave of Postgres
+	goodbye    = 125 * time.Millisecond // what the pools have of that to take leave of Postgres
 	lastWrites = 3 * time.Second        // what is left of DRAIN_TIMEOUT, or half of it, when the last socket is told
 )
 
