@@ -21,20 +21,21 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
-// The intervals: a node not heard of for TTL is dead, and found so in that moment
-// by whichever node has renewed its own lease since the other did for the last
-// time; within another Every by any.
+// The intervals: a node not heard of for TTL has lost its lease, and is buried
+// another Every after, in that moment: so long it may have lived on after it was
+// heard of, and whoever was with it has a whole TTL to come back.
 const (
 	TTL   = 5 * time.Second
 	Every = time.Second
 	// patience is how long a node must itself have been in touch before it
 	// judges another: after an outage everybody gets a whole lease to return.
 	patience = TTL + Every
-	past     = 5 * time.Millisecond // a lease has run out by so much when somebody looks
+	past     = 5 * time.Millisecond // that moment is past by so much when somebody looks
 	left     = "left"               // the bus of a node that took its leave: nobody has to agree with it
 )
 
-// Dead is a node whose lease ran out, with the last moment it was known alive.
+// Dead is a node whose lease ran out, with the last moment in which it may have been
+// alive: it would have renewed its lease then.
 type Dead struct {
 	Node  uuid.UUID
 	Alive time.Time
@@ -171,7 +172,7 @@ func (l *Lease) often(ctx context.Context, failed string, nap func() time.Durati
 func (l *Lease) untilDue() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if d := time.Until(l.next); d > 0 {
+	if d := time.Until(l.next.Add(Every)); d > 0 {
 		return min(d+past, Every)
 	}
 	return Every
@@ -312,8 +313,8 @@ func (l *Lease) buryDue(ctx context.Context) error {
 		return nil
 	}
 	var due bool
-	const q = `select exists (select from realtime.nodes where lease_until < clock_timestamp() and id <> $1)`
-	if err := l.pool.QueryRow(ctx, q, l.id).Scan(&due); err != nil {
+	const q = `select exists (select from realtime.nodes where lease_until + $2::interval < clock_timestamp() and id <> $1)`
+	if err := l.pool.QueryRow(ctx, q, l.id, Every).Scan(&due); err != nil {
 		return fmt.Errorf("looking for dead nodes: %w", err)
 	}
 	if !due {
@@ -355,9 +356,9 @@ func (l *Lease) bury(ctx context.Context) error {
 // findDead locks their rows. A node that is just writing holds its own: it is not dead.
 func (l *Lease) findDead(ctx context.Context, tx pgx.Tx) ([]Dead, error) {
 	const q = `
-select id, lease_until - $1::interval from realtime.nodes
- where lease_until < clock_timestamp() and id <> $2 order by id for update skip locked`
-	rows, err := tx.Query(ctx, q, TTL, l.id)
+select id, lease_until + $3::interval - $1::interval from realtime.nodes
+ where lease_until + $3::interval < clock_timestamp() and id <> $2 order by id for update skip locked`
+	rows, err := tx.Query(ctx, q, TTL, l.id, Every)
 	if err != nil {
 		return nil, fmt.Errorf("finding dead nodes: %w", err)
 	}

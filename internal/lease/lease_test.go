@@ -76,9 +76,13 @@ func TestOnlyTheDeadAreBuried(t *testing.T) {
 	if err := gone.Leave(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
+	var until time.Time
+	if err := pool.QueryRow(t.Context(), `select lease_until from realtime.nodes where id = $1`, gone.ID()).Scan(&until); err != nil {
+		t.Fatal(err)
+	}
 	dead := wait(t, told.buried)
-	if len(dead) != 1 || dead[0].Node != gone.ID() || time.Since(dead[0].Alive) < 0 {
-		t.Fatalf("%+v", dead)
+	if len(dead) != 1 || dead[0].Node != gone.ID() || !dead[0].Alive.Equal(until.Add(Every-TTL)) {
+		t.Fatalf("%+v, whose lease ran out at %v", dead, until)
 	}
 	if d := max(judge.InTouch(), living.InTouch()); d < patience {
 		t.Fatalf("judged after %v in touch", d)
@@ -212,10 +216,10 @@ func TestTheDeadAreBuriedInTheirMoment(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		l := told.lease(nil)
-		for in, nap := range map[time.Duration]time.Duration{-time.Second: Every, 300 * time.Millisecond: 300*time.Millisecond + past, TTL: Every} {
-			l.next = time.Now().Add(in)
+		for in, nap := range map[time.Duration]time.Duration{-time.Millisecond: Every, 300 * time.Millisecond: 300*time.Millisecond + past, TTL: Every} {
+			l.next = time.Now().Add(in - Every)
 			if got := l.untilDue(); got != nap {
-				t.Errorf("with a lease that runs out in %v the next look is in %v, want %v", in, got, nap)
+				t.Errorf("with somebody to bury in %v the next look is in %v, want %v", in, got, nap)
 			}
 		}
 		if l.next = (time.Time{}); l.untilDue() != Every {
