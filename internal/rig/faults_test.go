@@ -26,10 +26,10 @@ type fault struct {
 var faults = []fault{
 	{"sockets cut", "R13", cutSockets, false, false},
 	{"LISTEN cut", "R5", cutListen, false, false},
-	{"NOTIFY lost", "R6", loseNotify, false, true},
+	{"NOTIFY lost", "R6", loseNotify, false, false},
 	{"sequencer ended", "", endSequencer, false, true},
 	{"kill -9", "R1", killNode, false, false},
-	{"sockets stalled", "R12", stallSockets, false, true},
+	{"sockets stalled", "R12", stallSockets, false, false},
 	{"rolling restart", "R19", roll, false, false},
 	{"node paused", "R2", pauseNode, false, true},
 	{"Postgres killed", "R3", killPostgres, false, false},
@@ -181,7 +181,7 @@ func stallSockets(r *rig, long bool) string {
 		before += n.resident()
 		stalled += int64(n.link.stallSome(0.5, r.rand))
 	}
-	d := pick(long, 2*time.Second, 60*time.Second)
+	d := pick(long, time.Second, 60*time.Second)
 	pause(d)
 	for _, n := range r.nodes {
 		after += n.resident()
