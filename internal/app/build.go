@@ -39,10 +39,10 @@ import (
 const httpLapse = 75 * time.Second
 
 // vitalConns are the connections of what keeps a node alive: renewing the lease,
-// sweeping, ringing, probing, writing sessions, orders, revocations, readiness; and of
+// burying, sweeping, ringing, probing, writing sessions, orders, revocations, readiness; and of
 // what it tells everybody: numbering changes, reading the log, reading who is watched.
 // Each uses one at a time, and none waits for long.
-const vitalConns = 9
+const vitalConns = 10
 
 // parts are what one server is made of. They are for wiring alone: nothing
 // that runs is given all of them.
@@ -134,8 +134,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 
 // close ends the connections to Postgres, and does not wait long where it does not answer.
 func (p *parts) close() {
-	postgres.Close(p.pool, time.Second)
-	postgres.Close(p.vital, time.Second)
+	postgres.Close(goodbye, p.pool, p.vital)
 }
 
 // doorbell is a prefix of topics and who hears of them.

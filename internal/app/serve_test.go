@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
@@ -89,7 +90,7 @@ func TestAnOutageAtTheStartIsWaitedFor(t *testing.T) {
 // and gives the lease back when everything is written.
 func TestAServerComesAndGoes(t *testing.T) {
 	t.Parallel()
-	p := built(t, nil)
+	p := built(t, map[string]string{"DRAIN_TIMEOUT": "1m"}) // nobody is there to be waited for
 	public, _, err := listen(t.Context(), Options{Config: p.config})
 	if err != nil {
 		t.Fatal(err)
@@ -119,5 +120,29 @@ func TestAServerComesAndGoes(t *testing.T) {
 	const q = `select count(*) from realtime.nodes where lease_until > clock_timestamp() + $1::interval`
 	if err := p.pool.QueryRow(t.Context(), q, p.config.OfflineGrace).Scan(&alive); err != nil || alive != 0 {
 		t.Errorf("%d nodes hold on longer than the grace (%v)", alive, err)
+	}
+}
+
+// TestLeavingHasAnEnd, to the moment, and is over when all is done; the last
+// socket's turn comes in time for what is written after it.
+func TestLeavingHasAnEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		done := within(t.Context(), time.Minute, func(context.Context) { <-time.After(time.Second) })
+		if took := time.Since(began); !done || took != time.Second {
+			t.Errorf("what ends after a second: %v after %v", done, took)
+		}
+		began, stuck := time.Now(), make(chan struct{})
+		done = within(t.Context(), 2*time.Second, func(context.Context) { <-stuck })
+		if took := time.Since(began); done || took != 2*time.Second {
+			t.Errorf("what does not end in 2 s: %v after %v", done, took)
+		}
+		close(stuck)
+	})
+	for most, over := range map[time.Duration]time.Duration{0: 0, time.Second: time.Second / 2, 4 * time.Second: 2 * time.Second, 10 * time.Second: 7 * time.Second} {
+		if got := spread(most); got != over {
+			t.Errorf("of %v sockets are closed over %v, want %v", most, got, over)
+		}
 	}
 }

@@ -225,7 +225,7 @@ func (r *reader) limits(c *Config) {
 	if r.mode == Dev {
 		drain = "1s"
 	}
-	l.DrainTimeout = r.duration("DRAIN_TIMEOUT", drain, 0, 10*time.Minute, "Over how long sockets are closed when the server stops; 1s in `dev`.")
+	l.DrainTimeout = r.duration("DRAIN_TIMEOUT", drain, 0, 10*time.Minute, "How long a server that stops takes at most, whatever does not answer; 1s in `dev`, and 1s at least. Sockets are closed over all of it but the last 3 s, or half.")
 	l.Depth = r.number("MAX_DEPTH", 20, 3, 100, "Fields within fields in one operation.")
 	l.Aliases = r.number("MAX_ALIASES", 30, 1, 10000, "Root fields in one operation.")
 }

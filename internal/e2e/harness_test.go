@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	_ = os.RemoveAll(binaryDir())
 	// Servers ran in this process, through outages too: nothing of them is left.
-	end := time.Now().Add(10 * time.Second)
+	end := time.Now().Add(patient)
 	for code == 0 {
 		left := leftover()
 		if left == "" {

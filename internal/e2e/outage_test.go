@@ -185,20 +185,29 @@ func TestPostgresBlackHoledUnder200Subscriptions(t *testing.T) {
 	weather(t, url, outage{func() { h.Shut(true) }, func() { h.Shut(false) }, 10 * time.Second})
 }
 
+// TestAServerEndsWhilePostgresIsABlackHole within DRAIN_TIMEOUT, whatever is under
+// way: nothing of what would wait for Postgres for longer is waited for.
 func TestAServerEndsWhilePostgresIsABlackHole(t *testing.T) {
 	whole(t)
 	h, url := pgtest.NewHole(t, pgtest.NewURL(t))
 	if _, err := demo.Load(t.Context(), pgtest.Pool(t, url)); err != nil {
 		t.Fatal(err)
 	}
-	n := inside(t, url, nil)
-	c := n.dial(token(t, demo.Bob)).start(watch(demo.Alice))
-	next(t, c)
+	log := &logged{}
+	n := insideLogged(t, url, map[string]string{"DRAIN_TIMEOUT": "2s"}, log.handler())
+	bob := n.dial(token(t, demo.Bob))
+	next(t, bob.start(watch(demo.Alice)))
 	h.Shut(true)
+	bob.start(sendMessage(demo.Team, "drained", "under way"))
+	began := time.Now()
 	n.stop()
 	select {
 	case <-n.done:
 	case <-time.After(patient):
-		t.Error("the server does not end")
+		t.Fatal("the server does not end")
+	}
+	t.Logf("it ended after %v", time.Since(began))
+	if text := log.String(); !strings.Contains(text, "left without the last word") || !strings.Contains(text, "within=2s") {
+		t.Errorf("it waited for Postgres: %s", text)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/wait"
@@ -72,15 +73,11 @@ func (s *sequencer) sequence(ctx context.Context) {
 func (s *sequencer) stay(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
-	var db postgres.DB = s.o.Vital
-	if s.o.Vital.Config().MaxConns > 2 { // fewer are for all
-		conn, err := s.o.Vital.Acquire(within)
-		if err != nil {
-			return fmt.Errorf("sequencing: %w", err)
-		}
-		defer conn.Release()
-		db = conn
+	db, release, err := oneOf(within, s.o.Vital)
+	if err != nil {
+		return fmt.Errorf("sequencing: %w", err)
 	}
+	defer release()
 	for ctx.Err() == nil {
 		now := time.Now()
 		n, _, err := s.sequenceOnce(ctx, db, false)
@@ -93,6 +90,20 @@ func (s *sequencer) stay(ctx context.Context) error {
 		wait.For(ctx, rest(time.Since(now)))
 	}
 	return nil
+}
+
+// oneOf is one connection of a pool's, to one server for all that is read over it:
+// another may lead to the one that has taken its place meanwhile. Of a pool of
+// hardly any, which are for all, it is whichever comes.
+func oneOf(ctx context.Context, pool *pgxpool.Pool) (db postgres.DB, release func(), err error) {
+	if pool.Config().MaxConns <= 2 {
+		return pool, func() {}, nil
+	}
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return conn, conn.Release, nil
 }
 
 // rest is how long to wait after a batch that took a while: a batch has its

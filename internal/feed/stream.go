@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -299,18 +300,23 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 	if err := x.regrant(ctx); err != nil {
 		return Batch{}, err
 	}
-	list, err := loadFor(ctx, x.s.o.Pool, x.v, x.gs.readable(), x.only == nil, x.pos, st.pos, streamRead)
+	db, release, err := oneOf(ctx, x.s.o.Pool) // as readOn does
+	if err != nil {
+		return Batch{}, fmt.Errorf("reading the log: %w", err)
+	}
+	defer release()
+	list, err := loadFor(ctx, db, x.v, x.gs.readable(), x.only == nil, x.pos, st.pos, streamRead)
 	if err != nil {
 		return Batch{}, err
 	}
 	// Read again after the entries: one forgotten meanwhile would be a silent gap.
-	if now, err = loadState(ctx, x.s.o.Pool, x.pos); err != nil {
+	if now, err = loadState(ctx, db, x.pos); err != nil {
 		return Batch{}, err
 	}
 	if why := judge(placeOf(x), now); why != "" {
 		return Batch{}, x.begin(now, why)
 	}
-	items, err := x.s.fill(ctx, x.s.o.Pool, list, streamBytes, all)
+	items, err := x.s.fill(ctx, db, list, streamBytes, all)
 	if err != nil {
 		return Batch{}, err
 	}

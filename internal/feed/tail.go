@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -66,19 +67,26 @@ func (s *Service) follow(ctx context.Context) {
 	}
 }
 
-// readOn takes the next entries into the tail, and tells whose they are.
+// readOn takes the next entries into the tail, and tells whose they are. All is
+// read of one server: with the entries of one and the messages of another, which
+// may lack some, those would be told as deleted.
 func (s *Service) readOn(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
+	db, release, err := oneOf(ctx, s.o.Vital)
+	if err != nil {
+		return false, fmt.Errorf("reading the log: %w", err)
+	}
+	defer release()
 	last, mark := s.tail.end()
-	now, list, err := loadTail(ctx, s.o.Vital, last, mark, tailRead)
+	now, list, err := loadTail(ctx, db, last, mark, tailRead)
 	if err != nil {
 		return false, err
 	}
 	if known := s.tail.enter(now); !known || len(list) == 0 {
 		return false, nil
 	}
-	items, err := s.fill(ctx, s.o.Vital, list, held, func(e Entry) bool { return s.tail.hub.Watched(topic{id: e.Channel}) })
+	items, err := s.fill(ctx, db, list, held, func(e Entry) bool { return s.tail.hub.Watched(topic{id: e.Channel}) })
 	if err != nil {
 		return false, err
 	}

@@ -21,25 +21,29 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
-// The intervals: a node not heard of for TTL is dead, and found so within
-// another Every.
+// The intervals: a node not heard of for TTL has lost its lease, and is buried
+// another Every after, in that moment: so long it may have lived on after it was
+// heard of, and whoever was with it has a whole TTL to come back.
 const (
 	TTL   = 5 * time.Second
 	Every = time.Second
 	// patience is how long a node must itself have been in touch before it
 	// judges another: after an outage everybody gets a whole lease to return.
 	patience = TTL + Every
-	left     = "left" // the bus of a node that took its leave: nobody has to agree with it
+	past     = 5 * time.Millisecond // that moment is past by so much when somebody looks
+	left     = "left"               // the bus of a node that took its leave: nobody has to agree with it
 )
 
-// Dead is a node whose lease ran out, with the last moment it was known alive.
+// Dead is a node whose lease ran out, with the last moment in which it may have been
+// alive: it would have renewed its lease then.
 type Dead struct {
 	Node  uuid.UUID
 	Alive time.Time
 }
 
-// Hooks are called from the lease's own goroutines: Bury and Sweep from one,
-// Reassert and Restored from the other, so that renewing waits for no tidying.
+// Hooks are called from the lease's own goroutines: Bury from one, Sweep from
+// another, Reassert and Restored from the one that renews. Neither renewing nor
+// burying waits for anything that is swept.
 type Hooks struct {
 	// Bury tidies up after dead nodes in the transaction that will delete
 	// them, which is a quiet one: what it returns is called after the commit,
@@ -70,6 +74,7 @@ type Lease struct {
 	boot    uuid.UUID // guarded by mu: the unlogged tables' incarnation
 	since   time.Time // guarded by mu: in unbroken contact since (local); zero: not in contact
 	renewed time.Time // guarded by mu: the last contact, by the database's clock
+	next    time.Time // guarded by mu: when the first of the others' leases runs out (local), as was known then; zero: there are none
 }
 
 // OtherBus is why a node may not have a lease: living ones have another bus, and
@@ -116,11 +121,12 @@ func (l *Lease) InTouch() time.Duration {
 // Acquire takes the lease before anything is served. Errors: *OtherBus.
 func (l *Lease) Acquire(ctx context.Context) error { return l.renew(ctx) }
 
-// Run renews the lease and sweeps until ctx ends.
+// Run renews the lease, buries and sweeps until ctx ends.
 func (l *Lease) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { l.tidy(ctx) })
+	wg.Go(func() { l.often(ctx, "dead nodes not buried", l.untilDue, l.buryDue) })
+	wg.Go(func() { l.often(ctx, "sweep failed", func() time.Duration { return Every }, l.sweep) })
 	t := time.NewTicker(Every)
 	defer t.Stop()
 	for {
@@ -139,10 +145,10 @@ func (l *Lease) Run(ctx context.Context) {
 	}
 }
 
-// tidy sweeps while this node is in touch with Postgres, until ctx ends. However
-// long that takes, the lease is renewed meanwhile.
-func (l *Lease) tidy(ctx context.Context) {
-	t := time.NewTicker(Every)
+// often does something after each nap while this node is in touch with Postgres,
+// until ctx ends.
+func (l *Lease) often(ctx context.Context, failed string, nap func() time.Duration, do func(context.Context) error) {
+	t := time.NewTimer(nap())
 	defer t.Stop()
 	for {
 		select {
@@ -150,13 +156,26 @@ func (l *Lease) tidy(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		if l.InTouch() == 0 {
-			continue
+		if l.InTouch() > 0 {
+			within, cancel := context.WithTimeout(ctx, TTL)
+			err := do(within)
+			cancel()
+			if err != nil && ctx.Err() == nil {
+				l.log.WarnContext(ctx, failed, "error", err)
+			}
 		}
-		if err := l.sweep(ctx); err != nil && ctx.Err() == nil {
-			l.log.WarnContext(ctx, "sweep failed", "error", err)
-		}
+		t.Reset(nap())
 	}
+}
+
+// untilDue is how long there is nobody to bury, Every at most.
+func (l *Lease) untilDue() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d := time.Until(l.next.Add(Every)); d > 0 {
+		return min(d+past, Every)
+	}
+	return Every
 }
 
 func (l *Lease) forget(epoch int64) {
@@ -168,7 +187,8 @@ func (l *Lease) forget(epoch int64) {
 }
 
 // One statement: renews the row, or makes a new one (with a new epoch) where
-// there was none, and reads the incarnation of the unlogged tables.
+// there was none, and reads the incarnation of the unlogged tables and when the
+// first of the others' leases runs out.
 const renewal = `
 with boot as (
   insert into realtime.boot (only_row) select true where not exists (select from realtime.boot)
@@ -181,17 +201,19 @@ made as (
   select $1, clock_timestamp() + $2::interval, $4 where $3 = 0
   on conflict (id) do nothing returning epoch)
 select coalesce((select epoch from kept), (select epoch from made)),
-       coalesce((select id from boot), (select id from realtime.boot)), clock_timestamp()`
+       coalesce((select id from boot), (select id from realtime.boot)), clock_timestamp(),
+       (select min(lease_until) from realtime.nodes where id <> $1)`
 
 // answer is what a renewal brings.
 type answer struct {
 	epoch *int64     // nil: the row is gone, or held under another epoch
 	boot  *uuid.UUID // nil: another node made it in this very moment
 	at    time.Time
+	next  *time.Time // nil: there is no other node
 }
 
 func (l *Lease) ask(ctx context.Context, db postgres.DB, epoch int64) (a answer, err error) {
-	err = db.QueryRow(ctx, renewal, l.id, TTL, epoch, l.bus).Scan(&a.epoch, &a.boot, &a.at)
+	err = db.QueryRow(ctx, renewal, l.id, TTL, epoch, l.bus).Scan(&a.epoch, &a.boot, &a.at, &a.next)
 	return a, err
 }
 
@@ -243,7 +265,7 @@ func (l *Lease) renew(ctx context.Context) error {
 	if got.boot == nil {
 		return l.renew(ctx)
 	}
-	l.regain(*got.epoch, *got.boot, got.at)
+	l.regain(got)
 	return nil
 }
 
@@ -261,12 +283,16 @@ func (l *Lease) lose() {
 	l.since = time.Time{}
 }
 
-func (l *Lease) regain(epoch int64, boot uuid.UUID, at time.Time) {
+func (l *Lease) regain(got answer) {
+	epoch, boot, at := *got.epoch, *got.boot, got.at
 	l.mu.Lock()
 	again := l.epoch != epoch || l.boot != boot
 	first := l.boot == uuid.Nil
 	from, broken := l.renewed, l.since.IsZero() && !l.renewed.IsZero()
-	l.epoch, l.boot, l.renewed = epoch, boot, at
+	l.epoch, l.boot, l.renewed, l.next = epoch, boot, at, time.Time{}
+	if got.next != nil {
+		l.next = time.Now().Add(got.next.Sub(at))
+	}
 	if l.since.IsZero() {
 		l.since = time.Now()
 	}
@@ -279,16 +305,22 @@ func (l *Lease) regain(epoch int64, boot uuid.UUID, at time.Time) {
 	}
 }
 
-func (l *Lease) sweep(ctx context.Context) error {
-	inTouch := l.InTouch()
-	ctx, cancel := context.WithTimeout(ctx, TTL)
-	defer cancel()
-	if inTouch >= patience {
-		if err := l.bury(ctx); err != nil {
-			return err
-		}
+func (l *Lease) sweep(ctx context.Context) error { return l.hooks.Sweep(ctx, l.InTouch()) }
+
+// buryDue buries where there is somebody to bury, and begins nothing where not.
+func (l *Lease) buryDue(ctx context.Context) error {
+	if l.InTouch() < patience {
+		return nil
 	}
-	return l.hooks.Sweep(ctx, inTouch)
+	var due bool
+	const q = `select exists (select from realtime.nodes where lease_until + $2::interval < clock_timestamp() and id <> $1)`
+	if err := l.pool.QueryRow(ctx, q, l.id, Every).Scan(&due); err != nil {
+		return fmt.Errorf("looking for dead nodes: %w", err)
+	}
+	if !due {
+		return nil
+	}
+	return l.bury(ctx)
 }
 
 // bury deletes the dead, and what hangs on them, in one transaction.
@@ -324,9 +356,9 @@ func (l *Lease) bury(ctx context.Context) error {
 // findDead locks their rows. A node that is just writing holds its own: it is not dead.
 func (l *Lease) findDead(ctx context.Context, tx pgx.Tx) ([]Dead, error) {
 	const q = `
-select id, lease_until - $1::interval from realtime.nodes
- where lease_until < clock_timestamp() and id <> $2 order by id for update skip locked`
-	rows, err := tx.Query(ctx, q, TTL, l.id)
+select id, lease_until + $3::interval - $1::interval from realtime.nodes
+ where lease_until + $3::interval < clock_timestamp() and id <> $2 order by id for update skip locked`
+	rows, err := tx.Query(ctx, q, TTL, l.id, Every)
 	if err != nil {
 		return nil, fmt.Errorf("finding dead nodes: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -75,9 +76,13 @@ func TestOnlyTheDeadAreBuried(t *testing.T) {
 	if err := gone.Leave(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
+	var until time.Time
+	if err := pool.QueryRow(t.Context(), `select lease_until from realtime.nodes where id = $1`, gone.ID()).Scan(&until); err != nil {
+		t.Fatal(err)
+	}
 	dead := wait(t, told.buried)
-	if len(dead) != 1 || dead[0].Node != gone.ID() || time.Since(dead[0].Alive) < 0 {
-		t.Fatalf("%+v", dead)
+	if len(dead) != 1 || dead[0].Node != gone.ID() || !dead[0].Alive.Equal(until.Add(Every-TTL)) {
+		t.Fatalf("%+v, whose lease ran out at %v", dead, until)
 	}
 	if d := max(judge.InTouch(), living.InTouch()); d < patience {
 		t.Fatalf("judged after %v in touch", d)
@@ -150,4 +155,75 @@ func TestNodesOfDifferentBusesRefuseEachOther(t *testing.T) {
 	if err := first.renew(t.Context()); !errors.As(err, &refused) {
 		t.Fatal("who was buried is asked again:", err)
 	}
+}
+
+// TestNothingThatIsSweptHoldsUpABurial, for however long that takes.
+func TestNothingThatIsSweptHoldsUpABurial(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	judge, told := newLease(pool)
+	begun, stuck := make(chan struct{}), make(chan struct{})
+	judge.hooks.Sweep = func(context.Context, time.Duration) error {
+		select {
+		case begun <- struct{}{}:
+		case <-stuck:
+		}
+		<-stuck
+		return nil
+	}
+	keep(t, judge)
+	t.Cleanup(func() { close(stuck) })
+	wait(t, begun)
+	gone, _ := newLease(pool)
+	if err := gone.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Leave(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if dead := wait(t, told.buried); len(dead) != 1 || dead[0].Node != gone.ID() {
+		t.Fatalf("%+v", dead)
+	}
+}
+
+// TestTheDeadAreBuriedInTheirMoment: each renewal brings when that will be, until
+// then at most is waited, and while nobody is due one look is all.
+func TestTheDeadAreBuriedInTheirMoment(t *testing.T) {
+	t.Parallel()
+	pool, trips := pgtest.Counted(t, pgtest.NewURL(t))
+	judge, told := newLease(pool)
+	other := told.lease(pool)
+	if err := judge.Acquire(t.Context()); err != nil || !judge.next.IsZero() {
+		t.Fatalf("alone, and another dies at %v: %v", judge.next, err)
+	}
+	from := time.Now()
+	if err := other.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := judge.renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := judge.next.Sub(from); d < TTL || judge.next.After(time.Now().Add(TTL)) {
+		t.Errorf("the other's lease runs out %v after it was taken", d)
+	}
+	judge.since = judge.since.Add(-patience)
+	if n := trips.Fewest(func() {
+		if err := judge.buryDue(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}); n != 1 {
+		t.Errorf("where nobody is dead there are %d round trips", n)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l := told.lease(nil)
+		for in, nap := range map[time.Duration]time.Duration{-time.Millisecond: Every, 300 * time.Millisecond: 300*time.Millisecond + past, TTL: Every} {
+			l.next = time.Now().Add(in - Every)
+			if got := l.untilDue(); got != nap {
+				t.Errorf("with somebody to bury in %v the next look is in %v, want %v", in, got, nap)
+			}
+		}
+		if l.next = (time.Time{}); l.untilDue() != Every {
+			t.Errorf("alone the next look is in %v", l.untilDue())
+		}
+	})
 }

@@ -8,19 +8,21 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Close closes a pool, and waits at most so long until that is done: to a server that
+// Close closes pools, and waits at most so long until that is done: to a server that
 // does not answer the driver says good-bye for 15 s, and whoever ends need not wait for it.
-func Close(pool *pgxpool.Pool, most time.Duration) {
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		pool.Close()
-	}()
+func Close(most time.Duration, pools ...*pgxpool.Pool) {
+	closed := make(chan struct{}, len(pools))
+	for _, p := range pools {
+		go func() { p.Close(); closed <- struct{}{} }()
+	}
 	late := time.NewTimer(most)
 	defer late.Stop()
-	select {
-	case <-closed:
-	case <-late.C:
+	for range pools {
+		select {
+		case <-closed:
+		case <-late.C:
+			return
+		}
 	}
 }
 

@@ -279,7 +279,7 @@ func TestCloseDoesNotWaitForWhatDoesNotEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed := make(chan struct{})
-	go func() { postgres.Close(pool, time.Millisecond); close(closed) }()
+	go func() { postgres.Close(time.Millisecond, pool); close(closed) }()
 	select {
 	case <-closed:
 	case <-time.After(time.Minute):

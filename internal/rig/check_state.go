@@ -70,10 +70,6 @@ func (v *Verdict) counts(h *History) {
 // viewer that was itself cut off, or a machine with much to do, hears later.
 const late = 30 * time.Second
 
-// unheard is how long before it is killed a node may have said for the last time that
-// it lives (lease.Every): the grace of who was with it counts from there.
-const unheard = time.Second
-
 // presence: nobody was called absent who was not for longer than the grace; whoever
 // left is called absent within its bound; in the end everybody is seen as they are.
 func (v *Verdict) presence(h *History) {
@@ -96,11 +92,7 @@ func (v *Verdict) presence(h *History) {
 	for _, s := range h.Seen {
 		p := pair{s.Viewer, s.Target}
 		if !s.Online && last[p].Online {
-			grace := h.Grace
-			if g, left := gone[s.Target]; left && s.At.After(g.At) {
-				grace -= unheard
-			}
-			if !absent(spans[s.Target], s.At, grace) {
+			if !absent(spans[s.Target], s.At, h.Grace) {
 				v.Flaps++
 				v.say("I6", "%s was told that %s is offline, who was never away for %s", s.Viewer, s.Target, h.Grace)
 			}

@@ -61,6 +61,7 @@ type node struct {
 	done  chan struct{} // guarded by mu; closed when the process has ended
 	since time.Time     // guarded by mu: ready
 	said  []string      // guarded by mu: warnings and errors
+	dug   []time.Time   // guarded by mu: when it buried dead nodes
 }
 
 // start has a process serve, and waits until it is ready.
@@ -127,8 +128,16 @@ func (n *node) follow(pipe io.Reader, at chan<- string) {
 	s := bufio.NewScanner(pipe)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
-		var line struct{ Level, Msg, Public string }
+		var line struct {
+			Time               time.Time
+			Level, Msg, Public string
+		}
 		if json.Unmarshal(s.Bytes(), &line) == nil {
+			if line.Msg == "buried dead nodes" {
+				n.mu.Lock()
+				n.dug = append(n.dug, line.Time)
+				n.mu.Unlock()
+			}
 			if line.Msg == "serving" {
 				at <- line.Public
 			}
@@ -179,6 +188,18 @@ func (n *node) kill() {
 	n.signal(syscall.SIGKILL)
 	n.link.turn("tcp", "")
 	n.ended()
+}
+
+// buried is when it buried dead nodes for the first time after a moment; false: not yet.
+func (n *node) buried(after time.Time) (at time.Time, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, d := range n.dug {
+		if d.After(after) {
+			return d, true
+		}
+	}
+	return at, false
 }
 
 func (n *node) age() time.Duration {

@@ -35,7 +35,7 @@ func (t *Transport) Drain(ctx context.Context, over time.Duration) {
 	t.mu.Lock()
 	t.drained = true
 	t.mu.Unlock()
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*goodbye)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer cancel()
 	if !t.await(late, &t.sockets) {
 		t.o.Log.ErrorContext(ctx, "operations do not end with their sockets", "sockets", t.Len())
