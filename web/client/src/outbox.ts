@@ -72,7 +72,7 @@ const left = (at: number) => {
 const LARGE = { code: "too-large", message: "It is larger than the server reads" };
 const size = (row: Row) => new TextEncoder().encode(JSON.stringify(row.input)).length;
 
-export function createOutbox(connection: Connection, env: Env, o: OutboxOptions, events: Emitter<QueueEvents>, took: (m: Message[]) => void) {
+export function createOutbox(connection: Connection, env: Env, o: OutboxOptions, events: Emitter<QueueEvents>, took: (m: Message[]) => Promise<void>) {
   const state = store<QueueState>({ items: [], pending: 0, failed: 0, persistence: null });
   let drafts: Queued[] = [], rows: Row[] = [], flying = new Set<string>();
   let writing: Promise<unknown> = Promise.resolve(), draining: Promise<{ sent: number; failed: number }> | undefined;
@@ -275,7 +275,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
   }
 
   async function settle(at: Desk, gone: number[], sent: Message[], put: Row[]) {
-    took(sent); // first: a message that leaves the queue is in its channel already
+    if (sent.length) await took(sent); // first: a message that leaves the queue is in its channel already, here and on the disk
     await at.db.settle(gone, put);
     await reload(at);
     const failed = put.filter(r => r.dead && rows.some(x => x.n === r.n));
@@ -372,7 +372,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
     async heard({ sent = [], failed = [], discarded }: Parameters<Desk["ring"]>[0]) {
       const at = current;
       if (!at) return;
-      took(sent);
+      void took(sent);
       await reload(at);
       announce(sent, rows.filter(r => failed.includes(r.input.clientMessageId)));
       if (discarded) events.emit("cleared", { count: discarded });
