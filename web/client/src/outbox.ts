@@ -364,6 +364,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
       const count = state.get().items.length;
       rows = [];
       drafts = [];
+      done.clear();
       show();
       [...waiting].forEach(f => f());
       if (count) events.emit("cleared", { count });

@@ -172,13 +172,12 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     },
     ...reins(connection),
     async signOut() {
-      const discarded = outbox.queue.get().items.length, { sessionId } = connection.get();
+      const discarded = outbox.queue.get().items.length, { sessionId } = connection.get(), id = user.get();
       if (sessionId) await connection.request(SignOut, { sessionId }).catch(() => {});
-      keeper.discard();
-      connection.disconnect();
-      await opening;
-      const left = await tabs.wipe(o.userId);
-      forgetUser();
+      if (user.get() === id) leave(); // else another is there by now
+      const wiped = opening.then(() => tabs.wipe(id ?? last ?? o.userId?.toLowerCase())).catch(() => 0);
+      opening = wiped.then(() => {}); // and who comes back meanwhile begins after it
+      const left = await wiped;
       return { discarded: discarded || left };
     },
     close() {

@@ -23,12 +23,12 @@ export interface Tabs {
   /** Where what is synchronized is kept: by the tab that leads alone, and nowhere where that cannot be told. */
   cache(): Database | null;
   close(): void;
-  /** Removes what is stored of the user it is, was, or else of this one, and tells the other tabs; answers how many messages waited there. */
+  /** Removes what is stored of this user, or else of the last one, and tells the other tabs; answers how many messages waited there. */
   wipe(userId?: string): Promise<number>;
 }
 
 export function createTabs(prefix: string, keep: number, env: Env, on: { elected(): void; heard(news: News): void; signedOut(): void }): Tabs {
-  let current: { db: Database; leader: Leadership; channel?: BroadcastChannel; desk: Desk; shared: boolean } | undefined;
+  let current: { name: string; db: Database; leader: Leadership; channel?: BroadcastChannel; desk: Desk; shared: boolean } | undefined;
   let now: ConnectionState = "idle";
   let last: string | undefined; // whose was opened last, and not wiped since
   let known!: (desk: Desk) => void, desk = new Promise<Desk>(r => { known = r; });
@@ -48,7 +48,7 @@ export function createTabs(prefix: string, keep: number, env: Env, on: { elected
       channel.onmessage = ({ data }: MessageEvent<News>) => (data.left ? on.signedOut() : on.heard(data));
     }
     const desk: Desk = { db, leads: () => current?.db === db && leader.leads(), ring: news => current?.db === db && channel?.postMessage(news) };
-    current = { db, leader, channel, desk, shared };
+    current = { name, db, leader, channel, desk, shared };
     leader.heed(now);
     known(desk);
     return desk;
@@ -73,13 +73,14 @@ export function createTabs(prefix: string, keep: number, env: Env, on: { elected
     cache: () => (current?.shared && env.locks && current.leader.leads() ? current.db : null),
     close,
     async wipe(userId) {
-      const id = last ?? userId;
+      const id = userId ?? last;
       if (!id) return 0;
-      last = undefined;
-      const { db, channel } = current ?? await reach(id), rows = await db.rows().catch(() => []);
+      if (id === last) last = undefined;
+      const own = current?.name === `${prefix}:${id}` ? current : undefined; // another may be there by now
+      const { db, channel } = own ?? await reach(id), rows = await db.rows().catch(() => []);
       channel?.postMessage({ left: true } satisfies News);
       await db.wipe().catch(() => {});
-      close();
+      if (own && own === current) close();
       channel?.close();
       return rows.length;
     },
