@@ -222,9 +222,6 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
       const sum = plain ? null : await digest(input, env);
       if (at !== current) return null; // another user's turn: never under its name
       const { sendMessages } = await connection.request(Send, { input, digest: sum }, { socketOnly: true });
-      answered = true;
-      failures = 0;
-      plain = false;
       const sent: Message[] = [], gone: number[] = [], put: Row[] = [];
       for (const result of sendMessages.results) {
         const row = batch.find(r => r.input.clientMessageId === result.clientMessageId);
@@ -237,6 +234,10 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
           put.push({ ...row, attempts: row.attempts + 1, notBefore: Date.now() + Math.min(wait, LONGEST) });
         } else put.push({ ...row, dead: result.error ?? { code: "unexpected", message: "It was refused" } });
       }
+      if (!gone.length && !put.length) throw new RealtimeError("unexpected", "The answer is about none of it", true);
+      answered = true;
+      failures = 0;
+      plain = false;
       await settle(at, gone, sent, put);
       return { sent: sent.length, failed: put.filter(r => r.dead).length };
     } catch (e) {
