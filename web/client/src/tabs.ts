@@ -1,7 +1,7 @@
 import { type Database, openDatabase } from "./database.js";
 import type { ConnectionState } from "./connection.js";
 import type { Env } from "./env.js";
-import { type Leadership, lead } from "./leader.js";
+import { type Leadership, lead, PATIENCE } from "./leader.js";
 import type { Desk } from "./outbox.js";
 import type { Message } from "./types.js";
 
@@ -9,6 +9,8 @@ export interface News {
   sent?: Message[];
   failed?: string[];
   discarded?: number;
+  /** Said by the tab that leads to one that says anything: it is not suspended. */
+  here?: boolean;
   /** The user signed out in another tab. */
   left?: boolean;
 }
@@ -30,6 +32,7 @@ export interface Tabs {
 export function createTabs(prefix: string, keep: number, env: Env, on: { elected(): void; heard(news: News): void; signedOut(): void }): Tabs {
   let current: { name: string; db: Database; leader: Leadership; channel?: BroadcastChannel; desk: Desk; shared: boolean } | undefined;
   let now: ConnectionState = "idle";
+  let doubt: ReturnType<typeof setTimeout> | undefined; // whether who leads still hears
   let last: string | undefined; // whose was opened last, and not wiped since
   let known!: (desk: Desk) => void, desk = new Promise<Desk>(r => { known = r; });
 
@@ -45,9 +48,22 @@ export function createTabs(prefix: string, keep: number, env: Env, on: { elected
     const { name, db, shared, channel } = await reach(userId);
     const leader = lead(name, shared, env, on.elected);
     if (channel) {
-      channel.onmessage = ({ data }: MessageEvent<News>) => (data.left ? on.signedOut() : on.heard(data));
+      channel.onmessage = ({ data }: MessageEvent<News>) => {
+        if (data.left) return on.signedOut();
+        if (data.here) return void (doubt = void clearTimeout(doubt));
+        if (leader.leads()) channel.postMessage({ here: true } satisfies News);
+        on.heard(data);
+      };
     }
-    const desk: Desk = { db, leads: () => current?.db === db && leader.leads(), ring: news => current?.db === db && channel?.postMessage(news) };
+    const wonder = () => { doubt = setTimeout(() => (now === "connected" ? leader.take() : wonder()), PATIENCE); };
+    const desk: Desk = {
+      db, leads: () => current?.db === db && leader.leads(),
+      ring(news) {
+        if (current?.db !== db || !channel) return;
+        channel.postMessage(news);
+        if (!leader.leads() && !doubt) wonder();
+      },
+    };
     current = { name, db, leader, channel, desk, shared };
     leader.heed(now);
     known(desk);
@@ -57,6 +73,7 @@ export function createTabs(prefix: string, keep: number, env: Env, on: { elected
     const old = current;
     if (!old) return;
     current = undefined;
+    doubt = void clearTimeout(doubt);
     desk = new Promise<Desk>(r => { known = r; });
     old.leader.resign();
     old.channel?.close();
