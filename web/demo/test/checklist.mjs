@@ -60,7 +60,7 @@ export const checklist = ({ base, operators, operatorsToken, someone, box, write
 
   return {
     async "who types is seen, each by name and where; who does not want it is not"() {
-      const [alice, bob, dave] = [await someone("alice"), await someone("bob"), await someone("dave")];
+      const [alice, bob, dave] = await Promise.all(["alice", "bob", "dave"].map(n => someone(n)));
       await keys([bob, dave], async () => /Bob.*Dave|Dave.*Bob/.test(await typing(alice).innerText()));
       await alice.locator(".typing i").waitFor({ state: "detached" });
       await box(bob).press("h"); // one key, and no more: it ends by itself
@@ -88,7 +88,7 @@ export const checklist = ({ base, operators, operatorsToken, someone, box, write
       await audit(alice, "a thread");
     },
     async "contacts alone, a closed window, and who was last seen when"() {
-      const [alice, bob, frank, dave] = [await someone("alice"), await someone("bob"), await someone("frank"), await someone("dave")];
+      const [alice, bob, frank, dave] = await Promise.all(["alice", "bob", "frank", "dave"].map(n => someone(n)));
       await dot(frank, "Bob", "Online");
       await dave.context().close();
       await circle(bob, "My contacts");
@@ -106,7 +106,7 @@ export const checklist = ({ base, operators, operatorsToken, someone, box, write
     async "sending, refused, tried again; what was missed; tokens that end"() {
       const on = hand(), soon = () => new Date(Date.now() + 8000).toISOString();
       on.ack = a => ({ ...a, expiresAt: on.sockets.length === 1 ? soon() : a.expiresAt });
-      const alice = await someone("alice", undefined, on.before), bob = await someone("bob");
+      const [alice, bob] = await Promise.all([someone("alice", undefined, on.before), someone("bob")]);
       on.hold = "Send";
       await write(alice, "on its way");
       await ticks(alice, "on its way", "Sending");
@@ -151,7 +151,7 @@ export const checklist = ({ base, operators, operatorsToken, someone, box, write
       await dot(alice, "Bob", "Online");
     },
     async "a page that is frozen knows all when it thaws; a session that is revoked is told so, once"() {
-      const alice = await someone("alice"), bob = await someone("bob"), lines = ["to the frozen page", "and this"];
+      const [alice, bob] = await Promise.all(["alice", "bob"].map(n => someone(n))), lines = ["to the frozen page", "and this"];
       const cdp = await alice.context().newCDPSession(alice);
       await cdp.send("Page.setWebLifecycleState", { state: "frozen" });
       await write(bob, ...lines);
