@@ -150,7 +150,7 @@ export const checklist = ({ base, operators, operatorsToken, someone, box, write
       await dot(alice, "Bob", "Online");
     },
     async "a page that is frozen knows all when it thaws; a session that is revoked is told so, once"() {
-      const [alice, bob] = await Promise.all(["alice", "bob"].map(n => someone(n))), lines = ["to the frozen page", "and this"];
+      const [alice, bob] = await Promise.all(["alice", "bob"].map(n => someone(n))), lines = ["to the frozen page", "and a second to it"];
       const cdp = await alice.context().newCDPSession(alice);
       await cdp.send("Page.setWebLifecycleState", { state: "frozen" });
       await write(bob, ...lines);
