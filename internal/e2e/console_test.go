@@ -61,7 +61,8 @@ type consoleState struct {
 		ID                uuid.UUID
 		Members, Messages int
 	}
-	Log struct{ Pos, Here, Inbox int }
+	OverHTTP int
+	Log      struct{ Pos, Here, Inbox int }
 }
 
 func (s consoleState) shows(session string) bool {
@@ -110,6 +111,13 @@ func TestOperatorsSeeNobody(t *testing.T) {
 	if direct > 0 {
 		t.Errorf("direct conversations are shown: %v", is.Rooms)
 	}
+	bob.run(`mutation { sendMessage(input: {channelId: "` + demo.General.String() + `", clientMessageId: "counted", content: "x"}) { status } }`)
+	if r := one.post(`mutation { heartbeat(input: {}) { id } }`, bearer(token(t, demo.Carol))); len(r.Errors) > 0 {
+		t.Fatal(r)
+	}
+	two.state("the log is told, and followed to its end; so is what was run there, and who is there over HTTP", func(s consoleState) bool {
+		return s.Log.Pos > 0 && s.Log.Here == s.Log.Pos && s.Log.Inbox == 0 && s.Numbers["realtime_operations_total:mutation"] >= 1 && s.OverHTTP == 1
+	})
 	plain := startNode(t, url)
 	if status, _ := plain.console(http.MethodGet, ""); status != http.StatusNotFound {
 		t.Errorf("a page without a token: %d", status)

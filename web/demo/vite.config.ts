@@ -42,5 +42,5 @@ export default defineConfig({
       onwarn: (w, next) => { if (!/directive/i.test(`${w.code} ${w.message}`)) next(w); }, // GraphiQL's, for a compiler that has run
     },
   },
-  server: { proxy: { "/graphql": { target: "http://127.0.0.1:3101", ws: true, changeOrigin: true }, "/demo/": "http://127.0.0.1:3101" } },
+  server: { proxy: { "/graphql": { target: "http://127.0.0.1:3101", ws: true, changeOrigin: true }, "/v1/": { target: "http://127.0.0.1:3101", ws: true, changeOrigin: true }, "/demo/": "http://127.0.0.1:3101" } },
 });

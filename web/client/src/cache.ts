@@ -2,6 +2,8 @@ import { type RealtimeError, asError } from "./errors.js";
 import type { Doc } from "./generated.js";
 import type { Realtime } from "./realtime.js";
 import type { Answer } from "./socket.js";
+import type { Readable } from "./store.js";
+import type { Presence } from "./types.js";
 
 // Apollo Client and urql beside this client: on its one socket, and with what it knows in their cache.
 
@@ -36,10 +38,15 @@ export function execute(rt: Realtime, query: string, variables: Record<string, u
   return () => { over = true; };
 }
 
-/** For urql: `subscriptionExchange({ forwardSubscription: urqlForward(rt), enableAllOperations: true })`. */
-export const urqlForward = (rt: Realtime) => (request: { query?: string | undefined; variables?: unknown }) => ({
-  subscribe: (sink: Observer) => ({ unsubscribe: execute(rt, request.query ?? "", (request.variables ?? {}) as Record<string, unknown>, sink) }),
+/**
+ * For urql: `subscriptionExchange({ forwardSubscription: urqlForward(rt), enableAllOperations: true })`. An app that keeps `nchatFollow` open as a
+ * subscription has the presence of whom this client watches in its normalized cache (Graphcache); nothing is asked of the server for that.
+ */
+export const urqlForward = (rt: Realtime) => ({ query = "", variables = {} }: { query?: string | undefined; variables?: unknown }) => ({
+  subscribe: (sink: Observer) => ({ unsubscribe: /\bNchatFollow\b/.test(query) ? known(rt, sink) : execute(rt, query, variables as Record<string, unknown>, sink) }),
 });
+const known = (rt: Realtime, sink: Observer) => changes(rt.presence.all, (id, p) =>
+  (sink as { next?: (v: unknown) => void }).next?.({ data: { __typename: "Subscription", presenceChanged: { ...presence(p), __typename: "Presence", id } } }));
 
 /** For Apollo: `new ApolloLink(apolloHandler(rt, print, subscribe => new Observable(subscribe)))`. */
 export const apolloHandler = <D, O>(rt: Realtime, print: (document: D) => string, observable: (subscribe: (observer: Observer) => () => void) => O) =>
@@ -59,6 +66,23 @@ const FIELDS = {
   Message: "id clientMessageId channelId threadId parentMessageId senderId content type metadata mentions seq version createdAt editedAt editedBy deletedAt",
 };
 
+/** What `urqlForward` answers by itself. */
+export const nchatFollow = `subscription NchatFollow { presenceChanged(userIds: []) { ${FIELDS.Presence} } }`;
+
+const presence = (p: Presence) => ({ ...p, customStatus: p.customStatus && { ...p.customStatus, __typename: "CustomStatus" } });
+
+/** What is in a map, and what changes in it. Answers what ends it. */
+function changes<T>(all: Readable<ReadonlyMap<string, T>>, each: (id: string, value: T) => void) {
+  let before: ReadonlyMap<string, T> = new Map();
+  const look = () => {
+    const now = all.get();
+    for (const [id, value] of now) if (before.get(id) !== value) each(id, value);
+    before = now;
+  };
+  look();
+  return all.subscribe(look);
+}
+
 /**
  * Keeps entities in Apollo's cache as this client knows them, so that queries over Hasura show what happened:
  * presence of whom it watches, read states, receipts, messages. `gql` is Apollo's. Answers what ends it.
@@ -72,19 +96,9 @@ export function followApollo(rt: Realtime, cache: ApolloCacheLike, gql: (text: T
     const key = cache.identify({ __typename: type, id });
     if (key) cache.writeFragment({ id: key, fragment: fragments[type] as never, data: { ...data, __typename: type, id } as never });
   }
-  function followMap<T extends object>(type: keyof typeof FIELDS, all: { get(): ReadonlyMap<string, T>; subscribe(l: () => void): () => void }, shape: (v: T) => object = v => v) {
-    let before: ReadonlyMap<string, T> = new Map();
-    const look = () => {
-      const now = all.get();
-      for (const [id, value] of now) if (before.get(id) !== value) write(type, id, shape(value));
-      before = now;
-    };
-    look();
-    return all.subscribe(look);
-  }
   const offs = [
-    followMap("Presence", rt.presence.all, p => ({ ...p, customStatus: p.customStatus && { ...p.customStatus, __typename: "CustomStatus" } })),
-    followMap("ReadState", rt.unread.all),
+    changes(rt.presence.all, (id, p) => write("Presence", id, presence(p))),
+    changes(rt.unread.all, (id, r) => write("ReadState", id, r)),
     rt.on("delivery", d => write("MessageDelivery", d.messageId, d)),
     rt.on("message", ({ delivery: _, ...m }) => write("Message", m.id, m)),
     rt.on("message:updated", ({ delivery: _, ...m }) => write("Message", m.id, m)),

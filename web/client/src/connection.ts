@@ -77,7 +77,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   const nothing: ConnectionInfo = {
     state: "idle", quality: "unknown", latencyMs: null, attempts: 0, retryAt: null, interrupted: false, wasOffline: false, error: null, sessionId: null,
   };
-  const info = store(nothing);
+  const info = store(nothing), own = o.userId?.toLowerCase();
   let wanted = false, socket: Socket | undefined, generation = 0, attempt = 0, dialedAt = 0, upAt = 0, ackAt = 0;
   let user: string | null | undefined, stale = false, refreshed = false, ack: Ack | undefined, refreshAt = 0;
   let latencies: number[] = [], pingAt = 0, heard = false;
@@ -109,7 +109,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     }
     if (mine !== generation) return;
     refreshed = refresh;
-    const whose = token ? o.userId ?? userOf(token) : null;
+    const whose = token ? own ?? userOf(token) : null;
     if (user !== whose) events.emit("user", (user = whose));
     if (!token) return unauthorized("There is no token");
     const headers = { Authorization: `Bearer ${token}` };
@@ -240,7 +240,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     try {
       const token = await o.getToken({ refresh: true });
       if (!token || mine !== generation) return;
-      const whose = o.userId ?? userOf(token);
+      const whose = own ?? userOf(token);
       if (whose && whose !== user) return drop(4403, "The token is somebody else's"); // dials anew, as that user
       const { refreshSession } = await request(Refresh, { token, sessionId }, { socketOnly: true });
       if (mine === generation) planRefresh(refreshSession.expiresAt);
@@ -275,7 +275,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     const before = user, token = await o.getToken({ refresh: false });
     if (user !== before) throw lost(); // signed in as another meanwhile
     if (!token) throw new RealtimeError("needs-auth", "There is no token");
-    const whose = o.userId ?? userOf(token);
+    const whose = own ?? userOf(token);
     if (user != null && whose != null && whose !== user) throw new RealtimeError("needs-auth", "The token is another user's");
     try {
       const signal = typeof AbortSignal.timeout === "function" ? AbortSignal.timeout(REQUEST) : null;

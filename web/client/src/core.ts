@@ -102,11 +102,15 @@ export const reins = (connection: Connection) => ({
 export function createCore(o: CoreOptions): Core {
   const { env, connection, user, config, ask } = foundation(o), settings = store<PresenceSettings | null>(null);
   const { presence, typing, rooms } = people(o, connection, env, config, settings, () => {});
+  let last: string | null = null;
   connection.events.on("user", id => {
     if (id === user.get()) return;
-    presence.clear();
-    typing.clear();
+    if (user.get() || (id && last && id !== last)) { // what was wished before it is known who it is is the first one's
+      presence.clear();
+      typing.clear();
+    }
     user.set(id);
+    last = id ?? last;
   });
   connection.events.on("up", ask);
   connection.live(SettingsChanged, {}, d => settings.set(d.presenceSettingsChanged)); // where there is a sync, that brings them

@@ -7,12 +7,14 @@ export interface Leadership {
   leads(): boolean;
   /** What the connection is now: a tab that cannot send is in nobody's way. */
   heed(state: ConnectionState): void;
+  /** Takes it from a tab that is not heard any more. */
+  take(): void;
   /** Gives it up, or no longer asks for it. */
   resign(): void;
 }
 
-/** This long without a connection, and a tab that waits for the lead has it. */
-const PATIENCE = 5000;
+/** This long without a connection, or without being heard, and a tab that waits for the lead has it. */
+export const PATIENCE = 5000;
 
 /**
  * By Web Locks, which the browser takes from a tab that dies, and from nobody else. Where there are none (a page
@@ -21,18 +23,24 @@ const PATIENCE = 5000;
 export function lead(name: string, shared: boolean, env: Env, elected: () => void): Leadership {
   const { locks } = env;
   if (!shared || !locks) {
-    return { leads: () => true, heed() {}, resign() {} };
+    return { leads: () => true, heed() {}, take() {}, resign() {} };
   }
   let leads = false, off = true, asked: AbortController | undefined, release = () => {}, timer: ReturnType<typeof setTimeout> | undefined;
-  function ask() {
-    if (asked) return;
+  function ask(steal = false) {
+    if (asked && !steal) return;
+    asked?.abort();
     const mine = asked = new AbortController();
-    locks!.request(name, { mode: "exclusive", signal: mine.signal }, () => {
+    locks!.request(name, { mode: "exclusive", ...(steal ? { steal } : { signal: mine.signal }) }, () => {
       if (asked !== mine) return undefined;
       leads = true;
       elected();
       return new Promise<void>(resolve => { release = resolve; });
-    }).catch(() => {}); // withdrawn
+    }).catch(() => { // withdrawn, taken by another tab, or not to be had
+      if (asked !== mine) return;
+      asked = undefined;
+      if (leads) ask();
+      leads = false;
+    });
   }
   function resign() {
     timer = void clearTimeout(timer);
@@ -61,6 +69,7 @@ export function lead(name: string, shared: boolean, env: Env, elected: () => voi
       if (able) timer = void clearTimeout(timer);
       else if (asked) timer ??= setTimeout(look, PATIENCE);
     },
+    take: () => leads || ask(true),
     resign,
   };
 }

@@ -72,7 +72,7 @@ const left = (at: number) => {
 const LARGE = { code: "too-large", message: "It is larger than the server reads" };
 const size = (row: Row) => new TextEncoder().encode(JSON.stringify(row.input)).length;
 
-export function createOutbox(connection: Connection, env: Env, o: OutboxOptions, events: Emitter<QueueEvents>, took: (m: Message[]) => void) {
+export function createOutbox(connection: Connection, env: Env, o: OutboxOptions, events: Emitter<QueueEvents>, took: (m: Message[]) => Promise<void>) {
   const state = store<QueueState>({ items: [], pending: 0, failed: 0, persistence: null });
   let drafts: Queued[] = [], rows: Row[] = [], flying = new Set<string>();
   let writing: Promise<unknown> = Promise.resolve(), draining: Promise<{ sent: number; failed: number }> | undefined;
@@ -222,9 +222,6 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
       const sum = plain ? null : await digest(input, env);
       if (at !== current) return null; // another user's turn: never under its name
       const { sendMessages } = await connection.request(Send, { input, digest: sum }, { socketOnly: true });
-      answered = true;
-      failures = 0;
-      plain = false;
       const sent: Message[] = [], gone: number[] = [], put: Row[] = [];
       for (const result of sendMessages.results) {
         const row = batch.find(r => r.input.clientMessageId === result.clientMessageId);
@@ -237,6 +234,10 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
           put.push({ ...row, attempts: row.attempts + 1, notBefore: Date.now() + Math.min(wait, LONGEST) });
         } else put.push({ ...row, dead: result.error ?? { code: "unexpected", message: "It was refused" } });
       }
+      if (!gone.length && !put.length) throw new RealtimeError("unexpected", "The answer is about none of it", true);
+      answered = true;
+      failures = 0;
+      plain = false;
       await settle(at, gone, sent, put);
       return { sent: sent.length, failed: put.filter(r => r.dead).length };
     } catch (e) {
@@ -275,7 +276,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
   }
 
   async function settle(at: Desk, gone: number[], sent: Message[], put: Row[]) {
-    took(sent); // first: a message that leaves the queue is in its channel already
+    if (sent.length) await took(sent); // first: a message that leaves the queue is in its channel already, here and on the disk
     await at.db.settle(gone, put);
     await reload(at);
     const failed = put.filter(r => r.dead && rows.some(x => x.n === r.n));
@@ -364,6 +365,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
       const count = state.get().items.length;
       rows = [];
       drafts = [];
+      done.clear();
       show();
       [...waiting].forEach(f => f());
       if (count) events.emit("cleared", { count });
@@ -372,7 +374,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
     async heard({ sent = [], failed = [], discarded }: Parameters<Desk["ring"]>[0]) {
       const at = current;
       if (!at) return;
-      took(sent);
+      void took(sent);
       await reload(at);
       announce(sent, rows.filter(r => failed.includes(r.input.clientMessageId)));
       if (discarded) events.emit("cleared", { count: discarded });

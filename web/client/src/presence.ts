@@ -48,7 +48,7 @@ const time = (t: Date | string | null | undefined) => (t instanceof Date ? t.toI
 
 export function createPresence(connection: Connection, env: Env, enabled: boolean, limits: () => { maxIds: number; idleAfterMs: number }, settings: Writable<PresenceSettings | null>, conflict: (c: Conflict) => void) {
   const { random } = env;
-  const watch: Watch = createWatch(connection, random, PresenceChanged, userIds => ({ userIds }), () => limits().maxIds, d => users.set(d.presenceChanged.userId, d.presenceChanged), id => users.set(id, undefined));
+  const watch: Watch = createWatch(connection, random, PresenceChanged, userIds => ({ userIds }), () => limits().maxIds, ({ presenceChanged: p }) => watch.has(p.userId) && users.set(p.userId, p), id => users.set(id, undefined));
   const users: Family<Presence> = family<Presence>(watch.hold);
   const live = <R, V, T>(doc: Doc<R, V>, variables: V, target: Writable<T>, pick: (d: R) => T) =>
     store<T>(target.get(), () => connection.live(doc, variables, d => target.set(pick(d))));

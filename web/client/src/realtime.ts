@@ -1,5 +1,6 @@
 import { type Core, type CoreOptions, foundation, people, reins } from "./core.js";
 import { createDelivery, type DeliveryService, type Unread } from "./delivery.js";
+import { listen } from "./env.js";
 import { type RoomInput, SignOut } from "./generated.js";
 import { createKeeper } from "./keeper.js";
 import { createMessages, type Messages, timeline } from "./messages.js";
@@ -70,7 +71,10 @@ export function createRealtime(o: RealtimeOptions): Realtime {
   const queueEvents = emitter<QueueEvents>();
   const outbox = createOutbox(connection, env, {
     maxQueued: o.maxQueued ?? 1000, maxAgeMs: o.maxQueuedAgeMs ?? WEEK, maxBatch: () => config.get()?.maxBatch ?? 100, maxFrame: () => config.get()?.maxFrameBytes ?? 1 << 20,
-  }, queueEvents, sent => state.took(sent));
+  }, queueEvents, sent => {
+    state.took(sent);
+    return keeper.flush();
+  });
   const sync = createSync(connection, env, state, messages, keeper, outbox.resume, emitter<SyncEvents>());
   const { presence, typing, rooms } = people(o, connection, env, config, state.settings, sync.conflict);
   const delivery = createDelivery(connection, env, messages, keeper, state);
@@ -131,6 +135,12 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     await sync.service.run().catch(() => {});
   });
   connection.events.on("down", () => sync.halt());
+  let deaf: (() => void)[] = []; // a page that goes, or is frozen, may not come back to what it gathers
+  const keep = () => void keeper.flush();
+  connection.events.on("begin", () => {
+    deaf = [listen(env.window, "pagehide", keep), listen(env.document, "visibilitychange freeze", keep)];
+  });
+  connection.events.on("end", () => deaf.forEach(f => f()));
 
   function forgetUser() {
     restored = false;
@@ -162,13 +172,12 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     },
     ...reins(connection),
     async signOut() {
-      const discarded = outbox.queue.get().items.length, { sessionId } = connection.get();
+      const discarded = outbox.queue.get().items.length, { sessionId } = connection.get(), id = user.get();
       if (sessionId) await connection.request(SignOut, { sessionId }).catch(() => {});
-      keeper.discard();
-      connection.disconnect();
-      await opening;
-      const left = await tabs.wipe(o.userId);
-      forgetUser();
+      if (user.get() === id) leave(); // else another is there by now
+      const wiped = opening.then(() => tabs.wipe(id ?? last ?? o.userId?.toLowerCase())).catch(() => 0);
+      opening = wiped.then(() => {}); // and who comes back meanwhile begins after it
+      const left = await wiped;
       return { discarded: discarded || left };
     },
     close() {

@@ -28,6 +28,11 @@ export const realtimeClient = {
     await new Promise<void>((resolve, reject) => {
       const look = (i: ConnectionInfo) => {
         if (i.state === "connected") resolve();
+        else if (i.state === "closed") return queueMicrotask(() => { // with another token it goes on at once
+          if (rt().connection.get().state !== "closed") return;
+          reject(new Error(i.state));
+          off();
+        });
         else if (i.state === "needs-auth" || i.state === "failed") reject(i.error ?? new Error(i.state));
         else return;
         off();

@@ -1,5 +1,5 @@
 import { createClient } from "graphql-ws/client";
-import { lost, RealtimeError, fromWire, type WireError } from "./errors.js";
+import { asError, lost, RealtimeError, fromWire, type WireError } from "./errors.js";
 import type { Doc } from "./generated.js";
 
 export interface Ack {
@@ -41,10 +41,15 @@ export interface Socket {
 type Impl = new (url: string, protocols?: string | string[]) => WebSocket;
 
 // Node's `ws` throws at nobody where it fails and no listener is left: of one that is ended while it is being dialled
-// graphql-ws leaves none.
-const heard = (impl: Impl) => class extends impl {
+// graphql-ws leaves none. Of one that cannot even be made (a page's policy, an address) it tells nobody at all.
+const heard = (impl: Impl, failed: (e: unknown) => void) => class extends impl {
   constructor(url: string, protocols?: string | string[]) {
-    super(url, protocols);
+    try {
+      super(url, protocols);
+    } catch (e) {
+      failed(e);
+      return new EventTarget() as never;
+    }
     this.addEventListener?.("error", () => {});
   }
 };
@@ -58,7 +63,7 @@ export function openSocket(url: string, params: Record<string, unknown>, impl: u
     on.closed(code, reason);
   };
   const client = createClient({
-    url, connectionParams: params, webSocketImpl: impl && heard(impl as Impl),
+    url, connectionParams: params, webSocketImpl: impl && heard(impl as Impl, e => queueMicrotask(() => end(1006, asError(e).message))),
     lazy: false, retryAttempts: 0, onNonLazyError: () => {}, connectionAckWaitTimeout: 10_000,
     generateID: () => `${++ids}`,
     on: {

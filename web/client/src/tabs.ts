@@ -1,7 +1,7 @@
 import { type Database, openDatabase } from "./database.js";
 import type { ConnectionState } from "./connection.js";
 import type { Env } from "./env.js";
-import { type Leadership, lead } from "./leader.js";
+import { type Leadership, lead, PATIENCE } from "./leader.js";
 import type { Desk } from "./outbox.js";
 import type { Message } from "./types.js";
 
@@ -9,6 +9,8 @@ export interface News {
   sent?: Message[];
   failed?: string[];
   discarded?: number;
+  /** Said by the tab that leads to one that says anything: it is not suspended. */
+  here?: boolean;
   /** The user signed out in another tab. */
   left?: boolean;
 }
@@ -23,13 +25,14 @@ export interface Tabs {
   /** Where what is synchronized is kept: by the tab that leads alone, and nowhere where that cannot be told. */
   cache(): Database | null;
   close(): void;
-  /** Removes what is stored of the user it is, was, or else of this one, and tells the other tabs; answers how many messages waited there. */
+  /** Removes what is stored of this user, or else of the last one, and tells the other tabs; answers how many messages waited there. */
   wipe(userId?: string): Promise<number>;
 }
 
 export function createTabs(prefix: string, keep: number, env: Env, on: { elected(): void; heard(news: News): void; signedOut(): void }): Tabs {
-  let current: { db: Database; leader: Leadership; channel?: BroadcastChannel; desk: Desk; shared: boolean } | undefined;
+  let current: { name: string; db: Database; leader: Leadership; channel?: BroadcastChannel; desk: Desk; shared: boolean } | undefined;
   let now: ConnectionState = "idle";
+  let doubt: ReturnType<typeof setTimeout> | undefined; // whether who leads still hears
   let last: string | undefined; // whose was opened last, and not wiped since
   let known!: (desk: Desk) => void, desk = new Promise<Desk>(r => { known = r; });
 
@@ -45,10 +48,23 @@ export function createTabs(prefix: string, keep: number, env: Env, on: { elected
     const { name, db, shared, channel } = await reach(userId);
     const leader = lead(name, shared, env, on.elected);
     if (channel) {
-      channel.onmessage = ({ data }: MessageEvent<News>) => (data.left ? on.signedOut() : on.heard(data));
+      channel.onmessage = ({ data }: MessageEvent<News>) => {
+        if (data.left) return on.signedOut();
+        if (data.here) return void (doubt = void clearTimeout(doubt));
+        if (leader.leads()) channel.postMessage({ here: true } satisfies News);
+        on.heard(data);
+      };
     }
-    const desk: Desk = { db, leads: () => current?.db === db && leader.leads(), ring: news => current?.db === db && channel?.postMessage(news) };
-    current = { db, leader, channel, desk, shared };
+    const wonder = () => { doubt = setTimeout(() => (now === "connected" ? leader.take() : wonder()), PATIENCE); };
+    const desk: Desk = {
+      db, leads: () => current?.db === db && leader.leads(),
+      ring(news) {
+        if (current?.db !== db || !channel) return;
+        channel.postMessage(news);
+        if (!leader.leads() && !doubt) wonder();
+      },
+    };
+    current = { name, db, leader, channel, desk, shared };
     leader.heed(now);
     known(desk);
     return desk;
@@ -57,6 +73,7 @@ export function createTabs(prefix: string, keep: number, env: Env, on: { elected
     const old = current;
     if (!old) return;
     current = undefined;
+    doubt = void clearTimeout(doubt);
     desk = new Promise<Desk>(r => { known = r; });
     old.leader.resign();
     old.channel?.close();
@@ -73,13 +90,14 @@ export function createTabs(prefix: string, keep: number, env: Env, on: { elected
     cache: () => (current?.shared && env.locks && current.leader.leads() ? current.db : null),
     close,
     async wipe(userId) {
-      const id = last ?? userId;
+      const id = userId ?? last;
       if (!id) return 0;
-      last = undefined;
-      const { db, channel } = current ?? await reach(id), rows = await db.rows().catch(() => []);
+      if (id === last) last = undefined;
+      const own = current?.name === `${prefix}:${id}` ? current : undefined; // another may be there by now
+      const { db, channel } = own ?? await reach(id), rows = await db.rows().catch(() => []);
       channel?.postMessage({ left: true } satisfies News);
       await db.wipe().catch(() => {});
-      close();
+      if (own && own === current) close();
       channel?.close();
       return rows.length;
     },

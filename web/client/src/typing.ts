@@ -42,7 +42,7 @@ interface Typist {
 
 export function createTyping(connection: Connection, env: Env, maxRooms: () => number) {
   const watch: Watch = createWatch(connection, env.random, TypingChanged, names => ({ rooms: names.map(n => roomInput(n)) }), maxRooms,
-    d => d.typingChanged.forEach(t => rooms.set(t.room.name, t)), name => rooms.set(name, undefined), name => rooms.set(name, undefined));
+    d => d.typingChanged.forEach(t => watch.has(t.room.name) && rooms.set(t.room.name, t)), name => rooms.set(name, undefined), name => rooms.set(name, undefined));
   const rooms: Family<RoomTyping> = family<RoomTyping>(watch.hold);
   const typists = new Map<string, Typist>(), own = store<ReadonlySet<string>>(new Set());
   const tell = () => own.set(new Set(typists.keys()));

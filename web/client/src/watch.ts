@@ -6,6 +6,7 @@ import type { Doc } from "./generated.js";
 export interface Watch {
   /** Watches a key while held, and a second longer. */
   hold(key: string): () => void;
+  /** It is held, and watched already. */
   has(key: string): boolean;
 }
 
@@ -83,7 +84,7 @@ export function createWatch<R, V>(connection: Connection, random: () => number, 
   });
   connection.events.on("down", () => parts.forEach(drop));
   return {
-    has: key => [...parts].some(p => p.keys.has(key)),
+    has: key => held.has(key) && [...parts].some(p => p.keys.has(key)),
     hold(key) {
       held.set(key, (held.get(key) ?? 0) + 1);
       soon();

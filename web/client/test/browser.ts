@@ -4,21 +4,26 @@ import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import WebSocket from "ws";
 import { createRealtime, type Environment, type Realtime, type RealtimeOptions } from "../src/index.js";
 
-interface Job { name: string; lock: Lock; granted: boolean; withdrawn: boolean; run(): Promise<void> }
+interface Job { name: string; lock: Lock; granted: boolean; withdrawn: boolean; run(): Promise<void>; stolen(): void }
 
 /** Web Locks as the browser has them: exclusive, first come first served, held until the promise settles, and granted some milliseconds after they are asked for. */
 class Locks {
   private queues = new Map<string, Job[]>();
-  request = ((name: string, { signal }: LockOptions, callback: (lock: Lock) => unknown) => new Promise<unknown>((resolve, reject) => {
+  request = ((name: string, { signal, steal }: LockOptions, callback: (lock: Lock) => unknown) => new Promise<unknown>((resolve, reject) => {
     const queue = this.queues.get(name) ?? [], lock = { name, mode: "exclusive" } as Lock;
     this.queues.set(name, queue);
-    const job: Job = { name, lock, granted: false, withdrawn: false, run: async () => { await Promise.resolve(callback(lock)).then(resolve, reject); } };
+    let stolen!: () => void;
+    const lost = new Promise<void>(r => { stolen = r; }).then(() => reject(new DOMException("stolen", "AbortError")));
+    const job: Job = { name, lock, granted: false, withdrawn: false, stolen, run: async () => { await Promise.race([Promise.resolve(callback(lock)).then(resolve, reject), lost]); } };
     signal?.addEventListener("abort", () => {
       if (job.granted) return;
       job.withdrawn = true;
       reject(signal.reason);
     });
-    queue.push(job);
+    if (steal) {
+      queue.splice(1, 0, job);
+      if (queue[0] !== job) queue[0]!.stolen();
+    } else queue.push(job);
     if (queue.length === 1) void this.next(queue);
   })) as unknown as LockManager["request"];
   query = (() => {
@@ -38,7 +43,7 @@ class Locks {
 export class Browser {
   indexedDB = new IDBFactory();
   locks = new Locks();
-  private channels = new Set<{ name: string; onmessage: ((e: MessageEvent) => void) | null }>();
+  channels = new Set<{ name: string; onmessage: ((e: MessageEvent) => void) | null }>();
   BroadcastChannel: typeof BroadcastChannel;
   tabs: Tab[] = [];
 

@@ -16,7 +16,7 @@ export function Window({ me, users }: { me: User; users: User[] }) {
     const net = network();
     let kept: Promise<string> | undefined;
     const client = createRealtime({
-      url: "/graphql", environment: net.environment, device: { type: "web", name: browserName() },
+      url: "/v1/graphql", environment: net.environment, device: { type: "web", name: browserName() },
       getToken: ({ refresh }) => {
         if (refresh) kept = undefined;
         return (kept ??= token(me).catch(e => { kept = undefined; throw e; }));

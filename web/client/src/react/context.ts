@@ -166,15 +166,18 @@ export function useRooms() {
 
 /** What this page holds open: rooms and users by name, each let go when it is said, or with the component. */
 export function useHolds(open: (name: string) => () => void) {
-  const all = useRef(new Map<string, () => void>());
-  useEffect(() => {
+  const all = useRef(new Map<string, (() => void) | null>());
+  useEffect(() => { // again where the client is another now, and where StrictMode mounts twice
     const map = all.current;
+    for (const [name, end] of map) if (!end) map.set(name, open(name));
     return () => {
-      map.forEach(f => f());
-      map.clear();
+      for (const [name, end] of map) {
+        end?.();
+        map.set(name, null);
+      }
     };
-  }, []);
-  const add = useCallback((name: string) => { if (!all.current.has(name)) all.current.set(name, open(name)); }, [open]);
+  }, [open]);
+  const add = useCallback((name: string) => { if (!all.current.get(name)) all.current.set(name, open(name)); }, [open]);
   const drop = useCallback((name: string) => {
     all.current.get(name)?.();
     all.current.delete(name);

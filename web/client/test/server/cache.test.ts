@@ -1,9 +1,10 @@
 import { ApolloClient, ApolloLink, gql, InMemoryCache, Observable } from "@apollo/client";
+import { cacheExchange } from "@urql/exchange-graphcache";
 import { Client, fetchExchange, subscriptionExchange } from "@urql/core";
 import { print } from "graphql";
 import { afterAll, expect, test } from "vitest";
 import { ALICE, BOB, Browser, GENERAL, until } from "../browser.js";
-import { apolloHandler, followApollo, urqlForward } from "../../src/cache.js";
+import { apolloHandler, followApollo, nchatFollow, urqlForward } from "../../src/cache.js";
 import { calm, person, token } from "./control.js";
 
 const browsers: Browser[] = [];
@@ -40,7 +41,7 @@ test("Apollo: on the client's socket, and its cache knows what the client knows"
 
 test("urql: queries, mutations and subscriptions on the client's socket", async () => {
   const rt = await open(ALICE);
-  const client = new Client({ url: `${calm}/graphql`, preferGetMethod: false, exchanges: [subscriptionExchange({ forwardSubscription: urqlForward(rt) as never, enableAllSubscriptions: true, enableAllOperations: true } as never), fetchExchange] });
+  const client = new Client({ url: calm, preferGetMethod: false, exchanges: [subscriptionExchange({ forwardSubscription: urqlForward(rt) as never, enableAllSubscriptions: true, enableAllOperations: true } as never), fetchExchange] });
   const asked = await client.query("query Q($c: uuid!) { readState(channelId: $c) { id unreadCount } }", { c: GENERAL }).toPromise();
   expect(asked.data.readState.id).toBe(GENERAL);
   const wrong = await client.query("{ presences(userIds: [\"no\"]) { id } }", {}).toPromise();
@@ -48,6 +49,31 @@ test("urql: queries, mutations and subscriptions on the client's socket", async 
   const got: unknown[] = [], { unsubscribe } = client.subscription("subscription S { myPresenceChanged { id status } }", {}).subscribe(r => got.push(r.data));
   await until("a subscription", () => got.length > 0);
   unsubscribe();
+});
+
+test("urql: its normalized cache knows what the client knows", async () => {
+  const id = await person("Lucy"), rt = await open(BOB), lucy = await open(id), asked: string[] = [];
+  const forward = urqlForward(rt);
+  const client = new Client({ url: calm, preferGetMethod: false, exchanges: [
+    cacheExchange({ keys: { CustomStatus: () => null } }),
+    subscriptionExchange({ forwardSubscription: (r: { query?: string }) => {
+      asked.push(r.query!);
+      return forward(r) as never;
+    }, enableAllSubscriptions: true, enableAllOperations: true } as never),
+  ] });
+  const leave = rt.presence.watch(id), seen: string[] = [];
+  const query = "query Q($u: uuid!) { presence(userId: $u) { id userId status lastSeenAt device customStatus { text emoji expiresAt } } }";
+  const stop = [
+    client.subscription(nchatFollow, {}).subscribe(() => {}),
+    client.query(query, { u: id }).subscribe(r => seen.push(r.data?.presence?.status ?? "?")),
+  ];
+  await until("asked", () => seen.includes("online"));
+  await lucy.presence.setStatus("busy"); // no query is run again: the cache is told
+  await until("told", () => seen.at(-1) === "busy");
+  expect(asked.map(q => /^\w+ (\w+)/.exec(q)![1])).toEqual(["NchatFollow", "Q"]);
+  stop.forEach(s => s.unsubscribe());
+  await lucy.presence.setStatus("online");
+  leave();
 });
 
 test("what a message carries arrives as it was written, by the digest of both sides", async () => {

@@ -2,7 +2,9 @@
 import { randomUUID } from "node:crypto";
 import { request } from "node:http";
 
-export const calm = process.env.NCHAT_TEST_SERVER!, rough = process.env.NCHAT_TEST_ROUGH!;
+/** Where apps dial: as Hasura's own endpoint is named. */
+const PATH = "/v1/graphql";
+export const calm = process.env.NCHAT_TEST_SERVER! + PATH, rough = process.env.NCHAT_TEST_ROUGH! + PATH;
 const control = process.env.NCHAT_TEST_CONTROL!;
 
 // By Node's own client: a browser's fetch, as happy-dom has it, asks for permission first.

@@ -6,7 +6,7 @@ export class Link {
   private sockets = new Set<Socket>();
   private server = createServer(client => {
     if (this.down) return void client.resetAndDestroy();
-    const upstream = connect(this.port, "127.0.0.1");
+    const upstream = connect(Number(new URL(this.to).port), "127.0.0.1");
     for (const [from, to] of [[client, upstream], [upstream, client]] as const) {
       this.sockets.add(from);
       from.on("error", () => to.destroy());
@@ -21,15 +21,15 @@ export class Link {
   /** Bytes vanish, and nobody is told. */
   black = false;
   cuts = 0;
-  private constructor(private readonly port: number) {}
+  private constructor(private readonly to: string) {}
 
   static async to(url: string): Promise<Link> {
-    const link = new Link(Number(new URL(url).port));
+    const link = new Link(url);
     await new Promise<void>(r => link.server.listen(0, "127.0.0.1", r));
     return link;
   }
   get url() {
-    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}${new URL(this.to).pathname}`;
   }
   /** Resets what is open, in the middle of whatever it is. */
   cut() {

@@ -16,7 +16,7 @@ const app = resolve("../../examples/nextjs/app");
 const load = (file: string) => import(/* @vite-ignore */ `${app}/${file}`);
 
 test("the page of examples/nextjs: drawn on the server, then live", async () => {
-  vi.stubEnv("NEXT_PUBLIC_REALTIME_URL", `${calm}/v1/graphql`);
+  vi.stubEnv("NEXT_PUBLIC_REALTIME_URL", calm);
   vi.stubEnv("TOKEN", await token(BOB));
   const { GET } = await load("api/token/route.ts") as { GET(): Response };
   vi.stubGlobal("fetch", async (path: string) => (path === "/api/token" ? GET() : Promise.reject(new Error(path))));

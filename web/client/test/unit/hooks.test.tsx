@@ -1,7 +1,8 @@
 // @vitest-environment happy-dom
 import { act, cleanup, render } from "@testing-library/react";
 import { afterEach, expect, test } from "vitest";
-import { RealtimeProvider, useRealtimeRooms, useRealtimeTyping, type UseRealtimeTypingReturn, useTypingIndicatorDisplay } from "../../src/react.js";
+import { StrictMode } from "react";
+import { RealtimeProvider, useRealtimeContext, useRealtimeRooms, useRealtimeTyping, type UseRealtimeTypingReturn, useTypingIndicatorDisplay } from "../../src/react.js";
 import { until } from "../browser.js";
 import { Wire } from "./wire.js";
 
@@ -59,4 +60,22 @@ test("a room that was open from the beginning can be left", async () => {
   unmount();
   expect(rt.rooms.get()).toEqual([]);
   rt.close();
+});
+
+test("what is held is held on the client that is there now", async () => {
+  const [one, two] = [page(), page()], watched = (p: ReturnType<typeof page>) => p.wire.of("PresenceChanged").map(o => o.variables.userIds as unknown as string[]);
+  let context!: ReturnType<typeof useRealtimeContext>;
+  const Page = () => { context = useRealtimeContext(); return null; };
+  const { rerender, unmount } = render(<StrictMode><RealtimeProvider client={one.rt}><Page /></RealtimeProvider></StrictMode>);
+  act(() => context.subscribeToPresence(["u1"]));
+  await act(() => context.joinRoom("c1").then(() => {}));
+  await until("watched", () => watched(one).length);
+  rerender(<StrictMode><RealtimeProvider client={two.rt}><Page /></RealtimeProvider></StrictMode>);
+  await until("watched on the other", () => watched(two).length);
+  expect([one.rt.rooms.get().length, two.rt.rooms.get().map(r => r.name)]).toEqual([0, ["channel:c1"]]);
+  act(() => context.leaveRoom("c1"));
+  expect(two.rt.rooms.get()).toEqual([]);
+  unmount();
+  one.rt.close();
+  two.rt.close();
 });

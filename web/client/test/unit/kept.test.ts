@@ -200,3 +200,32 @@ test("a message discarded in another tab while it is on its way does not come ba
   expect([one, two].map(t => t.rt.queue.get().items.length)).toEqual([0, 0]);
   expect(wire.of("Send")).toHaveLength(1);
 });
+
+test("what was sent is on the disk before it leaves the queue there: a page that ends at once, and is opened without a network, shows it", async () => {
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: "k1", messages: [message("m1")], channels: [channel("c1")] } });
+  const first = await connected(wire);
+  await pass(1000);
+  wire.replies.Send = op => ({ sendMessages: { results: (op.variables.input as unknown as { clientMessageId: string }[]).map(i => ({ clientMessageId: i.clientMessageId, status: "sent", duplicate: false, message: { ...message("m2", "2"), senderId: ALICE, clientMessageId: i.clientMessageId }, error: null })) } });
+  await first.rt.send("c1", "m2");
+  let now = await disk(wire);
+  for (let i = 0; i < 100 && now!.outbox.length; i++) {
+    await pass(0); // and no timer of the keeper's runs
+    now = await disk(wire);
+  }
+  expect([now!.outbox, now!.messages]).toEqual([[], ["m1", "m2"]]);
+  wire.up = false;
+  const second = await connected(wire);
+  expect(ids(second)).toEqual(["m1", "m2"]);
+});
+
+test.each(["pagehide", "freeze", "visibilitychange"])("what came is stored when the page goes: %s", async event => {
+  const tab = await connected(wire);
+  await pass(1000);
+  tell(wire, "e1", created(message("m1")));
+  await pass(0);
+  expect((await disk(wire))!.messages).toEqual([]);
+  if (event === "visibilitychange") tab.hide(true);
+  else (event === "freeze" ? tab.document : tab.window).dispatchEvent(new Event(event));
+  await pass(0);
+  expect((await disk(wire))!.messages).toEqual(["m1"]);
+});

@@ -15,8 +15,7 @@ afterEach(() => {
 const inputs = (op: Operation) => op.variables.input as unknown as { clientMessageId: string; content: string }[];
 const sent = () => wire.of("Send").flatMap(op => inputs(op).map(i => [i.content, op.socket]));
 /** What the tab queues is sent by itself: it leads. */
-async function leads(tab: Tab, text: string) {
-  const socket = wire.sockets.at(-1);
+async function leads(tab: Tab, text: string, socket = wire.sockets.at(-1)) {
   await tab.rt.send("c1", text);
   await pass(1000);
   expect(sent().at(-1)).toEqual([text, socket]);
@@ -75,6 +74,40 @@ test("a tab alone leads on without a network, for what is read offline", async (
   await connected(wire);
   await pass(2000);
   expect(wire.of("Acknowledge")[0]!.variables.read).toEqual([{ channelId: "c1", messageId: "m1" }]);
+});
+
+test("a tab that is suspended with the lead, and hears nothing, loses it to one that has something to send; one that is heard keeps it", async () => {
+  const [one, two] = [await connected(wire), await connected(wire)], [of, ofTwo] = wire.sockets;
+  await pass(500);
+  await two.rt.send("c1", "heard");
+  await pass(20_000);
+  await two.rt.send("c1", "heard again");
+  await pass(20_000);
+  expect(sent()).toEqual([["heard", of], ["heard again", of]]);
+  const [channel] = wire.browser.channels; // the first tab's: nothing is delivered to a frozen page
+  channel!.onmessage = null;
+  await two.rt.send("c1", "waits");
+  await pass(1000);
+  expect(sent()).toHaveLength(2);
+  await pass(9000);
+  expect(sent().slice(2)).toEqual([["waits", ofTwo]]);
+  await one.rt.send("c1", "of who was suspended"); // it has lost the lead, and knows
+  await pass(1000);
+  expect(sent().at(-1)).toEqual(["of who was suspended", ofTwo]);
+  two.rt.close();
+  await pass(1000);
+  await leads(one, "led again", of);
+});
+
+test("a lock that cannot be had now is asked for again with the next connection", async () => {
+  const { request } = wire.browser.locks;
+  wire.browser.locks.request = (() => Promise.reject(new DOMException("of this test", "InvalidStateError"))) as never;
+  const one = await connected(wire);
+  await pass(500);
+  wire.browser.locks.request = request;
+  wire.sockets[0]!.end(1006, "");
+  await pass(5000);
+  await leads(one, "at last");
 });
 
 test("a client that was closed begins anew with connect", async () => {

@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { ALICE, BOB } from "../browser.js";
+import { createCore } from "../../src/core.js";
 import { roomInput, roomName } from "../../src/index.js";
+import { realtimeClient } from "../../src/services.js";
+import { configureRealtime, resetShared } from "../../src/shared.js";
 import { createMessages } from "../../src/messages.js";
 import { canonical } from "../../src/digest.js";
 import { connected, eachOnItsWire, emptyPage, pass, refusal, wire } from "./wire.js";
@@ -259,4 +262,50 @@ describe("wishes", () => {
     await pass(600_000);
     expect(wire.of("SetPresence").map(o => o.variables.status)).toEqual(["busy", "away", "away"]);
   });
+});
+
+test("of who is no longer watched nothing comes back", async () => {
+  const { rt } = await connected(wire), off = rt.presence.user(BOB).subscribe(() => {}), other = rt.presence.watch("another");
+  await pass(50);
+  off();
+  await pass(1001); // let go of, and in the same subscription as one that is not
+  const op = wire.of("PresenceChanged")[0]!;
+  op.socket.next(op.id, { presenceChanged: { userId: BOB, status: "online", customStatus: null, lastSeenAt: null, device: null } });
+  await pass(100);
+  expect(rt.presence.all.get().size).toBe(0);
+  other();
+});
+
+test("without messages: a wish made before the first token is done, and not another user's", async () => {
+  let who = "";
+  const WebSocket = Object.assign(function () { return wire.open(); }, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
+  const core = createCore({ url: "http://server.test", getToken: () => (who ? `a.${btoa(JSON.stringify({ sub: who }))}.c` : null), environment: { WebSocket, random: () => 0.5 } });
+  wire.ack = () => ({ sessionId: "s", userId: who, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null });
+  await core.presence.setStatus("busy");
+  who = ALICE;
+  wire.replies.SetPresence = () => refusal("rate-limited", true, { retryAfterMs: 1000 });
+  core.connect();
+  await pass(500);
+  expect(wire.of("SetPresence").map(o => o.variables.status)).toEqual(["busy"]);
+  who = BOB;
+  core.authChanged();
+  await pass(5000);
+  expect(core.user.get()).toBe(BOB);
+  expect(wire.of("SetPresence")).toHaveLength(1);
+  core.close();
+});
+
+test("nchat's connect ends, when disconnect comes meanwhile; not for a token that is put in its place", async () => {
+  let token: () => string | Promise<never> = () => new Promise(() => {});
+  configureRealtime({ environment: { WebSocket: Object.assign(function () { return wire.open(); }, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 }) } as never, storage: "memory", getToken: () => token() });
+  const first = realtimeClient.connect().then(() => "connected", e => e.message as string);
+  realtimeClient.disconnect();
+  await pass(100);
+  expect(await Promise.race([first, Promise.resolve("hangs")])).toBe("closed");
+  const second = realtimeClient.connect().then(() => "connected", e => e.message as string);
+  token = () => "a.b.c";
+  realtimeClient.reconnect();
+  await pass(500);
+  expect(await Promise.race([second, Promise.resolve("hangs")])).toBe("connected");
+  resetShared();
 });

@@ -21,3 +21,14 @@ test("one that is ended while it is being dialled, abruptly or not, throws nothi
   expect(thrown).toEqual([]);
   server.close();
 });
+
+test("a WebSocket that cannot even be made is one that ended, at once", async () => {
+  const thrown: unknown[] = [], note = (e: unknown) => thrown.push(e);
+  process.on("unhandledRejection", note);
+  const Refused = Object.assign(function () { throw new Error("not on this page"); }, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
+  const closed: unknown[] = [];
+  openSocket("ws://127.0.0.1:1", {}, Refused, { ack() {}, frame() {}, pong() {}, closed: (code, why) => closed.push([code, why]) });
+  await new Promise(r => setTimeout(r, 50));
+  process.off("unhandledRejection", note);
+  expect([closed, thrown]).toEqual([[[1006, "not on this page"]], []]);
+});

@@ -123,3 +123,67 @@ test("what is written before it is known whose it is waits for that, and is sent
   expect(rt.queue.get().items).toEqual([]);
   expect(sent()).toEqual(["early"]);
 });
+
+test("a sign-out that takes its time ends nobody who signed in meanwhile", async () => {
+  let who = ALICE;
+  wire.ack = () => ({ sessionId: "s", userId: who, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null });
+  const { rt } = await connected(wire, { userId: undefined, getToken: () => claims(who) });
+  await pass(500);
+  const out = rt.signOut(); // the server does not answer it
+  who = BOB;
+  rt.authChanged();
+  await pass(12_000);
+  expect(await out).toEqual({ discarded: 0 });
+  expect([rt.user.get(), rt.connection.get().state, rt.sync.get().state]).toEqual([BOB, "connected", "synchronized"]);
+  await rt.send("c1", "of bob");
+  await pass(1000);
+  expect(wire.of("Send").flatMap(o => (o.variables.input as { content: string }[]).map(i => i.content))).toEqual(["of bob"]);
+  expect(await dump(ALICE)).toBe("");
+  expect(await dump(BOB)).toContain("of bob");
+});
+
+test("who signs in while what was stored of the last one is wiped stays, also the same user", async () => {
+  wire.replies.SignOut = () => ({ signOutSession: true });
+  const { rt } = await connected(wire);
+  await pass(500);
+  const off = rt.connection.events.on("state", s => {
+    if (s.state !== "closed") return;
+    off();
+    queueMicrotask(rt.connect);
+  });
+  const out = rt.signOut();
+  await Promise.all([out, pass(1000)]);
+  expect([rt.user.get(), rt.connection.get().state, rt.sync.get().state]).toEqual([ALICE, "connected", "synchronized"]);
+  await rt.send("c1", "again");
+  await pass(100);
+  expect(rt.queue.get()).toMatchObject({ pending: 1, persistence: "indexeddb" });
+  expect(await dump(ALICE)).toContain("again");
+});
+
+test("a user given in capitals is one user", async () => {
+  const id = ALICE.replace(/^0/, "a"), tab = wire.tab({ userId: id.toUpperCase() }), told: (string | null)[] = [];
+  wire.ack = () => ({ sessionId: "s", userId: id, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null });
+  tab.rt.connection.events.on("user", u => told.push(u));
+  tab.rt.connect();
+  await pass(500);
+  wire.socket.end(1006, "");
+  await pass(5000);
+  expect([told, wire.sockets.length]).toEqual([[id], 2]);
+});
+
+test("what was sent for a user is not told to the next", async () => {
+  let who = ALICE;
+  wire.ack = () => ({ sessionId: "s", userId: who, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null });
+  const { rt } = await connected(wire, { userId: undefined, getToken: () => claims(who) });
+  wire.replies.Send = op => ({ sendMessages: { results: (op.variables.input as unknown as { clientMessageId: string }[]).map(i => ({ clientMessageId: i.clientMessageId, status: "sent", duplicate: false, message: { ...message("alice's"), clientMessageId: i.clientMessageId }, error: null })) } });
+  const { clientMessageId } = await rt.send("c1", "alice's");
+  await pass(500);
+  expect(await rt.queue.settled(clientMessageId)).toMatchObject({ content: "alice's" });
+  who = BOB;
+  rt.authChanged();
+  await pass(500);
+  let told: unknown;
+  rt.queue.settled(clientMessageId).then(m => { told = m; }, () => {});
+  await pass(500);
+  expect(told).toBeUndefined();
+});

@@ -73,9 +73,10 @@ export class Wire {
 
   tab(options: Partial<RealtimeOptions> = {}): Tab {
     const wire = this;
-    const WebSocket = Object.assign(function (this: unknown) { return new FakeSocket(wire); }, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
+    const WebSocket = Object.assign(function () { return wire.open(); }, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
     return this.browser.tab({ url: "http://server.test", userId: ALICE, getToken: () => "a.b.c", ...options }, { WebSocket, fetch: this.fetch, random: () => 0.5 });
   }
+  open() { return new FakeSocket(this); }
   get socket() { return this.sockets.at(-1)!; }
   of(name: string) { return this.operations.filter(o => o.name === name); }
 }
