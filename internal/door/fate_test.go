@@ -1,6 +1,7 @@
 package door
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -71,6 +72,37 @@ func TestABodyThatStops(t *testing.T) {
 	defer func() { _ = res.Body.Close() }()
 	if b, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusRequestTimeout || !strings.Contains(string(b), `"retryable":false`) {
 		t.Errorf("%d %s", res.StatusCode, b)
+	}
+}
+
+// TestAnUploadThatIsNotTaken: when Hasura does not read a body the request ends all
+// the same, and nobody knows what became of it.
+func TestAnUploadThatIsNotTaken(t *testing.T) {
+	t.Parallel()
+	const size = 64 << 20 // more than networks keep
+	r := newRig(t, setup{options: []func(*Options){func(o *Options) {
+		o.Paths, o.WriteTimeout, o.BodyBytes = []string{"/files/"}, 500*time.Millisecond, size
+	}}})
+	hold := make(chan struct{})
+	t.Cleanup(func() { close(hold) })
+	r.h.Instead(func(http.ResponseWriter, *http.Request) bool { <-hold; return true })
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, r.url+"/files/x", io.LimitReader(endless{}, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.ContentLength = size
+	if res, err := http.DefaultClient.Do(req); err == nil { // else its own connection is closed under it, which sends
+		b, _ := io.ReadAll(res.Body)
+		if _ = res.Body.Close(); res.StatusCode != http.StatusGatewayTimeout || !strings.Contains(string(b), `"code":"outcome-unknown"`) {
+			t.Errorf("%d %s", res.StatusCode, b)
+		}
+	} else if ctx.Err() != nil {
+		t.Fatal("it has not ended")
+	}
+	if n := r.seen.of("answered unavailable"); n != 1 {
+		t.Errorf("%d counted as unavailable", n)
 	}
 }
 
