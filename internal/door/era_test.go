@@ -53,6 +53,15 @@ func TestRefusedUpstream(t *testing.T) {
 				t.Errorf("%d: %v", code, e)
 			}
 		}
+		for _, code := range []int{4403, 4400} { // longer than a close frame may be
+			r := newRig(t, setup{double: func(o *double.Options) { o.Era.Refusal, o.Era.Reason = code, strings.Repeat("no ", 60) }})
+			r.h.Refuse(func(string) bool { return true })
+			p := r.open(protocol)
+			p.start("1", `{ whoami }`)
+			if _, e := p.read(); e == nil || e.Code != 4403 || !strings.HasPrefix(e.Text, "Hasura refuses this session") {
+				t.Errorf("%d with a long reason: %v", code, e)
+			}
+		}
 		for _, status := range []int{400, 401, 403} { // the first is its CORS policy
 			r := newRig(t, setup{})
 			r.h.Answer(status)
