@@ -78,7 +78,8 @@ func TestClientsThroughTheDoor(t *testing.T) {
 			if !strings.Contains(x.String(), "Hasura went away") {
 				t.Fatal(x.result)
 			}
-			c.send("stop", "")
+			c.stop(theirs)
+			eventually(t, "what is stopped ends at Hasura", func() bool { return d.h.Doing.Load() == 0 })
 		})
 	}
 }
