@@ -37,6 +37,35 @@ func TestErrorsOfEveryEra(t *testing.T) {
 	})
 }
 
+// TestAnErrorSaidTwice: Hasura refuses an operation by two errors, the second a text, a
+// complete and its leave. The client hears one error, and of the rest nothing.
+func TestAnErrorSaidTwice(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, setup{tables: true})
+	t.Cleanup(func() { r.h.Gate(false) })
+	p := r.open(wsock.TransportWS)
+	p.start("live", `subscription { items { text } }`)
+	p.expect(`"id":"live"`, `"first"`)
+	r.h.Gate(true)
+	p.start("y", `{ held }`)
+	eventually(t, "asked", func() bool { return r.h.Asked.Load() == 2 })
+	r.h.Say(`{"type":"error","id":"2","payload":{"path":"$","error":"an operation already exists with this id: 2","code":"start-failed"}}`)
+	r.h.Say(`{"type":"error","id":"2","payload":"an operation already exists with this id: 2"}`)
+	r.h.Say(`{"type":"complete","id":"2"}`)
+	r.h.Close(1000, "")
+	p.expect(`"id":"y"`, `"type":"error","payload":[{`, `already exists`)
+	eventually(t, "what lives goes on", func() bool { return r.seen.of("unchanged") == 1 })
+	r.h.Gate(false)
+	p.start("y", `{ whoami }`)
+	p.expect(`"id":"y"`, `"alice"`)
+	p.expect(`"id":"y"`, `"complete"`)
+	r.insert("second")
+	p.expect(`"id":"live"`, `"second"`)
+	if r.seen.of("lost closed") != 1 || r.seen.of("lost garbage") != 0 || r.seen.of("unchanged") != 1 {
+		t.Error(r.seen.n)
+	}
+}
+
 // TestRefusedUpstream: a session that Hasura does not take is none here either,
 // however its version says so; and the client is told why.
 func TestRefusedUpstream(t *testing.T) {
