@@ -243,8 +243,12 @@ func TestAThousandOperations(t *testing.T) {
 	for range n {
 		p.expect(`"alice"`)
 	}
-	r.h.Close(1012, "")
-	eventually(t, "all are taken up again", func() bool { return r.seen.of("unchanged") == n && r.seen.of("resubscribed") == n })
+	for i, code := range []int{1012, 1000, 0, -1} {
+		r.h.Close(code, "")
+		eventually(t, fmt.Sprintf("all are taken up again after %d", code), func() bool {
+			return r.seen.of("unchanged") == (i+1)*n && r.seen.of("resubscribed") == (i+1)*n
+		})
+	}
 	for i := range n {
 		p.stop(fmt.Sprint(i))
 	}

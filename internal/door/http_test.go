@@ -72,8 +72,10 @@ func TestHTTPGoesThroughAsItIs(t *testing.T) {
 			t.Errorf("%s: %d bodies came, %d %.100q", what, len(all)-before, res.StatusCode, all[len(all)-1])
 		}
 	}
-	if res, body, err := r.do(http.MethodGet, pathGraphQL+"?query=%7Bwhoami%7D", ""); err != nil || res.StatusCode != 200 {
-		t.Error(res, body, err)
+	const query = "query=%7Bwhoami%7D&extensions=%7b%22a%22:1%7d&x=a+b;c&&%zz"
+	res, body, err := r.do(http.MethodGet, pathGraphQL+"?"+query, "")
+	if all := r.h.Queries(); err != nil || res.StatusCode != 200 || all[len(all)-1] != query {
+		t.Error(res, body, err, all[len(all)-1])
 	}
 }
 

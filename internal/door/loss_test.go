@@ -137,6 +137,7 @@ func TestHasuraStaysAway(t *testing.T) {
 			"redirect":        func(r *rig) { r.h.Answer(302) },
 			"it never acks":   func(r *rig) { r.h.Hold(true) },
 			"it is no Hasura": nil,
+			"another echo":    nil,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -147,7 +148,13 @@ func TestHasuraStaysAway(t *testing.T) {
 					}
 				}}
 				if away == nil {
-					s.double = func(o *double.Options) { o.Era.Echo = "soap" }
+					echo := "soap"
+					if name == "another echo" { // the other protocol's, though nobody asked for it
+						if echo = wsock.LegacyWS; protocol == echo {
+							echo = wsock.TransportWS
+						}
+					}
+					s.double = func(o *double.Options) { o.Era.Echo = echo }
 				}
 				r := newRig(t, s)
 				p := r.open(protocol)

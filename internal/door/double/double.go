@@ -70,6 +70,7 @@ type server struct {
 	noAck   chan struct{}                                 // guarded by mu: acks wait for it; nil: they do not
 	gate    chan struct{}                                 // guarded by mu: what is "held" waits for it; nil: it does not
 	paths   []string                                      // guarded by mu: of them
+	queries []string                                      // guarded by mu: of them
 	seen    []http.Header                                 // guarded by mu: of requests and upgrades
 	bodies  [][]byte                                      // guarded by mu
 	inits   []map[string]any                              // guarded by mu
@@ -153,6 +154,12 @@ func (h *Hasura) Paths() (all []string) {
 	return all
 }
 
+// Queries are what stood behind the paths of all requests and upgrades until now.
+func (h *Hasura) Queries() (all []string) {
+	h.locked(func() { all = append(all, h.queries...) })
+	return all
+}
+
 // Bodies are those of all requests until now.
 func (h *Hasura) Bodies() (all [][]byte) {
 	h.locked(func() { all = append(all, h.bodies...) })
@@ -218,7 +225,7 @@ func (h *server) serve(w http.ResponseWriter, r *http.Request) {
 	var status int
 	var instead func(http.ResponseWriter, *http.Request) bool
 	h.locked(func() {
-		h.seen, h.paths = append(h.seen, r.Header.Clone()), append(h.paths, r.URL.Path)
+		h.seen, h.paths, h.queries = append(h.seen, r.Header.Clone()), append(h.paths, r.URL.Path), append(h.queries, r.URL.RawQuery)
 		down, status, instead = h.down, h.status, h.next
 	})
 	if down {
