@@ -69,3 +69,37 @@ func (d *doored) lives(name string, code, kb int) {
 	}
 	d.h.Refuse(nil)
 }
+
+// TestOurSchemaStitchedByOthers: a gateway that nobody here wrote has this server as
+// its remote schema and stands behind the door. What is asked of both at once, what is
+// changed and what is refused goes through all three, and comes back as news here.
+func TestOurSchemaStitchedByOthers(t *testing.T) {
+	t.Parallel()
+	url := database(t)
+	remote := inside(t, url, map[string]string{"HASURA_WEBHOOK_SECRET": hookSecret})
+	others := remote.script("upstream.mjs", "upstream", remote.base+"/graphql", hookSecret)
+	d := &doored{node: inside(t, url, map[string]string{"HASURA_UPSTREAM_URL": fmt.Sprintf("http://127.0.0.1:%v", others.told.Ack["port"])})}
+	alice, bob := d.client("apollo-3", demo.Alice), d.client("graphql-ws", demo.Bob)
+	mine, news := alice.send("subscribe", watch(demo.Bob)), bob.send("subscribe", watch(demo.Alice))
+	alice.sees(mine, `"status"`)
+	bob.sees(news, `"online"`)
+	for c, user := range map[*library]string{alice: demo.Alice.String(), bob: demo.Bob.String()} {
+		if x := c.run(`{ count myPresence { userId } }`); !strings.Contains(x.String(), `"count":0`) || !strings.Contains(x.String(), user) {
+			t.Error(c.name, x.result)
+		}
+		refused := c.send("run", fmt.Sprintf(`mutation { acknowledgeRead(input: [{channelId: %q, messageId: %q}]) { id } }`, demo.Team, demo.Bob))
+		if x := c.until(func(x said) bool { return x.ID == refused }); !strings.Contains(x.String(), `"code":"access-denied"`) {
+			t.Error(c.name, x.result)
+		}
+	}
+	alice.run(`mutation { setPresence(status: busy) { status } }`)
+	bob.sees(news, `"busy"`)
+	bob.run(`mutation { setPresence(status: away) { status } }`)
+	alice.sees(mine, `"away"`)
+	_, got := d.at(`{ __schema { subscriptionType { fields { name } } } }`)
+	for _, want := range []string{"counts", "presenceChanged", "messageChanged"} {
+		if !strings.Contains(got, `{"name":"`+want+`"}`) {
+			t.Errorf("%s is not shown: %s", want, got)
+		}
+	}
+}
