@@ -384,3 +384,28 @@ func TestWhatComesBehindABody(t *testing.T) {
 		t.Error("half a body is a whole one at Hasura")
 	}
 }
+
+// TestDirectIsWithdrawn: from the moment a check finds something in the way, what was
+// answered here goes to Hasura again.
+func TestDirectIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	direct := &Direct{}
+	r := newRig(t, setup{options: []func(*Options){func(o *Options) { o.Direct = direct }}})
+	p := r.open(wsock.TransportWS)
+	all := func(string, string, string) bool { return true }
+	for _, allows := range []func(string, string, string) bool{nil, all, nil, all} {
+		direct.Set(allows)
+		before, asked := len(r.h.Bodies()), r.h.Asked.Load()
+		if _, got, err := r.do(http.MethodPost, pathGraphQL, `{"query":"{ mine }"}`); err != nil || strings.Contains(got, "here") != (allows != nil) || len(r.h.Bodies()) > before != (allows == nil) {
+			t.Error(allows != nil, got, err)
+		}
+		p.start("1", `{ mine }`)
+		p.expect(`"id":"1"`)
+		if r.h.Asked.Load() > asked != (allows == nil) {
+			t.Error("over a socket:", allows != nil)
+		}
+		if allows != nil {
+			p.expect(`"id":"1"`, `"complete"`)
+		}
+	}
+}
