@@ -210,13 +210,15 @@ func (a *arriving) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // a reader's errors are the reader's
 }
 
-// dialToWrite is a connection for requests, for whose answers there is a time of its own.
-func (d *Door) dialToWrite(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err //nolint:wrapcheck // as a dialer's
+// dialTaking dials connections for requests, whose answers have a time of their own.
+func dialTaking(timeout time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // as a dialer's
+		}
+		return &taking{c, timeout}, nil
 	}
-	return &taking{c, d.o.WriteTimeout}, nil
 }
 
 // taking is a connection to Hasura, which takes each part of a request in its time.
