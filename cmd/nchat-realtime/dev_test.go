@@ -211,6 +211,9 @@ func story(t *testing.T, data string, who *as) {
 	if got := first.query(base, `mutation { setPresence(status: busy) { userId } }`); !strings.Contains(got, "000000000001") {
 		t.Fatal(got)
 	}
+	if got := first.query(base+"/v1", `{ myPresence { manualStatus } }`); !strings.Contains(got, `"busy"`) {
+		t.Fatal("a client finds nothing where Hasura would be:", got)
+	}
 	second := start(t, data, who)
 	second.ended()
 	if second.err == nil || strings.Count(strings.TrimSpace(second.text()), "\n") != 0 || !strings.Contains(second.text(), "running") {

@@ -20,5 +20,5 @@ const client = new ApolloClient({
 
 const show = name => ({ next: r => console.log(name, JSON.stringify(r.data ?? r.error?.message)), error: e => console.log(name, e.message) });
 
-client.subscribe({ query: gql`subscription { myPresenceChanged { status shownStatus } }` }).subscribe(show("mine")); // nchat-realtime's
-client.subscribe({ query: gql`subscription { nchat_messages_aggregate { aggregate { count } } }` }).subscribe(show("messages")); // Hasura's
+client.subscribe({ query: gql`subscription Mine { myPresenceChanged { status shownStatus } }` }).subscribe(show("mine")); // nchat-realtime's
+client.subscribe({ query: gql`subscription Messages { nchat_messages_aggregate { aggregate { count } } }` }).subscribe(show("messages")); // Hasura's

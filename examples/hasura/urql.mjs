@@ -19,5 +19,5 @@ const client = new Client({
 
 const show = name => r => console.log(name, JSON.stringify(r.data ?? r.error?.message));
 
-client.subscription(gql`subscription { myPresenceChanged { status shownStatus } }`, {}).subscribe(show("mine")); // nchat-realtime's
-client.subscription(gql`subscription { nchat_messages_aggregate { aggregate { count } } }`, {}).subscribe(show("messages")); // Hasura's
+client.subscription(gql`subscription Mine { myPresenceChanged { status shownStatus } }`, {}).subscribe(show("mine")); // nchat-realtime's
+client.subscription(gql`subscription Messages { nchat_messages_aggregate { aggregate { count } } }`, {}).subscribe(show("messages")); // Hasura's

@@ -134,7 +134,7 @@ func New(o Options) (*Door, error) {
 	}
 	d := &Door{o: o, times: usual, base: base, planner: newPlanner(o.Schema), pace: rate.NewLimiter(redialsEach, redialsBurst)}
 	under := &http.Transport{ // no proxy, no compression of its own, no redirects: what comes is Hasura's
-		DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, MaxIdleConnsPerHost: 256, IdleConnTimeout: 25 * time.Second,
+		DialContext: dialTaking(o.WriteTimeout), MaxIdleConnsPerHost: 256, IdleConnTimeout: 25 * time.Second,
 		DisableCompression: true, ResponseHeaderTimeout: 5 * time.Minute, TLSHandshakeTimeout: 5 * time.Second,
 	}
 	d.client = &http.Client{Transport: under, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

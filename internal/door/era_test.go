@@ -37,6 +37,35 @@ func TestErrorsOfEveryEra(t *testing.T) {
 	})
 }
 
+// TestAnErrorSaidTwice: Hasura refuses an operation by two errors, the second a text, a
+// complete and its leave. The client hears one error, and of the rest nothing.
+func TestAnErrorSaidTwice(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, setup{tables: true})
+	t.Cleanup(func() { r.h.Gate(false) })
+	p := r.open(wsock.TransportWS)
+	p.start("live", `subscription { items { text } }`)
+	p.expect(`"id":"live"`, `"first"`)
+	r.h.Gate(true)
+	p.start("y", `{ held }`)
+	eventually(t, "asked", func() bool { return r.h.Asked.Load() == 2 })
+	r.h.Say(`{"type":"error","id":"2","payload":{"path":"$","error":"an operation already exists with this id: 2","code":"start-failed"}}`)
+	r.h.Say(`{"type":"error","id":"2","payload":"an operation already exists with this id: 2"}`)
+	r.h.Say(`{"type":"complete","id":"2"}`)
+	r.h.Close(1000, "")
+	p.expect(`"id":"y"`, `"type":"error","payload":[{`, `already exists`)
+	eventually(t, "what lives goes on", func() bool { return r.seen.of("unchanged") == 1 })
+	r.h.Gate(false)
+	p.start("y", `{ whoami }`)
+	p.expect(`"id":"y"`, `"alice"`)
+	p.expect(`"id":"y"`, `"complete"`)
+	r.insert("second")
+	p.expect(`"id":"live"`, `"second"`)
+	if r.seen.of("lost closed") != 1 || r.seen.of("lost garbage") != 0 || r.seen.of("unchanged") != 1 {
+		t.Error(r.seen.n)
+	}
+}
+
 // TestRefusedUpstream: a session that Hasura does not take is none here either,
 // however its version says so; and the client is told why.
 func TestRefusedUpstream(t *testing.T) {
@@ -51,6 +80,15 @@ func TestRefusedUpstream(t *testing.T) {
 			p.start("1", `{ whoami }`)
 			if _, e := p.read(); e == nil || e.Code != 4403 || !strings.HasPrefix(e.Text, "Hasura refuses this session") {
 				t.Errorf("%d: %v", code, e)
+			}
+		}
+		for _, code := range []int{4403, 4400} { // longer than a close frame may be
+			r := newRig(t, setup{double: func(o *double.Options) { o.Era.Refusal, o.Era.Reason = code, strings.Repeat("no ", 60) }})
+			r.h.Refuse(func(string) bool { return true })
+			p := r.open(protocol)
+			p.start("1", `{ whoami }`)
+			if _, e := p.read(); e == nil || e.Code != 4403 || !strings.HasPrefix(e.Text, "Hasura refuses this session") {
+				t.Errorf("%d with a long reason: %v", code, e)
 			}
 		}
 		for _, status := range []int{400, 401, 403} { // the first is its CORS policy

@@ -1,6 +1,7 @@
 package door
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -74,19 +75,51 @@ func TestABodyThatStops(t *testing.T) {
 	}
 }
 
+// TestAnUploadThatIsNotTaken: when Hasura does not read a body the request ends all
+// the same, and nobody knows what became of it.
+func TestAnUploadThatIsNotTaken(t *testing.T) {
+	t.Parallel()
+	const size = 64 << 20 // more than networks keep
+	r := newRig(t, setup{options: []func(*Options){func(o *Options) {
+		o.Paths, o.WriteTimeout, o.BodyBytes = []string{"/files/"}, 500*time.Millisecond, size
+	}}})
+	hold := make(chan struct{})
+	t.Cleanup(func() { close(hold) })
+	r.h.Instead(func(http.ResponseWriter, *http.Request) bool { <-hold; return true })
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, r.url+"/files/x", io.LimitReader(endless{}, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.ContentLength = size
+	if res, err := http.DefaultClient.Do(req); err == nil { // else its own connection is closed under it, which sends
+		b, _ := io.ReadAll(res.Body)
+		if _ = res.Body.Close(); res.StatusCode != http.StatusGatewayTimeout || !strings.Contains(string(b), `"code":"outcome-unknown"`) {
+			t.Errorf("%d %s", res.StatusCode, b)
+		}
+	} else if ctx.Err() != nil {
+		t.Fatal("it has not ended")
+	}
+	if n := r.seen.of("answered unavailable"); n != 1 {
+		t.Errorf("%d counted as unavailable", n)
+	}
+}
+
 // TestNothingWaitsForLong: what waits for Hasura ends in time, also while the next
-// dial is far off.
+// dial is far off: what was told something already, and what was not.
 func TestNothingWaitsForLong(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, setup{tables: true, times: func(x *times) {
-		x.first, x.again, x.least, x.most = 200*time.Millisecond, 400*time.Millisecond, 24*time.Hour, 24*time.Hour
-	}})
+	far := func(x *times) { x.least, x.most = 24*time.Hour, 24*time.Hour }
+	r := newRig(t, setup{tables: true, times: func(x *times) { far(x); x.again = 400 * time.Millisecond }})
 	p := r.open(wsock.TransportWS)
 	p.start("live", `subscription { items { text } }`)
 	p.expect(`"id":"live"`, `"first"`)
 	r.h.Down(true)
-	r.h.Close(1012, "")
 	p.expect(`"id":"live"`, `"code":"upstream-unavailable"`)
+	r = newRig(t, setup{times: func(x *times) { far(x); x.first = 200 * time.Millisecond }})
+	r.h.Down(true)
+	p = r.open(wsock.TransportWS)
 	p.start("new", `{ whoami }`)
 	p.expect(`"id":"new"`, `"code":"upstream-unavailable"`)
 }
@@ -210,8 +243,12 @@ func TestAThousandOperations(t *testing.T) {
 	for range n {
 		p.expect(`"alice"`)
 	}
-	r.h.Close(1012, "")
-	eventually(t, "all are taken up again", func() bool { return r.seen.of("unchanged") == n && r.seen.of("resubscribed") == n })
+	for i, code := range []int{1012, 1000, 0, -1} {
+		r.h.Close(code, "")
+		eventually(t, fmt.Sprintf("all are taken up again after %d", code), func() bool {
+			return r.seen.of("unchanged") == (i+1)*n && r.seen.of("resubscribed") == (i+1)*n
+		})
+	}
 	for i := range n {
 		p.stop(fmt.Sprint(i))
 	}

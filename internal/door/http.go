@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"os"
@@ -207,6 +208,28 @@ func (a *arriving) Read(p []byte) (int, error) {
 		_ = a.control.SetReadDeadline(time.Time{})
 	}
 	return n, err //nolint:wrapcheck // a reader's errors are the reader's
+}
+
+// dialTaking dials connections for requests, whose answers have a time of their own.
+func dialTaking(timeout time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // as a dialer's
+		}
+		return &taking{c, timeout}, nil
+	}
+}
+
+// taking is a connection to Hasura, which takes each part of a request in its time.
+type taking struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (t *taking) Write(p []byte) (int, error) {
+	_ = t.SetWriteDeadline(time.Now().Add(t.timeout)) // a connection that cannot is broken, and its write says so
+	return t.Conn.Write(p)                            //nolint:wrapcheck // as a connection's
 }
 
 // leaving is an answer of which each part has its time.

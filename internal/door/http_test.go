@@ -5,7 +5,9 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
 func (r *rig) do(method, path, body string, header ...string) (reply, string, error) {
@@ -72,8 +75,10 @@ func TestHTTPGoesThroughAsItIs(t *testing.T) {
 			t.Errorf("%s: %d bodies came, %d %.100q", what, len(all)-before, res.StatusCode, all[len(all)-1])
 		}
 	}
-	if res, body, err := r.do(http.MethodGet, pathGraphQL+"?query=%7Bwhoami%7D", ""); err != nil || res.StatusCode != 200 {
-		t.Error(res, body, err)
+	const query = "query=%7Bwhoami%7D&extensions=%7b%22a%22:1%7d&x=a+b;c&&%zz"
+	res, body, err := r.do(http.MethodGet, pathGraphQL+"?"+query, "")
+	if all := r.h.Queries(); err != nil || res.StatusCode != 200 || all[len(all)-1] != query {
+		t.Error(res, body, err, all[len(all)-1])
 	}
 }
 
@@ -293,4 +298,114 @@ func (endless) Read(p []byte) (int, error) {
 		p[i] = 'x'
 	}
 	return len(p), nil
+}
+
+// TestASlowUpstreamOverHTTP is given up in time: a query may be asked again, of a
+// mutation nobody knows.
+func TestASlowUpstreamOverHTTP(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, setup{})
+	r.d.client.Transport.(*http.Transport).ResponseHeaderTimeout = 100 * time.Millisecond
+	hold := make(chan struct{})
+	t.Cleanup(func() { close(hold) })
+	r.h.Instead(func(_ http.ResponseWriter, q *http.Request) bool {
+		_, _ = io.Copy(io.Discard, q.Body)
+		<-hold
+		return true
+	})
+	for query, code := range map[string]string{`mutation { add }`: `"outcome-unknown"`, `{ whoami }`: `"upstream-unavailable"`} {
+		if res, got, err := r.do(http.MethodPost, pathGraphQL, `{"query":"`+query+`"}`); err != nil || res.StatusCode != http.StatusGatewayTimeout || !strings.Contains(got, code) {
+			t.Error(query, res, got, err)
+		}
+	}
+}
+
+// TestASchemaThatIsGarbage is passed on over HTTP, where it is Hasura's own answer; over
+// a socket there is one clear error, and the socket goes on.
+func TestASchemaThatIsGarbage(t *testing.T) {
+	t.Parallel()
+	const ask = `{ __schema { queryType { name } } }`
+	for _, garbage := range []string{`{"data":{"__schema":`, `<html>`, `{"data":{"__schema":null}}`, `null`, ``} {
+		r := newRig(t, setup{})
+		r.h.Instead(func(w http.ResponseWriter, _ *http.Request) bool { _, _ = io.WriteString(w, garbage); return true })
+		if res, got, err := r.do(http.MethodPost, pathGraphQL, `{"query":"`+ask+`"}`); err != nil || res.StatusCode != http.StatusOK || got != garbage {
+			t.Errorf("%q: %v %q %v", garbage, res, got, err)
+		}
+		p := r.open(wsock.TransportWS)
+		p.start("1", ask)
+		p.expect(`"id":"1"`, `"type":"error"`, `"code":"upstream-unavailable"`, `"retryable":true`)
+		p.start("2", `{ whoami }`)
+		p.expect(`"id":"2"`, `"alice"`)
+	}
+}
+
+// TestWhatComesBehindABody, or instead of its end: no header comes in behind it, and
+// half of one is not taken for the whole.
+func TestWhatComesBehindABody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, setup{})
+	type had struct {
+		trailer http.Header
+		err     error
+	}
+	came := make(chan had, 1)
+	r.h.Instead(func(_ http.ResponseWriter, q *http.Request) bool {
+		_, err := io.Copy(io.Discard, q.Body)
+		came <- had{q.Trailer, err}
+		return true
+	})
+	send := func(rest string) had {
+		t.Helper()
+		c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://")) //nolint:noctx // it is closed below
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		large := strings.Repeat("x", lookedAt+1) // what is smaller is read before it is passed on
+		_, err = fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nTrailer: X-Hasura-User-Id\r\n\r\n%x\r\n%s\r\n%s", pathGraphQL, len(large), large, rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rest == "" {
+			_ = c.Close()
+		}
+		select {
+		case h := <-came:
+			return h
+		case <-time.After(patient):
+			t.Fatal("nothing came")
+			return had{}
+		}
+	}
+	if h := send("0\r\nX-Hasura-User-Id: bob\r\n\r\n"); h.err != nil || len(h.trailer) > 0 {
+		t.Error("a trailer went through:", h)
+	}
+	if h := send(""); h.err == nil {
+		t.Error("half a body is a whole one at Hasura")
+	}
+}
+
+// TestDirectIsWithdrawn: from the moment a check finds something in the way, what was
+// answered here goes to Hasura again.
+func TestDirectIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	direct := &Direct{}
+	r := newRig(t, setup{options: []func(*Options){func(o *Options) { o.Direct = direct }}})
+	p := r.open(wsock.TransportWS)
+	all := func(string, string, string) bool { return true }
+	for _, allows := range []func(string, string, string) bool{nil, all, nil, all} {
+		direct.Set(allows)
+		before, asked := len(r.h.Bodies()), r.h.Asked.Load()
+		if _, got, err := r.do(http.MethodPost, pathGraphQL, `{"query":"{ mine }"}`); err != nil || strings.Contains(got, "here") != (allows != nil) || len(r.h.Bodies()) > before != (allows == nil) {
+			t.Error(allows != nil, got, err)
+		}
+		p.start("1", `{ mine }`)
+		p.expect(`"id":"1"`)
+		if r.h.Asked.Load() > asked != (allows == nil) {
+			t.Error("over a socket:", allows != nil)
+		}
+		if allows != nil {
+			p.expect(`"id":"1"`, `"complete"`)
+		}
+	}
 }

@@ -91,6 +91,10 @@ func (l *Link) dial() (up *upstream, err error) {
 	return up, nil
 }
 
+// overlong ends the error of a close frame with a reason of more than 123 bytes, of
+// which the library tells no code: only who is refused is closed so before the ack.
+const overlong = "len > 125 for control"
+
 // open says connection_init and waits for its answer, past keepalives: those
 // come before it.
 func (u *upstream) open(first []byte) error {
@@ -106,6 +110,9 @@ func (u *upstream) open(first []byte) error {
 			case 4400, 4401, closeForbidden:
 				return &refusedError{e.Text}
 			}
+		}
+		if err != nil && strings.HasSuffix(err.Error(), overlong) {
+			return &refusedError{"with a reason too long to read"}
 		}
 		if err != nil {
 			return fmt.Errorf("waiting for connection_ack: %w", err)
@@ -170,8 +177,10 @@ func (u *upstream) read() {
 		}
 		u.heard()
 		u.busy.Store(false)
-		if err != nil || kind != websocket.TextMessage {
+		if errors.Is(err, errGarbage) || kind != websocket.TextMessage {
 			why = "garbage"
+		}
+		if err != nil || kind != websocket.TextMessage { // a pong that could not be written among them
 			return
 		}
 	}

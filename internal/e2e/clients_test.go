@@ -102,6 +102,14 @@ func (l *library) send(what, query string) string {
 	return id
 }
 
+// stop stops what was sent under an id.
+func (l *library) stop(id string) {
+	l.t.Helper()
+	if _, err := fmt.Fprintf(l.in, `{"do":"stop","id":%q}`+"\n", id); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 func (l *library) until(ok func(said) bool) said {
 	l.t.Helper()
 	end := time.After(patient)

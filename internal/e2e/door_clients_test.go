@@ -78,7 +78,8 @@ func TestClientsThroughTheDoor(t *testing.T) {
 			if !strings.Contains(x.String(), "Hasura went away") {
 				t.Fatal(x.result)
 			}
-			c.send("stop", "")
+			c.stop(theirs)
+			eventually(t, "what is stopped ends at Hasura", func() bool { return d.h.Doing.Load() == 0 })
 		})
 	}
 }
@@ -149,6 +150,42 @@ func TestExamples(t *testing.T) {
 		})
 		_ = cmd.Process.Kill()
 		<-ended
+	}
+}
+
+// TestCodegen: GraphQL Code Generator, as examples/hasura configures it, writes types of
+// both servers from the one schema, and takes the examples' own documents for it.
+func TestCodegen(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("node is not installed")
+	}
+	sdl := strings.Replace(hasuraSDL, "type subscription_root {", `type counted { count: Int! }
+type nchat_messages_aggregate { aggregate: counted }
+type subscription_root { nchat_messages_aggregate: nchat_messages_aggregate!`, 1)
+	d := newDoored(t, func(o *behind.Options) { o.Schema = shown(t, sdl) }, nil)
+	dir, err := os.MkdirTemp("clients", "codegen-") // where its packages are
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.CopyFS(dir, os.DirFS("../../examples/hasura")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "node", "../node_modules/.bin/graphql-codegen", "--config", "codegen.ts")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "URL="+d.base+throughDoor, "TOKEN="+token(t, demo.Alice))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(dir + "/gql/graphql.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"export type MineSubscription ", "export type MessagesSubscription ", "shownStatus", "nchat_messages_aggregate"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %q in\n%.3000s", want, text)
+		}
 	}
 }
 

@@ -201,6 +201,20 @@ func TestThePage(t *testing.T) {
 	if status, got := d.at(`{ items { id } }`, "Origin", "https://app.example.com"); status != 200 || !strings.Contains(got, "first") {
 		t.Error(status, got)
 	}
+	allowed, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.base+throughDoor, strings.NewReader(`{"query":"{ items { id } }"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed.Header = bearer(token(t, demo.Alice))
+	allowed.Header.Set("Origin", "https://app.example.com")
+	answer, err := http.DefaultClient.Do(allowed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if got := answer.Header.Values("Access-Control-Allow-Origin"); len(got) != 1 || got[0] != "https://app.example.com" {
+		t.Error("a page is told", got)
+	}
 	header := http.Header{"Origin": {"https://evil.example"}}
 	_, res, err := (&websocket.Dialer{Subprotocols: []string{"graphql-transport-ws"}}).DialContext(t.Context(), strings.Replace(d.base, "http", "ws", 1)+throughDoor, header)
 	if err == nil || res == nil {
@@ -219,7 +233,7 @@ func TestThePage(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = res.Body.Close()
-		if res.StatusCode != 404 || len(d.h.Bodies()) > 1 {
+		if res.StatusCode != 404 || len(d.h.Bodies()) > 2 {
 			t.Error(path, res.StatusCode)
 		}
 	}
@@ -249,16 +263,27 @@ func TestDirect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const (
+		open = `{"is_allow_list_enabled":false,"is_remote_schema_permissions_enabled":true}`
+		none = `{"inconsistent_objects":[]}`
+	)
+	as := func(hasura.Tree) {}
 	for what, c := range map[string]struct {
 		config  string
+		wrong   string
 		change  func(hasura.Tree)
 		directs bool
 	}{
-		"nothing stands in the way": {`{"is_allow_list_enabled":false,"is_remote_schema_permissions_enabled":true}`, func(hasura.Tree) {}, true},
-		"an allow list":             {`{"is_allow_list_enabled":true,"is_remote_schema_permissions_enabled":true}`, func(hasura.Tree) {}, false},
-		"Hasura does not say":       {`{}`, func(hasura.Tree) {}, false},
-		"limits":                    {`{"is_allow_list_enabled":false,"is_remote_schema_permissions_enabled":true}`, func(m hasura.Tree) { m["api_limits"] = hasura.Tree{"depth_limit": 3} }, false},
-		"no remote schema":          {`{"is_allow_list_enabled":false,"is_remote_schema_permissions_enabled":true}`, func(m hasura.Tree) { delete(m, "remote_schemas") }, false},
+		"nothing stands in the way": {open, none, as, true},
+		"an allow list":             {strings.Replace(open, "false", "true", 1), none, as, false},
+		"permissions not enforced":  {strings.Replace(open, "true", "false", 1), none, as, false},
+		"Hasura does not say":       {`{}`, none, as, false},
+		"limits":                    {open, none, func(m hasura.Tree) { m["api_limits"] = hasura.Tree{"depth_limit": 3} }, false},
+		"no remote schema":          {open, none, func(m hasura.Tree) { delete(m, "remote_schemas") }, false},
+		"other names": {open, none, func(m hasura.Tree) {
+			m["remote_schemas"].([]any)[0].(hasura.Tree)["definition"].(hasura.Tree)["customization"] = hasura.Tree{"root_fields_namespace": "x"}
+		}, false},
+		"inconsistent": {open, `{"inconsistent_objects":[{"type":"remote_schema","name":"shop","reason":"x","definition":"shop"}]}`, as, false},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -277,7 +302,7 @@ func TestDirect(t *testing.T) {
 				case "/v1/metadata":
 					body, _ := io.ReadAll(r.Body)
 					if strings.Contains(string(body), "inconsistent") {
-						_, _ = io.WriteString(w, `{"inconsistent_objects":[]}`)
+						_, _ = io.WriteString(w, c.wrong)
 						return true
 					}
 					_ = json.NewEncoder(w).Encode(hasura.Tree{"resource_version": 1, "metadata": meta}) //nolint:errchkjson // read from JSON

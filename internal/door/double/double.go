@@ -21,8 +21,9 @@ import (
 
 // Era is what differs between Hasura's versions.
 type Era struct {
-	EarlyKeepAlive bool // keepalives before the ack
-	Refusal        int  // with which an init that is not let in is closed; 0: it stays open
+	EarlyKeepAlive bool   // keepalives before the ack
+	Refusal        int    // with which an init that is not let in is closed; 0: it stays open
+	Reason         string // of that close; "": Hasura's newest
 	Payload        Payload
 	Echo           string // the subprotocol that is answered, whatever was asked; "": Hasura's choice
 }
@@ -42,15 +43,16 @@ var Newest = Era{EarlyKeepAlive: true, Refusal: 4403}
 
 // Options of a double.
 type Options struct {
-	Pool      *pgxpool.Pool // the tables; nil: there are none
-	Key       string        // of HS256 tokens
-	Admin     string
-	Anonymous string // the unauthorized role; "": nobody without credentials
-	Bears     string // the header in which tokens come, bare; "": Authorization
-	Era       Era
-	Poll      time.Duration // of live queries; 25 ms
-	KeepAlive time.Duration // 5 s
-	Schema    func(query string, variables map[string]any) json.RawMessage
+	Pool       *pgxpool.Pool // the tables; nil: there are none
+	Key        string        // of HS256 tokens
+	Admin      string
+	Anonymous  string // the unauthorized role; "": nobody without credentials
+	Bears      string // the header in which tokens come, bare; "": Authorization
+	Era        Era
+	Poll       time.Duration // of live queries; 25 ms
+	KeepAlive  time.Duration // 5 s
+	ReadBuffer int           // of a socket's connection, in bytes; 0: the system's
+	Schema     func(query string, variables map[string]any) json.RawMessage
 }
 
 // Hasura is a running double: what a test does to it.
@@ -68,6 +70,7 @@ type server struct {
 	noAck   chan struct{}                                 // guarded by mu: acks wait for it; nil: they do not
 	gate    chan struct{}                                 // guarded by mu: what is "held" waits for it; nil: it does not
 	paths   []string                                      // guarded by mu: of them
+	queries []string                                      // guarded by mu: of them
 	seen    []http.Header                                 // guarded by mu: of requests and upgrades
 	bodies  [][]byte                                      // guarded by mu
 	inits   []map[string]any                              // guarded by mu
@@ -151,6 +154,12 @@ func (h *Hasura) Paths() (all []string) {
 	return all
 }
 
+// Queries are what stood behind the paths of all requests and upgrades until now.
+func (h *Hasura) Queries() (all []string) {
+	h.locked(func() { all = append(all, h.queries...) })
+	return all
+}
+
 // Bodies are those of all requests until now.
 func (h *Hasura) Bodies() (all [][]byte) {
 	h.locked(func() { all = append(all, h.bodies...) })
@@ -216,7 +225,7 @@ func (h *server) serve(w http.ResponseWriter, r *http.Request) {
 	var status int
 	var instead func(http.ResponseWriter, *http.Request) bool
 	h.locked(func() {
-		h.seen, h.paths = append(h.seen, r.Header.Clone()), append(h.paths, r.URL.Path)
+		h.seen, h.paths, h.queries = append(h.seen, r.Header.Clone()), append(h.paths, r.URL.Path), append(h.queries, r.URL.RawQuery)
 		down, status, instead = h.down, h.status, h.next
 	})
 	if down {
@@ -296,6 +305,9 @@ func (h *server) upgrade(w http.ResponseWriter, r *http.Request) {
 	ws, err := up.Upgrade(w, r, http.Header{"Sec-WebSocket-Protocol": {answer}})
 	if err != nil {
 		return
+	}
+	if tcp, ok := ws.NetConn().(*net.TCPConn); ok && h.o.ReadBuffer > 0 {
+		_ = tcp.SetReadBuffer(h.o.ReadBuffer)
 	}
 	h.Dials.Add(1)
 	c := newConn(h, ws, r.Header.Clone(), echo == "graphql-ws")

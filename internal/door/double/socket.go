@@ -148,11 +148,15 @@ func (c *conn) refuse(why string) {
 		b, _ := json.Marshal(map[string]string{"type": "connection_error", "payload": why}) //nolint:errchkjson // plain
 		c.write(b)
 	}
-	switch code := c.h.o.Era.Refusal; {
-	case code == 4403 && c.legacy:
-		c.end(4400, why)
-	case code != 0:
-		c.end(code, `{"server_error_msg":"4403: Forbidden"}`)
+	code, reason := c.h.o.Era.Refusal, `{"server_error_msg":"4403: Forbidden"}`
+	if code == 4403 && c.legacy {
+		code, reason = 4400, why
+	}
+	if c.h.o.Era.Reason != "" {
+		reason = c.h.o.Era.Reason
+	}
+	if code != 0 {
+		c.end(code, reason)
 	}
 }
 

@@ -12,7 +12,8 @@ const [library, urls, token] = process.argv.slice(2);
 const nodes = urls.split(",");
 const url = nodes[0];
 let tries = 0;
-const say = line => process.stdout.write(JSON.stringify(line) + "\n");
+const brief = (_, v) => typeof v === "string" && v.length > 64 << 10 ? v.length : v; // of a large text, how long it is
+const say = line => process.stdout.write(JSON.stringify(line, brief) + "\n");
 
 // urql and Apollo fetch over HTTP what is no subscription, as they do by default.
 const headers = { Authorization: `Bearer ${token}` };

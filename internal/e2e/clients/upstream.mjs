@@ -1,10 +1,15 @@
 // An upstream made by others: graphql-ws' own server, and graphql-tools' schema,
 // at /v1/graphql over HTTP and over a socket.
 //
-//   node upstream.mjs upstream PORT
+//   node upstream.mjs upstream [URL SECRET]
+//
+// With a URL this server's schema is stitched into it, introspected and forwarded to
+// as Hasura does: with the shared secret and the session of whose token came.
 import { createServer } from 'node:http'
+import { buildHTTPExecutor } from '@graphql-tools/executor-http'
 import { makeExecutableSchema } from '@graphql-tools/schema'
 import { stitchSchemas } from '@graphql-tools/stitch'
+import { schemaFromExecutor } from '@graphql-tools/wrap'
 import { graphql } from 'graphql'
 import { useServer } from 'graphql-ws/use/ws'
 import { WebSocketServer } from 'ws'
@@ -37,16 +42,33 @@ const counter = makeExecutableSchema({
     },
   },
 })
-const schema = stitchSchemas({ subschemas: [counter], typeDefs: 'extend type Query { hello: String }', resolvers: { Query: { hello: () => 'world' } } })
+const [, url, secret] = process.argv.slice(2)
+const session = (authorization) => {
+  const claims = JSON.parse(Buffer.from(authorization.split('.')[1], 'base64url'))['https://hasura.io/jwt/claims']
+  return { role: claims['x-hasura-default-role'], user: claims['x-hasura-user-id'] }
+}
+const executor = url && buildHTTPExecutor({
+  endpoint: url,
+  headers: (request) => {
+    const { role = 'admin', user } = request?.context ?? {}
+    return { 'x-nchat-webhook-secret': secret, 'x-hasura-role': role, ...(user && { 'x-hasura-user-id': user }) }
+  },
+})
+const remote = url ? [{ schema: await schemaFromExecutor(executor), executor }] : []
+const schema = stitchSchemas({ subschemas: [counter, ...remote], typeDefs: 'extend type Query { hello: String }', resolvers: { Query: { hello: () => 'world' } } })
 const http = createServer(async (req, res) => {
   let body = ''
   for await (const part of req) body += part
   const { query, variables } = JSON.parse(body)
   res.setHeader('content-type', 'application/json')
-  res.end(JSON.stringify(await graphql({ schema, source: query, variableValues: variables })))
+  res.end(JSON.stringify(await graphql({ schema, source: query, variableValues: variables, contextValue: session(req.headers.authorization) })))
 })
 const ws = new WebSocketServer({ server: http, path: '/v1/graphql' })
-const all = useServer({ schema, onConnect: (c) => Boolean(c.connectionParams?.headers?.Authorization) }, ws)
+const all = useServer({
+  schema,
+  onConnect: (c) => Boolean(c.connectionParams?.headers?.Authorization),
+  context: (c) => session(c.connectionParams.headers.Authorization),
+}, ws)
 let sockets = 0
 const say = (x) => process.stdout.write(JSON.stringify(x) + '\n')
 ws.on('connection', () => say({ id: String(++sockets) }))
