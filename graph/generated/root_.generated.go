@@ -3130,7 +3130,7 @@ type MessageDelivery {
   deliveredAt: timestamptz
   "When the first read it."
   readAt: timestamptz
-  "Who has it, by user id."
+  "Who has it, by user id. validation-failed where the messages asked for together have more than 200,000: ask for those of fewer."
   receipts("At most; default 100, up to 1,000." first: Int, "A page's endCursor." after: String): ReceiptConnection!
 }
 
