@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/clientip"
@@ -83,6 +85,22 @@ func (b *budgets) reading(ctx context.Context, n int) error {
 		return f
 	}
 	return nil
+}
+
+// countedPerPoint are unread messages counted for a point.
+const countedPerPoint = 5000
+
+// counted charges for unread messages that were counted: how many is known only then. What
+// a subscription counts again because others wrote, it is not charged for: it rests.
+func (b *budgets) counted(ctx context.Context, rows int) {
+	if graphql.HasOperationContext(ctx) {
+		if op := graphql.GetOperationContext(ctx).Operation; op != nil && op.Operation == ast.Subscription {
+			return
+		}
+	}
+	for _, a := range b.accounts(ctx) {
+		a.Limiter.Charge(a.Key, rows/countedPerPoint)
+	}
 }
 
 // sending is who pays for messages.

@@ -166,6 +166,43 @@ func TestMembersArePaidFor(t *testing.T) {
 	}
 }
 
+// TestCountingUnreadIsPaidFor by how many there are, however it is asked: the next
+// operation waits for it.
+func TestCountingUnreadIsPaidFor(t *testing.T) {
+	t.Parallel()
+	const points, unread = 8, 20_000
+	p := built(t, map[string]string{"POINTS_PER_MINUTE": strconv.Itoa(points)})
+	for _, q := range []string{`select realtime.sequence(10000, false, true)`,
+		`insert into realtime.messages (message_id, channel_id, seq, members, countable)
+		  select gen_random_uuid(), channel_id, seq + i, 1, true from realtime.channels, generate_series(1, ` + strconv.Itoa(unread) + `) i where channel_id = '` + demo.Team.String() + `'`} {
+		if _, err := p.pool.Exec(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := publicHandler(p)
+	for query, costs := range map[string]int{
+		`{ readStates { unreadCount } }`:                                         5,
+		`{ unreadTotals { messages } }`:                                          2,
+		`{ readState(channelId: "` + demo.Team.String() + `") { unreadCount } }`: 1,
+	} {
+		user := []uuid.UUID{demo.Alice, demo.Bob, demo.Carol}[costs/2]
+		bearer, began, owes := []string{"Authorization", "Bearer " + token(t, auth.Claims{User: user})}, time.Now(), 0
+		for {
+			_, body := ask(t, h, query, bearer...)
+			if strings.Contains(body, `"rate-limited"`) && owes > 0 {
+				break
+			}
+			if strings.Contains(body, `"errors"`) || !strings.Contains(body, ":"+strconv.Itoa(unread/1000)) {
+				t.Fatalf("%s: %.300s", query, body)
+			}
+			owes += costs + unread/5000
+			if most := points*(1+time.Since(began).Minutes()) + unread/5000; float64(owes) > most {
+				t.Fatalf("%s: %d points' worth is answered, of %.0f", query, owes, most)
+			}
+		}
+	}
+}
+
 // TestAskingWhatOneMaySeeHasARate: presenceVisibility, by requests and by aliases,
 // whoever is asked of and whatever it answers.
 func TestAskingWhatOneMaySeeHasARate(t *testing.T) {

@@ -57,6 +57,9 @@ type Options struct {
 	Settle     func(context.Context) error
 	Retention  time.Duration // of the log: moves are kept apart for as long
 	Reciprocal bool          // who shares no reading sees none
+	// Counted is told how many unread messages were counted for whoever asks in ctx; nil:
+	// nobody asks.
+	Counted func(ctx context.Context, rows int)
 	// Moves is how many moves a Ledger of more than one message holds at most; 0: 200,000.
 	Moves  int
 	Legacy bool // keep nchat_channel_members' old read columns in step
@@ -73,6 +76,9 @@ type Service struct {
 func New(o Options) *Service {
 	if o.Moves == 0 {
 		o.Moves = 200_000
+	}
+	if o.Counted == nil {
+		o.Counted = func(context.Context, int) {}
 	}
 	s := &Service{o: o}
 	s.Threads = &Threads{s}
