@@ -187,7 +187,7 @@ var weights = map[string]weight{
 	"typingChanged":        {points: 1, rooms: "rooms"},
 	"sendMessages":         {points: 1, sends: "input"},
 	"sendMessage":          {points: 1},
-	"editMessage":          {points: 1},
+	"editMessage":          {points: 5}, // two changes are laid over each other, with EDIT_POLICY=merge
 	"deleteMessage":        {points: 1},
 
 	"messages":        {points: 3},
