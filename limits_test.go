@@ -27,7 +27,7 @@ var limits = map[string]string{
 	"MAX_CONTENT_CHARS":          "message.TestWhatMayBeSent",
 	"MAX_STATUS_CHARS":           "e2e.TestBadInputGetsATypedErrorAndNothingElse",
 	"OPERATIONS_PER_MINUTE":      "e2e.TestALimitIsPerUserAndSaysWhenToComeBack limit.TestOperations",
-	"POINTS_PER_MINUTE":          "app.TestManyIDs app.TestWhoPaysThePoints app.TestHowManyPointsThereAre",
+	"POINTS_PER_MINUTE":          "app.TestManyIDs app.TestWhoPaysThePoints app.TestHowManyPointsThereAre app.TestMembersArePaidFor",
 	"MESSAGES_PER_MINUTE":        "limit.TestCapsAreOfTheWholeOperation",
 	"FIELDS_AT_ONCE":             "limit.TestTurnsAreTakenOneCallerAfterAnother",
 	"MAX_WATCHED_IDS":            "app.TestManyWatched",

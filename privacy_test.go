@@ -34,7 +34,7 @@ var leaks = []struct{ row, leak, tests string }{
 	{"E21", "gaps in numbers tell of hidden events", "feed.TestSyncLaw"},
 	{"E22", "doorbells carry status or text", "presence.TestDoorbellsCarryIdsOnly"},
 	{"E23", "denied, unknown and another tenant's answer differently", "presence.TestDeniedUnknownAndForeignAnswerAlike e2e.TestTypingWhereOneMayNotBe e2e.TestWhatOneMayNotSeeAnswersAlike"},
-	{"E24", "time tells who is hidden, connected or there", "presence.TestTimeDoesNotTellWhoIsConnected presence.TestHiddenIdsCostTheSameRows presence.TestUnknownIdsCostTheSameStatements"},
+	{"E24", "time tells who is hidden, connected or there", "presence.TestTimeDoesNotTellWhoIsConnected presence.TestHiddenIdsCostTheSameRows presence.TestUnknownIdsCostTheSameStatements receipt.TestAnOldMessagesReceiptsAreFoundAmongMany"},
 	{"E25", "a short absence between two connections is told", "presence.TestReconnectWithinTheGraceIsNoAbsence"},
 	{"E26", "limits count the visible only", "e2e.TestBadInputGetsATypedErrorAndNothingElse"},
 	{"E27", "a viewer makes itself a contact", "presence.TestBlocksAndContactsTakeEffectAtOnceOnLiveStreams presence.TestContactsByMessagesAreNeverStale presence.TestWhichDirectChannelsMakeContacts"},

@@ -3130,7 +3130,7 @@ type MessageDelivery {
   deliveredAt: timestamptz
   "When the first read it."
   readAt: timestamptz
-  "Who has it, by user id."
+  "Who has it, by user id. validation-failed where the messages asked for together have more than 200,000: ask for those of fewer."
   receipts("At most; default 100, up to 1,000." first: Int, "A page's endCursor." after: String): ReceiptConnection!
 }
 
@@ -3986,7 +3986,7 @@ type RealtimeConfig {
   maxStatusLength: Int!
   "Operations a user may start in a minute. Default 600."
   operationsPerMinute: Int!
-  "Points a user's operations may cost in a minute, half of that over one socket and twenty times that from one address: a root field costs 1 to 5 (the schema itself 100, one of its types 10), every 50 ids, 10 rooms or 10 messages begun 1 more. Beyond it: rate-limited, with retryAfterMs. Default 6,000."
+  "Points a user's operations may cost in a minute, half of that over one socket and twenty times that from one address: a root field costs 1 to 5 (the schema itself 100, one of its types 10), every 50 ids, 10 rooms or 10 messages begun 1 more; so does every 200 members of a channel that are listed or counted, up to a quarter of all points, and every 5,000 unread messages that are counted. Beyond it: rate-limited, with retryAfterMs. Default 6,000."
   pointsPerMinute: Int!
   "Messages a user may send, edit or delete in a minute; a large one counts for every 4 KiB begun, its data too. Default 1,200."
   messagesPerMinute: Int!

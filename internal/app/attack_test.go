@@ -452,8 +452,8 @@ func TestLargeMessagesCountForSeveral(t *testing.T) {
 		{"sendMessages", map[string]any{"input": []map[string]any{of(big, nil)}}, limit.Weight{Points: 2, Messages: 1, Sent: 3}}, // one that stands alone, as gqlparser tells it
 		{"sendMessages", map[string]any{"input": of("hello", []map[string]any{{"a": big}})}, limit.Weight{Points: 2, Messages: 1, Sent: 3}},
 		{"sendMessage", map[string]any{"input": of("hello", json.Number(strings.Repeat("1", 10000)))}, limit.Weight{Points: 1, Messages: 1, Sent: 3}},
-		{"editMessage", map[string]any{"content": "hello"}, limit.Weight{Points: 1, Sent: 1}},
-		{"editMessage", map[string]any{"content": big}, limit.Weight{Points: 1, Sent: 3}},
+		{"editMessage", map[string]any{"content": "hello"}, limit.Weight{Points: 5, Sent: 1}},
+		{"editMessage", map[string]any{"content": big}, limit.Weight{Points: 5, Sent: 3}},
 		{"deleteMessage", map[string]any{}, limit.Weight{Points: 1, Sent: 1}},
 	} {
 		if got := weigh(c.field, c.args); got != c.want {

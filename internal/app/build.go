@@ -191,7 +191,7 @@ func buildPresence(p *parts) {
 	if c.PushWebhookURL != "" {
 		looking = c.PushAfter
 	}
-	p.presence = presence.New(presence.Options{Pool: p.pool, Vital: p.vital, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log, Watching: p.budgets.watch, Turn: p.budgets.turn,
+	p.presence = presence.New(presence.Options{Pool: p.pool, Vital: p.vital, Clock: p.clock, Bell: p.bus, Node: p.lease, Log: p.log, Watching: p.budgets.watch, Reading: p.budgets.reading, Turn: p.budgets.turn,
 		Rules: presence.Rules{IdleAfter: c.IdleAfter, HiddenAfter: c.HiddenAfter, Grace: c.OfflineGrace, HTTPLapse: httpLapse, Looking: looking, StatusText: c.Limits.StatusLength,
 			Reciprocity: c.Reciprocity == "all", ReceiptReciprocity: c.Reciprocity != "off"},
 		Shown: c.PresenceView || c.PresenceWebhookURL != "", Legacy: c.LegacyPresence,

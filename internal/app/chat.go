@@ -36,7 +36,7 @@ func buildChat(p *parts) {
 	p.messages = message.New(message.Options{Pool: p.pool, Committed: p.feed.Committed, Settle: p.feed.Settle, Content: c.Limits.ContentLength,
 		Batch: c.Limits.Batch, Merge: c.EditPolicy == "merge", Log: p.log, Odd: p.odd.message})
 	p.receipts = receipt.New(receipt.Options{Pool: p.pool, Privacy: p.presence.Read, Committed: p.feed.Committed, Settle: p.feed.CatchUp,
-		Retention: c.Retention, Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Log: p.log})
+		Retention: c.Retention, Reciprocal: c.Reciprocity != "off", Legacy: c.LegacyReadColumns, Counted: p.budgets.counted, Log: p.log})
 	p.notify = receipt.NewNotifier(receipt.NotifierOptions{Pool: p.pool, Now: p.clock.Now, Committed: p.feed.Committed, Log: p.log})
 	p.events = events.New(events.Options{Feed: p.feed, Receipts: p.receipts, Presence: p.presence.Watch, Typing: p.typing, Log: p.log, Turn: p.budgets.turn})
 	p.push = push.New(push.Options{Pool: p.pool, Hook: outcall.New(c.PushWebhookURL, c.PushWebhookSecret), Log: p.log, Now: p.clock.Now, Looking: c.PushAfter,

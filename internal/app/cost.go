@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/clientip"
@@ -22,6 +24,7 @@ const (
 	addressShare = 20
 	sessionShare = 2
 	bodyShare    = 4 // of the operations of a minute, one body
+	readShare    = 4 // of the points of a minute, all members of a channel, however large
 )
 
 // budgets are what callers are held to, each by buckets of its own.
@@ -35,6 +38,7 @@ type budgets struct {
 	polls      *limit.Held
 	answers    *limit.Held // bytes that wait to be read
 	parts      int         // most that one body counts
+	reads      int         // most points that one reading of members costs
 	turns      *limit.Turns
 }
 
@@ -43,6 +47,7 @@ func newBudgets(l config.Limits, conns int) *budgets {
 		session: limit.New(max(l.PointsPerMinute/sessionShare, 1)), address: limit.New(l.PointsPerMinute * addressShare),
 		messages: limit.New(l.MessagesPerMinute), watched: limit.NewHeld(l.WatchedIDs, "watched ids"), polls: limit.NewHeld(l.WaitingPolls, "polls that wait"),
 		parts:   max(l.OperationsPerMinute/bodyShare, 1),
+		reads:   max(l.PointsPerMinute/readShare, 1),
 		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"),
 		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce)} // the rest is for what nobody asks for
 }
@@ -69,6 +74,33 @@ func (b *budgets) accounts(ctx context.Context) []limit.Account {
 // pay takes points for what is no root field.
 func (b *budgets) pay(ctx context.Context, points int) *fault.Error {
 	return limit.Pay(ctx, limit.Weight{Points: points}, b.accounts, b.sending)
+}
+
+// membersPerPoint are read for a point beside what their field costs.
+const membersPerPoint = 200
+
+// reading takes points for n users who are read because they are members of a channel.
+func (b *budgets) reading(ctx context.Context, n int) error {
+	if f := b.pay(ctx, min(n/membersPerPoint, b.reads)); f != nil {
+		return f
+	}
+	return nil
+}
+
+// countedPerPoint are unread messages counted for a point.
+const countedPerPoint = 5000
+
+// counted charges for unread messages that were counted: how many is known only then. What
+// a subscription counts again because others wrote, it is not charged for: it rests.
+func (b *budgets) counted(ctx context.Context, rows int) {
+	if graphql.HasOperationContext(ctx) {
+		if op := graphql.GetOperationContext(ctx).Operation; op != nil && op.Operation == ast.Subscription {
+			return
+		}
+	}
+	for _, a := range b.accounts(ctx) {
+		a.Limiter.Charge(a.Key, rows/countedPerPoint)
+	}
 }
 
 // sending is who pays for messages.
@@ -155,7 +187,7 @@ var weights = map[string]weight{
 	"typingChanged":        {points: 1, rooms: "rooms"},
 	"sendMessages":         {points: 1, sends: "input"},
 	"sendMessage":          {points: 1},
-	"editMessage":          {points: 1},
+	"editMessage":          {points: 5}, // two changes are laid over each other, with EDIT_POLICY=merge
 	"deleteMessage":        {points: 1},
 
 	"messages":        {points: 3},

@@ -4,9 +4,11 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/google/uuid"
@@ -114,6 +116,91 @@ func TestHowManyPointsThereAre(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestMembersArePaidFor: what lists or counts a channel's members costs by how many they
+// are, each once, whichever way and under however many names it is asked.
+func TestMembersArePaidFor(t *testing.T) {
+	t.Parallel()
+	const points = 20
+	p := built(t, map[string]string{"POINTS_PER_MINUTE": strconv.Itoa(points)})
+	if _, err := p.pool.Exec(t.Context(), `
+		with u as (insert into public.nchat_users (email, display_name) select i || '@example.com', 'u' || i from generate_series(1, 1000) i returning id)
+		insert into public.nchat_channel_members (channel_id, user_id) select $1, id from u`, demo.Team); err != nil {
+		t.Fatal(err)
+	}
+	h, team := publicHandler(p), demo.Team.String()
+	bearer := func(user uuid.UUID) []string {
+		return []string{"Authorization", "Bearer " + token(t, auth.Claims{User: user})}
+	}
+	hasura := []string{"x-nchat-webhook-secret", testHooks, "x-hasura-role", "user", "x-hasura-user-id", demo.Bob.String()}
+	list, counts := `{ channelPresence(channelId: "`+team+`", first: 1) { totalCount } }`,
+		"{ "+aliases(30, `channelPresenceCounts(channelId: "`+team+`") { online }`)+"}"
+	for what, c := range map[string]struct {
+		costs int
+		ask   func() (int, string)
+	}{
+		"a list":                       {10, func() (int, string) { return ask(t, h, list, bearer(demo.Alice)...) }},
+		"thirty counts through Hasura": {6, func() (int, string) { return ask(t, h, counts, hasura...) }},
+		"an action": {10, func() (int, string) {
+			return act(t.Context(), h, demo.Carol, "whoIsOnline", `{"channelId":"`+team+`"}`)
+		}},
+	} {
+		began, paid, least := time.Now(), 0, points-c.costs
+		for {
+			_, body := c.ask()
+			if strings.Contains(body, `"rate-limited"`) && strings.Contains(body, `"retryAfterMs"`) {
+				break
+			}
+			if strings.Contains(body, `"errors"`) || !strings.Contains(body, `"totalCount"`) && !strings.Contains(body, `"online"`) && !strings.HasPrefix(body, "[") {
+				t.Fatalf("%s: %.300s", what, body)
+			}
+			paid += c.costs
+			if most := points * (1 + time.Since(began).Minutes()); float64(paid) > most {
+				t.Fatalf("%s: %d points' worth is answered, of %.0f", what, paid, most)
+			}
+		}
+		if paid <= least {
+			t.Errorf("%s: only %d points' worth is answered", what, paid)
+		}
+	}
+}
+
+// TestCountingUnreadIsPaidFor by how many there are, however it is asked: the next
+// operation waits for it.
+func TestCountingUnreadIsPaidFor(t *testing.T) {
+	t.Parallel()
+	const points, unread = 8, 20_000
+	p := built(t, map[string]string{"POINTS_PER_MINUTE": strconv.Itoa(points)})
+	for _, q := range []string{`select realtime.sequence(10000, false, true)`,
+		`insert into realtime.messages (message_id, channel_id, seq, members, countable)
+		  select gen_random_uuid(), channel_id, seq + i, 1, true from realtime.channels, generate_series(1, ` + strconv.Itoa(unread) + `) i where channel_id = '` + demo.Team.String() + `'`} {
+		if _, err := p.pool.Exec(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := publicHandler(p)
+	for query, costs := range map[string]int{
+		`{ readStates { unreadCount } }`:                                         5,
+		`{ unreadTotals { messages } }`:                                          2,
+		`{ readState(channelId: "` + demo.Team.String() + `") { unreadCount } }`: 1,
+	} {
+		user := []uuid.UUID{demo.Alice, demo.Bob, demo.Carol}[costs/2]
+		bearer, began, owes := []string{"Authorization", "Bearer " + token(t, auth.Claims{User: user})}, time.Now(), 0
+		for {
+			_, body := ask(t, h, query, bearer...)
+			if strings.Contains(body, `"rate-limited"`) && owes > 0 {
+				break
+			}
+			if strings.Contains(body, `"errors"`) || !strings.Contains(body, ":"+strconv.Itoa(unread/1000)) {
+				t.Fatalf("%s: %.300s", query, body)
+			}
+			owes += costs + unread/5000
+			if most := points*(1+time.Since(began).Minutes()) + unread/5000; float64(owes) > most {
+				t.Fatalf("%s: %d points' worth is answered, of %.0f", query, owes, most)
+			}
+		}
+	}
 }
 
 // TestAskingWhatOneMaySeeHasARate: presenceVisibility, by requests and by aliases,

@@ -165,6 +165,17 @@ func here(t *testing.T, p *parts, ctx context.Context, v viewer.Viewer) (cursor 
 	return cursor
 }
 
+// act calls an action as Hasura does.
+func act(ctx context.Context, h http.Handler, user uuid.UUID, name, input string) (int, string) {
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/hasura/actions/"+name, strings.NewReader(fmt.Sprintf(
+		`{"action":{"name":%q},"input":%s,"session_variables":{"x-hasura-role":"user","x-hasura-user-id":%q}}`, name, input, user)))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Nchat-Webhook-Secret", testHooks)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code, w.Body.String()
+}
+
 // TestActionsArePaidFor: an action of Hasura's costs what the root field costs that
 // does the same, messages by their size, and waits for its turn.
 func TestActionsArePaidFor(t *testing.T) {
@@ -172,13 +183,7 @@ func TestActionsArePaidFor(t *testing.T) {
 	p := built(t, map[string]string{"POINTS_PER_MINUTE": "12", "MESSAGES_PER_MINUTE": "4", "FIELDS_AT_ONCE": "1"})
 	h := publicHandler(p)
 	do := func(ctx context.Context, user uuid.UUID, name, input string) (int, string) {
-		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/hasura/actions/"+name, strings.NewReader(fmt.Sprintf(
-			`{"action":{"name":%q},"input":%s,"session_variables":{"x-hasura-role":"user","x-hasura-user-id":%q}}`, name, input, user)))
-		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("X-Nchat-Webhook-Secret", testHooks)
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		return w.Code, w.Body.String()
+		return act(ctx, h, user, name, input)
 	}
 	who := fmt.Sprintf(`{"channelId":%q}`, demo.Team)
 	for i, want := range []int{200, 200, 400} { // five points each

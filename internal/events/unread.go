@@ -180,7 +180,8 @@ func (u *unread[S]) run(ctx context.Context) error {
 		if len(now) == 0 {
 			continue
 		}
-		if err := u.round(ctx, now); err != nil {
+		rest, err := u.round(ctx, now)
+		if err != nil || !wait.For(ctx, rest) {
 			return err
 		}
 	}
@@ -220,13 +221,15 @@ func (u *unread[S]) ripe(at time.Time) (now []uuid.UUID, later time.Duration) {
 }
 
 // round reads channels and tells of those that are not as was told last. In one
-// the viewer has left there is nothing to read any more.
-func (u *unread[S]) round(ctx context.Context, channels []uuid.UUID) error {
+// the viewer has left there is nothing to read any more. It answers how long to rest.
+func (u *unread[S]) round(ctx context.Context, channels []uuid.UUID) (rest time.Duration, err error) {
 	u.turn.Lock()
 	defer u.turn.Unlock()
+	began := time.Now()
 	list, err := u.read(ctx, channels)
+	rest = restAfter(time.Since(began))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, channel := range channels {
 		if slices.ContainsFunc(list, func(s S) bool { return s.Key() == channel }) {
@@ -242,11 +245,11 @@ func (u *unread[S]) round(ctx context.Context, channels []uuid.UUID) error {
 			continue
 		}
 		if err := u.tell(ctx, s); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	for _, channel := range channels { // of which there is nothing to tell
 		u.done(channel)
 	}
-	return nil
+	return rest, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // until reads states of the team's channel until one is as wanted.
@@ -225,6 +226,43 @@ func TestOwnReadingsPace(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestACountThatTakesLongRests: whoever has much to read has it counted a tenth of the
+// time, and half a minute late at most.
+func TestACountThatTakesLongRests(t *testing.T) {
+	t.Parallel()
+	for took, most := range map[time.Duration]int{100 * time.Millisecond: 101, 2 * time.Second: 6, 20 * time.Second: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+			defer cancel()
+			all, each := 0, 0
+			sums := &totals{every: time.Second, wake: wait.NewFlag(), tell: func(context.Context, receipt.Totals) error { return nil },
+				read: func(ctx context.Context) (receipt.Totals, error) {
+					all++
+					wait.For(ctx, took)
+					return receipt.Totals{}, nil
+				}}
+			u := newUnread(time.Second, func(ctx context.Context, _ []uuid.UUID) ([]receipt.State, error) {
+				each++
+				wait.For(ctx, took)
+				return nil, nil
+			},
+				func(context.Context, receipt.State) error { return nil })
+			for _, run := range []func(context.Context) error{sums.run, u.run} {
+				go func() { _ = run(ctx) }()
+			}
+			for ctx.Err() == nil {
+				sums.wake.Raise()
+				u.changed(uuid.New(), 0)
+				<-time.After(10 * time.Millisecond)
+			}
+			synctest.Wait()
+			if all > most || each > most || all == 0 || each == 0 {
+				t.Errorf("counts of %v: %d and %d in %v, not some %d", took, all, each, 100*time.Second, most)
+			}
+		})
+	}
 }
 
 // TestUnreadGivesUp: what reading fails with for good ends the stream.

@@ -18,6 +18,7 @@ import (
 const (
 	mostKeys   = 100_000 // callers remembered at a time
 	minute     = time.Minute
+	mostDebt   = 2 // minutes
 	sweepBatch = 8 // paid debts forgotten at each call: more than a call can add
 )
 
@@ -52,7 +53,18 @@ func (l *Limiter) Allow(key string) (ok bool, retryAfter time.Duration) { return
 // AllowN takes n at once or none; more than a minute's worth counts as that. A
 // refusal costs nothing, and retryAfter is in whole milliseconds, rounded up.
 func (l *Limiter) AllowN(key string, n int) (ok bool, retryAfter time.Duration) {
-	cost := time.Duration(min(max(n, 0), l.perMinute)) * l.each
+	return l.take(key, time.Duration(min(max(n, 0), l.perMinute))*l.each, false)
+}
+
+// Charge takes n for what was done and is known only now, also where the bucket has less:
+// it is the debt that the next has to wait for, of two minutes' worth at most.
+func (l *Limiter) Charge(key string, n int) {
+	if n > 0 {
+		l.take(key, time.Duration(min(n, mostDebt*l.perMinute))*l.each, true)
+	}
+}
+
+func (l *Limiter) take(key string, cost time.Duration, owing bool) (ok bool, retryAfter time.Duration) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,7 +78,10 @@ func (l *Limiter) AllowN(key string, n int) (ok bool, retryAfter time.Duration) 
 		full = later(now, l.due[0].full)
 	}
 	full = full.Add(cost)
-	if over := full.Sub(now) - minute; over > 0 {
+	if most := now.Add(mostDebt * minute); owing && full.After(most) {
+		full = most
+	}
+	if over := full.Sub(now) - minute; over > 0 && !owing {
 		return false, (over + time.Millisecond - 1).Truncate(time.Millisecond)
 	}
 	if !known && len(l.due) >= l.most {

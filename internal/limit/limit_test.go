@@ -87,6 +87,36 @@ func TestAllOrNothing(t *testing.T) {
 	})
 }
 
+// What is charged is always taken, and is waited for by whatever comes next: a minute
+// at most until there is one again.
+func TestACharge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := New(60)
+		for i, c := range []struct {
+			charge int
+			ok     bool
+			wait   time.Duration
+		}{{0, true, 0}, {58, true, 0}, {0, false, time.Second}, {10, false, 11 * time.Second}, {1_000_000, false, time.Minute + time.Second}, {5, false, time.Minute + time.Second}} {
+			l.Charge("a", c.charge)
+			if ok, wait := l.Allow("a"); ok != c.ok || wait != c.wait {
+				t.Errorf("%d: %v, %v", i, ok, wait)
+			}
+		}
+		if ok, _ := l.Allow("b"); !ok {
+			t.Error("another pays for it")
+		}
+		<-time.After(time.Minute + time.Second)
+		if ok, _ := l.Allow("a"); !ok {
+			t.Error("it is never forgiven")
+		}
+		l.Charge("fresh", 1_000_000)
+		if ok, wait := l.Allow("fresh"); ok || wait != time.Minute+time.Second {
+			t.Errorf("who had nothing owes: %v, %v", ok, wait)
+		}
+	})
+}
+
 // What a refusal tells is in whole milliseconds and never too early.
 func TestRetryAfterIsRoundedUp(t *testing.T) {
 	t.Parallel()

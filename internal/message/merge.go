@@ -8,7 +8,11 @@ import (
 
 // diffLimit bounds the search for the smallest change: past it a change is taken
 // for larger than it is, and sooner overlaps.
-const diffLimit = 100 * time.Millisecond
+const diffLimit = 20 * time.Millisecond
+
+// mostDiffs is how many pieces a change may have: what tidies them up has no limit of its
+// own, and the message is locked meanwhile. What has more is a change of the whole text.
+const mostDiffs = 500
 
 // patch is one change of a text: runes from to to become text.
 type patch struct {
@@ -52,7 +56,12 @@ func changes(base, changed string) []patch {
 	var out []patch
 	at := 0
 	open := false
-	for _, x := range d.DiffCleanupSemantic(d.DiffMainRunes([]rune(base), []rune(changed), false)) {
+	was, is := []rune(base), []rune(changed)
+	pieces := d.DiffMainRunes(was, is, false)
+	if len(pieces) > mostDiffs {
+		return []patch{{from: 0, to: len(was), text: is}}
+	}
+	for _, x := range d.DiffCleanupSemantic(pieces) {
 		n := len([]rune(x.Text))
 		if x.Type == diffmatchpatch.DiffEqual {
 			at += n

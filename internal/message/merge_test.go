@@ -1,6 +1,8 @@
 package message
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -33,6 +35,24 @@ func TestMerge(t *testing.T) {
 				t.Errorf("%q, %q, %q overlap, and became %q", c.base, pair[0], pair[1], got)
 			}
 		}
+	}
+}
+
+// TestAChangeEverywhereIsOfTheWhole: what is in too many pieces to be tidied up in no time
+// is one.
+func TestAChangeEverywhereIsOfTheWhole(t *testing.T) {
+	t.Parallel()
+	var was, is strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&was, "%x ", i*7919)
+		fmt.Fprintf(&is, "%x_", i*7919)
+	}
+	base, changed := was.String(), is.String()
+	if list := changes(base, changed); len(list) > mostDiffs/2 {
+		t.Errorf("%d changes are laid over another's", len(list))
+	}
+	if got, ok := Merge(base, base, changed); !ok || got != changed {
+		t.Error("with no change it is not the change")
 	}
 }
 

@@ -54,6 +54,10 @@ func (r *Reader) ChannelCounts(ctx context.Context, v viewer.Viewer, channels []
 	for _, ids := range members {
 		users = append(users, ids...)
 	}
+	users = distinct(users)
+	if err := r.w.reading(ctx, len(users)); err != nil {
+		return nil, err
+	}
 	views, err := r.Presences(ctx, v, users)
 	if err != nil {
 		return nil, err
@@ -78,6 +82,9 @@ func (r *Reader) members(ctx context.Context, v viewer.Viewer, channel uuid.UUID
 	found, err := loadMembers(ctx, r.w.pool, v.Key, []uuid.UUID{channel})
 	ids, ok := found[channel]
 	if err != nil || !ok {
+		return nil, false, err
+	}
+	if err := r.w.reading(ctx, len(ids)); err != nil {
 		return nil, false, err
 	}
 	views, err := r.Presences(ctx, v, ids)

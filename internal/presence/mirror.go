@@ -31,11 +31,13 @@ type mirror struct {
 }
 
 type entry struct {
-	rec    *record // nil until read
-	refs   int
-	marks  int64         // mirror.marked when it was last marked: a read that began before that, even before the entry, is older
-	read   int64         // the marks that the record is newer than
-	stored chan struct{} // closed and replaced with each read
+	rec     *record // nil until read
+	refs    int
+	paid    time.Time     // until when its reads so far are paid for, one each rereadEvery
+	hurried bool          // somebody waits for the next read
+	marks   int64         // mirror.marked when it was last marked: a read that began before that, even before the entry, is older
+	read    int64         // the marks that the record is newer than
+	stored  chan struct{} // closed and replaced with each read
 }
 
 func newMirror(w *world) *mirror {
@@ -152,7 +154,12 @@ func (m *mirror) catchUp(ctx context.Context, keys ...Key) {
 	defer cancel()
 	for _, k := range keys {
 		m.mu.Lock()
-		marks := m.entries[k].marks
+		e := m.entries[k]
+		marks := e.marks
+		if e.read < marks {
+			e.hurried = true
+			m.wake.Raise() // it may be dirty already
+		}
 		m.mu.Unlock()
 		if _, err := m.wait(ctx, k, func(e *entry) bool { return e.read >= marks }); err != nil {
 			return
@@ -184,6 +191,7 @@ func (m *mirror) hurry(keys []Key) []int64 {
 		e := m.entries[k]
 		if marks[i] = e.marks; e.read < e.marks {
 			m.dirty[k] = struct{}{}
+			e.hurried = true
 			m.wake.Raise()
 		}
 	}

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -19,13 +20,16 @@ type Reader struct {
 // Presences is each user as the viewer sees it, in the order asked, each once.
 func (r *Reader) Presences(ctx context.Context, v viewer.Viewer, users []uuid.UUID) ([]View, error) {
 	users = distinct(users)
-	seen, err := r.look(ctx, v.Key, users)
-	if err != nil {
-		return nil, err
-	}
-	views := make([]View, len(seen))
-	for i, s := range seen {
-		views[i], _ = project(s.rec, s.rel, r.w.rules, r.w.outage(), r.w.now())
+	views := make([]View, 0, len(users))
+	for page := range slices.Chunk(users, readMost) { // a view is small beside its record
+		seen, err := r.look(ctx, v.Key, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range seen {
+			view, _ := project(s.rec, s.rel, r.w.rules, r.w.outage(), r.w.now())
+			views = append(views, view)
+		}
 	}
 	return views, nil
 }
@@ -42,13 +46,15 @@ func (r *Reader) Presence(ctx context.Context, v viewer.Viewer, user uuid.UUID) 
 // Visibilities is what the viewer may see of each user.
 func (r *Reader) Visibilities(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]Disclosure, error) {
 	users = distinct(users)
-	seen, err := r.look(ctx, v.Key, users)
-	if err != nil {
-		return nil, err
-	}
 	out := make(map[uuid.UUID]Disclosure, len(users))
-	for i, s := range seen {
-		out[users[i]] = disclose(s.rec, s.rel, r.w.rules)
+	for page := range slices.Chunk(users, readMost) {
+		seen, err := r.look(ctx, v.Key, page)
+		if err != nil {
+			return nil, err
+		}
+		for i, s := range seen {
+			out[page[i]] = disclose(s.rec, s.rel, r.w.rules)
+		}
 	}
 	return out, nil
 }

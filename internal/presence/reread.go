@@ -15,6 +15,10 @@ const (
 	pollShare   = 20              // and never more than a twentieth of the time
 	pollMembers = 3               // every which of these times lists of members are
 	readTimeout = 5 * time.Second
+	// One user is read again so often at most, after a number of times at once: each
+	// read has all look who watch the user.
+	rereadEvery = 50 * time.Millisecond
+	rereadBurst = 20
 )
 
 // run reads what is dirty until ctx ends, with back-off while Postgres is away.
@@ -24,6 +28,8 @@ func (m *mirror) run(ctx context.Context) {
 	wg.Go(func() { m.alarm.Run(ctx) })
 	poll := time.NewTimer(pollLeast)
 	defer poll.Stop()
+	pace := time.NewTimer(0)
+	defer pace.Stop()
 	again, polls := retryFirst, 0
 	for {
 		select {
@@ -38,8 +44,13 @@ func (m *mirror) run(ctx context.Context) {
 			poll.Reset(max(pollLeast, pollShare*time.Since(began)))
 			continue
 		case <-m.wake:
+		case <-pace.C:
 		}
-		if err := m.read(ctx, m.takeDirty(), true); err != nil {
+		keys, later := m.takeDirty()
+		if later > 0 {
+			pace.Reset(later)
+		}
+		if err := m.read(ctx, keys, true); err != nil {
 			m.w.log.WarnContext(ctx, "watched presence not read, trying again", "error", err)
 			wait.For(ctx, again)
 			again = min(2*again, retryMost)
@@ -49,19 +60,36 @@ func (m *mirror) run(ctx context.Context) {
 	}
 }
 
-func (m *mirror) takeDirty() []Key {
+// takeDirty is what is to be read now; later: until when the first of the others has to
+// wait for its pace; 0: none has. What somebody waits for does not.
+func (m *mirror) takeDirty() (keys []Key, later time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	keys := make([]Key, 0, min(len(m.dirty), readMost))
+	now := time.Now()
+	keys = make([]Key, 0, min(len(m.dirty), readMost))
 	for k := range m.dirty {
 		if len(keys) == readMost {
 			m.wake.Raise()
 			break
 		}
+		e := m.entries[k]
+		if e.paid.Before(now) {
+			e.paid = now
+		}
+		if early := e.paid.Sub(now) - (rereadBurst-1)*rereadEvery; early > 0 && !e.hurried {
+			if later == 0 || early < later {
+				later = early
+			}
+			continue
+		}
+		if e.paid = e.paid.Add(rereadEvery); e.paid.Sub(now) > rereadBurst*rereadEvery {
+			e.paid = now.Add(rereadBurst * rereadEvery) // nobody pays long for what others waited for
+		}
+		e.hurried = false
 		keys = append(keys, k)
 		delete(m.dirty, k)
 	}
-	return keys
+	return keys, later
 }
 
 // poll reads everything watched, a page at a time.

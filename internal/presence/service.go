@@ -29,9 +29,12 @@ func New(o Options) *Service {
 	if o.Vital == nil {
 		o.Vital = o.Pool
 	}
-	w := &world{pool: o.Pool, vital: o.Vital, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log, turn: o.Turn}
+	w := &world{pool: o.Pool, vital: o.Vital, clock: o.Clock, bell: o.Bell, rules: o.Rules, log: o.Log, turn: o.Turn, reading: o.Reading}
 	if w.watching = o.Watching; w.watching == nil {
 		w.watching = func(context.Context, viewer.Viewer, int, bool) error { return nil }
+	}
+	if w.reading == nil {
+		w.reading = func(context.Context, int) error { return nil }
 	}
 	m := newMirror(w)
 	w.awaited = m.await

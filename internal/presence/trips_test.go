@@ -73,6 +73,22 @@ func TestRoundTrips(t *testing.T) {
 			t.Errorf("%s: %d round trips, want at most %d", c.what, got, c.most)
 		}
 	}
+	many := make([]uuid.UUID, 2500)
+	for i := range many {
+		many[i] = uuid.New()
+	}
+	many[1800] = demo.Carol
+	if got := trips.Fewest(func() {
+		views, err := n.Read.Presences(ctx, http, many)
+		ok(err)
+		for i := range views {
+			if len(views) != len(many) || views[i].UserID != many[i] || (views[i].Status == Offline) != (i != 1800) {
+				t.Fatalf("%d views, the %dth %+v", len(views), i, views[i])
+			}
+		}
+	}); got < 3 { // what the node reads meanwhile counts too
+		t.Errorf("%d users' presence: %d round trips, want one for each thousand: no more records are held at a time", len(many), got)
+	}
 }
 
 // A node hears its own doorbells like everybody's: a change is read when they

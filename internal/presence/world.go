@@ -28,6 +28,9 @@ type Options struct {
 	// Watching holds n ids more for a viewer until ctx ends, or refuses; alone: also
 	// more than there may be, where the viewer watches nothing else. nil: any number.
 	Watching func(ctx context.Context, v viewer.Viewer, n int, alone bool) error
+	// Reading is asked before n users are read whom the viewer did not name, as the
+	// members of channels, and may refuse. nil: any number.
+	Reading func(ctx context.Context, n int) error
 	// Turn is taken by what a stream that has begun reads for its viewer alone.
 	Turn wait.Turn
 	// Shown: keep what everybody may see as a table (Showcase). Legacy: and tell
@@ -58,6 +61,7 @@ type world struct {
 	// them waits for it.
 	awaited  func(keys ...Key)
 	watching func(ctx context.Context, v viewer.Viewer, n int, alone bool) error
+	reading  func(ctx context.Context, n int) error
 	turn     wait.Turn
 
 	mu  sync.Mutex

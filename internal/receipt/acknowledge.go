@@ -126,6 +126,7 @@ func (s *Service) move(ctx context.Context, v viewer.Viewer, channels []uuid.UUI
 	if err != nil {
 		return nil, nil, fmt.Errorf("moving marks: %w", err)
 	}
+	s.o.counted(ctx, list)
 	return outcomes, list, nil
 }
 

@@ -1,6 +1,7 @@
 package receipt_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -10,7 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
@@ -279,8 +282,15 @@ select $1, u, 1000 + i, 1001 + i, true, 1000 + i, now(), true, true from generat
 	}
 	seqs := []int64{int64(r.count(`select seq from realtime.messages where message_id = $1`, old))}
 	const passing = `select * from realtime.passing($1, true, array_fill($2::uuid, array[cardinality($3::bigint[])]), array_fill(null::uuid, array[cardinality($3::bigint[])]), array_fill(0, array[cardinality($3::bigint[])]), $3)`
-	if n := read(passing, demo.Alice, demo.Team, seqs); n > 10 {
-		t.Errorf("for one message %d moves were read", n)
+	one := read(passing, demo.Alice, demo.Team, seqs)
+	if one > 10 {
+		t.Errorf("for one message %d moves were read", one)
+	}
+	r.exec(`insert into realtime.moves (channel_id, user_id, from_seq, to_seq, read, delivered_from, at, read_public, delivered_public, held)
+	        select channel_id, $2, from_seq, to_seq, read, delivered_from, at, true, true, true from realtime.moves cross join generate_series(1, 50)
+	         where channel_id = $1 and user_id = $3 and to_seq < 1000`, demo.Team, demo.Dave, demo.Bob)
+	if n := read(passing, demo.Alice, demo.Team, seqs); n != one {
+		t.Errorf("for one message %d moves were read, and %d where somebody invisible has read it", one, n)
 	}
 	for i := range int64(50) {
 		seqs = append(seqs, 1100+i*300)
@@ -289,6 +299,42 @@ select $1, u, 1000 + i, 1001 + i, true, 1000 + i, now(), true, true from generat
 		t.Errorf("for %d messages %d moves were read", len(seqs), n)
 	}
 }
+
+// TestReceiptsOfManyHaveALimit: of several messages no more moves are held than may be, and
+// their sender is told; of one, and of how many there are, it is told all the same.
+func TestReceiptsOfManyHaveALimit(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	r = r.on(r.pool, false, false, func(o *receipt.Options) { o.Moves = 5 })
+	var sent []uuid.UUID
+	for range 3 {
+		sent = append(sent, r.say(demo.Team, demo.Alice))
+		r.ack(demo.Bob, demo.Team, sent[len(sent)-1], true)
+		r.ack(demo.Carol, demo.Team, sent[len(sent)-1], true)
+	}
+	f, ok := errors.AsType[*fault.Error](second(r.s.Ledger(t.Context(), as(demo.Alice), sent)))
+	if !ok || f.Code != fault.Invalid || !strings.Contains(f.Message, "more than 5 receipts") {
+		t.Fatalf("of three messages, read by two, five may be held: %v", f)
+	}
+	for _, ids := range [][]uuid.UUID{sent[:2], sent[:1]} {
+		ledger, err := r.s.Ledger(t.Context(), as(demo.Alice), ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, total, err := ledger.Receipts(ids[0], 1, ""); total != 2 || err != nil {
+			t.Errorf("%d have it (%v)", total, err)
+		}
+	}
+	r = r.on(r.pool, false, false, func(o *receipt.Options) { o.Moves = 1 })
+	if _, err := r.s.Ledger(t.Context(), as(demo.Alice), sent[:1]); err != nil {
+		t.Errorf("of one alone: %v", err)
+	}
+	if list, err := r.s.Deliveries(t.Context(), as(demo.Alice), sent); err != nil || len(list) != 3 || list[0].ReadCount != 2 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
 
 // TestThreadsAreFoldedApart: what follows each other in numbers is one only where it
 // was read in the same place.

@@ -2,6 +2,7 @@ package receipt
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -25,7 +26,8 @@ type Ledger struct {
 }
 
 // Ledger reads, for any number of messages, who has them; those that are not
-// the viewer's own are left out.
+// the viewer's own are left out. Errors: validation-failed where more than
+// Options.Moves passed several of them.
 func (s *Service) Ledger(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) (*Ledger, error) {
 	if err := v.Denied(); err != nil {
 		return nil, err
@@ -35,7 +37,11 @@ func (s *Service) Ledger(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) 
 		return nil, err
 	}
 	asked := divide(own)
-	moves, err := loadMoves(ctx, s.o.Pool, v, shares, asked)
+	most := s.o.Moves
+	if len(own) == 1 { // which cannot be asked for in parts; each member's moves pass it once or twice
+		most = math.MaxInt32
+	}
+	moves, err := loadMoves(ctx, s.o.Pool, v, shares, asked, most)
 	if err != nil {
 		return nil, err
 	}

@@ -146,7 +146,8 @@ create or replace function realtime.told_to_all(v realtime.moves) returns boolea
 -- no thread: what is read is read there, and what is received in the channel. It reads
 -- about as much as there is to find, however many moves there were before and after: a
 -- move longer than four messages and up to sixteen that passed one ends within the next
--- sixteen.
+-- sixteen. What is held it does not pass by, by shown and the index: how long it takes
+-- would tell of it.
 create or replace function realtime.passing(who uuid, shares boolean, channels uuid[], threads uuid[], parts integer[], seqs bigint[])
 returns table (part integer, place integer, channel uuid, user_id uuid, read_from bigint, delivered_from bigint, to_seq bigint, at timestamptz)
 language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off

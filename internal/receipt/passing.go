@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
@@ -114,23 +115,26 @@ type move struct {
 }
 
 // loadMoves reads what the viewer may know of moves over its messages, of each
-// part by time.
-func loadMoves(ctx context.Context, db postgres.DB, v viewer.Viewer, shares bool, a asked) (map[int][]move, error) {
+// part by time. Errors: validation-failed for more than most.
+func loadMoves(ctx context.Context, db postgres.DB, v viewer.Viewer, shares bool, a asked, most int) (map[int][]move, error) {
 	const q = `
 select p.part, p.user_id, x.from_seq, p.to_seq, x.read, p.at
   from realtime.passing($1, $2, $3, $4, $5, $6) p
  cross join lateral (select p.read_from as from_seq, true as read where p.read_from is not null
                      union all
                      select p.delivered_from, false where p.delivered_from < coalesce(p.read_from, 9223372036854775807)) x
- order by p.at`
-	rows, err := db.Query(ctx, q, v.User, shares, a.channels, a.threads, a.parts, a.seqs)
+ order by p.at limit $7`
+	rows, err := db.Query(ctx, q, v.User, shares, a.channels, a.threads, a.parts, a.seqs, most+1)
 	if err != nil {
 		return nil, fmt.Errorf("reading receipts: %w", err)
 	}
 	moves := map[int][]move{}
-	var part int
+	var part, n int
 	var m move
 	_, err = pgx.ForEachRow(rows, []any{&part, &m.user, &m.from, &m.to, &m.read, &m.at}, func() error {
+		if n++; n > most {
+			return fault.Field("messageIds", "more than %d receipts at once: ask for those of fewer messages", most)
+		}
 		moves[part] = append(moves[part], m)
 		return nil
 	})

@@ -57,8 +57,13 @@ type Options struct {
 	Settle     func(context.Context) error
 	Retention  time.Duration // of the log: moves are kept apart for as long
 	Reciprocal bool          // who shares no reading sees none
-	Legacy     bool          // keep nchat_channel_members' old read columns in step
-	Log        *slog.Logger
+	// Counted is told how many unread messages were counted for whoever asks in ctx; nil:
+	// nobody asks.
+	Counted func(ctx context.Context, rows int)
+	// Moves is how many moves a Ledger of more than one message holds at most; 0: 200,000.
+	Moves  int
+	Legacy bool // keep nchat_channel_members' old read columns in step
+	Log    *slog.Logger
 }
 
 // Service is receipts as the rest of the server sees them.
@@ -69,6 +74,12 @@ type Service struct {
 
 // New builds the service.
 func New(o Options) *Service {
+	if o.Moves == 0 {
+		o.Moves = 200_000
+	}
+	if o.Counted == nil {
+		o.Counted = func(context.Context, int) {}
+	}
 	s := &Service{o: o}
 	s.Threads = &Threads{s}
 	return s

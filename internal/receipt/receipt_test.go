@@ -51,7 +51,7 @@ func newRig(t *testing.T, reciprocal bool) *rig {
 }
 
 // on is the same world by way of another pool.
-func (r *rig) on(pool *pgxpool.Pool, reciprocal, legacy bool) *rig {
+func (r *rig) on(pool *pgxpool.Pool, reciprocal, legacy bool, change ...func(*receipt.Options)) *rig {
 	r = &rig{t: r.t, pool: pool}
 	log := slog.New(slog.DiscardHandler)
 	r.presence = presence.New(presence.Options{Pool: r.pool, Clock: clock.New(), Bell: nobell{}, Node: nonode{}, Log: log,
@@ -59,7 +59,11 @@ func (r *rig) on(pool *pgxpool.Pool, reciprocal, legacy bool) *rig {
 		Unhidden: func(ctx context.Context, tx pgx.Tx, user viewer.Key) error {
 			return r.s.Release(ctx, tx, user)
 		}})
-	r.s = receipt.New(receipt.Options{Pool: r.pool, Privacy: r.presence.Read, Committed: func() {}, Settle: r.settle, Reciprocal: reciprocal, Legacy: legacy, Log: log})
+	o := receipt.Options{Pool: r.pool, Privacy: r.presence.Read, Committed: func() {}, Settle: r.settle, Reciprocal: reciprocal, Legacy: legacy, Log: log}
+	for _, f := range change {
+		f(&o)
+	}
+	r.s = receipt.New(o)
 	return r
 }
 

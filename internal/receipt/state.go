@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -45,7 +44,7 @@ func (s *Service) Current(ctx context.Context, v viewer.Viewer, channels []uuid.
 	if err := s.o.Settle(ctx); err != nil {
 		return nil, err
 	}
-	return states(ctx, s.o.Pool, v, channels)
+	return states(ctx, s.o, v, channels)
 }
 
 // States is how far the viewer is in channels, by what is in the log, in one statement. Those it is no
@@ -54,7 +53,7 @@ func (s *Service) States(ctx context.Context, v viewer.Viewer, channels []uuid.U
 	if err := v.Denied(); err != nil {
 		return nil, err
 	}
-	return states(ctx, s.o.Pool, v, channels)
+	return states(ctx, s.o, v, channels)
 }
 
 const readStates = `
@@ -72,8 +71,8 @@ select s.channel_id, case when m.read_at is not null then r.message_id end, m.re
  where s.user_id = $2 and s.to_seq is null and ($3::uuid[] is null or s.channel_id = any ($3))
  order by s.channel_id`
 
-func states(ctx context.Context, db postgres.DB, v viewer.Viewer, channels []uuid.UUID) ([]State, error) {
-	rows, err := db.Query(ctx, readStates, v.Tenant, v.User, channels)
+func states(ctx context.Context, o Options, v viewer.Viewer, channels []uuid.UUID) ([]State, error) {
+	rows, err := o.Pool.Query(ctx, readStates, v.Tenant, v.User, channels)
 	if err != nil {
 		return nil, fmt.Errorf("reading read states: %w", err)
 	}
@@ -81,5 +80,14 @@ func states(ctx context.Context, db postgres.DB, v viewer.Viewer, channels []uui
 	if err != nil {
 		return nil, fmt.Errorf("reading read states: %w", err)
 	}
+	o.counted(ctx, list)
 	return list, nil
+}
+
+func (o Options) counted(ctx context.Context, list []State) {
+	n := 0
+	for _, st := range list {
+		n += st.UnreadCount
+	}
+	o.Counted(ctx, n)
 }

@@ -58,7 +58,7 @@ func (t *Threads) States(ctx context.Context, v viewer.Viewer, threads []uuid.UU
 		return nil, err
 	}
 	const q = `select x.* from realtime.thread_states($1, $2, $3) x`
-	return threadStates(t.s.o.Pool.Query(ctx, q, v.Tenant, v.User, distinct(threads)))
+	return t.states(ctx, q, v.Tenant, v.User, distinct(threads))
 }
 
 // Touched is States of own, and of those of others that the viewer follows.
@@ -69,10 +69,11 @@ func (t *Threads) Touched(ctx context.Context, v viewer.Viewer, others, own []uu
 	const q = `
 select x.* from realtime.thread_states($1, $2, array(
   select unnest($4::uuid[]) union select f.thread_id from realtime.nchat_thread_members() f where f.thread_id = any ($3) and f.user_id = $2 and f.followed)) x`
-	return threadStates(t.s.o.Pool.Query(ctx, q, v.Tenant, v.User, some(others), some(own)))
+	return t.states(ctx, q, v.Tenant, v.User, some(others), some(own))
 }
 
-func threadStates(rows pgx.Rows, err error) ([]ThreadState, error) {
+func (t *Threads) states(ctx context.Context, q string, args ...any) ([]ThreadState, error) {
+	rows, err := t.s.o.Pool.Query(ctx, q, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading threads: %w", err)
 	}
@@ -80,6 +81,11 @@ func threadStates(rows pgx.Rows, err error) ([]ThreadState, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading threads: %w", err)
 	}
+	n := 0
+	for _, st := range list {
+		n += st.UnreadCount
+	}
+	t.s.o.Counted(ctx, n)
 	return list, nil
 }
 

@@ -39,5 +39,6 @@ func (s *Service) Totals(ctx context.Context, v viewer.Viewer) (t Totals, err er
 	if err := s.o.Pool.QueryRow(ctx, unreadTotals, v.Tenant, v.User).Scan(&t.Channels, &t.Messages, &t.Mentions, &t.Threads); err != nil {
 		return t, fmt.Errorf("reading unread totals: %w", err)
 	}
+	s.o.Counted(ctx, t.Messages)
 	return t, nil
 }

@@ -256,6 +256,14 @@ func (b *board) until(s roomKey, user uuid.UUID) time.Time {
 	return time.Time{}
 }
 
+// types reports whether a user's device types in a room.
+func (b *board) types(s roomKey, user, session uuid.UUID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.rooms[s][user]
+	return t != nil && t.devices[session].types(b.clock.Now())
+}
+
 // inChannel is who types in a channel and its threads.
 func (b *board) inChannel(channel uuid.UUID) map[roomKey][]uuid.UUID {
 	b.mu.Lock()

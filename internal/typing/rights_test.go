@@ -153,6 +153,36 @@ func TestWhoMayTypeIsWhoMaySend(t *testing.T) {
 	}
 }
 
+// TestAStopOfNothingRingsNobody: a socket that takes back what it did not say, or has taken
+// back already; over HTTP it may have been said elsewhere.
+func TestAStopOfNothingRingsNobody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, demoWorld(t))
+	room := Room{Channel: demo.Team}
+	socket, http := viewer.Viewer{Key: viewer.Key{Tenant: "primary", User: demo.Alice}, Session: uuid.New()}, viewer.Of("primary", demo.Bob)
+	stop := func(v viewer.Viewer, want int) {
+		t.Helper()
+		before := len(r.rung)
+		for range 5 {
+			if a, err := r.Stop(t.Context(), v, room); err != nil || !a.Accepted {
+				t.Fatal(a, err)
+			}
+		}
+		if rung := r.rung[before:]; len(rung) != want {
+			t.Errorf("five stops ring %v", rung)
+		}
+	}
+	stop(socket, 0)
+	if _, err := r.Start(t.Context(), socket, room); err != nil {
+		t.Fatal(err)
+	}
+	other := socket
+	other.Session = uuid.New()
+	stop(other, 0)
+	stop(socket, 1)
+	stop(http, 5)
+}
+
 // startAfter is Alice's word to a service in a transaction of its own, which
 // has done something and takes it back in the end.
 func startAfter(t *testing.T, pool *pgxpool.Pool, sql string, room Room) (Ack, error) {

@@ -118,11 +118,15 @@ func (s *Service) Start(ctx context.Context, v viewer.Viewer, r Room) (Ack, erro
 	return s.ack(true, until, now.Add(time.Second/perRoom)), nil
 }
 
-// Stop takes it back, for the device that asks.
+// Stop takes it back, for the device that asks. A socket that types nothing there rings
+// nobody; what was said over HTTP another node may know, or nobody yet.
 func (s *Service) Stop(ctx context.Context, v viewer.Viewer, r Room) (Ack, error) {
 	at, _, err := s.writable(ctx, v, r)
 	if err != nil {
 		return Ack{}, err
+	}
+	if v.Session != uuid.Nil && !s.board.types(at, v.User, v.Session) {
+		return Ack{Accepted: true}, nil
 	}
 	s.say(signal{roomKey: at, user: v.User, session: v.Session, at: s.o.Clock.Now().Truncate(time.Millisecond), stop: true})
 	return Ack{Accepted: true}, nil

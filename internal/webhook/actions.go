@@ -96,7 +96,7 @@ func (h *Handler) admitted(ctx context.Context, id auth.Identity, name string, i
 	if h.o.Audit != nil {
 		h.o.Audit(ctx, id, name)
 	}
-	return do(ctx, id, input)
+	return do(auth.With(ctx, id), id, input) // who pays for what it reads
 }
 
 type statusInput struct {
