@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"math"
 
 	"github.com/google/uuid"
 
@@ -24,6 +25,9 @@ const (
 	bodyShare    = 4 // of the operations of a minute, one body
 )
 
+// replaysAtOnce is how many of a user's streams hold messages read for them alone, some 2 MiB each.
+const replaysAtOnce = 16
+
 // budgets are what callers are held to, each by buckets of its own.
 type budgets struct {
 	operations *limit.Limiter // of every caller, whichever way it asks
@@ -36,6 +40,7 @@ type budgets struct {
 	answers    *limit.Held // bytes that wait to be read
 	parts      int         // most that one body counts
 	turns      *limit.Turns
+	replays    *limit.Turns // streams that hold messages read for them alone
 }
 
 func newBudgets(l config.Limits, conns int) *budgets {
@@ -44,7 +49,8 @@ func newBudgets(l config.Limits, conns int) *budgets {
 		messages: limit.New(l.MessagesPerMinute), watched: limit.NewHeld(l.WatchedIDs, "watched ids"), polls: limit.NewHeld(l.WaitingPolls, "polls that wait"),
 		parts:   max(l.OperationsPerMinute/bodyShare, 1),
 		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"),
-		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce)} // the rest is for what nobody asks for
+		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce), // the rest is for what nobody asks for
+		replays: limit.NewTurns(math.MaxInt, replaysAtOnce)} // of each user alone: who does not read holds up nobody else
 }
 
 // accounts are who pays for an operation: its user, or for callers without one
@@ -224,6 +230,15 @@ func (b *budgets) turn(ctx context.Context) (done func(), err error) {
 		return func() {}, nil
 	}
 	return b.turns.Take(ctx, key)
+}
+
+// holding is a place of whoever asks in ctx among its streams that hold what they have read.
+func (b *budgets) holding(ctx context.Context) (done func(), err error) {
+	key, exempt := turnKey(ctx)
+	if exempt {
+		return func() {}, nil
+	}
+	return b.replays.Take(ctx, key)
 }
 
 // action has a caller pay for an action of Hasura's, and wait for its turn; done

@@ -65,6 +65,7 @@ type Stream struct {
 	turn   int // of the tail
 	asked  time.Time
 	anyway *time.Timer // has it look without being woken
+	own    own
 }
 
 // pending is what a stream was told of, and has not looked at yet.
@@ -108,6 +109,7 @@ func (x *Stream) Change(e Entry) MemberChange { return x.gs.change(e) }
 func (x *Stream) Close() {
 	x.sub.Close()
 	x.anyway.Stop()
+	x.own.end()
 }
 
 // lookAgain has a stream look from time to time although nothing woke it.
@@ -131,6 +133,7 @@ func (x *Stream) Next(ctx context.Context) (Batch, error) { return x.next(ctx, t
 // next is the next batch; an empty one where there is none and it is not to wait.
 func (x *Stream) next(ctx context.Context, waits bool) (Batch, error) {
 	for {
+		x.own.letGo()
 		if x.reset != "" {
 			b := Batch{Reset: x.reset}
 			x.reset = ""
@@ -193,6 +196,9 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 		return Batch{}, x.begin(st, Changed)
 	}
 	if !ok {
+		if _, err := x.own.hold(ctx, x.s.o.Holding); err != nil {
+			return Batch{}, err
+		}
 		return wait.InTurn(ctx, x.s.o.Turn, func() (Batch, error) { return x.readTable(ctx, st) })
 	}
 	if due(x.asked, x.only) || slices.ContainsFunc(items, func(it Item) bool { return x.gs.moves(x.v, it.Entry) }) {
@@ -224,7 +230,13 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 	}
 	n := len(b.Items)
 	if slices.ContainsFunc(b.Items, func(it Item) bool { return !it.loaded }) {
-		var err error
+		held, err := x.own.hold(ctx, x.s.o.Holding)
+		switch {
+		case err != nil:
+			return Batch{}, err
+		case !held: // and may have waited long: what was taken back meanwhile is told nobody
+			return x.read(ctx)
+		}
 		if n, err = wait.InTurn(ctx, x.s.o.Turn, func() (int, error) { return x.s.load(ctx, b.Items, streamBytes) }); err != nil {
 			return Batch{}, err
 		}
