@@ -50,7 +50,7 @@ func newBudgets(l config.Limits, conns int) *budgets {
 		parts:   max(l.OperationsPerMinute/bodyShare, 1),
 		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"),
 		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce), // the rest is for what nobody asks for
-		replays: limit.NewTurns(math.MaxInt, replaysAtOnce)} // of each user alone: who does not read holds up nobody else
+		replays: limit.NewTurns(math.MaxInt, replaysAtOnce)}      // of each user alone: who does not read holds up nobody else
 }
 
 // accounts are who pays for an operation: its user, or for callers without one

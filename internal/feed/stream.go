@@ -223,9 +223,9 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 		items = items[:streamRead]
 	}
 	b := x.visible(items)
-	for i, it := range b.Items {
-		if later[it.Message] > it.Pos { // the tail has it as it was: what was taken back since is told nobody
-			b.Items[i].Body, b.Items[i].loaded, b.Items[i].memo = nil, false, nil
+	for i := range b.Items {
+		if last := later[b.Items[i].Message]; last != nil && last.Pos > b.Items[i].Pos { // the tail has it as it was: what was taken back since is told nobody
+			b.Items[i].become(last)
 		}
 	}
 	n := len(b.Items)
@@ -262,14 +262,24 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 	return b, nil
 }
 
-// changes are messages that were changed or deleted, and where last.
-func changes(items []Item) (out map[uuid.UUID]int64) {
-	for _, it := range items {
+// become has an entry speak of its message as a later one found it, or leaves that to
+// be read. The memo is its own: what is told of it is of its place and kind.
+func (it *Item) become(last *Item) {
+	it.Body, it.size, it.loaded, it.memo = nil, 0, false, nil
+	if last.loaded && last.Channel == it.Channel {
+		it.Body, it.size, it.loaded, it.memo = last.Body, last.size, true, &memo{}
+	}
+}
+
+// changes are the last entries of messages that were changed or deleted.
+func changes(items []Item) (out map[uuid.UUID]*Item) {
+	for i := range items {
+		it := &items[i]
 		if it.Kind == Updated || it.Kind == Deleted {
 			if out == nil { // mostly there are none
-				out = map[uuid.UUID]int64{}
+				out = map[uuid.UUID]*Item{}
 			}
-			out[it.Message] = it.Pos
+			out[it.Message] = it
 		}
 	}
 	return out
