@@ -70,7 +70,11 @@ fuzz: ## Look for inputs that break a rule, FUZZTIME (30s) for each fuzz test; w
 bench: ## Measure, on a Postgres of its own; BENCH holds arguments
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
 	@go build -buildvcs=false -o bin/bench ./internal/bench
-	@exec bin/with -durable -- bin/bench $(BENCH)
+	@cd internal/bench/peers && { npm ci --silent --no-audit --no-fund </dev/null >/dev/null || echo "no peers on Node: npm cannot install them here"; }
+	@cd internal/bench/peers/centrifuge && { go build -o ../../../../bin/bench-centrifuge . || echo "no Centrifuge: it cannot be fetched here"; }
+	@if command -v taskset >/dev/null && [ "$$(nproc)" -gt 1 ]; then \
+	  BENCH_CPU=0 exec bin/with -durable -- taskset -c 1 bin/bench $(BENCH); \
+	else exec bin/with -durable -- bin/bench $(BENCH); fi
 
 attack: ## One user does its worst to a whole server, and what others notice; ATTACK holds arguments
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with

@@ -67,6 +67,7 @@ var shows = map[string]map[string]string{
 var (
 	tableMade    = regexp.MustCompile(`(?m)^\s*create (?:unlogged )?table (?:if not exists )?((?:realtime|public)\.\w+)`)
 	functionMade = regexp.MustCompile(`(?m)^create or replace function realtime\.(\w+)`)
+	codeMade     = regexp.MustCompile(`(?i)create\s+(or\s+replace\s+)?(constraint\s+)?(function|procedure|trigger)\b`)
 	sqlComment   = regexp.MustCompile(`(?m)--.*$`)
 	named        = regexp.MustCompile(`(insert into |update |delete from |truncate |merge into )?\b((?:realtime|public)\.(\w+))(\s*\()?`)
 )
@@ -131,6 +132,9 @@ func TestTablesHaveOneOwner(t *testing.T) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if m := codeMade.FindString(sqlComment.ReplaceAllString(string(text), "")); m != "" {
+			t.Errorf("%s makes code (%s): it belongs beside its package, which has it made anew whenever it changes", path, m)
 		}
 		for _, m := range tableMade.FindAllStringSubmatch(string(text), -1) {
 			if owner[m[1]] == "" {

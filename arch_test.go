@@ -66,7 +66,7 @@ var allowed = map[string]string{
 	"internal/limit":          "internal/fault internal/wait",
 	"internal/origin":         "",
 	"internal/outcall":        "",
-	"internal/postgres":       "migrations",
+	"internal/postgres":       "internal/fault migrations",
 	"internal/share":          "",
 	"internal/sweep":          "internal/postgres internal/wait",
 	"internal/text":           "",

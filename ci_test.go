@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestCIAndTheDeskCheckTheSame: the workflow runs .ci/run and no check of its own,
-// that runs make test, and what make test checks is each at one pinned version.
+// TestCIAndTheDeskCheckTheSame: the workflow runs .ci/run and no check of its own (but
+// more of one there is, make soak), that runs make test, and what make test checks is each at one pinned version.
 func TestCIAndTheDeskCheckTheSame(t *testing.T) {
 	t.Parallel()
 	read := func(name string) string {

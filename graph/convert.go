@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -130,7 +131,7 @@ func (r *Resolver) toRooms(in []model.RoomInput) ([]typing.Room, error) {
 	for i, room := range in {
 		at, err := toRoom(room)
 		if err != nil {
-			return nil, err
+			return nil, fault.Field(fmt.Sprintf("rooms[%d]", i), "%s", fault.From(err).Message)
 		}
 		out[i] = at
 	}

@@ -3402,11 +3402,11 @@ extend type Subscription {
   messageChanged("The channel." channelId: uuid!): MessageEvent!
   "How far the caller's messages have come, whenever that changes. Errors: access-denied and stream-reset, as messageChanged."
   deliveryChanged("Only of this channel." channelId: uuid): MessageDelivery!
-  "How far the caller is and how much it has to read, whenever that changes: what one of its devices reads at once, what others do (a message comes or goes, a mention, a membership) at once and then at most once a second for each channel. Errors: stream-reset, as messageChanged."
+  "How far the caller is and how much it has to read, whenever that changes: what one of its devices reads, and what others do (a message comes or goes, a mention, a membership), each at once and then at most once a second for each channel. Errors: stream-reset, as messageChanged."
   readStateChanged: ReadState!
   """
-  How far the caller is in threads, whenever that changes: what one of its devices does in any thread (reading, marking unread, following) at once; what
-  others write, change or delete in those it follows at once and then at most once a second for each. Errors: stream-reset, as messageChanged.
+  How far the caller is in threads, whenever that changes: what one of its devices does in any thread (reading, marking unread, following), and what
+  others write, change or delete in those it follows, each at once and then at most once a second for each thread. Errors: stream-reset, as messageChanged.
   """
   threadReadStateChanged: ThreadReadState!
   "How much the caller has to read, at once and whenever that changes, at most once a second; also when a channel is muted, or a mute is over. Errors: access-denied, and stream-reset, as messageChanged."

@@ -49,7 +49,18 @@ func start(ctx context.Context, kind, db string, more ...string) (*server, error
 	if err != nil {
 		return nil, fmt.Errorf("looking for this program: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, self, "-serve", kind)
+	return begin(pinned(ctx, self, "-serve", kind), kind, db, more...)
+}
+
+// startPeer is start for any of the peers.
+func startPeer(ctx context.Context, p peer, db string) (*server, error) {
+	if len(p.command) == 0 {
+		return start(ctx, p.kind, db)
+	}
+	return begin(pinned(ctx, p.command...), p.kind, db)
+}
+
+func begin(cmd *exec.Cmd, kind, db string, more ...string) (*server, error) {
 	cmd.Env = append(append(os.Environ(), envDatabase+"="+db), more...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -98,12 +109,13 @@ func (s *server) ask(what string) (sample, error) {
 
 const (
 	envDatabase = "BENCH_DATABASE_URL"
+	envCPU      = "BENCH_CPU"     // the processor for servers; unset: any
 	envProfile  = "BENCH_PROFILE" // files for CPU profiles of our servers, one for each process
 )
 
 // serve is the child's side.
 func serve(ctx context.Context, kind string) error {
-	run, ok := map[string]func(context.Context, func(url string)) error{kindOurs: ours, kindStock: stock}[kind]
+	run, ok := map[string]func(context.Context, func(url string)) error{kindOurs: ours, kindStock: stock, kindRaw: raw}[kind]
 	if !ok {
 		return fmt.Errorf("there is no server %q", kind)
 	}

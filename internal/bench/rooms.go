@@ -27,47 +27,63 @@ const (
 	stampPrefix = "at "
 )
 
-// fromRooms: messages to the sockets of their rooms, ours and stock in turns.
+// fromRooms: messages to the sockets of their rooms, all peers in turns.
 func fromRooms(ctx context.Context, db string, s sizes) error {
+	all, missing := peers()
+	var wanted []goal
 	loads := []roomsOf{{1, s.sockets, 10, s.seconds}, {s.sockets / 10, 10, 500, s.seconds}, {s.sockets / 10, 10, 1000, s.seconds}}
-	fmt.Println("## Messages to the sockets of their rooms\n\n| rooms | sockets each | messages a second | server | delivered | median | p99 | its CPU a delivery |\n|---|---|---|---|---|---|---|---|")
+	fmt.Println("## Messages to the sockets of their rooms\n\n| rooms | sockets each | messages a second | server | delivered | median | p99 | its CPU a delivery | ours to it | resident a socket |\n|---|---|---|---|---|---|---|---|---|---|")
 	for i, load := range loads {
 		if s.load > 0 && s.load != i+1 {
 			continue
 		}
-		if err := load.measure(ctx, db, s.rounds); err != nil {
+		by, err := load.measure(ctx, db, all, s.rounds)
+		if err != nil {
 			return err
 		}
+		wanted = append(wanted, load.goals(by)...)
+	}
+	fmt.Println("\n| goal | this run | at most | |\n|---|---|---|---|")
+	for _, g := range wanted {
+		fmt.Println(g)
 	}
 	fmt.Println()
+	for _, m := range missing {
+		fmt.Printf("Not measured: %s.\n\n", m)
+	}
 	return nil
 }
 
-func (l roomsOf) measure(ctx context.Context, db string, rounds int) error {
+// measure prints a line for each peer, of its median round.
+func (l roomsOf) measure(ctx context.Context, db string, all []peer, rounds int) (map[string]delivered, error) {
 	people, rooms, err := l.crowd(ctx, db)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	got := map[string][]delivered{}
 	for range rounds {
-		for _, kind := range kinds {
-			d, err := l.once(ctx, kind, db, people, rooms)
+		for _, p := range all {
+			d, err := l.once(ctx, p, db, people, rooms)
 			if err != nil {
-				return fmt.Errorf("%s: %w", kind, err)
+				return nil, fmt.Errorf("%s: %w", p.kind, err)
 			}
-			got[kind] = append(got[kind], d)
+			got[p.kind] = append(got[p.kind], d)
 		}
 	}
-	var cpus []time.Duration
-	for _, kind := range kinds {
-		slices.SortFunc(got[kind], func(a, b delivered) int { return int(a.cpu - b.cpu) })
-		d := got[kind][len(got[kind])/2]
-		cpus = append(cpus, d.cpu)
-		fmt.Printf("| %d | %d | %d | %s | %.1f %% | %s | %s | %.1f µs |\n", l.rooms, l.each, l.rate, kind,
-			100*float64(d.n)/float64(d.due), ms(at(d.took, 50)), ms(at(d.took, 99)), float64(d.cpu)/1e3)
+	by := map[string]delivered{}
+	for _, p := range all {
+		by[p.kind] = median(got[p.kind])
+		d := by[p.kind]
+		fmt.Printf("| %d | %d | %d | %s | %.1f %% | %s | %s | %.1f µs | %.2f | %.1f KiB |\n", l.rooms, l.each, l.rate, p.kind, 100*float64(d.n)/float64(d.due),
+			ms(at(d.took, 50)), ms(at(d.took, 99)), float64(d.cpu)/1e3, float64(by[kindOurs].cpu)/float64(max(d.cpu, 1)), float64(d.resident)/float64(l.rooms*l.each)/1024)
 	}
-	fmt.Printf("| | | | ratio | | | | %.2f |\n", float64(cpus[0])/float64(max(cpus[1], 1)))
-	return nil
+	return by, nil
+}
+
+// median is the round with the median CPU.
+func median(rounds []delivered) delivered {
+	slices.SortFunc(rounds, func(a, b delivered) int { return int(a.cpu - b.cpu) })
+	return rounds[len(rounds)/2]
 }
 
 // crowd makes the users, rooms and members; the senders are the last users.
@@ -104,22 +120,28 @@ type delivered struct {
 	n, due int
 	took   []time.Duration
 	cpu    time.Duration // of the server, for each delivery
+
+	resident int64 // bytes more than before there were sockets
 }
 
-func (l roomsOf) once(ctx context.Context, kind, db string, people, rooms []uuid.UUID) (d delivered, err error) {
-	srv, err := start(ctx, kind, db)
+func (l roomsOf) once(ctx context.Context, p peer, db string, people, rooms []uuid.UUID) (d delivered, err error) {
+	srv, err := startPeer(ctx, p, db)
 	if err != nil {
 		return d, err
 	}
 	defer srv.stop()
+	empty, err := srv.ask(askRest)
+	if err != nil {
+		return d, err
+	}
 	var heard ears
 	for i := range l.rooms * l.each {
-		c, err := dial(ctx, srv.url, people[i])
+		c, err := p.dial(ctx, srv.url, people[i])
 		if err != nil {
 			return d, err
 		}
 		defer c.close()
-		if err := c.start(watchRoom, `{"c":"`+rooms[i/l.each].String()+`"}`); err != nil {
+		if err := p.join(c, rooms[i/l.each]); err != nil {
 			return d, err
 		}
 		heard.wg.Add(1)
@@ -127,22 +149,27 @@ func (l roomsOf) once(ctx context.Context, kind, db string, people, rooms []uuid
 	}
 	senders := make([]*client, roomSenders)
 	for i := range senders {
-		if senders[i], err = dial(ctx, srv.url, people[l.rooms*l.each+i]); err != nil {
+		if senders[i], err = p.dial(ctx, srv.url, people[l.rooms*l.each+i]); err != nil {
 			return d, err
 		}
 		defer senders[i].close()
 	}
 	warm := &roomsOf{l.rooms, l.each, 4 * l.rooms, 1}
-	if err := warm.publish(senders, rooms); err != nil {
+	if err := warm.publish(p, senders, rooms); err != nil {
 		return d, err
 	}
 	heard.settle(warm.rate * l.each)
 	heard.reset()
+	full, err := srv.ask(askRest)
+	if err != nil {
+		return d, err
+	}
+	d.resident = full.Resident - empty.Resident
 	before, err := srv.ask(askCPU)
 	if err != nil {
 		return d, err
 	}
-	if err := l.publish(senders, rooms); err != nil {
+	if err := l.publish(p, senders, rooms); err != nil {
 		return d, err
 	}
 	d.due = l.rate * l.seconds * l.each
@@ -159,7 +186,7 @@ func (l roomsOf) once(ctx context.Context, kind, db string, people, rooms []uuid
 const watchRoom = `subscription ($c: uuid!) { messageChanged(channelId: $c) { kind message { id senderId content seq createdAt } cursor } }`
 
 // publish sends at the rate, each message to the next room.
-func (l roomsOf) publish(senders []*client, rooms []uuid.UUID) error {
+func (l roomsOf) publish(p peer, senders []*client, rooms []uuid.UUID) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(senders))
 	began, every := time.Now(), time.Second/time.Duration(l.rate)
@@ -167,8 +194,7 @@ func (l roomsOf) publish(senders []*client, rooms []uuid.UUID) error {
 		wg.Go(func() {
 			for i := k; i < l.rate*l.seconds && errs[k] == nil; i += len(senders) {
 				time.Sleep(time.Until(began.Add(time.Duration(i) * every)))
-				errs[k] = c.mutate(`mutation { sendMessage(input: {channelId: \"` + rooms[i%len(rooms)].String() + `\", clientMessageId: \"` + uuid.NewString() +
-					`\", content: \"` + stampPrefix + strconv.FormatInt(time.Now().UnixNano(), 10) + ` and what one says in a chat besides\"}) { status } }`)
+				errs[k] = p.say(c, rooms[i%len(rooms)], stampPrefix+strconv.FormatInt(time.Now().UnixNano(), 10)+" and what one says in a chat besides")
 			}
 		})
 	}
@@ -196,6 +222,12 @@ func (e *ears) listen(c *client) {
 		_, b, err := c.ws.ReadMessage()
 		if err != nil {
 			return
+		}
+		if pong := map[string]string{"2": "3", "{}": "{}"}[string(b)]; pong != "" { // Socket.IO's and Centrifuge's own pings
+			if c.write(pong) != nil {
+				return
+			}
+			continue
 		}
 		_, stamp, ok := bytes.Cut(b, []byte(stampPrefix))
 		if !ok || len(stamp) < 19 {

@@ -44,7 +44,7 @@ var variables = map[string]struct {
 	"HASURA_UPSTREAM_URL":              {right: "http://hasura:8080", wrong: []string{"hasura:8080", "http://", "ftp://h", "https://u:s3cr3t-hunter@h\x7f"}},
 	"FRONT_DOOR_PATHS":                 {right: "/api/rest/, /v1/version", wrong: []string{"api/rest", "/", "/a/../v1/metadata", "/a//b", "/a?b", "/%2e%2e/x", "/graphql", "/hasura/x", "/*"}},
 	"FRONT_DOOR_DIRECT":                {right: "auto", wrong: []string{"on"}},
-	"ALLOWED_ORIGINS":                  {right: "https://app.example.com, https://*.example.org:8443, *.example.net, capacitor://localhost, ionic://localhost, tauri://localhost, app://-, chrome-extension://abc", wrong: []string{"example.com", "https://", "ftp://x", "wss://x", "file://x", "capacitor://", "capacitor://localhost/x", "https://a.com/path", "https://a.com?x", "https://*", "https://a.*.com", "https://*.", "https://u@a.com", "http://*.*.com"}},
+	"ALLOWED_ORIGINS":                  {right: "https://app.example.com, https://*.example.org:8443, *.example.net, capacitor://localhost, ionic://localhost, tauri://localhost, app://-, chrome-extension://abc, moz-extension://*, file://", wrong: []string{"null", "http://*", "moz-extension://a*", "example.com", "https://", "ftp://x", "wss://x", "file://x", "capacitor://", "capacitor://localhost/x", "https://a.com/path", "https://a.com?x", "https://*", "https://a.*.com", "https://*.", "https://u@a.com", "http://*.*.com"}},
 	"TRUSTED_PROXIES":                  {right: "10.0.0.0/8, ::1", wrong: []string{"10.0.0.0/99", "proxy", "10.0.0.1:80"}},
 	"IDLE_AFTER":                       {right: "10m", wrong: []string{"5", "-1s", "0s", "48h"}},
 	"HIDDEN_AFTER":                     {right: "1m", wrong: []string{"-1s", "two minutes"}},

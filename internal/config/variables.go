@@ -97,7 +97,7 @@ func (r *reader) secrets(c *Config) {
 }
 
 func (r *reader) edges(c *Config) {
-	c.AllowedOrigins = r.list("ALLOWED_ORIGINS", "", "Browser origins let in: exact, also a native app's (capacitor://localhost), https://*.example.com (*.example.com is the same), or *. Default: the server's own host.")
+	c.AllowedOrigins = r.list("ALLOWED_ORIGINS", "", "Browser origins let in: exact, also a native app's (capacitor://localhost, file://), any host of such a scheme (moz-extension://*), https://*.example.com (*.example.com is the same), or *. Default: the server's own host.")
 	for _, o := range c.AllowedOrigins {
 		if !isOrigin(o) {
 			r.bad("ALLOWED_ORIGINS", "must list origins such as https://app.example.com, https://*.example.com, or be *")
@@ -120,7 +120,7 @@ func (r *reader) edges(c *Config) {
 
 // isOrigin reports whether an entry is one that can ever match.
 func isOrigin(o string) bool {
-	if o == "*" {
+	if o == "*" || o == "file://" { // the latter is what pages of Electron's say
 		return true
 	}
 	if strings.HasPrefix(o, "*.") {
@@ -132,6 +132,9 @@ func isOrigin(o string) bool {
 		return false
 	}
 	host := strings.TrimPrefix(u.Host, "*.")
+	if native := u.Scheme != "http" && u.Scheme != "https"; native && host == "*" { // an extension's differs in each browser
+		host = "any"
+	}
 	return strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && host != "" && !strings.Contains(host, "*")
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -112,10 +113,45 @@ func (a *asker) ask(kind, body string) (answer string) {
 
 // wrong is what is wrong with an answer; "": nothing.
 func (a *asker) wrong(kind, body string) string {
-	answer := a.ask(kind, body)
+	_, wrong := a.answers(kind, body)
+	return wrong
+}
+
+func (a *asker) answers(kind, body string) (answer, wrong string) {
+	answer = a.ask(kind, body)
 	complaints := a.log.take()
 	if strings.Contains(answer, `"unexpected"`) || strings.Contains(answer, "SQLSTATE") || len(complaints) > 0 {
-		return fmt.Sprintf("%.500s\n answered: %.500s\n logged: %.1500q", body, answer, complaints)
+		return answer, fmt.Sprintf("%.500s\n answered: %.500s\n logged: %.1500q", body, answer, complaints)
+	}
+	return answer, ""
+}
+
+// unnamed are errors of values that do not say which, or that are to be tried again.
+func unnamed(answer string, of *ast.FieldDefinition) string {
+	answer = strings.TrimPrefix(strings.TrimSpace(answer[max(0, strings.Index(answer, "{")):]), "data:")
+	var r struct {
+		Errors []struct {
+			Message    string
+			Extensions struct {
+				Code, Field string
+				Retryable   bool
+			}
+		}
+	}
+	if json.NewDecoder(strings.NewReader(answer)).Decode(&r) != nil {
+		return ""
+	}
+	for _, e := range r.Errors {
+		if e.Extensions.Code != "validation-failed" {
+			continue
+		}
+		named := strings.HasSuffix(e.Message, " at "+of.Name) // of a cap, which is the operation's
+		for _, arg := range of.Arguments {
+			named = named || regexp.MustCompile(`^`+arg.Name+`\b`).MatchString(e.Extensions.Field) || strings.Contains(e.Message, arg.Name)
+		}
+		if e.Extensions.Retryable || !named {
+			return fmt.Sprintf("%+v", e)
+		}
 	}
 	return ""
 }
@@ -183,8 +219,12 @@ func (a *asker) argument(t *testing.T, r asked, arg *ast.ArgumentDefinition) (tr
 	for _, x := range a.odd(arg.Type, arg.Name, 2) {
 		for _, variables := range []bool{true, false} {
 			args := append(a.required(r.field, arg.Name), namedValue{arg.Name, x})
-			if wrong := a.wrong(r.kind, a.operation(r, args, variables)); wrong != "" {
+			body := a.operation(r, args, variables)
+			answer, wrong := a.answers(r.kind, body)
+			if wrong != "" {
 				t.Errorf("%s(%s): %s", r.field.Name, arg.Name, wrong)
+			} else if wrong := unnamed(answer, r.field); wrong != "" && variables { // a literal has a line and a column
+				t.Errorf("%s(%s): %.500s\n answered: %s", r.field.Name, arg.Name, body, wrong)
 			}
 			tried++
 		}

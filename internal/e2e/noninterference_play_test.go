@@ -65,6 +65,12 @@ func (w *world) step(i int, p publicStep) {
 		w.await("messages", id)
 		w.await("events", id)
 	}
+	if p.reply {
+		w.vars["tm"] = w.sentIn(w.viewer.runWith, "t", at+" in the thread")
+		id := w.sentIn(w.friend.runWith, "t", at+" of the friend in the thread")
+		w.await("messages", id)
+		w.await("events", id)
+	}
 	w.say(at)
 	id := w.pulse(at, p.status)
 	if p.edit {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -42,17 +43,18 @@ const hiddenSchedules = 240
 // stands at trace.
 //
 // NONINTERFERENCE=N runs N hidden schedules (make soak), NONINTERFERENCE_SEED=S those
-// of a run before, which prints its seed.
+// of a run before, which prints its seed. The seed says also what RECIPROCITY is.
 func TestNoninterference(t *testing.T) { //nolint:tparallel // whole does
 	whole(t)
 	schedules := number(t, "NONINTERFERENCE", hiddenSchedules)
 	seed := number(t, "NONINTERFERENCE_SEED", int(rand.Uint32())) //nolint:gosec // to vary, not to hide
 	groups := min(groupsOfAWorld, (schedules+worldsOfAFamily-2)/(worldsOfAFamily-1))
 	families := (schedules + groups*(worldsOfAFamily-1) - 1) / (groups * (worldsOfAFamily - 1))
-	t.Logf("NONINTERFERENCE=%d NONINTERFERENCE_SEED=%d", schedules, seed)
+	reciprocity := cmp.Or(os.Getenv("NONINTERFERENCE_RECIPROCITY"), []string{"off", "receipts", "all"}[seed%3])
+	t.Logf("NONINTERFERENCE=%d NONINTERFERENCE_SEED=%d NONINTERFERENCE_RECIPROCITY=%s", schedules, seed, reciprocity)
 	db := pgtest.NewURL(t)
 	pool := pgtest.Pool(t, db)
-	env := map[string]string{"OFFLINE_GRACE": "0s", "IDLE_AFTER": "1h", "OPERATIONS_PER_MINUTE": "1000000", "MAX_SOCKETS_PER_IP": "100000"}
+	env := map[string]string{"OFFLINE_GRACE": "0s", "IDLE_AFTER": "1h", "OPERATIONS_PER_MINUTE": "1000000", "MAX_SOCKETS_PER_IP": "100000", "RECIPROCITY": reciprocity}
 	nodes := []*node{inside(t, db, env), inside(t, db, env)}
 	defer pooled.CloseIdleConnections()
 	began := time.Now()
@@ -129,6 +131,7 @@ type publicStep struct {
 	about  int    // of the hidden, whom the viewer does something about
 	edit   bool   // the friend changes what it wrote
 	remove bool   // or takes it back
+	reply  bool   // the viewer and the friend write in the thread
 	extra  string // something the viewer does of itself
 	ask    []int  // which questions the viewer asks
 }
@@ -136,7 +139,7 @@ type publicStep struct {
 func publicSchedule(r *rand.Rand, hidden int) []publicStep {
 	plan := make([]publicStep, 3+r.IntN(3))
 	for i := range plan {
-		p := publicStep{status: []string{"online", "away", "busy"}[r.IntN(3)], edit: r.IntN(4) == 0, remove: r.IntN(4) == 0, extra: extras[r.IntN(len(extras))], about: firstHidden + r.IntN(hidden)}
+		p := publicStep{status: []string{"online", "away", "busy"}[r.IntN(3)], edit: r.IntN(4) == 0, remove: r.IntN(4) == 0, reply: r.IntN(2) == 0, extra: extras[r.IntN(len(extras))], about: firstHidden + r.IntN(hidden)}
 		if r.IntN(3) == 0 {
 			p.writer = firstHidden + r.IntN(hidden)
 		}
@@ -165,6 +168,8 @@ var extras = []string{
 	`mutation($hm: uuid!) { editMessage(messageId: $hm, content: "no", baseVersion: 1) { message { id } } }`,
 	`mutation($hm: uuid!) { deleteMessage(messageId: $hm) { id } }`,
 	`query($d: uuid!) { messages(channelId: $d) { messages { id } } }`,
+	`mutation($s: uuid!) { followThread(threadId: $s) { followed } }`,
+	`mutation($t: uuid!) { unfollowThread(threadId: $t) { followed } }`,
 	`query($d: uuid!) { sync(channelIds: [$d]) { channels { id } messages { id } members { userId } hasMore reset cursor } }`,
 }
 
@@ -186,11 +191,14 @@ var questions = []string{
 		messageDelivery(messageId: $m) { status totalRecipients deliveredCount readCount deliveredAt readAt receipts { totalCount nodes { userId deliveredAt readAt } pageInfo { hasNextPage } } }
 		deliveryStatuses(messageIds: [$m]) { id status readCount receipts(first: 1) { totalCount edges { cursor node { userId } } pageInfo { hasNextPage endCursor } } }
 		messages(channelId: $c, first: 4) { messages { id senderId content seq version type editedBy } pageInfo { hasNextPage startCursor endCursor } } }`,
+	`query($t: uuid!, $s: uuid!, $tm: uuid!, $c: uuid!, $d: uuid!) { threadReadState(threadId: $t) { lastReadMessageId unreadCount mentionCount followed } n: threadReadState(threadId: $s) { unreadCount }
+		messageDelivery(messageId: $tm) { status totalRecipients deliveredCount readCount readAt receipts { totalCount nodes { userId readAt } } }
+		typing(room: {channelId: $c, threadId: $t}) { totalCount users { userId } } x: typing(room: {channelId: $d, threadId: $s}) { totalCount } messages(channelId: $c, threadId: $t, first: 3) { messages { id content seq } } }`,
 	`query($c: uuid!, $d: uuid!) { readState(channelId: $c) { lastReadMessageId unreadCount mentionCount } n: readState(channelId: $d) { unreadCount }
 		readStates { channelId unreadCount mentionCount } unreadTotals { channels messages mentions threads } channelNotifications(channelId: $c) { level mutedUntil } }`,
 	`query($cursor: String, $all: [uuid!]!, $c: uuid!) { sync(cursor: $cursor, presenceOf: $all, rooms: [{channelId: $c}]) {
 		cursor hasMore reset progress { done total } channels { channelId name type memberCount lastSeq role canWrite } leftChannelIds members { userId kind }
-		messages { id senderId content seq version } deletedMessageIds readStates { channelId unreadCount mentionCount }
+		messages { id senderId content seq version } deletedMessageIds readStates { channelId unreadCount mentionCount } threadReadStates { threadId unreadCount followed }
 		deliveries { messageId status deliveredCount readCount totalRecipients } presences { userId status lastSeenAt customStatus { text } }
 		typing { id totalCount users { userId } } settings { visibility showOnlineStatus invisibleMode } } }`,
 	`query($hm: uuid!, $d: uuid!) { message(id: $hm) { id content } messageDelivery(messageId: $hm) { status }
@@ -202,7 +210,7 @@ var questions = []string{
 var streams = []struct{ name, text string }{
 	{"presence", `subscription($all: [uuid!]!) { presenceChanged(userIds: $all) { userId status lastSeenAt customStatus { text } device } }`},
 	{"window", `subscription($c: uuid!) { presenceWindow(channelId: $c, first: 4) { snapshot counts { online away busy offline } presences { userId status lastSeenAt customStatus { text } } } }`},
-	{"events", `subscription($all: [uuid!]!, $c: uuid!) { events(presenceOf: $all, rooms: [{channelId: $c}]) { cursor payload { __typename
+	{"events", `subscription($all: [uuid!]!, $c: uuid!, $t: uuid!) { events(presenceOf: $all, rooms: [{channelId: $c}, {channelId: $c, threadId: $t}]) { cursor payload { __typename
 		... on MessageCreated { message { id senderId content seq version } } ... on MessageUpdated { message { id content seq version editedBy } } ... on MessageDeleted { messageId channelId }
 		... on DeliveryChanged { delivery { messageId status deliveredCount readCount } } ... on ReadStateChanged { readState { channelId } } ... on ThreadReadStateChanged { threadReadState { channelId } }
 		... on PresenceChanged { presence { userId status lastSeenAt customStatus { text } } } ... on TypingChanged { rooms { id totalCount text users { userId } } }
@@ -210,8 +218,9 @@ var streams = []struct{ name, text string }{
 		... on SettingsChanged { settings { visibility } } ... on StreamReset { reason } ... on StreamGap { channelId } } } }`},
 	{"messages", `subscription($c: uuid!) { messageChanged(channelId: $c) { kind cursor message { id senderId content seq version editedBy } } }`},
 	{"deliveries", `subscription { deliveryChanged { messageId channelId status deliveredCount readCount totalRecipients deliveredAt readAt receipts { totalCount nodes { userId } } } }`},
-	{"typing", `subscription($c: uuid!) { typingChanged(rooms: [{channelId: $c}]) { id totalCount text users { userId displayName } } }`},
+	{"typing", `subscription($c: uuid!, $t: uuid!) { typingChanged(rooms: [{channelId: $c}, {channelId: $c, threadId: $t}]) { id totalCount text users { userId displayName } } }`},
 	{"read", `subscription { readStateChanged { channelId unreadCount mentionCount } }`},
+	{"threads", `subscription { threadReadStateChanged { threadId channelId unreadCount mentionCount followed } }`},
 	{"secret", `subscription($d: uuid!) { messageChanged(channelId: $d) { kind } }`},
 	{"secret typing", `subscription($d: uuid!) { typingChanged(rooms: [{channelId: $d}]) { totalCount } }`},
 	{"secret window", `subscription($d: uuid!) { presenceWindow(channelId: $d) { snapshot } }`},
@@ -222,7 +231,7 @@ var streams = []struct{ name, text string }{
 // the hidden in one channel, and all but the viewer in another.
 func populate(t *testing.T, pool *pgxpool.Pool, worlds []*world) {
 	t.Helper()
-	var users, channels, members, blocks, choices []map[string]any
+	var users, channels, members, threads, blocks, choices []map[string]any
 	for _, w := range worlds {
 		for i := range w.people() {
 			users = append(users, map[string]any{"id": w.user(i), "email": fmt.Sprintf("%d.%d@example.com", w.n, i), "display_name": w.name(i)})
@@ -233,6 +242,7 @@ func populate(t *testing.T, pool *pgxpool.Pool, worlds []*world) {
 		}
 		for i := range 2 {
 			channels = append(channels, map[string]any{"id": w.channel(i), "name": "c", "slug": w.channel(i).String(), "type": "private", "created_by": w.user(theFriend)})
+			threads = append(threads, map[string]any{"id": w.thread(i), "channel_id": w.channel(i)})
 		}
 		for i := firstHidden; i < w.people(); i++ {
 			why := reasons[(i-firstHidden)%len(reasons)]
@@ -249,6 +259,7 @@ func populate(t *testing.T, pool *pgxpool.Pool, worlds []*world) {
 		{`insert into public.nchat_users (id, email, display_name) select id, email, display_name from json_populate_recordset(null::public.nchat_users, $1)`, users},
 		{`insert into public.nchat_channels (id, name, slug, type, created_by) select id, name, slug, type, created_by from json_populate_recordset(null::public.nchat_channels, $1)`, channels},
 		{`insert into public.nchat_channel_members (channel_id, user_id) select channel_id, user_id from json_populate_recordset(null::public.nchat_channel_members, $1) order by user_id`, members},
+		{`insert into public.nchat_threads (id, channel_id) select id, channel_id from json_populate_recordset(null::public.nchat_threads, $1)`, threads},
 		{`insert into public.nchat_blocked_users (blocker_id, blocked_user_id) select blocker_id, blocked_user_id from json_populate_recordset(null::public.nchat_blocked_users, $1)`, blocks},
 		{`insert into realtime.presence_settings (tenant, user_id, visibility, show_online_status, show_last_seen, allow_read_receipts, allow_delivery_receipts, broadcast_typing)
 		  select 'primary', (c ->> 'user_id')::uuid, s.visibility, s.show_online_status, s.show_last_seen, s.allow_read_receipts, s.allow_delivery_receipts, s.broadcast_typing
@@ -277,6 +288,11 @@ func (w *world) user(i int) uuid.UUID {
 
 func (w *world) channel(i int) uuid.UUID {
 	return uuid.MustParse(fmt.Sprintf("%08x-0000-4000-9000-%012d", w.n+1, i))
+}
+
+// thread is that of channel i.
+func (w *world) thread(i int) uuid.UUID {
+	return uuid.MustParse(fmt.Sprintf("%08x-0000-4000-a000-%012d", w.n+1, i))
 }
 
 func (w *world) name(i int) string {

@@ -30,8 +30,8 @@ import (
 //   - Events are compared by their source (messages, deliveries, presence, typing), each in its order:
 //     the sources are not ordered among each other.
 //   - How much the viewer has to read is told at most once a second, so that its frames differ with the
-//     machine's pace: those of the one channel it reads, where much is public, are left out, and any other is
-//     compared. The numbers are compared as they are asked for.
+//     machine's pace: those of the one channel it reads and of its thread, where much is public, are left out,
+//     and any other is compared. The numbers are compared as they are asked for.
 //   - Of typing, frames of the friend alone are left out, and those of nobody after them: it types at the
 //     end, as often as it takes until every stream told it, and stops by itself. Any other frame is compared,
 //     and any at all before it.
@@ -129,6 +129,8 @@ func (tr *trace) frame(name string, v map[string]any) {
 		tr.typing(at(data, "typingChanged"))
 	case "read":
 		tr.read(at(data, "readStateChanged", "channelId"))
+	case "threads":
+		tr.read(at(data, "threadReadStateChanged", "channelId"))
 	case "events":
 		tr.event(at(data, "events"))
 	default:
@@ -196,6 +198,8 @@ func (tr *trace) event(e any) {
 		tr.typing(at(payload, "rooms"))
 	case "ReadStateChanged":
 		tr.read(at(payload, "readState", "channelId"))
+	case "ThreadReadStateChanged":
+		tr.read(at(payload, "threadReadState", "channelId"))
 	default:
 		tr.lines = append(tr.lines, "event: "+asText(e))
 	}

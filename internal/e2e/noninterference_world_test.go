@@ -31,7 +31,7 @@ type chosen struct {
 
 // What the hidden do. Acts of others change what the act before did, or are refused: all
 // the better. $c is the channel it shares with the viewer, $d the one it does not, $m the
-// viewer's last message, $v the viewer.
+// viewer's last message, $v the viewer, $t a thread of $c with $tm, the viewer's last there, $s one of $d.
 var (
 	comings = []string{
 		`heartbeat(input: {active: true, device: ios, name: "phone"}) { id }`, `heartbeat(input: {active: false, hidden: true}) { id }`,
@@ -39,13 +39,17 @@ var (
 		"socket", "socket",
 	}
 	lines  = []string{`setCustomStatus(input: {text: "hidden", emoji: "🙈"}) { status }`, `setCustomStatus(input: {text: "another"}) { status }`, `clearCustomStatus { status }`}
-	typist = []string{`startTyping(room: {channelId: $c}) { accepted }`, `startTyping(room: {channelId: $c}) { accepted }`, `stopTyping(room: {channelId: $c}) { accepted }`, `stopAllTyping`, `startTyping(room: {channelId: $d}) { accepted }`}
-	reads  = []string{
+	typist = []string{`startTyping(room: {channelId: $c}) { accepted }`, `startTyping(room: {channelId: $c}) { accepted }`, `stopTyping(room: {channelId: $c}) { accepted }`, `stopAllTyping`, `startTyping(room: {channelId: $d}) { accepted }`,
+		`startTyping(room: {channelId: $c, threadId: $t}) { accepted }`, `startTyping(room: {channelId: $d, threadId: $s}) { accepted }`}
+	reads = []string{
 		`acknowledgeDelivered(input: [{channelId: $c, messageId: $m}]) { unreadCount }`, `acknowledgeRead(input: [{channelId: $c, messageId: $m}]) { unreadCount }`,
 		`acknowledgeRead(input: [{channelId: $c, messageId: $m}]) { unreadCount }`, `markUnread(messageId: $m) { unreadCount }`,
+		`acknowledgeRead(input: [{channelId: $c, threadId: $t, messageId: $tm}]) { unreadCount }`, `markUnread(messageId: $tm) { unreadCount }`,
+		`followThread(threadId: $t) { followed }`, `unfollowThread(threadId: $t) { followed }`,
 	}
 	elsewhere = []string{
 		`sendMessage(input: {clientMessageId: $key, channelId: $d, content: "in secret", mentions: [$v]}) { message { id } }`,
+		`sendMessage(input: {clientMessageId: $key, channelId: $d, threadId: $s, content: "in secret", mentions: [$v]}) { message { id } }`,
 		`setChannelNotifications(channelId: $c, input: {level: none}) { level }`, `setQuietHours(input: {from: "20:00", to: "08:00", timeZone: "Asia/Tokyo"}) { from }`,
 	}
 	relations = []string{`addContact(userId: $v)`, `removeContact(userId: $v)`, `blockUser(userId: $f)`, `unblockUser(userId: $f)`}
@@ -94,11 +98,12 @@ func newWorld(t *testing.T, nodes []*node, number, groups int) *world {
 		all = append(all, w.user(i))
 	}
 	for i := range 2 {
-		w.names[w.channel(i).String()] = fmt.Sprintf("channel %d", i)
+		w.names[w.channel(i).String()], w.names[w.thread(i).String()] = fmt.Sprintf("channel %d", i), fmt.Sprintf("thread %d", i)
 	}
 	nobody := uuid.MustParse(fmt.Sprintf("%08x-0000-4000-8000-%012d", number+1, 999))
 	w.names[nobody.String()] = "nobody"
-	w.vars = map[string]any{"all": append(all, nobody), "c": w.channel(0), "d": w.channel(1), "f": w.user(theFriend), "v": w.user(theViewer), "hm": uuid.New(), "m": nobody}
+	w.vars = map[string]any{"all": append(all, nobody), "c": w.channel(0), "d": w.channel(1), "f": w.user(theFriend), "v": w.user(theViewer), "hm": uuid.New(), "m": nobody,
+		"t": w.thread(0), "s": w.thread(1), "tm": nobody}
 	return w
 }
 
@@ -123,7 +128,7 @@ func (w *world) given(text string, more map[string]any) map[string]any {
 
 // mutation declares what fields use.
 func mutation(fields ...string) string {
-	kinds := map[string]string{"c": "uuid!", "d": "uuid!", "m": "uuid!", "v": "uuid!", "f": "uuid!", "key": "String!", "text": "String!", "status": "PresenceStatus!", "version": "Int!"}
+	kinds := map[string]string{"c": "uuid!", "d": "uuid!", "m": "uuid!", "v": "uuid!", "f": "uuid!", "t": "uuid!", "s": "uuid!", "tm": "uuid!", "key": "String!", "text": "String!", "status": "PresenceStatus!", "version": "Int!"}
 	text, declared, list := "", "", map[string]bool{}
 	for i, f := range fields {
 		text += fmt.Sprintf(" a%d: %s", i, f)
@@ -208,6 +213,7 @@ func (w *world) begin() {
 		}
 	}
 	w.say("begun")
+	w.vars["tm"] = w.sentIn(w.viewer.runWith, "t", "begun in the thread")
 	w.vars["last"] = w.pulse("begun", "online")
 	ready := `mutation($c: uuid!, $last: uuid!) { acknowledgeRead(input: [{channelId: $c, messageId: $last}]) { unreadCount } }`
 	if r := w.viewer.runWith(ready, w.given(ready, nil)); len(r.Errors) > 0 {
@@ -244,9 +250,19 @@ func (w *world) say(text string) {
 // sent writes into the shared channel by a socket's or HTTP's operation.
 func (w *world) sent(run func(string, map[string]any) result, text string) string {
 	w.t.Helper()
+	return w.sentIn(run, "", text)
+}
+
+// sentIn writes into a thread of it, by its variable; "": into the channel.
+func (w *world) sentIn(run func(string, map[string]any) result, thread, text string) string {
+	w.t.Helper()
 	w.keys++
-	r := run(`mutation($c: uuid!, $key: String!, $text: String!) { sendMessage(input: {clientMessageId: $key, channelId: $c, content: $text}) { message { id } error { code } } }`,
-		w.given("$c $key $text", map[string]any{"key": fmt.Sprint("k", w.keys), "text": text}))
+	in := map[string]any{"key": fmt.Sprint("k", w.keys), "text": text}
+	if thread != "" {
+		in["thread"] = w.vars[thread]
+	}
+	r := run(`mutation($c: uuid!, $thread: uuid, $key: String!, $text: String!) { sendMessage(input: {clientMessageId: $key, channelId: $c, threadId: $thread, content: $text}) { message { id } error { code } } }`,
+		w.given("$c $thread $key $text", in))
 	var d struct {
 		SendMessage struct{ Message struct{ ID string } }
 	}

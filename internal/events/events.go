@@ -76,15 +76,19 @@ func (s *Service) Events(ctx context.Context, v viewer.Viewer, q Query, fail fun
 	if err != nil {
 		return nil, err
 	}
-	st := &story{teller: t, q: q, out: make(chan Event), here: t.st.Here()}
+	st := &story{teller: t, q: q, out: make(chan Event)}
 	if st.wants(KindReadStates) {
 		t.unread = newUnread(s.every, t.readStates, func(ctx context.Context, x receipt.State) error {
-			return st.state(ctx, ReadStateChanged{ReadState: x})
+			return st.count(ctx, ReadStateChanged{ReadState: x})
 		})
 		t.aside = append(t.aside, t.unread.run)
 		t.watchThreads(s.every, func(ctx context.Context, x receipt.ThreadState) error {
-			return st.state(ctx, ThreadReadStateChanged{ThreadReadState: x})
+			return st.count(ctx, ThreadReadStateChanged{ThreadReadState: x})
 		})
+	}
+	if err := st.goesOn(ctx); err != nil {
+		t.st.Close()
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	beside, err := st.beside(ctx)
@@ -129,7 +133,7 @@ func (s *Service) Deliveries(ctx context.Context, v viewer.Viewer, channel *uuid
 }
 
 // ReadStates streams how far the viewer is and how much it has to read:
-// whichever of its devices reads, at once; whatever others do, at once and while
+// whichever of its devices reads, and whatever others do, each at once and while
 // it goes on at most once a second for each channel. Of a channel it has left
 // nothing is unread. fail gets the error that ends it: stream-reset.
 func (s *Service) ReadStates(ctx context.Context, v viewer.Viewer, fail func(error)) (<-chan receipt.State, error) {

@@ -96,6 +96,33 @@ func TestWhatCannotSayThatItBeginsAnewEnds(t *testing.T) {
 				return r.ReadStates(ctx, bob, fail)
 			}))
 		},
+		"messages that are shared": func() <-chan error {
+			shared, err := r.ReadMessages(t.Context(), bob, demo.Team, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(shared.Close)
+			out := make(chan error, 1)
+			go func() {
+				for {
+					if _, err := shared.Next(t.Context()); err != nil {
+						out <- err
+						return
+					}
+				}
+			}()
+			return out
+		},
+		"thread states": func() <-chan error {
+			return ends(begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.ThreadState, error) {
+				return r.ThreadStates(ctx, bob, fail)
+			}))
+		},
+		"totals": func() <-chan error {
+			return ends(begin(r, func(ctx context.Context, fail func(error)) (<-chan receipt.Totals, error) {
+				return r.Totals(ctx, bob, fail)
+			}))
+		},
 	}
 	in := r.events(bob, Query{Kinds: []Kind{KindMessages}})
 	want[StreamReset](t, in)

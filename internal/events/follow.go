@@ -105,9 +105,11 @@ func (r *MessageReader) told(items []*feed.Item) (out []Told) {
 // message, made once for them, or its sender's own.
 func (r *MessageReader) tell(it *feed.Item) Told {
 	cursor := r.t.st.Cursor(it.Entry)
-	others, _ := it.Once(func() any { return r.toldBy(it, viewer.Viewer{}) }).(*Told)
-	if sent := others.Event.Message.SenderID; others.Alike && (sent == nil || *sent != r.t.v.User) {
-		return Told{Event: others.Event, Cursor: cursor, Class: others.Class, Alike: true}
+	others, made := it.Once(feed.ForMessages, func() any { return r.toldBy(it, viewer.Viewer{}) }).(*Told)
+	if made && others.Alike {
+		if sent := others.Event.Message.SenderID; sent == nil || *sent != r.t.v.User {
+			return Told{Event: others.Event, Cursor: cursor, Class: others.Class, Alike: true}
+		}
 	}
 	own := r.toldBy(it, r.t.v)
 	own.Cursor = cursor

@@ -131,3 +131,81 @@ func TestAHugeRowStopsNobody(t *testing.T) {
 		}
 	}
 }
+
+// oddOthers are what an app may write into its other tables: of a channel ($1), where
+// bob is a member, and of another member ($2).
+var oddOthers = []string{
+	`update public.nchat_channels set type = 'forum' where id = $1 and $2::uuid is not null`,
+	`update public.nchat_channels set type = null, name = null, is_archived = null, is_readonly = null where id = $1 and $2::uuid is not null`,
+	`update public.nchat_channels set is_archived = null, archived_at = 'infinity', last_message_at = '-infinity', created_at = '294276-12-31' where id = $1 and $2::uuid is not null`,
+	`update public.nchat_channels set archived_at = null, type = 'direct', last_message_at = 'infinity' where id = $1 and $2::uuid is not null`,
+	`update public.nchat_channels set archived_at = '0044-03-15 BC', created_at = '-infinity' where id = $1 and $2::uuid is not null`,
+	`update public.nchat_channels set archived_at = null, type = 'public', source_account_id = null where id = $1 and $2::uuid is not null`,
+	`update public.nchat_channel_members set role = 'bishop' where channel_id = $1 and user_id = $2`,
+	`update public.nchat_channel_members set role = null, can_read = null, can_write = null, is_muted = null, notification_level = null where channel_id = $1 and user_id = $2`,
+	`update public.nchat_channel_members set joined_at = 'infinity', created_at = 'infinity', last_read_at = 'infinity' where channel_id = $1 and user_id = $2`,
+	`update public.nchat_channel_members set joined_at = '0044-03-15 BC', created_at = '-infinity', last_read_at = '-infinity' where channel_id = $1 and user_id = $2`,
+	`update public.nchat_channel_members set joined_at = '294276-12-31', created_at = null, last_read_at = '294276-12-31', source_account_id = null where channel_id = $1 and user_id = $2`,
+	`update public.nchat_users set created_at = 'infinity', last_seen_at = 'infinity' where $1::uuid is not null and id = $2`,
+	`update public.nchat_users set source_account_id = null, created_at = '0044-03-15 BC' where $1::uuid is not null and id = $2`,
+	`update public.nchat_users set deleted_at = 'infinity', last_seen_at = '-infinity' where $1::uuid is not null and id = $2`,
+	`update public.nchat_users set deleted_at = '-infinity' where $1::uuid is not null and id = $2`,
+	`update public.nchat_users set deleted_at = '294276-12-31' where $1::uuid is not null and id = $2`,
+	`update public.nchat_users set deleted_at = null, source_account_id = 'primary', display_name = repeat('x', 100), status = null where $1::uuid is not null and id = $2`,
+	`insert into public.nchat_channels (source_account_id, name, slug) select null, 'nobody''s', 'nobodys' where $1::uuid is not null and $2::uuid is not null`,
+	`insert into public.nchat_users (source_account_id, email, display_name) select null, 'nobody@example.com', 'x' where $1::uuid is not null and $2::uuid is not null`,
+	`delete from public.nchat_users where email = 'nobody@example.com' and $1::uuid is not null and $2::uuid is not null`,
+	`delete from public.nchat_channels where slug = 'nobodys' and $1::uuid is not null and $2::uuid is not null`,
+}
+
+// TestOddRowsOfOtherTablesStopNobody: whatever an app writes into its channels, members
+// and users it may write, and every road goes on, also for those of whom it is.
+func TestOddRowsOfOtherTablesStopNobody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(`alter type public.channel_type add value 'forum'`)
+	r.exec(`alter type public.member_role add value 'bishop'`)
+	for table, columns := range map[string][]string{
+		"nchat_channels": {"source_account_id", "type", "name", "created_at"}, "nchat_users": {"source_account_id", "created_at"},
+		"nchat_channel_members": {"source_account_id", "joined_at", "created_at"},
+	} {
+		for _, column := range columns {
+			r.exec(`alter table public.` + table + ` alter column ` + column + ` drop not null`)
+		}
+	}
+	odd := uuid.New()
+	r.exec(`insert into public.nchat_channels (id, name, slug, type) values ($1, 'odd', 'odd', 'group')`, odd)
+	r.exec(`insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2), ($1, $3)`, odd, demo.Bob, demo.Carol)
+	r.run()
+	all := r.events(bob, Query{})
+	_, cursor := want[StreamReset](t, all)
+	for _, set := range oddOthers {
+		r.exec(set, odd, demo.Carol)
+		r.says(demo.Carol, odd, "odd")
+		r.says(demo.Bob, odd, "odd")
+		last := r.says(demo.Alice, demo.Team, "after")
+		came(t, all, last)
+		for _, v := range []viewer.Viewer{bob, viewer.Of("primary", demo.Carol)} {
+			if _, err := r.o.Feed.Sync(t.Context(), v, feed.Query{}); err != nil {
+				t.Fatalf("%s: %v", set, err)
+			}
+			if _, err := r.o.Receipts.Current(t.Context(), v, nil); err != nil {
+				t.Fatalf("%s: %v", set, err)
+			}
+			if _, err := r.o.Receipts.CurrentTotals(t.Context(), v); err != nil {
+				t.Fatalf("%s: %v", set, err)
+			}
+			if _, err := r.presence.Read.Presences(t.Context(), v, []uuid.UUID{demo.Alice, demo.Bob, demo.Carol}); err != nil {
+				t.Fatalf("%s: %v", set, err)
+			}
+		}
+		if p, err := r.o.Feed.Sync(t.Context(), bob, feed.Query{Cursor: cursor, First: 1000}); err != nil || p.More {
+			t.Fatalf("%s: %v, more %v", set, err, p.More)
+		}
+	}
+	last := r.says(demo.Alice, demo.Team, "the end")
+	came(t, r.events(bob, Query{Cursor: cursor}), last)
+	if p, err := r.o.Feed.Sync(t.Context(), viewer.Of("primary", demo.Carol), feed.Query{}); err != nil || len(p.Channels) < 2 {
+		t.Errorf("whose rows are odd has %d channels in the end: %v", len(p.Channels), err)
+	}
+}

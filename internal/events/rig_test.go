@@ -32,6 +32,8 @@ type rig struct {
 	*Service
 	t    *testing.T
 	pool *pgxpool.Pool
+
+	presence *presence.Service
 }
 
 // Ring is the doorbell: there is one node.
@@ -80,6 +82,7 @@ func rigOn(t *testing.T, pool *pgxpool.Pool) *rig {
 	}
 	log := slog.New(slog.DiscardHandler)
 	p := presence.New(presence.Options{Pool: r.pool, Clock: clock.New(), Bell: r, Node: nonode{}, Log: log})
+	r.presence = p
 	f := feed.New(feed.Options{Pool: r.pool, Bell: r, Log: log, Retention: time.Hour, Senders: receipt.Senders,
 		Load: func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]feed.Body, error) {
 			list, err := message.Reader{}.Load(ctx, db, tenant, ids)

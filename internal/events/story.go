@@ -21,9 +21,12 @@ type story struct {
 	q        Query
 	out      chan Event
 	replayed int
+	read     int64 // the position before the batch that is told
 
 	mu   sync.Mutex
-	here string // guarded by mu: a cursor after everything of the log that was sent
+	here string             // guarded by mu: a cursor after everything of the log that was sent
+	pos  int64              // guarded by mu: of here, where seal is there
+	seal func(int64) string // guarded by mu: makes here anew; nil: here is an entry's
 }
 
 func (s *story) wants(k Kind) bool {
@@ -116,7 +119,7 @@ func (s *story) event(ctx context.Context, e Event) error {
 	if err := push(ctx, s.out, e); err != nil {
 		return err
 	}
-	s.here = e.Cursor
+	s.here, s.seal = e.Cursor, nil
 	return nil
 }
 
@@ -146,6 +149,8 @@ func (s *story) tell(ctx context.Context, b feed.Batch) error {
 		if s.threads != nil {
 			s.threads.anew()
 		}
+		s.read = s.counts().Pos()
+		s.counted(s.read)
 		here := s.st.Here()
 		return s.entry(ctx, here, StreamReset{Reason: b.Reset, Cursor: here})
 	}
@@ -159,10 +164,11 @@ func (s *story) tell(ctx context.Context, b feed.Batch) error {
 		moves = nil
 		return s.marks(ctx, list, until)
 	}
+	s.counted(s.read)
 	last := ownMarks(b.Items, s.v.User)
 	for _, it := range b.Items {
 		if s.unread != nil && affects(it, s.v.User) {
-			s.unread.changed(it.Channel)
+			s.unread.changed(it.Channel, it.Pos)
 		}
 		if it.Kind == feed.Mark && it.User == s.v.User && it.Pos != last[within(it)] {
 			continue
@@ -197,7 +203,9 @@ func (s *story) tell(ctx context.Context, b feed.Batch) error {
 func (s *story) moveOn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.here = s.st.Here()
+	s.read = s.counts().Pos()
+	s.counted(s.read)
+	s.here, s.pos, s.seal = s.st.Here(), s.read, s.counts().Sealing()
 }
 
 // marks sends how far the viewer's messages have come; all but the last with
@@ -311,9 +319,9 @@ func (s *story) mark(ctx context.Context, cursor string, e feed.Entry) error {
 		return nil
 	}
 	if e.Thread != uuid.Nil {
-		return s.threads.atOnce(ctx, e.Thread, func(x receipt.ThreadState) error {
+		return s.threads.atOnce(ctx, e.Thread, e.Pos, func(x receipt.ThreadState) error {
 			return s.entry(ctx, cursor, ThreadReadStateChanged{ThreadReadState: x})
 		})
 	}
-	return s.unread.atOnce(ctx, e.Channel, func(x receipt.State) error { return s.entry(ctx, cursor, ReadStateChanged{ReadState: x}) })
+	return s.unread.atOnce(ctx, e.Channel, e.Pos, func(x receipt.State) error { return s.entry(ctx, cursor, ReadStateChanged{ReadState: x}) })
 }

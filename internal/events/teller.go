@@ -136,14 +136,14 @@ func (t *teller) reading(ctx context.Context, out chan<- receipt.State, b feed.B
 	var moved []uuid.UUID
 	for _, it := range b.Items {
 		if affects(it, t.v.User) {
-			t.unread.changed(it.Channel)
+			t.unread.changed(it.Channel, it.Pos)
 		}
 		if it.Kind == feed.Mark && it.User == t.v.User && it.Thread == uuid.Nil && !slices.Contains(moved, it.Channel) {
 			moved = append(moved, it.Channel)
 		}
 	}
 	for _, channel := range moved {
-		if err := t.unread.atOnce(ctx, channel, func(s receipt.State) error { return push(ctx, out, s) }); err != nil {
+		if err := t.unread.atOnce(ctx, channel, 0, func(s receipt.State) error { return push(ctx, out, s) }); err != nil {
 			return err
 		}
 	}
@@ -160,7 +160,7 @@ func (t *teller) readingThreads(ctx context.Context, out chan<- receipt.ThreadSt
 		}
 	}
 	for _, thread := range moved {
-		if err := t.threads.atOnce(ctx, thread, func(s receipt.ThreadState) error { return push(ctx, out, s) }); err != nil {
+		if err := t.threads.atOnce(ctx, thread, 0, func(s receipt.ThreadState) error { return push(ctx, out, s) }); err != nil {
 			return err
 		}
 	}

@@ -59,8 +59,8 @@ func inThread(it feed.Item, user uuid.UUID) bool {
 // follows where a channel was opened or emptied.
 func (t *threads) heard(ctx context.Context, items []feed.Item, user uuid.UUID) error {
 	opened := func(it feed.Item) bool { return it.Kind == feed.Opened } // in which channel a thread is, is not kept
-	anew := slices.ContainsFunc(items, opened)
-	if !anew && !slices.ContainsFunc(items, func(it feed.Item) bool { return inThread(it, user) }) {
+	anew := slices.IndexFunc(items, opened)
+	if anew < 0 && !slices.ContainsFunc(items, func(it feed.Item) bool { return inThread(it, user) }) {
 		return nil
 	}
 	if err := t.begin(ctx); err != nil {
@@ -68,14 +68,14 @@ func (t *threads) heard(ctx context.Context, items []feed.Item, user uuid.UUID) 
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if anew {
+	if anew >= 0 {
 		for thread := range t.followed {
-			t.changed(thread)
+			t.changed(thread, items[anew].Pos)
 		}
 	}
 	for _, it := range items {
 		if _, follows := t.followed[it.Thread]; follows && inThread(it, user) {
-			t.changed(it.Thread)
+			t.changed(it.Thread, it.Pos)
 		}
 	}
 	return nil

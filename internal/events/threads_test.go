@@ -89,7 +89,7 @@ func TestThreadsAreLive(t *testing.T) {
 // TestMarkedUnreadIsTold: to one's own devices, and to nobody else.
 func TestMarkedUnreadIsTold(t *testing.T) {
 	t.Parallel()
-	r := unreadRig(t, time.Hour)
+	r := unreadRig(t, time.Millisecond)
 	sender := r.events(alice, Query{Kinds: []Kind{KindDeliveries, KindReadStates, KindMessages}})
 	want[StreamReset](t, sender)
 	one := r.says(demo.Alice, demo.Team, "one")

@@ -13,8 +13,8 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
-// unreadEvery is how often a viewer is told of a channel's count at most: at
-// once, and while it goes on changing once in this time.
+// unreadEvery is how often a viewer is told of a channel at most, of what others do
+// and of what it does itself: at once, and while it goes on once in this time.
 const unreadEvery = time.Second
 
 // unread tells a viewer how far it is in the channels where that may have
@@ -33,9 +33,17 @@ type unread[S counted[S]] struct {
 	turn sync.Mutex // held from a reading until it is told: what was read last is told last
 
 	mu   sync.Mutex
-	due  map[uuid.UUID]struct{}  // guarded by mu: may have changed since it was read
+	due  map[uuid.UUID]int64     // guarded by mu: may have changed since it was read, by an entry at that position first
+	now  map[uuid.UUID]int64     // guarded by mu: was due, and is being read and told
 	last map[uuid.UUID]time.Time // guarded by mu: when it was read; only of those read within every
+	own  map[uuid.UUID]ownTold   // guarded by mu: of what the viewer did itself; only of those told within every
 	told map[uuid.UUID]S         // guarded by mu: of those it was told of
+}
+
+// ownTold is when a viewer was told of what it did itself, and whether it has done more.
+type ownTold struct {
+	at    time.Time
+	waits bool
 }
 
 // counted is a state of unread messages.
@@ -52,7 +60,7 @@ func newUnread(every time.Duration, read func(context.Context, []uuid.UUID) ([]r
 
 func unreadOf[S counted[S]](every time.Duration, read func(context.Context, []uuid.UUID) ([]S, error), tell func(context.Context, S) error) *unread[S] {
 	return &unread[S]{every: every, read: read, tell: tell, none: func(uuid.UUID) (s S, _ bool) { return s, false }, wake: wait.NewFlag(),
-		due: map[uuid.UUID]struct{}{}, last: map[uuid.UUID]time.Time{}, told: map[uuid.UUID]S{}}
+		due: map[uuid.UUID]int64{}, now: map[uuid.UUID]int64{}, last: map[uuid.UUID]time.Time{}, own: map[uuid.UUID]ownTold{}, told: map[uuid.UUID]S{}}
 }
 
 // affects reports whether an entry may change how much a user has to read, and
@@ -71,26 +79,78 @@ func affects(it feed.Item, user uuid.UUID) bool {
 	return false
 }
 
-// changed notes a channel.
-func (u *unread[S]) changed(channel uuid.UUID) {
+// changed notes a channel that an entry at a position may have changed.
+func (u *unread[S]) changed(channel uuid.UUID, pos int64) {
 	u.mu.Lock()
-	u.due[channel] = struct{}{}
-	u.mu.Unlock()
+	defer u.mu.Unlock()
+	u.changedLocked(channel, pos)
+}
+
+func (u *unread[S]) changedLocked(channel uuid.UUID, pos int64) {
+	if first, is := u.due[channel]; !is || pos < first {
+		u.due[channel] = pos
+	}
 	u.wake.Raise()
 }
 
-// atOnce reads a channel and tells of it in whichever way it is to be told.
-func (u *unread[S]) atOnce(ctx context.Context, channel uuid.UUID, tell func(S) error) error {
+// upTo is the position up to which all is told that changes before and at another did.
+func (u *unread[S]) upTo(pos int64) int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, first := range u.due {
+		pos = min(pos, first-1)
+	}
+	for _, first := range u.now {
+		pos = min(pos, first-1)
+	}
+	return pos
+}
+
+// done says that a channel is told of as round read it.
+func (u *unread[S]) done(channel uuid.UUID) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.now, channel)
+}
+
+// atOnce tells of a channel where the viewer did something itself, in whichever way it
+// is to be told, unless that was told already; soon after it was, run does.
+func (u *unread[S]) atOnce(ctx context.Context, channel uuid.UUID, pos int64, tell func(S) error) error {
+	if u.soon(channel, pos, time.Now()) {
+		return nil
+	}
 	u.turn.Lock()
 	defer u.turn.Unlock()
 	list, err := u.read(ctx, []uuid.UUID{channel})
 	for _, s := range list {
-		u.differs(s)
+		if !u.differs(s) {
+			continue
+		}
 		if err := tell(s); err != nil {
 			return err
 		}
 	}
 	return err
+}
+
+// soon leaves to run what the viewer did in a channel soon after it was told of that;
+// false: it is to be told now.
+func (u *unread[S]) soon(channel uuid.UUID, pos int64, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	was, soon := u.own[channel]
+	if !was.waits && now.Sub(was.at) >= u.every {
+		soon = false
+	}
+	u.own[channel] = ownTold{now, false}
+	if soon {
+		u.own[channel] = ownTold{was.at, true}
+		if u.last[channel].Before(was.at) {
+			u.last[channel] = was.at
+		}
+		u.changedLocked(channel, pos)
+	}
+	return soon
 }
 
 // differs notes what is told, and reports whether it is anything new.
@@ -136,7 +196,12 @@ func (u *unread[S]) ripe(at time.Time) (now []uuid.UUID, later time.Duration) {
 			delete(u.last, channel)
 		}
 	}
-	for channel := range u.due {
+	for channel, was := range u.own {
+		if !was.waits && at.Sub(was.at) >= u.every {
+			delete(u.own, channel)
+		}
+	}
+	for channel, first := range u.due {
 		if read, soon := u.last[channel]; soon {
 			if left := u.every - at.Sub(read); later == 0 || left < later {
 				later = left
@@ -144,7 +209,11 @@ func (u *unread[S]) ripe(at time.Time) (now []uuid.UUID, later time.Duration) {
 			continue
 		}
 		delete(u.due, channel)
+		u.now[channel] = first
 		u.last[channel] = at
+		if u.own[channel].waits {
+			u.own[channel] = ownTold{at, false}
+		}
 		now = append(now, channel)
 	}
 	return now, later
@@ -168,12 +237,16 @@ func (u *unread[S]) round(ctx context.Context, channels []uuid.UUID) error {
 		}
 	}
 	for _, s := range list {
+		u.done(s.Key()) // with what is told now
 		if !u.differs(s) {
 			continue
 		}
 		if err := u.tell(ctx, s); err != nil {
 			return err
 		}
+	}
+	for _, channel := range channels { // of which there is nothing to tell
+		u.done(channel)
 	}
 	return nil
 }

@@ -139,7 +139,7 @@ func TestUnreadsPace(t *testing.T) {
 		synctest.Wait()
 		for range 50 { // five seconds of ten messages each
 			counts[a]++
-			u.changed(a)
+			u.changed(a, 0)
 			<-time.After(100 * time.Millisecond)
 			synctest.Wait()
 		}
@@ -154,12 +154,12 @@ func TestUnreadsPace(t *testing.T) {
 			}
 		}
 		got, reads = nil, 0
-		u.changed(a) // nothing is new
+		u.changed(a, 0) // nothing is new
 		<-time.After(2 * time.Second)
 		synctest.Wait()
 		counts[a], counts[b] = 0, 7
 		u.mu.Lock()
-		u.due[a], u.due[b] = struct{}{}, struct{}{}
+		u.due[a], u.due[b] = 0, 0
 		u.mu.Unlock()
 		u.wake.Raise()
 		synctest.Wait()
@@ -173,12 +173,66 @@ func TestUnreadsPace(t *testing.T) {
 	})
 }
 
+// TestOwnReadingsPace: who reads message by message is told at once, and while it goes
+// on once a pause, the last always; what others do does not put that off.
+func TestOwnReadingsPace(t *testing.T) {
+	t.Parallel()
+	a := uuid.New()
+	synctest.Test(t, func(t *testing.T) {
+		began, read := time.Now(), 0
+		var got []int
+		var at []time.Duration
+		tell := func(s receipt.State) error {
+			got, at = append(got, s.UnreadCount), append(at, time.Since(began))
+			return nil
+		}
+		u := newUnread(time.Second, func(_ context.Context, channels []uuid.UUID) (list []receipt.State, _ error) {
+			for _, c := range channels {
+				list = append(list, receipt.State{ChannelID: c, UnreadCount: read})
+			}
+			return list, nil
+		}, func(_ context.Context, s receipt.State) error { return tell(s) })
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- u.run(ctx) }()
+		read = -1
+		u.changed(a, 0) // somebody else, just before
+		synctest.Wait()
+		got, at = nil, nil
+		for read = 1; read <= 50; read++ {
+			if err := u.atOnce(ctx, a, int64(read), tell); err != nil {
+				t.Error(err)
+			}
+			<-time.After(100 * time.Millisecond)
+			synctest.Wait()
+		}
+		read = 50
+		<-time.After(2 * time.Second)
+		synctest.Wait()
+		if len(got) == 0 || len(got) > 6 || got[0] != 1 || at[0] != 0 || got[len(got)-1] != 50 {
+			t.Errorf("told %v at %v", got, at)
+		}
+		for i := 1; i < len(at); i++ {
+			if d := at[i] - at[i-1]; d < time.Second {
+				t.Errorf("told %v after the one before", d)
+			}
+		}
+		if u.ripe(time.Now()); len(u.own)+len(u.last)+len(u.due)+len(u.now) > 0 {
+			t.Errorf("kept of what is told: %v %v %v %v", u.own, u.last, u.due, u.now)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestUnreadGivesUp: what reading fails with for good ends the stream.
 func TestUnreadGivesUp(t *testing.T) {
 	t.Parallel()
 	no := errors.New("no")
 	u := newUnread(time.Second, func(context.Context, []uuid.UUID) ([]receipt.State, error) { return nil, no }, nil)
-	u.changed(uuid.New())
+	u.changed(uuid.New(), 0)
 	if err := u.run(t.Context()); !errors.Is(err, no) {
 		t.Error(err)
 	}

@@ -55,6 +55,11 @@ func (b *builder) build(ctx context.Context) (Page, error) {
 	if err := b.start(ctx, from); err != nil {
 		return b.page, err
 	}
+	if b.q.Cursor != "" && b.page.Reset == "" {
+		if err := b.untold(ctx, from); err != nil {
+			return b.page, err
+		}
+	}
 	if b.at.mode == inFresh {
 		err = b.fresh(ctx)
 	} else {
@@ -143,6 +148,9 @@ func (b *builder) finish(ctx context.Context) error {
 		return err
 	}
 	b.page.Read, b.page.Threads, b.page.OwnThreads = keys(b.read), keys(b.threads), keys(b.ownThreads)
+	if b.at.mode == atEntry {
+		b.at = b.at.counting(b.at.pos)
+	}
 	b.page.Cursor = b.keys.seal(b.at)
 	b.page.Done = len(b.ids)
 	b.page.Total = b.page.Done

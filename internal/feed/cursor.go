@@ -26,7 +26,8 @@ const (
 )
 
 // place is where a reader stands: after pos, and, within a page that did not
-// fit, before number seq of a channel with left messages to go.
+// fit, before number seq of a channel with left messages to go. seq atEntry: the
+// position after up to where it was told how much it has to read; 0: not known.
 type place struct {
 	epoch   [8]byte
 	pos     int64

@@ -76,20 +76,31 @@ type Item struct {
 	memo    *memo                  // of Body; nil: nothing is remembered
 }
 
-// memo is what a reader makes of an item once for all of this node.
-type memo struct {
+// Use is what Once makes of an item, and for whom.
+type Use int
+
+// Uses of an item: one for each type that is made of it.
+const (
+	ForMessages Use = iota
+	uses
+)
+
+// memo is what is made of an item once for all of this node.
+type memo [uses]struct {
 	once sync.Once
 	made any
 }
 
-// Once is what make makes of an item as the tail has it, made once for all who read
-// it there: it may depend on the item, and on nobody who reads it.
-func (it *Item) Once(make func() any) any {
+// Once is what make makes of an item as the tail has it for a use, made once for all
+// who read it there: it may depend on the item, and on nobody who reads it. nil: make
+// has panicked for somebody.
+func (it *Item) Once(use Use, make func() any) any {
 	if it.memo == nil {
 		return make()
 	}
-	it.memo.once.Do(func() { it.memo.made = make() })
-	return it.memo.made
+	m := &it.memo[use]
+	m.once.Do(func() { m.made = make() })
+	return m.made
 }
 
 // Body is a message as the app reads it, of which the log knows this much.
@@ -149,6 +160,7 @@ func New(o Options) *Service {
 		s.tail.wake.Raise()
 		o.Bell.Ring("log")
 	}}
+	s.sequencer.rounds.gather = s.sequencer.gather
 	return s
 }
 

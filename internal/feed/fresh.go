@@ -68,6 +68,10 @@ func (b *builder) take(channels []uuid.UUID, list map[uuid.UUID][]newest, most i
 			b.add(m.message)
 		}
 		b.at.channel, b.at.seq, b.at.left = c, 0, 0
+		if len(b.shown) >= pageEntries { // channels without a message take room too
+			b.page.More = true
+			return true
+		}
 	}
 	return false
 }

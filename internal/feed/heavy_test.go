@@ -1,9 +1,13 @@
 package feed
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // TestABatchTooHeavyIsHalved: what Postgres cannot do at once it does in parts, and
@@ -58,6 +62,60 @@ func TestANoteThatCannotBePlacedIsPassedOver(t *testing.T) {
 	}
 	if n := number(t, pool, `select count(*) from realtime.unnoted() u where u.what = 'lacking'`); n != 3 {
 		t.Errorf("%d are found", n)
+	}
+}
+
+// TestWhatComesMeanwhileIsNotPassedOver: a change with a lower number, committed while
+// another is tried in vain, is not the one that failed.
+func TestWhatComesMeanwhileIsNotPassedOver(t *testing.T) {
+	t.Parallel()
+	pool, s, v, channels := resting(t)
+	start := mustSync(t, s, v, Query{}).Cursor
+	early, holding := begun(t, pool), begun(t, pool)
+	var id uuid.UUID
+	if err := early.QueryRow(t.Context(), `insert into public.nchat_messages (channel_id, content) values ($1, 'x') returning id`, channels[1]).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, pool, `update realtime.channels set seq = 9223372036854775807 where channel_id = $1`, channels[0])
+	bad := say(t, pool, channels[0])
+	if _, err := holding.Exec(t.Context(), `select from realtime.inbox where message_id = $1 for update`, bad); err != nil {
+		t.Fatal(err)
+	}
+	passed := make(chan error, 1)
+	go func() { passed <- s.sequencer.passOver(t.Context(), pool) }()
+	waits(t, pool)
+	if err := early.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := holding.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-passed; err != nil {
+		t.Fatal(err)
+	}
+	if p := mustSync(t, s, v, Query{Cursor: start}); len(p.Messages) != 1 || texts(p.Messages)[0].ID != id {
+		t.Errorf("%d messages come, want the one that came meanwhile", len(p.Messages))
+	}
+}
+
+// begun is a transaction that ends with the test.
+func begun(t *testing.T, pool *pgxpool.Pool) pgx.Tx {
+	t.Helper()
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	return tx
+}
+
+// waits is until some transaction waits for a lock.
+func waits(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); number(t, pool, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) == 0; {
+		if time.Now().After(end) {
+			t.Fatal("nobody waits")
+		}
 	}
 }
 

@@ -26,11 +26,22 @@ func (m *meter) add(at time.Time, n int) {
 	m.now += n
 }
 
-// busy reports whether looking costs less than being rung for, and then is a promise to look.
+// busy reports whether there is so much that it is cheaper to wait for more of it.
 func (m *meter) busy(at time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	busy := at.Sub(m.since) < 2*time.Second && max(m.now, m.last) >= hotLoad
+	return m.busyLocked(at)
+}
+
+func (m *meter) busyLocked(at time.Time) bool {
+	return at.Sub(m.since) < 2*time.Second && max(m.now, m.last) >= hotLoad
+}
+
+// promise is a promise to look, where that costs less than being rung for; false: it does not.
+func (m *meter) promise(at time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	busy := m.busyLocked(at)
 	if busy {
 		m.until = at.Add(promise)
 	}

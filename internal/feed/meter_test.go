@@ -13,8 +13,12 @@ func TestLoadIsWhatTheLastSecondBrought(t *testing.T) {
 		t.Helper()
 		at = at.Add(d)
 		m.add(at, n)
-		if m.busy(at) != want {
+		before := m.until
+		if m.busy(at) != want || m.until != before {
 			t.Fatalf("after %v and %d: %+v", d, n, &m)
+		}
+		if m.promise(at) != want || m.promised(at) != want && want {
+			t.Fatalf("promised after %v and %d: %+v", d, n, &m)
 		}
 	}
 	step(0, hotLoad-1, false)
@@ -24,7 +28,7 @@ func TestLoadIsWhatTheLastSecondBrought(t *testing.T) {
 	step(time.Minute, hotLoad/2, false) // few, after long
 	step(time.Second, hotLoad/2, false) // and few again
 	step(time.Second/2, hotLoad/2, true)
-	if m.busy(at.Add(time.Hour)) {
+	if m.busy(at.Add(time.Hour)) || m.promise(at.Add(time.Hour)) {
 		t.Error("busy for ever")
 	}
 }

@@ -64,7 +64,7 @@ func (x *Stream) resume(st state, p place) (Reason, error) {
 	if p.mode != atEntry {
 		return "", fault.Field("cursor", "cursor stands within a sync that is not finished: ask for its remaining pages first")
 	}
-	x.pos, x.mark = p.pos, p.mark
+	x.pos, x.mark, x.from = p.pos, p.mark, p
 	return judge(p, st), nil
 }
 

@@ -47,9 +47,10 @@ begin
   return greatest(n, gone);
 end $$;
 
--- sweep_gone forgets up to most messages whose rows have been no more for so long, with
--- their versions, and answers how many; 0 also where somebody else is at the log. One that
--- is there and not published, or not any more, goes on with its version when it is.
+-- sweep_gone looks at up to most messages that have been no more for so long, forgets those
+-- without a row, with their versions, and answers at how many it looked; 0 also where somebody
+-- else is at the log. One that is there and not published, or not any more, goes on with its
+-- version when it is: it is looked at again when as much time has passed.
 create or replace function realtime.sweep_gone(kept interval, most integer) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
@@ -61,13 +62,12 @@ begin
   update realtime.messages m set gone_at = clock_timestamp() -- gone before there was gone_at
    where m.ctid = any (array(select x.ctid from realtime.messages x where x.gone and x.gone_at is null limit most));
   with old as materialized (
-    select x.message_id from realtime.messages x
-     where x.gone and x.gone_at < clock_timestamp() - kept
-       and not exists (select from public.nchat_messages o where o.id = x.message_id)
-       and not exists (select from realtime.inbox i where i.message_id = x.message_id)
-     order by x.gone_at limit most),
-  revisions as (delete from realtime.revisions r using old o where r.message_id = o.message_id),
-  gone as (delete from realtime.messages m using old o where m.message_id = o.message_id returning 1)
-  select count(*) into n from gone;
+    select x.message_id, exists (select from public.nchat_messages o where o.id = x.message_id)
+                         or exists (select from realtime.inbox i where i.message_id = x.message_id) as there
+      from (select y.message_id from realtime.messages y where y.gone and y.gone_at < clock_timestamp() - kept order by y.gone_at limit most) x),
+  later as (update realtime.messages m set gone_at = clock_timestamp() from old o where m.message_id = o.message_id and o.there), -- they are looked at again then
+  revisions as (delete from realtime.revisions r using old o where r.message_id = o.message_id and not o.there),
+  gone as (delete from realtime.messages m using old o where m.message_id = o.message_id and not o.there)
+  select count(*) into n from old;
   return n;
 end $$;

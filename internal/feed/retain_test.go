@@ -108,6 +108,33 @@ func TestMessagesThatAreNoMoreAreForgotten(t *testing.T) {
 	}
 }
 
+// TestWhatIsThereHoldsUpNoSweep: messages that are not published any more, however many, are
+// looked at once in a while, and not before all others each time.
+func TestWhatIsThereHoldsUpNoSweep(t *testing.T) {
+	t.Parallel()
+	pool, s, v, channels := resting(t)
+	for range 20 {
+		say(t, pool, channels[0])
+	}
+	gone := say(t, pool, channels[0])
+	mustSync(t, s, v, Query{})
+	mustExec(t, pool, `update public.nchat_messages set scheduled_at = 'infinity', published_at = null where channel_id = $1 and id <> $2`, channels[0], gone)
+	mustExec(t, pool, `delete from public.nchat_messages where id = $1`, gone)
+	mustSync(t, s, v, Query{})
+	mustExec(t, pool, `update realtime.messages set gone_at = gone_at - case when message_id = $1 then interval '33 days' else interval '34 days' end where gone`, gone)
+	for i, want := range []int64{10, 10, 1, 0} {
+		if n := number(t, pool, `select realtime.sweep_gone('32 days', 10)`); n != want {
+			t.Errorf("turn %d looks at %d, want %d", i, n, want)
+		}
+	}
+	if n := number(t, pool, `select count(*) from realtime.messages where message_id = $1`, gone); n != 0 {
+		t.Error("what is no more stays")
+	}
+	if n := number(t, pool, `select count(*) from realtime.messages where channel_id = $1 and gone`, channels[0]); n != 20 {
+		t.Errorf("%d are left of what is there", n)
+	}
+}
+
 // sweepUntil sweeps until something is so: a turn that meets the sequencer at the
 // log leaves what it could not do to the next.
 func sweepUntil(t *testing.T, s *Service, what string, ok func() bool) {

@@ -82,8 +82,10 @@ create or replace function realtime.pass_over(out kind text, out channel uuid, o
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
   code text;
+  tried bigint;
 begin
   perform pg_advisory_xact_lock(7249331607002);
+  select i.id into tried from realtime.inbox i where i.id > (select h.clear from realtime.head h) order by i.id limit 1;
   begin
     perform realtime.sequence(1, false, true);
   exception when data_exception or program_limit_exceeded or not_null_violation or internal_error then
@@ -92,8 +94,9 @@ begin
       raise;
     end if;
     why := why || ' (SQLSTATE ' || code || ')';
+    -- Lower ids may have been committed since: this is what failed only if it is the first before and after.
     delete from realtime.inbox x
-     where x.ctid = any (array(select i.ctid from realtime.inbox i where i.id > (select h.clear from realtime.head h) order by i.id limit 1))
+     where x.id = tried and x.id = (select i.id from realtime.inbox i where i.id > (select h.clear from realtime.head h) order by i.id limit 1)
     returning x.kind, x.channel_id, x.message_id into kind, channel, message;
   end;
 end $$;

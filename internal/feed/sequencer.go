@@ -20,6 +20,7 @@ const (
 	slowest     = 50 * time.Millisecond  // and at most, however busy the database is
 	promise     = 2 * time.Second        // as realtime.sequence() writes it down
 	hotLoad     = 200                    // changes a second, from which the sequencer looks by itself
+	gathering   = 3 * time.Millisecond   // from then on a settling waits so long for others
 	storeLimit  = 10 * time.Second
 	backfillOne = 500 // messages numbered in one transaction
 	backfillGap = 20 * time.Millisecond
@@ -105,7 +106,7 @@ func rest(took time.Duration) time.Duration { return min(max(pace, 4*took), slow
 // cannot have a place at all is passed over.
 func (s *sequencer) sequenceOnce(ctx context.Context, db postgres.DB, waits bool) (n int, more bool, err error) {
 	now := time.Now()
-	stays := s.meter.busy(now)
+	stays := s.meter.promise(now)
 	most := s.size.now()
 	n, err = s.numbered(ctx, db, most, stays, waits)
 	for ; postgres.Broken(err) && most > 1; n, err = s.numbered(ctx, db, most, stays, waits) {

@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // rounds lets any number of callers share runs of one job, each of which begins
 // after its callers asked. One caller of each runs it. The zero value is ready.
 type rounds struct {
+	gather func(context.Context) // waits before a run for whoever may share it; nil: nobody does
+
 	mu      sync.Mutex
 	running bool   // guarded by mu
 	next    *round // guarded by mu: has not begun
@@ -36,7 +41,11 @@ func (r *rounds) join(ctx context.Context, job func(context.Context) error) erro
 	r.mu.Unlock()
 	select {
 	case <-mine.lead:
-		r.run(mine, func() error { return job(context.WithoutCancel(ctx)) })
+		ctx = context.WithoutCancel(ctx)
+		if r.gather != nil {
+			r.gather(ctx)
+		}
+		r.run(mine, func() error { return job(ctx) })
 		return mine.err
 	case <-mine.done:
 		return mine.err
@@ -74,6 +83,13 @@ func (s *sequencer) Settle(ctx context.Context) error {
 		return fmt.Errorf("waiting for positions: %w", err)
 	}
 	return nil
+}
+
+// gather waits a moment where many write: a settling has its price whoever shares it.
+func (s *sequencer) gather(ctx context.Context) {
+	if s.meter.busy(time.Now()) {
+		wait.For(ctx, gathering)
+	}
 }
 
 // CatchUp is Settle for whoever does not know that anything waits.

@@ -7,6 +7,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // TestEachRoundBeginsAfterWhoeverWaitsForIt: any number of callers share two
@@ -90,6 +93,37 @@ func TestARoundOutlivesThoseWhoGiveUp(t *testing.T) {
 			t.Fatalf("after a panic: %v", err)
 		}
 	})
+}
+
+// TestWhereManyWriteTheySettleTogether: a moment apart they share a run, whatever becomes
+// of the first of them; and nobody waits where few write.
+func TestWhereManyWriteTheySettleTogether(t *testing.T) {
+	t.Parallel()
+	for load, want := range map[int]int64{hotLoad: 1, hotLoad - 1: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			var s sequencer
+			s.meter.add(time.Now(), load)
+			r := rounds{gather: s.gather}
+			var runs atomic.Int64
+			job := func(ctx context.Context) error { runs.Add(1); return ctx.Err() }
+			leads, leave := context.WithCancel(t.Context())
+			defer leave()
+			answers, began := make(chan error, 3), time.Now()
+			for _, ctx := range []context.Context{leads, t.Context(), t.Context()} {
+				go func() { answers <- r.join(ctx, job) }()
+				wait.For(t.Context(), time.Millisecond)
+				leave()
+			}
+			for range cap(answers) {
+				if err := <-answers; err != nil {
+					t.Error(err)
+				}
+			}
+			if n, d := runs.Load(), time.Since(began); n != want || d > gathering {
+				t.Errorf("after %d changes three share %d runs in %v", load, n, d)
+			}
+		})
+	}
 }
 
 // TestWhoeverSettlesUnderLoadPromisesToLook: or everybody's writers would ring

@@ -36,9 +36,13 @@ const nowhere = -1
 
 // loadState reads the state for a reader that stands at a position.
 func loadState(ctx context.Context, db postgres.DB, at int64) (state, error) {
+	return stateOf(db.QueryRow(ctx, readState, at))
+}
+
+func stateOf(row pgx.Row) (state, error) {
 	var st state
 	var epoch string
-	if err := db.QueryRow(ctx, readState, at).Scan(&st.pos, &st.floor, &st.secret, &st.mark, &st.standing, &epoch); err != nil {
+	if err := row.Scan(&st.pos, &st.floor, &st.secret, &st.mark, &st.standing, &epoch); err != nil {
 		return st, fmt.Errorf("reading the head of the log: %w", err)
 	}
 	st.epoch = epochOf(epoch)
@@ -86,10 +90,20 @@ func entries(rows pgx.Rows, err error) ([]Entry, error) {
 	return list, nil
 }
 
-// loadTail reads everybody's entries after one, and none where that is another now.
-func loadTail(ctx context.Context, db postgres.DB, after, mark int64, most int) ([]Entry, error) {
+// loadTail reads the state for a reader that stands at an entry, and everybody's entries
+// after that: none where it is another now. In one round trip.
+func loadTail(ctx context.Context, db postgres.DB, after, mark int64, most int) (st state, list []Entry, err error) {
 	const q = `select ` + entryColumns + ` from realtime.log l where l.pos > $1 and (select realtime.mark_at($1) = $2) order by l.pos limit $3`
-	return entries(db.Query(ctx, q, after, mark, most))
+	b := &pgx.Batch{}
+	b.Queue(readState, after)
+	b.Queue(q, after, mark, most)
+	res := db.SendBatch(ctx, b)
+	defer func() { _ = res.Close() }() // what fails has been read
+	if st, err = stateOf(res.QueryRow()); err != nil {
+		return st, nil, err
+	}
+	list, err = entries(res.Query())
+	return st, list, err
 }
 
 // loadFor reads the entries of channels, and those of the viewer's own

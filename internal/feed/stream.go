@@ -58,10 +58,13 @@ type Stream struct {
 	epoch [8]byte
 	pos   int64
 	mark  int64  // of the entry at pos
+	from  place  // where it went on from a cursor
 	reset Reason // to be told first
 	live  bool
 	fresh bool // look without being woken
 	pending
+	counts bool // upTo is known
+	upTo   int64
 	turn   int // of the tail
 	asked  time.Time
 	anyway *time.Timer // has it look without being woken
@@ -87,11 +90,11 @@ func (x *Stream) Begins() Reason { return x.reset }
 
 // Cursor is where a reader stands after an entry.
 func (x *Stream) Cursor(e Entry) string {
-	return x.keys.seal(place{epoch: x.epoch, pos: e.Pos, mark: e.Mark})
+	return seal(x, place{epoch: x.epoch, pos: e.Pos, mark: e.Mark})
 }
 
 // Here is a cursor after everything told so far.
-func (x *Stream) Here() string { return x.keys.seal(placeOf(x)) }
+func (x *Stream) Here() string { return seal(x, placeOf(x)) }
 
 func placeOf(x *Stream) place { return place{epoch: x.epoch, pos: x.pos, mark: x.mark} }
 

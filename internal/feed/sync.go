@@ -21,7 +21,7 @@ const (
 	MaxWait      = 25 * time.Second
 	PageBytes    = 2 << 20 // of a page's messages, but for a single one that is larger
 
-	pageEntries = 2000 // entries one page covers at most, however few messages they are of
+	pageEntries = 2000 // entries one page covers at most, and channels of a fresh start, however few messages they are of
 )
 
 // Query asks for a page. Cursor "": a fresh start, or by Since where that is given.
@@ -71,7 +71,7 @@ type Page struct {
 }
 
 func (p Page) empty() bool {
-	return p.Reset == "" && len(p.Channels)+len(p.Left)+len(p.Members)+len(p.Messages)+len(p.Deleted)+len(p.Read)+len(p.OwnThreads)+len(p.Moves) == 0
+	return p.Reset == "" && len(p.Channels)+len(p.Left)+len(p.Members)+len(p.Messages)+len(p.Deleted)+len(p.Read)+len(p.Threads)+len(p.OwnThreads)+len(p.Moves) == 0
 }
 
 // Sync answers a page, once there is something in it or the time to wait is

@@ -223,3 +223,38 @@ func TestSyncLaw(t *testing.T) {
 	}
 	t.Logf("%d steps", steps)
 }
+
+// TestChannelsTakeRoomInAPage: whoever is a member of many channels where nobody has
+// written gets them by pages, each once.
+func TestChannelsTakeRoomInAPage(t *testing.T) {
+	t.Parallel()
+	pool, s, v, channels := resting(t)
+	const more = pageEntries + 1
+	mustSync(t, s, v, Query{})
+	// As if placed, which takes its time.
+	mustExec(t, pool, fmt.Sprintf(`begin; set local session_replication_role = replica;
+		insert into public.nchat_channels (name, slug) select 'c', 'many-' || i from generate_series(1, %d) i;
+		insert into public.nchat_channel_members (channel_id, user_id) select id, '%[2]s' from public.nchat_channels where slug like 'many-%%';
+		insert into realtime.channels (channel_id, tenant, members) select id, 'primary', 1 from public.nchat_channels where slug like 'many-%%';
+		insert into realtime.stints (channel_id, user_id, from_seq) select id, '%[2]s', 0 from public.nchat_channels where slug like 'many-%%';
+		commit; analyze`, more, v.User))
+	got, pages := map[uuid.UUID]bool{}, 0
+	for q := (Query{}); ; pages++ {
+		p := mustSync(t, s, v, q)
+		if len(p.Channels) > pageEntries || len(p.Read) > pageEntries || pages > 3 {
+			t.Fatalf("page %d has %d channels", pages, len(p.Channels))
+		}
+		for _, c := range p.Channels {
+			if got[c.ChannelID] {
+				t.Errorf("%v comes twice", c.ChannelID)
+			}
+			got[c.ChannelID] = true
+		}
+		if q.Cursor = p.Cursor; !p.More {
+			break
+		}
+	}
+	if len(got) < more || len(got) > more+len(channels) {
+		t.Errorf("%d channels come of %d and those of the world", len(got), more)
+	}
+}

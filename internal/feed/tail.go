@@ -71,16 +71,12 @@ func (s *Service) readOn(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	last, mark := s.tail.end()
-	now, err := loadState(ctx, s.o.Vital, last)
+	now, list, err := loadTail(ctx, s.o.Vital, last, mark, tailRead)
 	if err != nil {
 		return false, err
 	}
-	if known := s.tail.enter(now); !known || now.pos == last {
+	if known := s.tail.enter(now); !known || len(list) == 0 {
 		return false, nil
-	}
-	list, err := loadTail(ctx, s.o.Vital, last, mark, tailRead)
-	if err != nil || len(list) == 0 {
-		return false, err
 	}
 	items, err := s.fill(ctx, s.o.Vital, list, held, func(e Entry) bool { return s.tail.hub.Watched(topic{id: e.Channel}) })
 	if err != nil {

@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
@@ -210,5 +212,36 @@ func TestWaitingPassesWhatConcernsOthers(t *testing.T) {
 	p, err := s.Sync(ctx, v, Query{Cursor: start, Wait: MaxWait})
 	if err != nil || len(p.Messages) != 1 || texts(p.Messages)[0].ID != id {
 		t.Fatalf("%+v %v", p, err)
+	}
+}
+
+// TestALoneMessagesTrips: one numbers it, one finds it in the log, one reads it.
+func TestALoneMessagesTrips(t *testing.T) {
+	t.Parallel()
+	pool := placeWorld(t)
+	counted, trips := pgtest.Counted(t, pool.Config().ConnString())
+	s := New(Options{Pool: counted, Bell: &bells{}, Log: slog.New(slog.DiscardHandler), Load: loadText})
+	defer s.tail.hub.Subscribe(topic{id: fixed('c', 1)}).Close()
+	readOn := func() {
+		if _, err := s.readOn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	readOn() // where the log stands
+	fewest := 100
+	for range 6 { // of which some prepare their statements
+		id := say(t, pool, fixed('c', 1))
+		fewest = min(fewest, trips.During(func() {
+			if err := s.Settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			readOn()
+		}))
+		if last := s.tail.items[len(s.tail.items)-1]; last.Message != id || last.Body == nil {
+			t.Fatalf("%+v is the last, want %s", last, id)
+		}
+	}
+	if fewest != 3 {
+		t.Errorf("%d trips", fewest)
 	}
 }

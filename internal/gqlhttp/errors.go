@@ -67,16 +67,15 @@ func refused(ctx context.Context, err error) *fault.Error {
 	if fc := graphql.GetFieldContext(ctx); fc != nil && fc.Field.Field != nil {
 		field = fc.Field.Name
 	}
-	switch code := pg.SQLState(); {
-	case strings.HasPrefix(code, "22"):
+	switch constraint, wrong := fault.Refuses(pg.SQLState()); {
+	case constraint:
+		return fault.New(fault.Constraint, "the database refuses %s", field)
+	case wrong:
 		at, values := blame(ctx, pg.Error())
 		if values != "" {
 			values = ": " + values
 		}
 		return fault.Field(at, "%s has a value that the database does not take%s", field, values)
-	case code == "23502", code == "23514", code == "23P01", code == "44000", code == "P0001":
-		// A race can have the others of class 23; the last is a function's own raise.
-		return fault.New(fault.Constraint, "the database refuses %s", field)
 	}
 	return fault.From(err)
 }

@@ -28,6 +28,19 @@ const joinedEach = 50
 // Caps bound what one operation may have, summed over all its fields.
 type Caps struct{ IDs, Rooms, Messages int }
 
+// past says which of the caps a weight is past; "": none.
+func (c Caps) past(w Weight) (what string, most int) {
+	switch {
+	case w.IDs > c.IDs:
+		return "ids", c.IDs
+	case w.Rooms > c.Rooms:
+		return "rooms", c.Rooms
+	case w.Messages > c.Messages:
+		return "messages", c.Messages
+	}
+	return "", 0
+}
+
 // Account is a bucket that an operation is paid from.
 type Account struct {
 	Limiter *Limiter
@@ -81,16 +94,12 @@ func (c *Cost) MutateOperationContext(ctx context.Context, oc *graphql.Operation
 			unjoined++
 		}
 		sum = Weight{Points: sum.Points + w.Points, IDs: sum.IDs + w.IDs, Rooms: sum.Rooms + w.Rooms, Messages: sum.Messages + w.Messages, Sent: sum.Sent + w.Sent}
+		if what, most := c.Caps.past(sum); what != "" {
+			return refusal(fault.New(fault.Invalid, "more than %d %s in one operation, at %s", most, what, f.Alias))
+		}
 	}
 	sum.Points += (joined + joinedEach - 1) / joinedEach
-	switch {
-	case sum.IDs > c.Caps.IDs:
-		return tooLarge("more than %d ids in one operation", c.Caps.IDs)
-	case sum.Rooms > c.Caps.Rooms:
-		return tooLarge("more than %d rooms in one operation", c.Caps.Rooms)
-	case sum.Messages > c.Caps.Messages:
-		return tooLarge("more than %d messages in one operation", c.Caps.Messages)
-	case c.Unjoined > 0 && unjoined > c.Unjoined:
+	if c.Unjoined > 0 && unjoined > c.Unjoined {
 		return tooLarge("more than %d root fields in one operation that are not answered together", c.Unjoined)
 	}
 	if f := Pay(ctx, sum, c.Accounts, c.Sending); f != nil {

@@ -152,8 +152,8 @@ func (s *Service) erase(ctx context.Context, v viewer.Viewer, id uuid.UUID, sett
 // change runs a transaction that says who is behind it, and tells of it after
 // the commit.
 func (s *Service) change(ctx context.Context, v viewer.Viewer, do func(pgx.Tx) error) error {
-	err := postgres.InTx(ctx, s.o.Pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `select set_config('realtime.quiet', 'on', true), set_config('realtime.actor', $1, true)`, v.User.String()); err != nil {
+	err := postgres.Quietly(ctx, s.o.Pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `select set_config('realtime.actor', $1, true)`, v.User.String()); err != nil {
 			return fmt.Errorf("preparing: %w", err)
 		}
 		return do(tx)

@@ -231,10 +231,19 @@ func TestWhatTheDatabaseRefuses(t *testing.T) {
 	r.exec(`alter table public.nchat_messages add constraint own check (content <> 'check')`)
 	r.exec(`create function own() returns trigger language plpgsql as $$ begin
 		if new.content = 'raise' then raise exception 'not on Sundays'; end if;
+		if new.content = 'none' then raise no_data_found; end if;
+		if new.content = 'assert' then assert false; end if;
+		if new.content = 'web' then raise 'forbidden' using errcode = 'PT403'; end if;
+		if new.content = 'signal' then raise 'forbidden' using errcode = '45000'; end if;
+		if new.content = 'action' then raise triggered_action_exception; end if;
+		if new.content = 'outside' then raise external_routine_exception; end if;
 		if new.content = 'cast' then perform (new.metadata ->> 'n')::integer; end if;
 		return new; end $$`)
 	r.exec(`create trigger own before insert on public.nchat_messages for each row execute function own()`)
-	for text, want := range map[string]fault.Code{"check": fault.Constraint, "raise": fault.Constraint, "cast": fault.Invalid, "fine": ""} {
+	r.exec(`create unique index own on public.nchat_messages (channel_id, (metadata ->> 'n')) where content in ('unique', 'first')`)
+	r.exec(`insert into public.nchat_messages (channel_id, content, metadata) values ($1, 'first', '{"n": "seven"}')`, demo.General)
+	for text, want := range map[string]fault.Code{"check": fault.Constraint, "raise": fault.Constraint, "none": fault.Constraint, "assert": fault.Constraint, "web": fault.Constraint,
+		"signal": fault.Constraint, "action": fault.Constraint, "outside": fault.Constraint, "unique": fault.Constraint, "cast": fault.Invalid, "fine": ""} {
 		in := []Input{{ClientMessageID: uuid.NewString(), Channel: demo.General, Content: &text, Metadata: json.RawMessage(`{"n": "seven"}`)}}
 		next := "next"
 		in = append(in, Input{ClientMessageID: uuid.NewString(), Channel: demo.General, Content: &next})

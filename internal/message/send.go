@@ -108,7 +108,7 @@ func (s *Service) write(ctx context.Context, v viewer.Viewer, in Input) (outcome
 	args := []any{v.Tenant, v.User, in.ClientMessageID, in.digest(), in.Channel, in.Thread, in.Parent, in.Content, string(in.kind()), meta, in.Mentions}
 	for attempt := 0; ; attempt++ {
 		err = s.o.Pool.QueryRow(ctx, q, args...).Scan(&outcome, &id)
-		if err == nil || attempt == sendAttempts || !postgres.Collided(err) {
+		if err == nil || attempt == sendAttempts || !postgres.Collided(err) && !postgres.Keyed(err) {
 			break
 		}
 	}
@@ -130,7 +130,7 @@ func (s *Service) failed(ctx context.Context, err error) *fault.Error {
 		return fault.Later(fault.Unexpected, tryAgain, "not answered in time; sending it again is safe")
 	}
 	s.o.Log.ErrorContext(ctx, "sending a message", "error", err)
-	if constraint, refused := postgres.Refused(err); constraint {
+	if constraint, refused := postgres.Refused(err); constraint || postgres.Keyed(err) { // which was tried more than once
 		return fault.New(fault.Constraint, "the database refuses this message")
 	} else if refused {
 		return fault.New(fault.Invalid, "this message has a value that the database does not take")

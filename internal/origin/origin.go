@@ -20,12 +20,16 @@ type Policy struct {
 	https    func(*http.Request) bool
 }
 
+const files = "file://" // the origin that has no host
+
 // suffix lets in what lies below a domain; it begins with a dot.
 type suffix struct{ scheme, domain string }
 
 // New reads a list of origins: exact ones, also of native apps
 // (capacitor://localhost), https://*.example.com for subdomains at any depth but
-// not the domain itself (*.example.com is the same), or *. An empty list allows the server's own host alone,
+// not the domain itself (*.example.com is the same), moz-extension://* for a scheme of
+// which the browser makes up the host, file:// for Electron's pages, or *. null is never
+// let in: any page can come to have that origin. An empty list allows the server's own host alone,
 // and that is not its pages without TLS where https says that a request came by TLS.
 func New(list []string, https func(*http.Request) bool) Policy {
 	p := Policy{https: https}
@@ -36,6 +40,10 @@ func New(list []string, https func(*http.Request) bool) Policy {
 		}
 		if strings.HasPrefix(o, "*.") {
 			o = "https://" + o
+		}
+		if o == files {
+			p.exact = append(p.exact, files)
+			continue
 		}
 		scheme, host, _ := strings.Cut(strings.ToLower(strings.TrimRight(o, "/")), "://")
 		host = withoutDefaultPort(scheme, host)
@@ -67,6 +75,9 @@ func (p Policy) Listed(r *http.Request) bool {
 		return false
 	}
 	o := strings.ToLower(values[0])
+	if o == files {
+		return slices.Contains(p.exact, files)
+	}
 	u, err := url.Parse(o)
 	if err != nil || u.Host == "" || o != u.Scheme+"://"+u.Host { // an origin is nothing but these two
 		return false

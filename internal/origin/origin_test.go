@@ -21,7 +21,7 @@ func request(method, origin string) *http.Request {
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	some := []string{"https://app.example.com", "https://*.example.org", "*.example.net", "HTTP://Local.Test:80/", "https://*.ports.test:8443"}
-	native := []string{"capacitor://localhost", "app://-", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"}
+	native := []string{"capacitor://localhost", "app://-", "chrome-extension://abcdefghijklmnopabcdefghijklmnop", "moz-extension://*", "file://"}
 	for name, c := range map[string]struct {
 		list            []string
 		origin          string
@@ -67,6 +67,11 @@ func TestPolicy(t *testing.T) {
 		"an extension":                   {native, "chrome-extension://abcdefghijklmnopabcdefghijklmnop", true, true},
 		"another extension":              {native, "chrome-extension://abcdefghijklmnopabcdefghijklmnoo", false, false},
 		"an app's that is our own host":  {nil, "capacitor://api.localhost", false, false},
+		"an extension anywhere":          {native, "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc", true, true},
+		"an extension of no host":        {native, "moz-extension://", false, false},
+		"a file":                         {native, "file://", true, true},
+		"a file, not listed":             {some, "file://", false, false},
+		"a file of a host":               {native, "file://evil.net", false, false},
 		"a query that ends alike":        {some, "https://evil.net?.example.org", false, false},
 	} {
 		p := origin.New(c.list, clientip.New(nil).Encrypted)

@@ -7,13 +7,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
 // SQLSTATE codes (PostgreSQL manual, appendix A).
@@ -32,13 +33,7 @@ const (
 	uniqueViolation      = "23505"
 	duplicateSchema      = "42P06"
 	insufficientRights   = "42501"
-	tooComplex           = "54001" // nested deeper than the server's stack
-	tooLarge             = "54000"
-	raised               = "P0001" // by a function's own raise
-	notNull              = "23502"
-	check                = "23514"
-	exclusion            = "23P01"
-	withCheck            = "44000"
+	foreignKeyViolation  = "23503"
 )
 
 // txAttempts bounds how often a transaction is tried.
@@ -125,17 +120,14 @@ func Broken(err error) bool {
 	return err != nil && !Retryable(err) && !errors.Is(err, context.Canceled)
 }
 
-// Refused reports that the database took a value for wrong: class 22, or what
-// a constraint or an app's own trigger does not let in. constraint: the latter.
-// Keys are not among them: a race can break those, and passes.
-func Refused(err error) (constraint, refused bool) {
-	switch code := state(err); {
-	case strings.HasPrefix(code, "22"), code == tooComplex, code == tooLarge:
-		return false, true
-	case code == notNull, code == check, code == exclusion, code == withCheck, code == raised:
-		return true, true
-	}
-	return false, false
+// Refused is fault.Refuses of an error.
+func Refused(err error) (constraint, refused bool) { return fault.Refuses(state(err)) }
+
+// Keyed reports that a row with such a key is there already, or that what a key names is
+// not there: a race can have that, and it may be what an app has made a rule.
+func Keyed(err error) bool {
+	code := state(err)
+	return code == uniqueViolation || code == foreignKeyViolation
 }
 
 // Guarded hands read the rows of a query. In a transaction a failure takes back

@@ -116,9 +116,11 @@ func (c *Changes) next(ctx context.Context, waits bool) (View, bool, error) {
 		if waits {
 			c.dirty, _, err = c.t.next(ctx)
 		} else {
-			news, all, _ := c.t.sub.Now()
-			c.dirty, _ = c.t.concerned(news, all)
-			if len(c.dirty) == 0 {
+			if !c.t.sub.Open() {
+				return View{}, false, hub.ErrClosed
+			}
+			news, all := c.t.sub.Take() // and what it was poked for: Now would ask for ever
+			if c.dirty, _ = c.t.concerned(news, all); len(c.dirty) == 0 {
 				return View{}, false, nil
 			}
 		}

@@ -110,6 +110,38 @@ func TestWhatIsHeldLeavesNoMoment(t *testing.T) {
 	}
 }
 
+// TestWhatIsHeldInAThread leaves no moment either.
+func TestWhatIsHeldInAThread(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	threads := []uuid.UUID{r.thread(), r.thread()}
+	r.invisible(demo.Bob, true)
+	for _, thread := range threads { // one of them at least is not at the turn of a minute
+		r.ack(demo.Bob, demo.Team, r.reply(thread, demo.Alice), true)
+	}
+	if n := r.count(`select count(*) from realtime.thread_marks where user_id = $1 and read_at = date_trunc('minute', read_at)`, demo.Bob); n != 2 {
+		t.Errorf("%d of 2 marks do not say when it was", n)
+	}
+}
+
+// TestWhomABlockKeepsAThreadFrom: a sender whom the reader had blocked learns of no
+// reading in a thread, also when the block is over.
+func TestWhomABlockKeepsAThreadFrom(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	thread := r.thread()
+	hers, carols := r.reply(thread, demo.Alice), r.reply(thread, demo.Carol)
+	r.exec(`insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`, demo.Bob, demo.Alice)
+	r.ack(demo.Bob, demo.Team, carols, true)
+	r.exec(`delete from public.nchat_blocked_users`)
+	if d := r.delivery(demo.Alice, hers); d.Status() != receipt.Sent {
+		t.Errorf("who was blocked is told %+v", d)
+	}
+	if d := r.delivery(demo.Carol, carols); d.Status() != receipt.Read {
+		t.Errorf("who was not is told %+v", d)
+	}
+}
+
 // TestWhatPassedIsOnesOwn: news of receipts name the viewer's messages alone, and of
 // reading only while it shares its own.
 func TestWhatPassedIsOnesOwn(t *testing.T) {

@@ -1,7 +1,8 @@
 -- What a member wants to hear of a channel stands in nchat's own columns where
 -- it has them. realtime.notifications holds what they cannot say: until when a
 -- channel is muted, and the level where there is no column for it. A row of it is
--- written by whoever holds the member's row, which nobody else then changes.
+-- written by whoever holds the member's row, which nobody else then changes. An app's
+-- own muted_until counts beside is_muted; its end is kept in ours too, to be found.
 
 -- level is a member's by the name its row goes by: all, mentions or none.
 {{define "level" -}}
@@ -15,7 +16,8 @@
 -- muted is whether nothing of the channel is told now: a time that is over counts
 -- as over, whether or not that is written down yet.
 {{define "muted" -}}
-  {{if has "nchat_channel_members" "is_muted" -}}
+  {{if has "nchat_channel_members" "muted_until"}}coalesce({{.}}.muted_until > statement_timestamp(), false) or {{end}}
+  {{- if has "nchat_channel_members" "is_muted" -}}
     coalesce({{.}}.is_muted, false) and not exists (select from realtime.notifications n
       where n.channel_id = {{.}}.channel_id and n.user_id = {{.}}.user_id and n.muted_until <= statement_timestamp())
   {{- else -}}
@@ -24,13 +26,20 @@
   {{- end}}
 {{- end}}
 
+-- ahead is when a mute that the app wrote ends; null: it does not, or is none.
+{{define "ahead" -}}
+  case when {{.}}.muted_until > statement_timestamp() and {{.}}.muted_until < '9999-12-31' then {{.}}.muted_until::timestamptz end
+{{- end}}
+
 -- notifications_of is what a member has chosen. Muted without an end, which nchat
 -- can write, is the level none.
 create or replace function realtime.notifications_of(channel uuid, who uuid) returns table (level text, muted_until timestamptz)
 language sql stable rows 1 set search_path = pg_catalog, pg_temp as $$
   select case when k.muted and k.until is null then 'none' else k.level end, case when k.muted then k.until end
     from (select {{template "level" "m"}} as level, {{template "muted" "m"}} as muted,
-                 (select n.muted_until from realtime.notifications n where n.channel_id = m.channel_id and n.user_id = m.user_id) as until
+                 {{if has "nchat_channel_members" "muted_until"}}case when m.muted_until > statement_timestamp() then {{template "ahead" "m"}} else {{end -}}
+                 (select n.muted_until from realtime.notifications n where n.channel_id = m.channel_id and n.user_id = m.user_id)
+                 {{- if has "nchat_channel_members" "muted_until"}} end{{end}} as until
             from public.nchat_channel_members m where m.channel_id = channel and m.user_id = who) k
 $$;
 
@@ -58,6 +67,12 @@ begin
      where channel_id = channel and user_id = who and coalesce(is_muted, false) <> (until is not null);
   elsif was.level = 'none' and new_level <> 'none' and was.muted_until is null then -- it may be muted without an end
     update public.nchat_channel_members set is_muted = false where channel_id = channel and user_id = who and is_muted;
+  end if;
+  {{- end}}
+  {{- if has "nchat_channel_members" "muted_until"}}
+  if sets_until or was.level = 'none' and new_level <> 'none' and was.muted_until is null then
+    update public.nchat_channel_members set muted_until = until
+     where channel_id = channel and user_id = who and muted_until is distinct from until;
   end if;
   {{- end}}
   insert into realtime.notifications as n (channel_id, user_id, level, muted_until)
@@ -96,6 +111,10 @@ begin
       {{- if has "nchat_channel_members" "is_muted"}}
       update public.nchat_channel_members m set is_muted = false where m.channel_id = r.channel_id and m.user_id = r.user_id and m.is_muted;
       {{- end}}
+      {{- if has "nchat_channel_members" "muted_until"}}
+      update public.nchat_channel_members m set muted_until = null
+       where m.channel_id = r.channel_id and m.user_id = r.user_id and m.muted_until <= clock_timestamp();
+      {{- end}}
       perform realtime.drop_empty(r.channel_id, r.user_id);
       perform realtime.note(r.channel_id, 'notify', who => r.user_id);
       done := done + 1;
@@ -113,9 +132,15 @@ begin
   if coalesce(current_setting('realtime.notifying', true), '') = 'on' then
     return null;
   end if;
-  {{- if has "nchat_channel_members" "is_muted"}}
-  if old.is_muted is distinct from new.is_muted then
+  {{- $mute := cols "nchat_channel_members" "is_muted" "muted_until"}}
+  {{- if $mute}}
+  if ({{of "old" $mute}}) is distinct from ({{of "new" $mute}}) then
     update realtime.notifications n set muted_until = null where n.channel_id = new.channel_id and n.user_id = new.user_id;
+    {{- if has "nchat_channel_members" "muted_until"}}
+    insert into realtime.notifications as n (channel_id, user_id, muted_until)
+    select new.channel_id, new.user_id, k.until from (select {{template "ahead" "new"}} as until) k where k.until is not null
+    on conflict (user_id, channel_id) do update set muted_until = excluded.muted_until;
+    {{- end}}
     perform realtime.drop_empty(new.channel_id, new.user_id);
   end if;
   {{- end}}
@@ -131,7 +156,7 @@ begin
   return null;
 end $$;
 
-{{$watched := cols "nchat_channel_members" "is_muted" "notification_level" -}}
+{{$watched := cols "nchat_channel_members" "is_muted" "muted_until" "notification_level" -}}
 {{if $watched -}}
 create trigger realtime_notifications after update on public.nchat_channel_members
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.notifications_changed();

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,14 +60,17 @@ func (r *rig) changes() int {
 // table has, and each change is told once.
 func TestNotifications(t *testing.T) {
 	t.Parallel()
-	for _, lacks := range []string{"", "is_muted", "notification_level", "both"} {
+	for _, lacks := range []string{"", "is_muted", "notification_level", "both", "is_muted, but muted_until", "none"} {
 		t.Run("without "+lacks, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, false)
 			for _, col := range []string{"is_muted", "notification_level"} {
-				if lacks == col || lacks == "both" {
+				if strings.HasPrefix(lacks, col) || lacks == "both" {
 					r.exec(`alter table public.nchat_channel_members drop column ` + col + ` cascade`)
 				}
+			}
+			if lacks == "none" || strings.HasSuffix(lacks, "muted_until") {
+				r.exec(`alter table public.nchat_channel_members add column muted_until timestamptz`)
 			}
 			pgtest.Migrate(t, r.pool)
 			n := notifier(r.pool)
@@ -151,6 +155,64 @@ func TestMuteWrittenPastUs(t *testing.T) {
 	if n := r.count(`select count(*) from realtime.notifications`); n != 0 {
 		t.Error("what was chosen outlives the membership")
 	}
+}
+
+// TestAMutesEndWrittenPastUs: an app may have a column for it, and write it without is_muted.
+func TestAMutesEndWrittenPastUs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	r.exec(`alter table public.nchat_channel_members add column muted_until timestamptz`)
+	pgtest.Migrate(t, r.pool)
+	mine := fmt.Sprintf(` where channel_id = '%s' and user_id = '%s'`, demo.Team, demo.Bob)
+	r.changes()
+	for i, c := range []struct {
+		set     string
+		level   receipt.Level
+		muted   bool
+		changes int
+	}{
+		{`muted_until = now() + interval '1 hour'`, receipt.LevelAll, true, 1},
+		{`is_muted = null`, receipt.LevelAll, true, 1},
+		{`muted_until = now() - interval '1 hour'`, receipt.LevelAll, false, 1},
+		{`muted_until = 'infinity'`, receipt.LevelNone, false, 1},
+		{`muted_until = '294276-12-31'`, receipt.LevelNone, false, 1},
+		{`muted_until = '-infinity'`, receipt.LevelAll, false, 1},
+		{`muted_until = '0044-03-15 BC', is_muted = true`, receipt.LevelNone, false, 1},
+		{`muted_until = null, is_muted = false`, receipt.LevelAll, false, 1},
+		{`muted_until = now() + interval '5 years'`, receipt.LevelAll, true, 1},
+	} {
+		r.exec(`update public.nchat_channel_members set ` + c.set + mine)
+		r.hears(c.set, c.level, c.muted)
+		if n := r.changes(); n != c.changes {
+			t.Errorf("%d, %s: told %d times, want %d", i, c.set, n, c.changes)
+		}
+	}
+	column := func(what string) int {
+		return r.count(`select count(*) from public.nchat_channel_members` + mine + ` and ` + what)
+	}
+	set := func(c receipt.Choice, is string) {
+		t.Helper()
+		if _, err := notifier(r.pool).Set(t.Context(), as(demo.Bob), demo.Team, c); err != nil || column(is) != 1 {
+			t.Errorf("%s does not hold: %v", is, err)
+		}
+	}
+	set(unmuted, `muted_until is null`)
+	r.hears("unmuted by us", receipt.LevelAll, false)
+	set(until(time.Now().Add(time.Hour)), `muted_until > now()`)
+	r.hears("muted by us", receipt.LevelAll, true)
+	r.exec(`update public.nchat_channel_members set muted_until = 'infinity'` + mine)
+	set(at(receipt.LevelMentions), `muted_until is null`)
+	r.hears("without an end, and a level chosen", receipt.LevelMentions, false)
+	// What the app muted ends by itself, and is told.
+	r.exec(`update public.nchat_channel_members set muted_until = now() + interval '1 hour'` + mine)
+	r.exec(`set session_replication_role = replica; update public.nchat_channel_members set muted_until = now() - interval '1 second'` + mine +
+		`; update realtime.notifications set muted_until = now() - interval '1 second'; reset session_replication_role`)
+	r.changes()
+	r.exec(`select realtime.unmute(10)`)
+	if n := r.changes(); n != 1 || column(`muted_until is null`) != 1 {
+		t.Errorf("the end is told %d times", n)
+	}
+	r.hears("over", receipt.LevelMentions, false)
 }
 
 // TestMuteIsOver: it ends by itself, in nchat's column too, told once, however

@@ -26,10 +26,10 @@ type State struct {
 // Same reports whether two states tell the same.
 func (s State) Same(o State) bool {
 	return s.ChannelID == o.ChannelID && s.UnreadCount == o.UnreadCount && s.MentionCount == o.MentionCount &&
-		sameID(s.LastReadMessageID, o.LastReadMessageID) && sameID(s.LastDeliveredMessageID, o.LastDeliveredMessageID)
+		same(s.LastReadAt, o.LastReadAt) && same(s.LastReadMessageID, o.LastReadMessageID) && same(s.LastDeliveredMessageID, o.LastDeliveredMessageID)
 }
 
-func sameID(a, b *uuid.UUID) bool { return a == b || a != nil && b != nil && *a == *b }
+func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // Key is the channel's id.
 func (s State) Key() uuid.UUID { return s.ChannelID }

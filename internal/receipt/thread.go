@@ -34,7 +34,7 @@ func (s ThreadState) Key() uuid.UUID { return s.ThreadID }
 // Same reports whether two states tell the same.
 func (s ThreadState) Same(o ThreadState) bool {
 	return s.ThreadID == o.ThreadID && s.ChannelID == o.ChannelID && s.UnreadCount == o.UnreadCount && s.MentionCount == o.MentionCount &&
-		s.Followed == o.Followed && sameID(s.LastReadMessageID, o.LastReadMessageID)
+		s.Followed == o.Followed && same(s.LastReadAt, o.LastReadAt) && same(s.LastReadMessageID, o.LastReadMessageID)
 }
 
 // Threads is how far viewers are in threads, and which they follow.

@@ -3,12 +3,13 @@
 -- string-bodied SQL functions and not views: Postgres inlines them all the same,
 -- and they never stand in the way of an ALTER TABLE of nchat's.
 
+-- Whose a row is that does not say: the tenant of those whose session does not say either.
 {{define "tenant" -}}
-  {{if has . "source_account_id"}}source_account_id::text{{else}}'primary'{{end}}
+  {{if has . "source_account_id"}}coalesce(source_account_id::text, 'primary'){{else}}'primary'{{end}}
 {{- end}}
 
 {{define "tenant_of" -}}
-  {{if has "nchat_users" "source_account_id"}}{{.}}.source_account_id::text{{else}}'primary'{{end}}
+  {{if has "nchat_users" "source_account_id"}}coalesce({{.}}.source_account_id::text, 'primary'){{else}}'primary'{{end}}
 {{- end}}
 
 -- Who is suspended or deleted is no user: it sees nobody, nobody sees it, and it writes nowhere.

@@ -75,6 +75,16 @@ func TestReadable(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v (%v)", what, got, c.want, err)
 		}
 	}
+	// Who asks of all channels, and who asks of all users, is told the same.
+	var differ int
+	if err := pool.QueryRow(t.Context(), `
+select count(*) from public.nchat_users u
+ cross join lateral (select channel_id from realtime.readable('primary', u.id) where member) a
+  full join (select channel_id, user_id from realtime.readers() where tenant = 'primary') b
+    on b.channel_id = a.channel_id and b.user_id = u.id
+ where a.channel_id is null or b.channel_id is null`).Scan(&differ); err != nil || differ > 0 {
+		t.Errorf("readable and readers differ in %d, %v", differ, err)
+	}
 }
 
 // TestTenantsReadApart: a public channel is its tenant's, and a user its own tenant's

@@ -21,7 +21,7 @@ type Conn struct {
 	out    *corked // under ws
 	exec   graphql.GraphExecutor
 	id     uuid.UUID
-	header http.Header
+	header http.Header // of the upgrade, for Init
 	ip     string
 	bucket string
 	legacy bool
@@ -116,10 +116,19 @@ func (c *Conn) Extend(expires time.Time) {
 func (c *Conn) start() {
 	in := newReader(c)
 	c.writer.start()
-	go func() {
-		in.run()
-		c.finish()
-	}()
+	in.begin()
+	go c.read(in)
+}
+
+// read reads until the socket ends. A message that was more than a sign of life has grown
+// the goroutine's stack, which it would keep while the socket is idle: another goes on.
+func (c *Conn) read(in *reader) {
+	if in.run() {
+		go c.read(in)
+		return
+	}
+	in.init.Stop()
+	c.finish()
 }
 
 // answer queues a frame ahead of data. A peer that has left too many of those

@@ -18,6 +18,7 @@ func (h *handshake) run(payload map[string]any) {
 	late := time.AfterFunc(h.c.t.o.Limits.InitTimeout, func() { h.c.Close(closeTryAgain, "Initialisation took too long") })
 	defer late.Stop()
 	a, err := h.ask(h.c.ctx, payload)
+	h.c.header = nil // a socket may last for days, and nobody asks for it again
 	if err != nil {
 		h.refuse(err)
 		return

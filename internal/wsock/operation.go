@@ -20,10 +20,10 @@ import (
 type operation struct {
 	c      *Conn
 	id     string
-	params *graphql.RawParams
-	sent   json.RawMessage // the payload as it came, until it is known who runs it
-	bytes  int             // of its message
-	ctx    context.Context //nolint:containedctx // the operation is its lifetime
+	params *graphql.RawParams // until it runs
+	sent   json.RawMessage    // the payload as it came, until it is known who runs it
+	bytes  int                // of its message
+	ctx    context.Context    //nolint:containedctx // the operation is its lifetime
 	cancel context.CancelFunc
 	gone   atomic.Bool // completed by the peer: nothing more is sent for it
 
@@ -88,6 +88,7 @@ func (o *operation) execute() (last []byte, rests bool) {
 	}
 	exec := o.c.exec
 	oc, errs := exec.CreateOperationContext(ctx, o.params)
+	o.params = nil
 	if oc != nil {
 		ctx = graphql.WithOperationContext(ctx, oc)
 	}
@@ -97,6 +98,9 @@ func (o *operation) execute() (last []byte, rests bool) {
 	}
 	if err := o.toRun(ctx, oc); err != nil {
 		return o.errorFrame(told(err)), false
+	}
+	if cached := oc.Operation.Position.Src.Input; cached == oc.RawQuery { // many subscriptions of one text keep it once
+		oc.RawQuery = cached
 	}
 	o.responses, o.in = exec.DispatchOperation(ctx, oc)
 	if s := share.Of(o.in); s != nil {

@@ -109,7 +109,6 @@ func (p protocol) onSubscribe(m message) {
 		p.bad(m, m.kind+" needs an id and a payload with a query")
 		return
 	}
-	params.Headers = p.c.header
 	p.c.ops.add(&operation{c: p.c, id: m.id, params: params, bytes: m.bytes, sent: m.payload})
 }
 

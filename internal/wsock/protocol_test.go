@@ -51,17 +51,7 @@ func TestResponsesAreCopied(t *testing.T) {
 func TestOperationsKnowTheirSocket(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, wsock.Options{})
-	p, _, err := r.try(t, http.Header{"X-Test": {"sent"}}, wsock.TransportWS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.send(`{"id":null,"type":"connection_init","payload":null}`)
-	p.want("connection_ack")
-	p.subscribe("h", "{ header }")
-	if m := p.want("next"); !strings.Contains(string(m.Payload), `"sent"`) {
-		t.Errorf("headers: %s", m.Payload)
-	}
-	p.want("complete")
+	p := r.modern(t)
 	p.subscribe("s", "{ socket }")
 	c := r.only(t)
 	if m := p.want("next"); !strings.Contains(string(m.Payload), c.ID().String()) {

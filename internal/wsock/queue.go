@@ -2,6 +2,7 @@ package wsock
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -30,15 +31,23 @@ type queue struct {
 	most, mostBytes int
 
 	mu        sync.Mutex
-	fast      []frame            // guarded by mu
-	data      []frame            // guarded by mu
-	fastBytes int                // guarded by mu: of fast
-	bytes     int                // guarded by mu: of data
-	closed    bool               // guarded by mu
-	writing   bool               // guarded by mu: somebody writes
-	bye       []byte             // guarded by mu
-	room      chan struct{}      // guarded by mu: closed when there is room again; nil: nobody waits
-	short     map[*task]struct{} // guarded by mu: to be woken then
+	fast      []frame        // guarded by mu
+	data      []frame        // guarded by mu
+	fastBytes int            // guarded by mu: of fast
+	bytes     int            // guarded by mu: of data
+	closed    bool           // guarded by mu
+	writing   bool           // guarded by mu: somebody writes
+	bye       []byte         // guarded by mu
+	line      []*place       // guarded by mu: who waits for room, first come first served; not empty only while data is not
+	turns     map[*task]bool // guarded by mu: true: its turn has come; false: it is in line
+}
+
+// place is one in the line for room.
+type place struct {
+	t  *task // to be woken; nil: f waits
+	f  frame
+	in chan struct{} // closed when f is queued, or the queue closed
+	ok bool          // f is queued
 }
 
 func newQueue(frames, bytes int) *queue {
@@ -77,51 +86,100 @@ func (q *queue) forget(id string) {
 // put queues data, waiting for room until ctx ends. A frame larger than the
 // whole queue goes when the queue is empty.
 func (q *queue) put(ctx context.Context, f frame) bool {
-	for {
-		q.mu.Lock()
-		if q.closed || ctx.Err() != nil {
-			q.mu.Unlock()
-			return false
-		}
-		if len(q.data) == 0 || len(q.data) < q.most && q.bytes+len(f.data) <= q.mostBytes {
-			q.data = append(q.data, f)
-			q.bytes += len(f.data)
-			q.mu.Unlock()
-			return true
-		}
-		if q.room == nil {
-			q.room = make(chan struct{})
-		}
-		room := q.room
+	q.mu.Lock()
+	if q.closed || ctx.Err() != nil {
 		q.mu.Unlock()
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return false
-		}
+		return false
 	}
+	if len(q.line) == 0 && q.fitsLocked(f) {
+		q.addLocked(f)
+		q.mu.Unlock()
+		return true
+	}
+	p := &place{f: f, in: make(chan struct{})}
+	q.line = append(q.line, p)
+	q.mu.Unlock()
+	select {
+	case <-p.in:
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.leaveLocked(func(x *place) bool { return x == p })
+	return p.ok
 }
 
-// space reports whether there is room for data; otherwise a task is woken once
-// there is.
+func (q *queue) fitsLocked(f frame) bool {
+	return len(q.data) == 0 || len(q.data) < q.most && q.bytes+len(f.data) <= q.mostBytes
+}
+
+// space reports whether there is room for one frame that add queues; otherwise a task
+// is woken once it is its turn.
 func (q *queue) space(t *task) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || len(q.data) == 0 || len(q.data) < q.most && q.bytes < q.mostBytes {
+	turn, waits := q.turns[t]
+	switch {
+	case q.closed:
 		return true
+	case (turn || len(q.line) == 0) && q.spaceLocked():
+		delete(q.turns, t)
+		return true
+	case turn: // others had theirs at the same time: it is still the first
+		q.line = slices.Insert(q.line, 0, &place{t: t})
+	case !waits:
+		q.line = append(q.line, &place{t: t})
 	}
-	if q.short == nil {
-		q.short = map[*task]struct{}{}
+	if q.turns == nil {
+		q.turns = map[*task]bool{}
 	}
-	q.short[t] = struct{}{}
+	q.turns[t] = false
 	return false
+}
+
+func (q *queue) spaceLocked() bool {
+	return len(q.data) == 0 || len(q.data) < q.most && q.bytes < q.mostBytes
 }
 
 // unwait takes back that a task is to be woken.
 func (q *queue) unwait(t *task) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	delete(q.short, t)
+	delete(q.turns, t)
+	q.leaveLocked(func(x *place) bool { return x.t == t })
+}
+
+// leaveLocked takes one out of the line; those behind it may need less room.
+func (q *queue) leaveLocked(who func(*place) bool) {
+	if i := slices.IndexFunc(q.line, who); i >= 0 {
+		q.line = slices.Delete(q.line, i, i+1)
+		q.admitLocked()
+	}
+}
+
+// admitLocked lets in those at the head of the line for whom there is room.
+func (q *queue) admitLocked() {
+	n := 0
+	for _, p := range q.line {
+		switch {
+		case q.closed:
+			delete(q.turns, p.t)
+		case p.t != nil && q.spaceLocked():
+			q.turns[p.t] = true
+		case p.t == nil && q.fitsLocked(p.f):
+			q.addLocked(p.f)
+			p.ok = true
+		default:
+			q.line = slices.Delete(q.line, 0, n)
+			return
+		}
+		if n++; p.t == nil {
+			close(p.in)
+		} else {
+			p.t.wake()
+		}
+	}
+	q.line = nil
 }
 
 // add queues data where there is space. The last may go past what there is.
@@ -132,6 +190,10 @@ func (q *queue) add(f frame) {
 		f.over()
 		return
 	}
+	q.addLocked(f)
+}
+
+func (q *queue) addLocked(f frame) {
 	q.data = append(q.data, f)
 	q.bytes += len(f.data)
 }
@@ -183,22 +245,11 @@ func (q *queue) popLocked() (f frame, ok, closed bool) {
 		f, q.data[0] = q.data[0], frame{}
 		q.data = q.data[1:]
 		q.bytes -= len(f.data)
-		q.roomLocked()
+		q.admitLocked()
 		return f, true, false
 	}
-	q.fast, q.data = nil, nil // an idle socket holds no buffers
+	q.fast, q.data, q.turns = nil, nil, nil // an idle socket holds no buffers
 	return frame{}, false, false
-}
-
-func (q *queue) roomLocked() {
-	for t := range q.short {
-		t.wake()
-	}
-	clear(q.short)
-	if q.room != nil {
-		close(q.room)
-		q.room = nil
-	}
 }
 
 // close drops the data that waits; bye is what is said last. Without one,
@@ -216,7 +267,7 @@ func (q *queue) close(bye []byte) {
 	if bye == nil {
 		q.fast = nil
 	}
-	q.roomLocked()
+	q.admitLocked()
 }
 
 // waiting is what has not been handed to the network, in frames and bytes.
@@ -240,7 +291,7 @@ func (q *queue) more() bool {
 	defer q.mu.Unlock()
 	q.writing = q.closed || len(q.fast) > 0 || len(q.data) > 0
 	if !q.writing {
-		q.fast, q.data = nil, nil // an idle socket holds no buffers
+		q.fast, q.data, q.turns = nil, nil, nil // an idle socket holds no buffers
 	}
 	return q.writing
 }

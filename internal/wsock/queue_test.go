@@ -3,8 +3,10 @@ package wsock
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"unicode/utf8"
 )
 
@@ -66,6 +68,107 @@ func TestDataWaitsForRoomAndUrgentGoesAhead(t *testing.T) {
 	if _, ok := q.pop(chunk); ok || string(q.last()) != "bye" {
 		t.Error("not closed")
 	}
+}
+
+// flowing is a subscription that always has more to say.
+func flowing(q *queue, r *runner, f frame) *task {
+	x := &task{r: r}
+	x.do = func() {
+		for q.last() == nil && q.space(x) {
+			q.add(f)
+		}
+		if !x.rest() {
+			r.step(x)
+		}
+	}
+	r.step(x)
+	return x
+}
+
+// TestALargeFrameComesBesideAFlow that fills what each frame leaves, however slow the
+// peer is, and beside another large one.
+func TestALargeFrameComesBesideAFlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r runner
+		q := newQueue(256, 1<<20)
+		flowing(q, &r, frame{data: make([]byte, 16<<10)})
+		synctest.Wait()
+		for range 2 {
+			go q.put(t.Context(), frame{data: make([]byte, 600<<10), kind: 1})
+		}
+		came := 0
+		for range 200 { // 1 MiB is 64 of the flow's
+			synctest.Wait()
+			if f, _ := q.pop(math.MaxInt); f.kind == 1 {
+				came++
+			}
+			if _, bytes := q.waiting(); bytes > 1<<20+16<<10 {
+				t.Fatalf("%d bytes wait", bytes)
+			}
+		}
+		if came != 2 {
+			t.Errorf("%d of two came", came)
+		}
+		q.close([]byte("bye"))
+	})
+}
+
+// TestAllOfManyGoOn whose frames wait for the same room.
+func TestAllOfManyGoOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const each, flow = 64, 64
+		var r runner
+		q, came := newQueue(8, 1000), [each + 1]int{}
+		flowing(q, &r, frame{kind: flow})
+		for i := range each {
+			go func() {
+				for q.put(t.Context(), frame{kind: i, data: make([]byte, 1+i*10)}) {
+				}
+			}()
+		}
+		for range 20 * (each + 1) {
+			synctest.Wait()
+			f, _ := q.pop(math.MaxInt)
+			came[f.kind]++
+		}
+		for i, n := range came {
+			if n < 18 {
+				t.Errorf("%d came %d times in 20 rounds", i, n)
+			}
+		}
+		q.close([]byte("bye"))
+	})
+}
+
+// TestWhoLeavesTheLineHoldsUpNobody who stands behind it.
+func TestWhoLeavesTheLineHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r runner
+		q, got := newQueue(8, 1000), make(chan bool, 2)
+		put := func(ctx context.Context, n int) { got <- q.put(ctx, frame{data: make([]byte, n)}) }
+		put(t.Context(), 500)
+		<-got
+		ctx, end := context.WithCancel(t.Context())
+		woken := &task{r: &r, do: func() {}}
+		go put(ctx, 600)
+		synctest.Wait()
+		go put(t.Context(), 400)
+		synctest.Wait()
+		if q.space(woken) {
+			t.Error("it went past those who wait")
+		}
+		end()
+		synctest.Wait()
+		if a, b := <-got, <-got; a == b {
+			t.Errorf("both: %v", a)
+		}
+		if frames, bytes := q.waiting(); frames != 2 || bytes != 900 || len(q.line) != 0 || woken.rest() {
+			t.Errorf("%d frames of %d bytes, %d in line", frames, bytes, len(q.line))
+		}
+	})
 }
 
 // take waits for a frame.

@@ -17,6 +17,7 @@ type reader struct {
 	c        *Conn
 	protocol protocol
 	spare    *rate.Limiter // of pings, pongs and completes; of all else it is Conn.pace
+	init     *time.Timer   // closes a socket that sends no connection_init
 }
 
 // What a message that counts takes from the socket's pace, besides one for itself.
@@ -53,24 +54,28 @@ func newReader(c *Conn) *reader {
 	return r
 }
 
-// run reads until the socket ends.
-func (r *reader) run() {
+// begin is what comes before reading.
+func (r *reader) begin() {
 	c := r.c
 	r.heard()
 	if c.ws.Subprotocol() == "" {
 		c.Close(closeSubprotocol, "Subprotocol not acceptable")
 	}
-	init := time.AfterFunc(c.t.o.Limits.InitTimeout, func() {
+	r.init = time.AfterFunc(c.t.o.Limits.InitTimeout, func() {
 		if c.ops.at() == awaited {
 			c.Close(closeInitTimeout, "Connection initialisation timeout")
 		}
 	})
-	defer init.Stop()
+}
+
+// run reads until the socket ends; more: it has not, and there was a message that counts.
+func (r *reader) run() (more bool) {
+	c := r.c
 	for {
 		kind, data, err := r.next()
 		if err != nil {
 			r.failed(err)
-			return
+			return false
 		}
 		r.heard()
 		if c.ctx.Err() != nil {
@@ -83,9 +88,10 @@ func (r *reader) run() {
 		// A flood is read no faster than this, and costs nobody else anything.
 		if r.handle(data) {
 			_ = r.spare.Wait(c.ctx)
-		} else {
-			_ = c.pace.WaitN(c.ctx, min(1+len(data)/messageBytes, c.pace.Burst()))
+			continue
 		}
+		_ = c.pace.WaitN(c.ctx, min(1+len(data)/messageBytes, c.pace.Burst()))
+		return true
 	}
 }
 

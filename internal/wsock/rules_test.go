@@ -96,7 +96,7 @@ var rules = []struct{ protocol, rule, test string }{
 	{"ours", "a silent peer is given up", "TestSilenceIsGivenUpAfter45Seconds"},
 	{"ours", "one that answers pings stays", "TestWhoAnswersPingsStays"},
 	{"ours", "round trips are measured", "TestLatencyIsOfTheLastFive"},
-	{"ours", "an operation knows its socket and the upgrade's headers", "TestOperationsKnowTheirSocket"},
+	{"ours", "an operation knows its socket", "TestOperationsKnowTheirSocket"},
 	{"ours", "an operation ends with its socket, whatever its context came from", "TestOperationsEndWithTheirSocket"},
 	{"ours", "how a socket ended is told once, and rightly", "TestCloseInfoTellsWhoAndHow"},
 	{"ours", "every goroutine ends with its socket, however that ends", "TestGoroutinesEndWithTheirSocket"},

@@ -104,27 +104,29 @@ func TestWhoHasNoRoomIsWoken(t *testing.T) {
 		}
 		q.add(frame{data: []byte("x")})
 	}
-	for range 2 { // asked twice, woken once
-		if q.space(x) {
+	gone, after := &task{r: &r}, &task{r: &r, do: func() { ran <- struct{}{} }}
+	for _, y := range []*task{x, x, gone, after} { // who asks twice is in line once
+		if q.space(y) {
 			t.Fatal("there is none")
 		}
 	}
-	gone := &task{r: &r}
-	if q.space(gone) {
-		t.Fatal("there is none")
+	if q.unwait(gone); len(q.line) != 2 || len(q.turns) != 2 {
+		t.Errorf("%d wait, and one of three has gone", len(q.line))
 	}
-	if q.unwait(gone); len(q.short) != 1 {
-		t.Errorf("%d wait, and one has gone", len(q.short))
-	}
-	if !x.rest() {
+	if !x.rest() || !after.rest() {
 		t.Fatal("it was woken")
 	}
 	if _, ok := take(q); !ok {
 		t.Fatal("nothing is queued")
 	}
 	<-ran
-	if len(q.short) != 0 || !q.space(x) {
+	<-ran
+	if len(q.line) != 0 || !q.space(x) {
 		t.Error("it waits still")
+	}
+	q.add(frame{data: []byte("x")})
+	if q.space(after) || q.space(x) || q.line[0].t != after {
+		t.Error("who was woken with others and found no room is not the first any more")
 	}
 	q.close(nil)
 	if q.add(frame{data: []byte("x")}); len(q.data) != 0 || !q.space(x) {

@@ -18,7 +18,7 @@ import (
 )
 
 const sdl = `
-type Query { hello: String!  gated: String!  big(kb: Int!): String!  half: String  echo(v: Float!): String!  header: String!  socket: String!  boom: String!  garbled: String! }
+type Query { hello: String!  gated: String!  big(kb: Int!): String!  half: String  echo(v: Float!): String!  socket: String!  boom: String!  garbled: String! }
 type Mutation { set(v: String!): String!  swell(kb: Int!): String! }
 type Subscription { ticks(n: Int!): Int!  forever: Int!  gatedTicks: Int!  panics: Int!  marshalPanics: Int!  ends: Int!  flood(kb: Int!): String!  state: String!  deferred: Int! }
 `
@@ -80,8 +80,6 @@ func (s *schema) single(ctx context.Context, name string, args map[string]any) g
 		return graphql.OneShot(data(name, fmt.Sprint(args["v"])))
 	case "echo":
 		return graphql.OneShot(data(name, fmt.Sprint(args["v"])))
-	case "header":
-		return graphql.OneShot(data(name, graphql.GetOperationContext(ctx).Headers.Get("X-Test")))
 	case "socket":
 		c, ok := wsock.FromContext(ctx)
 		if !ok {
