@@ -22,7 +22,7 @@ import (
 // buildChat puts messages, receipts and the log they go through together.
 func buildChat(p *parts) {
 	c := p.config
-	p.feed = feed.New(feed.Options{Pool: p.pool, Vital: p.vital, Turn: p.budgets.turn, Bell: p.bus, Log: p.log, Retention: c.Retention,
+	p.feed = feed.New(feed.Options{Pool: p.pool, Vital: p.vital, Turn: p.budgets.turn, Holding: p.budgets.holding, Bell: p.bus, Log: p.log, Retention: c.Retention,
 		Load: func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]feed.Body, error) {
 			list, err := message.Reader{Content: c.Limits.ContentLength, Odd: p.odd.message}.Load(ctx, db, tenant, ids)
 			out := make(map[uuid.UUID]feed.Body, len(list))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"math"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
@@ -27,6 +28,9 @@ const (
 	readShare    = 4 // of the points of a minute, all members of a channel, however large
 )
 
+// replaysAtOnce is how many of a user's streams hold messages read for them alone, some 2 MiB each.
+const replaysAtOnce = 16
+
 // budgets are what callers are held to, each by buckets of its own.
 type budgets struct {
 	operations *limit.Limiter // of every caller, whichever way it asks
@@ -40,6 +44,7 @@ type budgets struct {
 	parts      int         // most that one body counts
 	reads      int         // most points that one reading of members costs
 	turns      *limit.Turns
+	replays    *limit.Turns // streams that hold messages read for them alone
 }
 
 func newBudgets(l config.Limits, conns int) *budgets {
@@ -49,7 +54,8 @@ func newBudgets(l config.Limits, conns int) *budgets {
 		parts:   max(l.OperationsPerMinute/bodyShare, 1),
 		reads:   max(l.PointsPerMinute/readShare, 1),
 		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"),
-		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce)} // the rest is for what nobody asks for
+		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce), // the rest is for what nobody asks for
+		replays: limit.NewTurns(math.MaxInt, replaysAtOnce)}      // of each user alone: who does not read holds up nobody else
 }
 
 // accounts are who pays for an operation: its user, or for callers without one
@@ -256,6 +262,15 @@ func (b *budgets) turn(ctx context.Context) (done func(), err error) {
 		return func() {}, nil
 	}
 	return b.turns.Take(ctx, key)
+}
+
+// holding is a place of whoever asks in ctx among its streams that hold what they have read.
+func (b *budgets) holding(ctx context.Context) (done func(), err error) {
+	key, exempt := turnKey(ctx)
+	if exempt {
+		return func() {}, nil
+	}
+	return b.replays.Take(ctx, key)
 }
 
 // action has a caller pay for an action of Hasura's, and wait for its turn; done

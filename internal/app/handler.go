@@ -34,7 +34,7 @@ const (
 	cachedBytes    = 4 << 20 // of documents' text, parsed, and as many under their hashes
 	keepAliveEvery = 25 * time.Second
 	answerBytes    = 16 << 20
-	heldAnswers    = 16 << 20    // bytes of one caller's answers over HTTP that it has not read yet
+	heldAnswers    = 16 << 20    // bytes of one caller's large answers that it has not read yet, and of its subscriptions' largest events
 	refusalPause   = time.Second // before what comes too often is refused over HTTP
 )
 

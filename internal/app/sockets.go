@@ -45,6 +45,7 @@ func newSockets(p *parts) *wsock.Transport {
 			return auth.With(ctx, auth.Identity{})
 		},
 		Elsewhere:   elsewhere,
+		Room:        p.budgets.room,
 		CheckOrigin: pages.Allowed,
 		ClientIP:    ips.From,
 		IPBucket:    clientip.Bucket,

@@ -150,6 +150,75 @@ func TestWhatStreamsReadTakesTurns(t *testing.T) {
 	waits("nothing", 0)
 }
 
+// TestUnreadReplaysHaveABudget: of a user's streams only so many hold what they have read
+// for themselves and nobody takes; the others wait, with no turn of the database's. Where one
+// ends, or is read, the next goes on, and another user's wait for none of them.
+func TestUnreadReplaysHaveABudget(t *testing.T) {
+	t.Parallel()
+	const all = replaysAtOnce + 4
+	p := built(t, map[string]string{"FIELDS_AT_ONCE": "2"})
+	db := pgtest.Pool(t, p.config.DatabaseURL)
+	carol, key := viewer.Of("primary", demo.Carol), "primary/"+demo.Carol.String()
+	as := func(user uuid.UUID) context.Context {
+		return auth.With(t.Context(), auth.Identity{Tenant: "primary", UserID: user, Role: "user", Via: auth.ViaJWT})
+	}
+	before, bobs := here(t, p, as(demo.Carol), carol), here(t, p, as(demo.Bob), viewer.Of("primary", demo.Bob))
+	var id uuid.UUID
+	if err := db.QueryRow(t.Context(), `insert into public.nchat_messages (channel_id, user_id, content) values ($1, $2, 'x') returning id`, demo.Team, demo.Alice).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.feed.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	running(t, p) // and its tail begins after that
+	replay := func(user uuid.UUID, cursor string) (out <-chan events.Event, end context.CancelFunc) {
+		ctx, end := context.WithCancel(as(user))
+		out, err := p.events.Events(ctx, viewer.Of("primary", user), events.Query{Cursor: cursor, Kinds: []events.Kind{events.KindMessages}}, func(error) {})
+		drained(t, "replay", out, err)
+		t.Cleanup(end)
+		return out, end
+	}
+	brings := func(out <-chan events.Event) {
+		t.Helper()
+		if e, ok := came(t, "replay", out).Payload.(events.MessageCreated); !ok || e.Message.ID != id {
+			t.Errorf("%+v comes", e)
+		}
+	}
+	waits := func(want int) {
+		t.Helper()
+		soon(t, fmt.Sprint(want, " wait"), func() bool { return p.budgets.replays.Waiting(key) == want && p.budgets.turns.Waiting(key) == 0 })
+	}
+	var outs []<-chan events.Event
+	var ends []context.CancelFunc
+	for i := range all {
+		out, end := replay(demo.Carol, before)
+		outs, ends = append(outs, out), append(ends, end)
+		if i == replaysAtOnce-1 {
+			waits(0)
+		}
+	}
+	waits(all - replaysAtOnce)
+	var turns []func()
+	for range 2 { // all that she may have at a time
+		done, err := p.budgets.turns.Take(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		turns = append(turns, done)
+	}
+	other, _ := replay(demo.Bob, bobs)
+	brings(other)
+	for _, done := range turns {
+		done()
+	}
+	ends[0]()
+	waits(all - replaysAtOnce - 1)
+	for _, out := range outs[1:] {
+		brings(out)
+	}
+	waits(0)
+}
+
 // here is where the log is, for a viewer.
 func here(t *testing.T, p *parts, ctx context.Context, v viewer.Viewer) (cursor string) {
 	t.Helper()

@@ -113,7 +113,7 @@ func TestTheTableHasEveryAttack(t *testing.T) {
 	}
 	part, _, _ = strings.Cut(part, "\n\n")
 	var documented, there []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z]+)` \\| ([^|]*) \\|").FindAllStringSubmatch(part, -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Za-z]+)` \\| ([^|]*) \\|").FindAllStringSubmatch(part, -1) {
 		documented = append(documented, m[1]+": "+m[2])
 	}
 	for _, a := range attacks() {

@@ -37,6 +37,13 @@ func ids(n int) []string {
 	return all
 }
 
+// between is what stands after the first of some words and before the next; "": it is not there.
+func between(text, before, after string) string {
+	_, text, _ = strings.Cut(text, before)
+	text, _, _ = strings.Cut(text, after)
+	return text
+}
+
 // message is one to be sent, of so many characters and so many bytes of the app's data.
 func message(channel string, chars, data int) map[string]any {
 	m := map[string]any{"channelId": channel, "clientMessageId": uuid.NewString(), "content": strings.Repeat("\U0001F525", chars)}
@@ -51,12 +58,12 @@ const (
 	sendMany = `mutation ($m: [SendMessageInput!]!) { sendMessages(input: $m) { results { status error { code } } } }`
 )
 
-// fill sends large messages to everybody.
-func (f *foe) fill(ctx context.Context, batches int) {
+// fill sends large messages to a channel.
+func (f *foe) fill(ctx context.Context, channel string, batches int) {
 	for range f.dosed(batches) {
 		var all []map[string]any
 		for range 17 { // of 57 kB each: what a body takes
-			all = append(all, message(f.General, 10000, 16000))
+			all = append(all, message(channel, 10000, 16000))
 		}
 		f.ask(ctx, sendMany, map[string]any{"m": all})
 		if ctx.Err() != nil {

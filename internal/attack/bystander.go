@@ -77,7 +77,7 @@ func (k *crowd) join(ctx context.Context, base string, at int) (*bystander, erro
 	b.handle = map[string]func(json.RawMessage){"presence": b.presence, "room": b.message, "general": func(json.RawMessage) {}, "typing": func(json.RawMessage) {}}
 	acked := make(chan struct{})
 	go b.read(acked)
-	b.write(`{"type":"connection_init","payload":{"headers":{"Authorization":"Bearer ` + b.token + `"}}}`)
+	b.write(fmt.Sprintf(`{"type":"connection_init","payload":{"headers":{"Authorization":"Bearer %s"},"autoDeliver":%t}}`, b.token, at%5 == 0))
 	select {
 	case <-acked:
 	case <-b.done:

@@ -24,6 +24,7 @@ type target struct {
 	Base    string   // http://…
 	User    string   // the attacker
 	General string   // the channel that it shares with everybody
+	Room    string   // one of a few, where they write
 	Own     []string // channels of its own
 	People  []string // the others
 	Address int      // its address is 127.0.2.Address
@@ -37,6 +38,7 @@ type foe struct {
 	token string
 	from  *net.Dialer
 	web   *http.Client
+	init  string // what its sockets' connection_init has besides its token
 
 	mu    sync.Mutex
 	got   map[string]int // guarded by mu: what it was answered, and how often
@@ -224,7 +226,7 @@ func (f *foe) socket(ctx context.Context) *websocket.Conn {
 		return nil
 	}
 	f.keep(ws.NetConn())
-	if err := f.say(ws, `{"type":"connection_init","payload":{"headers":{"Authorization":"Bearer `+f.token+`"}}}`); err != nil {
+	if err := f.say(ws, `{"type":"connection_init","payload":{"headers":{"Authorization":"Bearer `+f.token+`"}`+f.init+`}}`); err != nil {
 		f.failed(ctx, err)
 		return nil
 	}

@@ -152,7 +152,7 @@ func once(ctx context.Context, s settings, url string, a attack) (o outcome, err
 
 // target is what the i-th attacker knows.
 func (w *world) target(i int, name, base string) target {
-	t := target{Attack: name, Base: base, User: w.foes[i].String(), General: w.general.String(), Own: w.theirs[i], Address: i + 1, Dose: 1}
+	t := target{Attack: name, Base: base, User: w.foes[i].String(), General: w.general.String(), Room: w.rooms[0].String(), Own: w.theirs[i], Address: i + 1, Dose: 1}
 	for _, p := range w.people {
 		t.People = append(t.People, p.String())
 	}

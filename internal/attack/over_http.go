@@ -62,7 +62,7 @@ func overHTTP() []attack {
 			})
 		}},
 		{"large", "1,000 messages of 40 kB and 16 kB of metadata in a room of everybody", func(ctx context.Context, f *foe) {
-			f.fill(ctx, 60)
+			f.fill(ctx, f.General, 60)
 			f.hold(ctx)
 		}},
 		{"answers", "600 such messages of its own, written before; 16 clients: 30, 7 and 1 names of `sync` from the beginning, and of `messages`", func(ctx context.Context, f *foe) {
@@ -153,6 +153,27 @@ func changes() []attack {
 				for i, m := range page.Data.Messages.Messages[:min(2, len(page.Data.Messages.Messages))] {
 					f.ask(ctx, []string{`mutation { acknowledgeRead(input: [{channelId: "` + f.General + `", messageId: "` + m.ID + `"}]) { unreadCount } }`,
 						`mutation { markUnread(messageId: "` + m.ID + `") { unreadCount } }`}[i], nil)
+				}
+			})
+		}},
+		{"edits", "16 clients: 30 names of `editMessage` of one message, each its own, in a room of everybody", func(ctx context.Context, f *foe) {
+			type edited struct {
+				id      string
+				version int
+			}
+			of := make([]edited, 16)
+			f.flood(ctx, len(of), func(w, _ int) {
+				m := &of[w]
+				if m.id == "" {
+					m.id = between(f.ask(ctx, `mutation ($m: SendMessageInput!) { sendMessage(input: $m) { message { id } } }`, map[string]any{"m": message(f.General, 20, 0)}), `"id":"`, `"`)
+					m.version = 1
+				}
+				var all strings.Builder
+				for i := range 30 {
+					fmt.Fprintf(&all, `a%d: editMessage(messageId: %q, content: %q, baseVersion: %d) { __typename } `, i, m.id, uuid.NewString(), m.version+i)
+				}
+				if !strings.Contains(f.ask(ctx, `mutation { `+all.String()+`}`, nil), `"errors"`) {
+					m.version += 30
 				}
 			})
 		}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/gorilla/websocket"
 )
@@ -71,7 +72,7 @@ func overSockets() []attack {
 				}
 			})
 		}},
-	}, unruly()...)
+	}, append(unruly(), told()...)...)
 }
 
 // unruly are sockets that do not behave as sockets do.
@@ -87,7 +88,7 @@ func unruly() []attack {
 					}
 				}
 				if n == 0 {
-					f.fill(ctx, 24)
+					f.fill(ctx, f.General, 24)
 				}
 			})
 		}},
@@ -124,6 +125,48 @@ func unruly() []attack {
 			})
 		}},
 	}
+}
+
+// told are attacks by what a user is told of what it does itself, or does by being told.
+func told() []attack {
+	const replay = `subscription ($c: String!) { events(cursor: $c) { cursor payload { ... on MessageCreated { message { id content metadata } } } } }`
+	return []attack{
+		{"replay", "20 sockets: 64 `events` after a cursor from before 85 messages of 56 kB of its own, of which nothing is read", func(ctx context.Context, f *foe) {
+			cursor := between(f.ask(ctx, `{ sync(since: "2099-01-01T00:00:00Z") { cursor } }`, nil), `"cursor":"`, `"`)
+			f.fill(ctx, f.Own[0], 5)
+			begin(ctx, f, false, func(i int) string { return subscribe(i, replay, map[string]any{"c": cursor}) })
+		}},
+		{"asked", "600 large messages of its own, written before; 20 sockets: 64 times 7 names of `messages` of 1,000, of which nothing is read", func(ctx context.Context, f *foe) {
+			begin(ctx, f, false, func(i int) string {
+				return subscribe(i, `{ `+aliases(7, `messages(channelId: "`+f.Own[i%len(f.Own)]+`", first: 1000) { messages { id content metadata } }`)+`}`, nil)
+			})
+		}},
+		{"autoDeliver", "20 sockets with `autoDeliver`: 64 subscriptions to the messages of a room where others write", func(ctx context.Context, f *foe) {
+			f.init = `,"autoDeliver":true`
+			begin(ctx, f, true, func(i int) string { return subscribe(i, watchGeneral, map[string]any{"c": f.Room}) })
+		}},
+		{"deliveries", "20 sockets: 64 `deliveryChanged`; messages, one after another, in a room of everybody, of whom some receive at once", func(ctx context.Context, f *foe) {
+			var writing sync.WaitGroup
+			defer writing.Wait()
+			writing.Go(func() {
+				f.flood(ctx, 1, func(int, int) { f.ask(ctx, sendOne, map[string]any{"m": message(f.General, 20, 0)}) })
+			})
+			begin(ctx, f, true, func(i int) string {
+				return subscribe(i, `subscription { deliveryChanged { messageId status deliveredCount readCount } }`, nil)
+			})
+		}},
+	}
+}
+
+// begin begins 64 operations on each of 20 sockets.
+func begin(ctx context.Context, f *foe, reads bool, operation func(i int) string) {
+	f.sockets(ctx, 20, reads, func(_ int, ws *websocket.Conn) {
+		for i := range f.dosed(64) {
+			if f.say(ws, operation(i)) != nil {
+				return
+			}
+		}
+	})
 }
 
 // drop reads a socket to its end.

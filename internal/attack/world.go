@@ -88,6 +88,7 @@ func (w *world) fill(ctx context.Context, people, foes, large int) error {
 	channels := append([]uuid.UUID{w.general}, w.rooms...)
 	for _, u := range w.foes {
 		join(w.general, u)
+		join(w.rooms[0], u)
 		var own []string
 		for _, c := range fresh(owned) {
 			channels, own = append(channels, c), append(own, c.String())

@@ -129,6 +129,10 @@ type Options struct {
 	Senders func(ctx context.Context, db postgres.DB, moves []int64) (map[int64][]uuid.UUID, error)
 	// Turn is taken by what a stream that has begun reads for its viewer alone.
 	Turn wait.Turn
+	// Holding is taken, before a turn, by a stream that is to read messages for its viewer
+	// alone, and given back when these have been told: whoever reads slowly holds no more
+	// of them. nil: everybody may at once.
+	Holding wait.Turn
 	// PassedOver is told of each change that could have no place in the log, without
 	// blocking; nil: nobody asks.
 	PassedOver func()

@@ -20,6 +20,7 @@ func (x *Stream) Woken(f func()) { x.sub.Woken(f) }
 // which loses nothing by it. Decides nothing itself: where anything may have
 // changed what the viewer may see, Look asks the database.
 func (x *Stream) Now() (list []*Item, ok bool) {
+	x.own.letGo()
 	if x.reset != "" || x.fresh || x.scan || !x.live {
 		return nil, false
 	}

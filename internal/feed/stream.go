@@ -69,6 +69,7 @@ type Stream struct {
 	turn   int // of the tail
 	asked  time.Time
 	anyway *time.Timer // has it look without being woken
+	own    own
 }
 
 // pending is what a stream was told of, and has not looked at yet.
@@ -112,6 +113,7 @@ func (x *Stream) Change(e Entry) MemberChange { return x.gs.change(e) }
 func (x *Stream) Close() {
 	x.sub.Close()
 	x.anyway.Stop()
+	x.own.end()
 }
 
 // lookAgain has a stream look from time to time although nothing woke it.
@@ -135,6 +137,7 @@ func (x *Stream) Next(ctx context.Context) (Batch, error) { return x.next(ctx, t
 // next is the next batch; an empty one where there is none and it is not to wait.
 func (x *Stream) next(ctx context.Context, waits bool) (Batch, error) {
 	for {
+		x.own.letGo()
 		if x.reset != "" {
 			b := Batch{Reset: x.reset}
 			x.reset = ""
@@ -197,6 +200,9 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 		return Batch{}, x.begin(st, Changed)
 	}
 	if !ok {
+		if _, err := x.own.hold(ctx, x.s.o.Holding); err != nil {
+			return Batch{}, err
+		}
 		return wait.InTurn(ctx, x.s.o.Turn, func() (Batch, error) { return x.readTable(ctx, st) })
 	}
 	if due(x.asked, x.only) || slices.ContainsFunc(items, func(it Item) bool { return x.gs.moves(x.v, it.Entry) }) {
@@ -221,14 +227,20 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 		items = items[:streamRead]
 	}
 	b := x.visible(items)
-	for i, it := range b.Items {
-		if later[it.Message] > it.Pos { // the tail has it as it was: what was taken back since is told nobody
-			b.Items[i].Body, b.Items[i].loaded, b.Items[i].memo = nil, false, nil
+	for i := range b.Items {
+		if last := later[b.Items[i].Message]; last != nil && last.Pos > b.Items[i].Pos { // the tail has it as it was: what was taken back since is told nobody
+			b.Items[i].become(last)
 		}
 	}
 	n := len(b.Items)
 	if slices.ContainsFunc(b.Items, func(it Item) bool { return !it.loaded }) {
-		var err error
+		held, err := x.own.hold(ctx, x.s.o.Holding)
+		switch {
+		case err != nil:
+			return Batch{}, err
+		case !held: // and may have waited long: what was taken back meanwhile is told nobody
+			return x.read(ctx)
+		}
 		if n, err = wait.InTurn(ctx, x.s.o.Turn, func() (int, error) { return x.s.load(ctx, b.Items, streamBytes) }); err != nil {
 			return Batch{}, err
 		}
@@ -254,14 +266,24 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 	return b, nil
 }
 
-// changes are messages that were changed or deleted, and where last.
-func changes(items []Item) (out map[uuid.UUID]int64) {
-	for _, it := range items {
+// become has an entry speak of its message as a later one found it, or leaves that to
+// be read. The memo is its own: what is told of it is of its place and kind.
+func (it *Item) become(last *Item) {
+	it.Body, it.size, it.loaded, it.memo = nil, 0, false, nil
+	if last.loaded && last.Channel == it.Channel {
+		it.Body, it.size, it.loaded, it.memo = last.Body, last.size, true, &memo{}
+	}
+}
+
+// changes are the last entries of messages that were changed or deleted.
+func changes(items []Item) (out map[uuid.UUID]*Item) {
+	for i := range items {
+		it := &items[i]
 		if it.Kind == Updated || it.Kind == Deleted {
 			if out == nil { // mostly there are none
-				out = map[uuid.UUID]int64{}
+				out = map[uuid.UUID]*Item{}
 			}
-			out[it.Message] = it.Pos
+			out[it.Message] = it
 		}
 	}
 	return out

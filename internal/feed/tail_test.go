@@ -2,7 +2,9 @@ package feed
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +12,8 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // TestTheTailIsBounded: by entries, and by what their messages take; streams
@@ -96,6 +100,69 @@ func TestWhatWasTakenBackIsToldNobody(t *testing.T) {
 				t.Errorf("%s tells %q", it.Kind, it.Body.(text).Said)
 			}
 		}
+	}
+}
+
+// TestAStormOfEditsIsReadOnce: what was changed again within a batch is told as the last
+// change found it, and no stream reads it for itself.
+func TestAStormOfEditsIsReadOnce(t *testing.T) {
+	t.Parallel()
+	pool, _, v, channels := reading(t)
+	var loads atomic.Int64
+	s := newService(pool, &bells{})
+	load := s.o.Load
+	s.o.Load = func(ctx context.Context, db postgres.DB, tenant string, ids []uuid.UUID) (map[uuid.UUID]Body, error) {
+		loads.Add(1)
+		return load(ctx, db, tenant, ids)
+	}
+	run(t, s)
+	var list []*Stream
+	for range 20 {
+		x, err := s.Open(t.Context(), v, "", channels[:1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		for live := false; !live; {
+			b, err := x.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			live = b.Live
+		}
+		list = append(list, x)
+	}
+	_, st, _ := s.tail.since(0)
+	begun, id := st.pos, say(t, pool, channels[0])
+	const edits = 5
+	for i := range edits {
+		mustExec(t, pool, `update public.nchat_messages set content = $2 where id = $1`, id, fmt.Sprint("edit ", i))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for known := 0; known <= edits; {
+		if !wait.For(ctx, 5*time.Millisecond) {
+			t.Fatal("the tail does not come so far")
+		}
+		items, _, _ := s.tail.since(begun)
+		known = len(items)
+	}
+	loads.Store(0)
+	for _, x := range list {
+		for n := 0; n <= edits; {
+			b, err := eitherWay(ctx, x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, it := range b.Items {
+				if n++; it.Message != id || it.Body == nil || it.Body.(text).Said != fmt.Sprint("edit ", edits-1) {
+					t.Errorf("%s tells %+v", it.Kind, it.Body)
+				}
+			}
+		}
+	}
+	if n := loads.Load(); n != 0 {
+		t.Errorf("%d loads for %d streams", n, len(list))
 	}
 }
 

@@ -45,7 +45,6 @@ func (a answer) stream(ctx context.Context, oc *graphql.OperationContext, errs g
 		if !s.write("event: next\ndata: ", oneLine(encode(r)), "\n\n") {
 			return
 		}
-		a.room.free()
 		if len(r.Data) == 0 { // nothing was executed, or it ended for a reason
 			break
 		}

@@ -143,6 +143,9 @@ func (c *Conn) answer(f frame) {
 // put sends an operation's frame, once there is room for it; false: not any more.
 func (c *Conn) put(ctx context.Context, f frame) bool {
 	ok := c.queue.put(ctx, f)
+	if !ok {
+		f.over()
+	}
 	c.writer.write()
 	return ok
 }

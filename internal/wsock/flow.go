@@ -56,7 +56,16 @@ func (f *flow) step() {
 				go o.goOn(f.ask)
 				return
 			case share.Ready:
-				o.c.say(frame{data: f.frame(), op: o})
+				out := frame{op: o}
+				if size := len(f.head) + f.s.Len() + len(f.tail); size > roomy { // its bytes are shared, but for this copy
+					var err error
+					if out.done, err = o.room(o.in, size); err != nil {
+						go o.end(o.errorFrame(told(err)))
+						return
+					}
+				}
+				out.data = f.frame()
+				o.c.say(out)
 			}
 		}
 		if quiet && f.rest() {

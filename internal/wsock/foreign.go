@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/vektah/gqlparser/v2/gqlerror"
-
-	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
 // Elsewhere runs an operation that is not the executor's, to its end, in the
@@ -58,8 +55,7 @@ func (o *operation) elsewhere(ctx context.Context) (last []byte, ran bool) {
 	case end.Payload != nil:
 		return o.envelope("error", end.Payload), true
 	case end.Err != nil:
-		f := fault.From(end.Err)
-		return o.errorFrame(gqlerror.List{{Message: f.Message, Extensions: f.Extensions()}}), true
+		return o.errorFrame(told(end.Err)), true
 	}
 	return o.envelope("complete", nil), true
 }

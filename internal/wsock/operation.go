@@ -31,6 +31,7 @@ type operation struct {
 	responses graphql.ResponseHandler
 	in        context.Context //nolint:containedctx // of responses
 	flow      *flow           // nil: its responses have to be waited for
+	held      holding
 }
 
 // drop ends an operation the peer wants no more of.
@@ -58,6 +59,7 @@ func (o *operation) goOn(say func() (last []byte, rests bool)) {
 // the id again would take the old one's end for the new one's.
 func (o *operation) end(last []byte) {
 	defer o.c.ops.all.Done()
+	defer o.held.end()
 	defer o.cancel()
 	if o.flow != nil {
 		o.c.queue.unwait(&o.flow.task)
@@ -94,6 +96,9 @@ func (o *operation) execute() (last []byte, rests bool) {
 		o.c.refused()
 		return o.errorFrame(exec.DispatchError(ctx, errs).Errors), false
 	}
+	if err := o.toRun(ctx, oc); err != nil {
+		return o.errorFrame(told(err)), false
+	}
 	if cached := oc.Operation.Position.Src.Input; cached == oc.RawQuery { // many subscriptions of one text keep it once
 		oc.RawQuery = cached
 	}
@@ -120,8 +125,11 @@ func (o *operation) respond(ctx context.Context) (last []byte, more bool) {
 	case len(r.Errors) > 0 && len(r.Data) == 0: // nothing was executed, or the stream ended for a reason: an error, and the end
 		return o.errorFrame(r.Errors), false
 	}
-	// Before the next call, which writes over r.Data.
-	return nil, o.c.put(o.ctx, frame{data: o.next(r), op: o}) //nolint:contextcheck // the operation's, which outlives what asks
+	data := o.next(r) // before the next call, which writes over r.Data
+	if err := o.hold(ctx, len(data)); err != nil {
+		return o.noRoom(err) //nolint:contextcheck // as below
+	}
+	return nil, o.c.put(o.ctx, o.frame(data)) //nolint:contextcheck // the operation's, which outlives what asks
 }
 
 // failed is the message that ends an operation that panicked. What presents

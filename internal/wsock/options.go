@@ -105,10 +105,13 @@ type Options struct {
 	CheckOrigin func(*http.Request) bool                           // false: HTTP 403; nil: nobody gets in
 	ClientIP    func(*http.Request) string
 	IPBucket    func(ip string) string // what SocketsPerIP is counted by
-	Recover     graphql.RecoverFunc    // makes an error of what panicked outside gqlgen's own recovery
-	Limits      Limits
-	Observer    Observer
-	Log         *slog.Logger
+	// Room holds bytes of an operation's large answer, or of its largest event, until its
+	// peer has read it: a rate-limited one is said instead. nil: there is room for everything.
+	Room     func(ctx context.Context, bytes int) (done func(), err error)
+	Recover  graphql.RecoverFunc // makes an error of what panicked outside gqlgen's own recovery
+	Limits   Limits
+	Observer Observer
+	Log      *slog.Logger
 }
 
 func (o Options) withDefaults() Options {

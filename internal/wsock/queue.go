@@ -13,6 +13,14 @@ type frame struct {
 	op   *operation // whose: nothing is sent of an operation the peer has completed
 	last bool       // the operation's end: its id is free once this is written
 	tick bool       // nothing to write, but time to ping
+	done func()     // called when it is written, or never will be; nil: nobody asks
+}
+
+// over says that a frame is needed no more.
+func (f frame) over() {
+	if f.done != nil {
+		f.done()
+	}
 }
 
 // queue holds what waits to be written: urgent frames (the ack, pongs, what is
@@ -178,9 +186,11 @@ func (q *queue) admitLocked() {
 func (q *queue) add(f frame) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.closed {
-		q.addLocked(f)
+	if q.closed {
+		f.over()
+		return
 	}
+	q.addLocked(f)
 }
 
 func (q *queue) addLocked(f frame) {
@@ -249,6 +259,9 @@ func (q *queue) close(bye []byte) {
 	defer q.mu.Unlock()
 	if q.closed {
 		return
+	}
+	for _, f := range q.data {
+		f.over()
 	}
 	q.closed, q.bye, q.data = true, bye, nil
 	if bye == nil {

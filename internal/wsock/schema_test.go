@@ -19,7 +19,7 @@ import (
 
 const sdl = `
 type Query { hello: String!  gated: String!  big(kb: Int!): String!  half: String  echo(v: Float!): String!  socket: String!  boom: String!  garbled: String! }
-type Mutation { set(v: String!): String! }
+type Mutation { set(v: String!): String!  swell(kb: Int!): String! }
 type Subscription { ticks(n: Int!): Int!  forever: Int!  gatedTicks: Int!  panics: Int!  marshalPanics: Int!  ends: Int!  flood(kb: Int!): String!  state: String!  deferred: Int! }
 `
 
@@ -32,6 +32,7 @@ type schema struct {
 	made   atomic.Int64  // responses made by flood and state
 	state  atomic.Int64  // what state shows
 	over   atomic.Int64  // single responses whose operation asked for more
+	ran    atomic.Int64  // mutations
 }
 
 func newSchema() *schema {
@@ -75,6 +76,7 @@ func (s *schema) single(ctx context.Context, name string, args map[string]any) g
 			return r
 		}
 	case "set":
+		s.ran.Add(1)
 		return graphql.OneShot(data(name, fmt.Sprint(args["v"])))
 	case "echo":
 		return graphql.OneShot(data(name, fmt.Sprint(args["v"])))
@@ -84,6 +86,9 @@ func (s *schema) single(ctx context.Context, name string, args map[string]any) g
 			return graphql.OneShot(data(name, "none"))
 		}
 		return graphql.OneShot(data(name, c.ID().String()))
+	case "swell":
+		s.ran.Add(1)
+		return graphql.OneShot(data(name, strings.Repeat("x", number(args["kb"])*1024)))
 	case "big":
 		return graphql.OneShot(data(name, strings.Repeat("x", number(args["kb"])*1024)))
 	case "garbled":

@@ -1,15 +1,20 @@
 package wsock_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -156,5 +161,99 @@ func TestAFloodIsReadNoFasterThanAllowed(t *testing.T) {
 				t.Errorf("read in %v", d)
 			}
 		})
+	}
+}
+
+// roomFor is a rig with room for so many bytes of answers, and how many are held.
+func roomFor(t *testing.T, most int64) (r *rig, held, refused *atomic.Int64) {
+	t.Helper()
+	held, refused = new(atomic.Int64), new(atomic.Int64)
+	r = newRig(t, wsock.Options{Limits: wsock.Limits{WriteTimeout: time.Hour}, Room: func(_ context.Context, bytes int) (func(), error) {
+		if held.Add(int64(bytes)) > most {
+			held.Add(-int64(bytes))
+			refused.Add(1)
+			return nil, fault.Later(fault.RateLimited, time.Second, "no room")
+		}
+		return func() { held.Add(-int64(bytes)) }, nil
+	}})
+	return r, held, refused
+}
+
+const noRoom = `[{"message":"no room","extensions":{"code":"rate-limited","retryAfterMs":1000,"retryable":true}}]`
+
+// TestUnreadAnswersHaveABudget: large ones, and a subscription's events, that a peer does
+// not read are held as far as there is room, and the others refused. Whatever becomes of
+// them, what was held is given back.
+func TestUnreadAnswersHaveABudget(t *testing.T) {
+	t.Parallel()
+	const all, fit, kb, room = 10, 3, 70, 250 << 10
+	for name, ask := range map[string]string{"answers": "{ big(kb: 70) }", "events": "subscription { flood(kb: 70) }"} {
+		for _, reads := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, " read: ", reads), func(t *testing.T) {
+				t.Parallel()
+				r, held, refused := roomFor(t, room)
+				p := r.modern(t)
+				for i := range all {
+					p.subscribe(strconv.Itoa(i), ask)
+				}
+				eventually(t, "those that do not fit are refused", func() bool { return refused.Load() == all-fit })
+				if n := held.Load(); n < fit*(kb<<10) || n > room {
+					t.Errorf("%d bytes are held", n)
+				}
+				if tcp, ok := p.ws.NetConn().(*net.TCPConn); ok && reads {
+					_ = tcp.SetReadBuffer(1 << 20)
+				}
+				switch {
+				case !reads:
+					_ = p.ws.NetConn().Close()
+				case name == "events":
+					for i := range all {
+						p.send(fmt.Sprintf(`{"id":"%d","type":"complete"}`, i))
+					}
+					go func() {
+						for err := error(nil); err == nil; {
+							_, err = p.read()
+						}
+					}()
+				default:
+					for range all + fit { // the ends of those that fit
+						if m := p.next(); m.Type == "error" && string(m.Payload) != noRoom {
+							t.Errorf("%s", m.Payload)
+						}
+					}
+				}
+				eventually(t, "all is given back", func() bool { return held.Load() == 0 })
+			})
+		}
+	}
+}
+
+// TestAMutationThatRanIsNotToBeTriedAgain: what might be refused for its answer is refused
+// before it runs; what ran and cannot be answered whole says that it ran.
+func TestAMutationThatRanIsNotToBeTriedAgain(t *testing.T) {
+	t.Parallel()
+	const ran = `{"errors":[{"message":"it was carried out; its answer is larger than there is room for: ask for less","extensions":{"code":"validation-failed","retryable":false}}],"data":null}`
+	much := `mutation { set(v: "` + strings.Repeat("x", 20<<10) + `") }`
+	for name, c := range map[string]struct {
+		room  int64
+		query string
+		want  string // what its payload begins with
+		runs  int64
+	}{
+		"small":                 {0, `mutation { set(v: "x") }`, `{"data":{"set":"x"}}`, 1},
+		"much is sent":          {0, much, noRoom, 0},
+		"much is sent, and may": {200 << 10, much, `{"data":{"set":"xxx`, 1},
+		"much is answered":      {0, "mutation { swell(kb: 70) }", ran, 1},
+		"and may":               {200 << 10, "mutation { swell(kb: 70) }", `{"data":{"swell":"xxx`, 1},
+	} {
+		r, held, _ := roomFor(t, c.room)
+		p := r.modern(t)
+		p.subscribe("1", c.query)
+		if m := p.next(); !strings.HasPrefix(string(m.Payload), c.want) || r.schema.ran.Load() != c.runs {
+			t.Errorf("%s: %.300s, and %d ran", name, m.Payload, r.schema.ran.Load())
+		} else if m.Type == "next" {
+			p.wantOf("1", "complete")
+		}
+		eventually(t, "all is given back", func() bool { return held.Load() == 0 })
 	}
 }

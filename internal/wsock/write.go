@@ -140,12 +140,14 @@ func (w *writer) gather(f frame) error {
 				w.c.out.cork()
 			}
 			if err := w.put(f); err != nil {
+				f.over()
 				return err
 			}
 			if !f.tick && f.kind == 0 && w.c.t.o.Observer.Written != nil {
 				w.c.t.o.Observer.Written(len(f.data))
 			}
 		}
+		f.over()
 		if len(f.data) > chunk || w.c.out.waiting() >= corkMost {
 			return nil
 		}
