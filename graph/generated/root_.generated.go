@@ -373,6 +373,7 @@ type ComplexityRoot struct {
 		MaxConnectionsPerAddress    func(childComplexity int) int
 		MaxContentLength            func(childComplexity int) int
 		MaxDocumentBytes            func(childComplexity int) int
+		MaxEventBytes               func(childComplexity int) int
 		MaxFieldsAtOnce             func(childComplexity int) int
 		MaxFrameBytes               func(childComplexity int) int
 		MaxIds                      func(childComplexity int) int
@@ -2137,6 +2138,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxDocumentBytes(childComplexity), true
+	case "RealtimeConfig.maxEventBytes":
+		if e.ComplexityRoot.RealtimeConfig.MaxEventBytes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxEventBytes(childComplexity), true
 	case "RealtimeConfig.maxFieldsAtOnce":
 		if e.ComplexityRoot.RealtimeConfig.MaxFieldsAtOnce == nil {
 			break
@@ -4018,8 +4025,10 @@ type RealtimeConfig {
   maxPageMessages: Int!
   "Bytes of messages in one page of sync and of messages, but for a single one that is larger: then more follow, however few there are. 2 MiB."
   maxPageBytes: Int!
-  "Bytes in one answer, and in one event of a subscription: an operation that asks for more is validation-failed. 16 MiB."
+  "Bytes in one answer: an operation that asks for more is validation-failed. 16 MiB."
   maxAnswerBytes: Int!
+  "Bytes in one event of a subscription: one that would tell more ends as validation-failed. 1 MiB."
+  maxEventBytes: Int!
 }
 
 "Wait min(baseMs x 2^attempt, maxMs), give or take jitter, at most maxAttempts times; retryAfterMs on an error overrides."
@@ -4906,6 +4915,8 @@ func (ec *executionContext) childFields_RealtimeConfig(ctx context.Context, fiel
 		return ec.fieldContext_RealtimeConfig_maxPageBytes(ctx, field)
 	case "maxAnswerBytes":
 		return ec.fieldContext_RealtimeConfig_maxAnswerBytes(ctx, field)
+	case "maxEventBytes":
+		return ec.fieldContext_RealtimeConfig_maxEventBytes(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type RealtimeConfig", field.Name)
 }

@@ -4119,6 +4119,29 @@ func (ec *executionContext) fieldContext_RealtimeConfig_maxAnswerBytes(_ context
 	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
 }
 
+func (ec *executionContext) _RealtimeConfig_maxEventBytes(ctx context.Context, field graphql.CollectedField, obj *model.RealtimeConfig) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RealtimeConfig_maxEventBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxEventBytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RealtimeConfig_maxEventBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RealtimeConfig", field, false, false, "Int")
+}
+
 func (ec *executionContext) _RetryPolicy_baseMs(ctx context.Context, field graphql.CollectedField, obj *model.RetryPolicy) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -5418,6 +5441,11 @@ func (ec *executionContext) _RealtimeConfig(ctx context.Context, sel ast.Selecti
 			}
 		case "maxAnswerBytes":
 			out.Values[i] = ec._RealtimeConfig_maxAnswerBytes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxEventBytes":
+			out.Values[i] = ec._RealtimeConfig_maxEventBytes(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

@@ -232,8 +232,10 @@ type RealtimeConfig struct {
 	MaxPageMessages int `json:"maxPageMessages"`
 	// Bytes of messages in one page of sync and of messages, but for a single one that is larger: then more follow, however few there are. 2 MiB.
 	MaxPageBytes int `json:"maxPageBytes"`
-	// Bytes in one answer, and in one event of a subscription: an operation that asks for more is validation-failed. 16 MiB.
+	// Bytes in one answer: an operation that asks for more is validation-failed. 16 MiB.
 	MaxAnswerBytes int `json:"maxAnswerBytes"`
+	// Bytes in one event of a subscription: one that would tell more ends as validation-failed. 1 MiB.
+	MaxEventBytes int `json:"maxEventBytes"`
 }
 
 // A page of receipts.

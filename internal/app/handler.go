@@ -34,6 +34,7 @@ const (
 	cachedBytes    = 4 << 20 // of documents' text, parsed, and as many under their hashes
 	keepAliveEvery = 25 * time.Second
 	answerBytes    = 16 << 20
+	eventBytes     = 1 << 20
 	heldAnswers    = 16 << 20    // bytes of one caller's large answers that it has not read yet, and of its subscriptions' largest events
 	refusalPause   = time.Second // before what comes too often is refused over HTTP
 )
@@ -168,7 +169,7 @@ func execute(p *parts, srv *handler.Server, resolver *graph.Resolver, present gr
 	srv.SetDisableSuggestion(true)
 	srv.Use(extension.Introspection{})
 	srv.Use(&limit.Values{})
-	srv.Use(limit.Answer{Bytes: answerBytes})
+	srv.Use(limit.Answer{Bytes: answerBytes, Event: eventBytes})
 	srv.Use(limit.Fair{Turns: p.budgets.turns, Key: turnKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
@@ -179,7 +180,7 @@ func execute(p *parts, srv *handler.Server, resolver *graph.Resolver, present gr
 // shared has a server encode once what many are told; after all else that
 // intercepts operations.
 func shared(p *parts, srv *handler.Server, present graphql.ErrorPresenterFunc) {
-	answer := limit.Answer{Bytes: answerBytes}
+	answer := limit.Answer{Bytes: answerBytes, Event: eventBytes}
 	srv.Use(share.New(share.Options{Alike: graph.Alike, Encoded: p.metrics.encoded, Present: present,
 		Nobody:  func(context.Context) context.Context { return context.Background() },
 		Prepare: answer.MutateOperationContext}))
@@ -240,7 +241,7 @@ func realtimeConfig(clock *clock.Clock, c config.Config) func(context.Context) m
 		MaxWatchedIds: l.WatchedIDs, MaxWaitingPolls: l.WaitingPolls, MaxFieldsAtOnce: l.FieldsAtOnce, MaxDocumentBytes: l.DocumentBytes,
 		FramesPerSecond: l.FramesPerSecond, OperationTimeoutMs: ms(l.OperationTimeout), MaxSocketsPerAddress: l.SocketsPerIP,
 		MaxOpeningSocketsPerAddress: l.OpeningPerIP, MaxConnectionsPerAddress: l.ConnectionsPerIP, RequestTimeoutMs: ms(l.RequestTimeout), MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes,
-		MaxPageMessages: feed.MaxFirst, MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes}
+		MaxPageMessages: feed.MaxFirst, MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes, MaxEventBytes: eventBytes}
 	return func(context.Context) model.RealtimeConfig {
 		now := is
 		now.ServerTime = clock.Now()

@@ -12,11 +12,11 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
-// Answer is a gqlgen extension: an answer, or one of a subscription's events, of
-// more than some bytes is refused as a whole, and not built: a small document can
+// Answer is a gqlgen extension: an answer of more than Bytes, or one of a subscription's
+// events of more than Event, is refused as a whole, and not built: a small document can
 // ask for everything on a page under many names. Whatever can be many or long
 // counts as it is written: texts with what JSON escapes in them, ids, lists.
-type Answer struct{ Bytes int64 }
+type Answer struct{ Bytes, Event int64 }
 
 var (
 	_ graphql.HandlerExtension        = Answer{}
@@ -38,6 +38,15 @@ func (a Answer) MutateOperationContext(_ context.Context, oc *graphql.OperationC
 	return nil
 }
 
+// most is what the operation may have at once. Of events many are made at the same
+// time, whenever one thing happens.
+func (a Answer) most(ctx context.Context) int64 {
+	if oc := graphql.GetOperationContext(ctx); oc.Operation != nil && oc.Operation.Operation == ast.Subscription {
+		return a.Event
+	}
+	return a.Bytes
+}
+
 func (a Answer) count(ctx context.Context) *atomic.Int64 {
 	if !graphql.HasOperationContext(ctx) {
 		return nil
@@ -54,11 +63,12 @@ func (a Answer) InterceptField(ctx context.Context, next graphql.Resolver) (any,
 	if n == nil || fc == nil {
 		return next(ctx)
 	}
-	if n.Load() > a.Bytes && graphql.GetOperationContext(ctx).Operation.Operation == ast.Query {
+	most := a.most(ctx)
+	if n.Load() > most && graphql.GetOperationContext(ctx).Operation.Operation == ast.Query {
 		return nil, nil //nolint:nilnil // it is not answered
 	}
 	res, err := next(ctx)
-	if n.Add(int64(fieldBytes+len(fc.Field.Alias)+valueBytes(res)+typeBytes(fc.Field, res))) > a.Bytes {
+	if n.Add(int64(fieldBytes+len(fc.Field.Alias)+valueBytes(res)+typeBytes(fc.Field, res))) > most {
 		return cut(res), err
 	}
 	return res, err
@@ -87,13 +97,13 @@ func (a Answer) InterceptResponse(ctx context.Context, next graphql.ResponseHand
 		return next(ctx)
 	}
 	n.Store(0)
-	r := next(ctx)
-	if r == nil || n.Load() <= a.Bytes {
+	r, most := next(ctx), a.most(ctx)
+	if r == nil || n.Load() <= most {
 		return r
 	}
 	what := "ask for less at once"
 	if oc := graphql.GetOperationContext(ctx); oc.Operation != nil && oc.Operation.Operation == ast.Mutation {
 		what = "it was carried out all the same"
 	}
-	return &graphql.Response{Errors: gqlerror.List{refusal(fault.New(fault.Invalid, "the answer has more than %d bytes: %s", a.Bytes, what))}}
+	return &graphql.Response{Errors: gqlerror.List{refusal(fault.New(fault.Invalid, "the answer has more than %d bytes: %s", most, what))}}
 }

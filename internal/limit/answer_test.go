@@ -17,8 +17,11 @@ import (
 // nothing more of them is kept, and the answer is refused.
 func TestAnAnswerTooLarge(t *testing.T) {
 	t.Parallel()
-	a := Answer{Bytes: 1000}
 	for kind, want := range map[ast.Operation]string{ast.Query: "ask for less", ast.Mutation: "carried out", ast.Subscription: "ask for less"} {
+		a := Answer{Bytes: 1000, Event: 1 << 40}
+		if kind == ast.Subscription {
+			a = Answer{Bytes: 1 << 40, Event: 1000}
+		}
 		oc := &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: kind}}
 		if err := a.MutateOperationContext(t.Context(), oc); err != nil {
 			t.Fatal(err)
