@@ -141,6 +141,12 @@ func told() []attack {
 				return subscribe(i, `{ `+aliases(7, `messages(channelId: "`+f.Own[i%len(f.Own)]+`", first: 1000) { messages { id content metadata } }`)+`}`, nil)
 			})
 		}},
+		{"events", "20 sockets: 64 times `messageChanged` of a room of its own with 24 names of `content`, of which nothing is read, and 85 messages of 56 kB", func(ctx context.Context, f *foe) {
+			begin(ctx, f, false, func(i int) string {
+				return subscribe(i, `subscription ($c: uuid!) { messageChanged(channelId: $c) { message { `+aliases(24, "content")+` } } }`, map[string]any{"c": f.Own[0]})
+			})
+			f.fill(ctx, f.Own[0], 5)
+		}},
 		{"autoDeliver", "20 sockets with `autoDeliver`: 64 subscriptions to the messages of a room where others write", func(ctx context.Context, f *foe) {
 			f.init = `,"autoDeliver":true`
 			begin(ctx, f, true, func(i int) string { return subscribe(i, watchGeneral, map[string]any{"c": f.Room}) })
