@@ -84,7 +84,7 @@ func (c client) follow(ctx context.Context, cursor *string, fn func(answer)) err
 		return errors.New(res.Status)
 	}
 	lines := bufio.NewScanner(res.Body)
-	lines.Buffer(nil, 2<<20) // maxEventBytes, and the envelope
+	lines.Buffer(nil, 8<<20) // maxEventBytes, and the envelope
 	for lines.Scan() {
 		data, ok := strings.CutPrefix(lines.Text(), "data:")
 		if !ok || strings.TrimSpace(data) == "" {

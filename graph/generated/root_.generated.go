@@ -3993,7 +3993,7 @@ type RealtimeConfig {
   maxStatusLength: Int!
   "Operations a user may start in a minute. Default 600."
   operationsPerMinute: Int!
-  "Points a user's operations may cost in a minute, half of that over one socket and twenty times that from one address: a root field costs 1 to 5 (the schema itself 100, one of its types 10), every 50 ids, 10 rooms or 10 messages begun 1 more; so does every 200 members of a channel that are listed or counted, up to a quarter of all points, and every 5,000 unread messages that are counted. Beyond it: rate-limited, with retryAfterMs. Default 6,000."
+  "Points a user's operations may cost in a minute, half of that over one socket and twenty times that from one address: a root field costs 1 to 20 (the schema itself 100, one of its types 10), every 50 ids, 10 rooms or 10 messages begun 1 more; so does every 200 members of a channel that are listed or counted, up to a quarter of all points, and every 5,000 unread messages that are counted, up to a 400th. Beyond it: rate-limited, with retryAfterMs. Default 6,000."
   pointsPerMinute: Int!
   "Messages a user may send, edit or delete in a minute; a large one counts for every 4 KiB begun, its data too. Default 1,200."
   messagesPerMinute: Int!
@@ -4027,7 +4027,7 @@ type RealtimeConfig {
   maxPageBytes: Int!
   "Bytes in one answer: an operation that asks for more is validation-failed. 16 MiB."
   maxAnswerBytes: Int!
-  "Bytes in one event of a subscription: one that would tell more ends as validation-failed. 1 MiB."
+  "Bytes in one event of a subscription: one that would tell more ends as validation-failed. 1 MiB, or six bytes for each of maxContentLength where that is more."
   maxEventBytes: Int!
 }
 

@@ -24,8 +24,9 @@ import (
 const (
 	addressShare = 20
 	sessionShare = 2
-	bodyShare    = 4 // of the operations of a minute, one body
-	readShare    = 4 // of the points of a minute, all members of a channel, however large
+	bodyShare    = 4   // of the operations of a minute, one body
+	readShare    = 4   // of the points of a minute, all members of a channel, however large
+	countShare   = 400 // of the points of a minute, one counting, however much is unread: receipts are said every second
 )
 
 // replaysAtOnce is how many of a user's streams hold messages read for them alone, some 2 MiB each.
@@ -43,6 +44,7 @@ type budgets struct {
 	answers    *limit.Held // bytes that wait to be read
 	parts      int         // most that one body counts
 	reads      int         // most points that one reading of members costs
+	counts     int         // most that one counting of unread messages does
 	turns      *limit.Turns
 	replays    *limit.Turns // streams that hold messages read for them alone
 }
@@ -53,6 +55,7 @@ func newBudgets(l config.Limits, conns int) *budgets {
 		messages: limit.New(l.MessagesPerMinute), watched: limit.NewHeld(l.WatchedIDs, "watched ids"), polls: limit.NewHeld(l.WaitingPolls, "polls that wait"),
 		parts:   max(l.OperationsPerMinute/bodyShare, 1),
 		reads:   max(l.PointsPerMinute/readShare, 1),
+		counts:  max(l.PointsPerMinute/countShare, 1),
 		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"),
 		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce), // the rest is for what nobody asks for
 		replays: limit.NewTurns(math.MaxInt, replaysAtOnce)}      // of each user alone: who does not read holds up nobody else
@@ -96,7 +99,8 @@ func (b *budgets) reading(ctx context.Context, n int) error {
 // countedPerPoint are unread messages counted for a point.
 const countedPerPoint = 5000
 
-// counted charges for unread messages that were counted: how many is known only then. What
+// counted charges for unread messages that were counted: how many is known only then. It
+// charges whoever has not read them, and not those behind the same address. What
 // a subscription counts again because others wrote, it is not charged for: it rests.
 func (b *budgets) counted(ctx context.Context, rows int) {
 	if graphql.HasOperationContext(ctx) {
@@ -105,7 +109,9 @@ func (b *budgets) counted(ctx context.Context, rows int) {
 		}
 	}
 	for _, a := range b.accounts(ctx) {
-		a.Limiter.Charge(a.Key, rows/countedPerPoint)
+		if a.Limiter != b.address {
+			a.Limiter.Charge(a.Key, min(rows/countedPerPoint, b.counts))
+		}
 	}
 }
 
@@ -201,12 +207,14 @@ var weights = map[string]weight{
 	"presenceWindow":  {points: 5},
 	"readStates":      {points: 5},
 	"unreadTotals":    {points: 2},
-	"contacts":        {points: 2},
-	"messageChanged":  {points: 2},
-	"addContact":      {points: 20},
-	"removeContact":   {points: 20},
-	"blockUser":       {points: 20},
-	"unblockUser":     {points: 20},
+
+	"unreadTotalsChanged": {points: 15}, // it counts at once, and is not charged for what it counts
+	"contacts":            {points: 2},
+	"messageChanged":      {points: 2},
+	"addContact":          {points: 20},
+	"removeContact":       {points: 20},
+	"blockUser":           {points: 20},
+	"unblockUser":         {points: 20},
 
 	"__schema": {points: 100}, // all of it, each time
 	"__type":   {points: 10},

@@ -35,8 +35,8 @@ const (
 	keepAliveEvery = 25 * time.Second
 	answerBytes    = 16 << 20
 	eventBytes     = 1 << 20
-	heldAnswers    = 16 << 20    // bytes of one caller's large answers that it has not read yet, and of its subscriptions' largest events
-	refusalPause   = time.Second // before what comes too often is refused over HTTP
+	heldAnswers    = answerBytes + 16*eventBytes // bytes of one caller's large answers that it has not read yet, and of its subscriptions' largest events
+	refusalPause   = time.Second                 // before what comes too often is refused over HTTP
 )
 
 // publicHandler is the public port.
@@ -163,13 +163,17 @@ func graphqlHandler(p *parts) http.Handler {
 }
 
 // execute has a server run operations as every caller has them run.
+// mostEvent is how many bytes one event may have: what a message of the most characters takes,
+// of which JSON may write six bytes each, goes in any case.
+func mostEvent(l config.Limits) int { return max(eventBytes, 6*l.ContentLength+64<<10) }
+
 func execute(p *parts, srv *handler.Server, resolver *graph.Resolver, present graphql.ErrorPresenterFunc, rescue graphql.RecoverFunc) {
 	srv.SetErrorPresenter(present)
 	srv.SetRecoverFunc(rescue)
 	srv.SetDisableSuggestion(true)
 	srv.Use(extension.Introspection{})
 	srv.Use(&limit.Values{})
-	srv.Use(limit.Answer{Bytes: answerBytes, Event: eventBytes})
+	srv.Use(limit.Answer{Bytes: answerBytes, Event: int64(mostEvent(p.config.Limits))})
 	srv.Use(limit.Fair{Turns: p.budgets.turns, Key: turnKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
@@ -180,7 +184,7 @@ func execute(p *parts, srv *handler.Server, resolver *graph.Resolver, present gr
 // shared has a server encode once what many are told; after all else that
 // intercepts operations.
 func shared(p *parts, srv *handler.Server, present graphql.ErrorPresenterFunc) {
-	answer := limit.Answer{Bytes: answerBytes, Event: eventBytes}
+	answer := limit.Answer{Bytes: answerBytes, Event: int64(mostEvent(p.config.Limits))}
 	srv.Use(share.New(share.Options{Alike: graph.Alike, Encoded: p.metrics.encoded, Present: present,
 		Nobody:  func(context.Context) context.Context { return context.Background() },
 		Prepare: answer.MutateOperationContext}))
@@ -241,7 +245,7 @@ func realtimeConfig(clock *clock.Clock, c config.Config) func(context.Context) m
 		MaxWatchedIds: l.WatchedIDs, MaxWaitingPolls: l.WaitingPolls, MaxFieldsAtOnce: l.FieldsAtOnce, MaxDocumentBytes: l.DocumentBytes,
 		FramesPerSecond: l.FramesPerSecond, OperationTimeoutMs: ms(l.OperationTimeout), MaxSocketsPerAddress: l.SocketsPerIP,
 		MaxOpeningSocketsPerAddress: l.OpeningPerIP, MaxConnectionsPerAddress: l.ConnectionsPerIP, RequestTimeoutMs: ms(l.RequestTimeout), MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes,
-		MaxPageMessages: feed.MaxFirst, MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes, MaxEventBytes: eventBytes}
+		MaxPageMessages: feed.MaxFirst, MaxPageBytes: feed.PageBytes, MaxAnswerBytes: answerBytes, MaxEventBytes: mostEvent(l)}
 	return func(context.Context) model.RealtimeConfig {
 		now := is
 		now.ServerTime = clock.Now()

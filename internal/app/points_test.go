@@ -170,7 +170,7 @@ func TestMembersArePaidFor(t *testing.T) {
 // operation waits for it.
 func TestCountingUnreadIsPaidFor(t *testing.T) {
 	t.Parallel()
-	const points, unread = 8, 20_000
+	const points, unread, counting = 400, 20_000, 400 / countShare // a point, whatever there is to count
 	p := built(t, map[string]string{"POINTS_PER_MINUTE": strconv.Itoa(points)})
 	for _, q := range []string{`select realtime.sequence(10000, false, true)`,
 		`insert into realtime.messages (message_id, channel_id, seq, members, countable)
@@ -189,14 +189,17 @@ func TestCountingUnreadIsPaidFor(t *testing.T) {
 		bearer, began, owes := []string{"Authorization", "Bearer " + token(t, auth.Claims{User: user})}, time.Now(), 0
 		for {
 			_, body := ask(t, h, query, bearer...)
-			if strings.Contains(body, `"rate-limited"`) && owes > 0 {
+			if strings.Contains(body, `"rate-limited"`) {
+				if owes < points/2 {
+					t.Errorf("%s: refused after %d points' worth: it counts for more than its share", query, owes)
+				}
 				break
 			}
 			if strings.Contains(body, `"errors"`) || !strings.Contains(body, ":"+strconv.Itoa(unread/1000)) {
 				t.Fatalf("%s: %.300s", query, body)
 			}
-			owes += costs + unread/5000
-			if most := points*(1+time.Since(began).Minutes()) + unread/5000; float64(owes) > most {
+			owes += costs + counting
+			if most := points*(1+time.Since(began).Minutes()) + counting; float64(owes) > most {
 				t.Fatalf("%s: %d points' worth is answered, of %.0f", query, owes, most)
 			}
 		}

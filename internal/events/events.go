@@ -79,11 +79,11 @@ func (s *Service) Events(ctx context.Context, v viewer.Viewer, q Query, fail fun
 	st := &story{teller: t, q: q, out: make(chan Event)}
 	if st.wants(KindReadStates) {
 		t.unread = newUnread(s.every, t.readStates, func(ctx context.Context, x receipt.State) error {
-			return st.count(ctx, ReadStateChanged{ReadState: x})
+			return st.count(ctx, func() { t.unread.done(x.ChannelID) }, ReadStateChanged{ReadState: x})
 		})
 		t.aside = append(t.aside, t.unread.run)
 		t.watchThreads(s.every, func(ctx context.Context, x receipt.ThreadState) error {
-			return st.count(ctx, ThreadReadStateChanged{ThreadReadState: x})
+			return st.count(ctx, func() { t.threads.done(x.ThreadID) }, ThreadReadStateChanged{ThreadReadState: x})
 		})
 	}
 	if err := st.goesOn(ctx); err != nil {

@@ -36,7 +36,10 @@ type patience struct {
 func patiently[T any](ctx context.Context, p *patience, read func(context.Context) (T, error)) (T, error) {
 	failed := 0
 	for again := firstWait; ; again = min(2*again, mostWait) {
-		x, err := wait.InTurn(ctx, p.turn, func() (T, error) { return read(ctx) })
+		x, err := wait.InTurn(ctx, p.turn, func() (T, error) {
+			defer spent(ctx, time.Now())
+			return read(ctx)
+		})
 		if err == nil {
 			p.over(ctx)
 			return x, nil
@@ -75,5 +78,25 @@ func (p *patience) over(ctx context.Context) {
 	if !p.since.IsZero() {
 		p.log.InfoContext(ctx, "subscriptions go on", "after", time.Since(p.since))
 		p.since = time.Time{}
+	}
+}
+
+type spentKey struct{}
+
+// spending has took say what a read by way of patiently took: its last try alone, without the
+// waiting for a turn or for Postgres. A read by no such way counts as a whole.
+func spending(ctx context.Context) (within context.Context, took func() time.Duration) {
+	began, last := time.Now(), time.Duration(-1)
+	return context.WithValue(ctx, spentKey{}, &last), func() time.Duration {
+		if last < 0 {
+			return time.Since(began)
+		}
+		return last
+	}
+}
+
+func spent(ctx context.Context, began time.Time) {
+	if last, ok := ctx.Value(spentKey{}).(*time.Duration); ok {
+		*last = time.Since(began)
 	}
 }

@@ -55,17 +55,21 @@ func inThread(it feed.Item, user uuid.UUID) bool {
 	return it.Thread != uuid.Nil && it.User != user && (it.Kind == feed.Created || it.Kind == feed.Updated || it.Kind == feed.Deleted)
 }
 
+// ofThreads reports whether entries may change how much there is to read in a thread.
+func ofThreads(items []feed.Item, user uuid.UUID) bool {
+	return slices.ContainsFunc(items, func(it feed.Item) bool { return it.Kind == feed.Opened || inThread(it, user) })
+}
+
 // heard notes what others did in threads that the viewer follows, and whatever it
 // follows where a channel was opened or emptied.
 func (t *threads) heard(ctx context.Context, items []feed.Item, user uuid.UUID) error {
-	opened := func(it feed.Item) bool { return it.Kind == feed.Opened } // in which channel a thread is, is not kept
-	anew := slices.IndexFunc(items, opened)
-	if anew < 0 && !slices.ContainsFunc(items, func(it feed.Item) bool { return inThread(it, user) }) {
+	if !ofThreads(items, user) {
 		return nil
 	}
 	if err := t.begin(ctx); err != nil {
 		return err
 	}
+	anew := slices.IndexFunc(items, func(it feed.Item) bool { return it.Kind == feed.Opened }) // in which channel a thread is, is not kept
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if anew >= 0 {
@@ -93,13 +97,18 @@ func (t *threads) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	t.know(list)
+	return nil
+}
+
+// know says which threads are followed.
+func (t *threads) know(list []uuid.UUID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.followed = make(map[uuid.UUID]struct{}, len(list))
 	for _, id := range list {
 		t.followed[id] = struct{}{}
 	}
-	return nil
 }
 
 // anew says that what was known may be of another history.

@@ -39,9 +39,9 @@ func restAfter(took time.Duration) time.Duration { return min(9*took, 30*time.Se
 func (t *totals) run(ctx context.Context) error {
 	last, told := receipt.Totals{}, false
 	for {
-		began := time.Now()
-		now, err := t.read(ctx)
-		rest := max(t.every, restAfter(time.Since(began)))
+		asking, took := spending(ctx)
+		now, err := t.read(asking)
+		rest := max(t.every, restAfter(took()))
 		if err != nil {
 			return err
 		}

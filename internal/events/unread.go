@@ -225,9 +225,9 @@ func (u *unread[S]) ripe(at time.Time) (now []uuid.UUID, later time.Duration) {
 func (u *unread[S]) round(ctx context.Context, channels []uuid.UUID) (rest time.Duration, err error) {
 	u.turn.Lock()
 	defer u.turn.Unlock()
-	began := time.Now()
-	list, err := u.read(ctx, channels)
-	rest = restAfter(time.Since(began))
+	asking, took := spending(ctx)
+	list, err := u.read(asking, channels)
+	rest = restAfter(took())
 	if err != nil {
 		return 0, err
 	}
@@ -240,7 +240,6 @@ func (u *unread[S]) round(ctx context.Context, channels []uuid.UUID) (rest time.
 		}
 	}
 	for _, s := range list {
-		u.done(s.Key()) // with what is told now
 		if !u.differs(s) {
 			continue
 		}
@@ -248,7 +247,7 @@ func (u *unread[S]) round(ctx context.Context, channels []uuid.UUID) (rest time.
 			return 0, err
 		}
 	}
-	for _, channel := range channels { // of which there is nothing to tell
+	for _, channel := range channels { // also those of which there was nothing to tell
 		u.done(channel)
 	}
 	return rest, nil

@@ -30,6 +30,13 @@ func (s *story) goesOn(ctx context.Context) error {
 				s.unread.changed(it.Channel, it.Pos)
 			}
 		}
+		if ofThreads(items, s.v.User) {
+			list, err := s.o.Receipts.Threads.Followed(ctx, s.v) // in the turn of the beginning, which waits for no other
+			if err != nil {
+				return err
+			}
+			s.threads.know(list)
+		}
 		if err := s.threads.heard(ctx, items, s.v.User); err != nil {
 			return err
 		}
@@ -48,12 +55,14 @@ func (s *story) counted(pos int64) {
 
 func (s *story) upTo(pos int64) int64 { return s.threads.upTo(s.unread.upTo(pos)) }
 
-// count sends how much there is to read somewhere, with a cursor that knows it.
-func (s *story) count(ctx context.Context, p Payload) error {
+// count sends how much there is to read somewhere, with a cursor that knows it. done takes
+// it off what is untold: no cursor that others make may know it before it is sent.
+func (s *story) count(ctx context.Context, done func(), p Payload) error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	done()
 	if s.seal != nil {
 		s.here = s.seal(s.upTo(s.pos))
 	}
-	s.mu.Unlock()
-	return s.state(ctx, p)
+	return push(ctx, s.out, Event{Cursor: s.here, Payload: p})
 }

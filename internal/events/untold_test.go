@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -75,7 +76,17 @@ func TestACutLosesNoCount(t *testing.T) {
 	end()
 	r.exec(`update realtime.log set at = at - interval '1 hour' where pos < (select max(pos) from realtime.log)`)
 
+	begun := make(chan struct{})
+	r.patience.turn = func(ctx context.Context) (func(), error) { // whoever begins has the only one, and none to wait for
+		select {
+		case <-begun:
+			return func() {}, nil
+		case <-time.After(patient):
+			return nil, errors.New("a beginning waits for a turn of another's, and has one")
+		}
+	}
 	again, end := r.cut(Query{Cursor: cursor})
+	close(begun)
 	states := map[string]bool{}
 	var last string
 	for len(states) < 2 {

@@ -15,7 +15,7 @@ func (b *builder) delta(ctx context.Context) error {
 		if err != nil || full {
 			return err
 		}
-		b.at.mode = atEntry
+		b.at.mode, b.at.channel, b.at.seq, b.at.left = atEntry, uuid.Nil, 0, 0
 	}
 	list, err := loadFor(ctx, b.db, b.v, b.gs.readable(), true, b.at.pos, b.st.pos, pageEntries)
 	if err != nil {

@@ -158,7 +158,7 @@ func (x *Stream) next(ctx context.Context, waits bool) (Batch, error) {
 			if f, ok := errors.AsType[*fault.Error](err); ok {
 				return b, f
 			}
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || errors.Is(err, hub.ErrClosed) {
 				return b, err
 			}
 			x.s.o.Log.DebugContext(ctx, "stream of the log", "error", err)

@@ -24,8 +24,11 @@ func (p place) counting(upTo int64) place {
 	return p
 }
 
-// counted is up to where the reader was told; false: that is not known.
-func (p place) counted() (upTo int64, ok bool) { return p.seq - 1, p.mode == atEntry && p.seq > 0 }
+// counted is up to where the reader was told; false: that is not known. What older cursors
+// may have in its place has something left.
+func (p place) counted() (upTo int64, ok bool) {
+	return p.seq - 1, p.mode == atEntry && p.seq > 0 && p.left == 0
+}
 
 // Counts is a stream whose reader is told how much there is to read.
 type Counts struct{ x *Stream }

@@ -11,6 +11,8 @@ import (
 const (
 	roomy  = 64 << 10 // bytes of an answer that need no room
 	echoes = 4        // times what a mutation sends it is answered, as a rule at most
+
+	mostAsked = 16 << 20 // bytes asked for before it runs: no answer has more
 )
 
 // room is what a request holds of its caller's, for the bytes of its answer. For one
@@ -50,7 +52,7 @@ func (m *room) toRun(before int, oc *graphql.OperationContext, sent int) gqlerro
 	if oc.Operation.Operation != ast.Mutation {
 		return nil
 	}
-	if err := m.upTo(before + max(echoes*(sent+len(oc.RawQuery)), roomy/2)); err != nil {
+	if err := m.upTo(before + min(max(echoes*(sent+len(oc.RawQuery)), roomy/2), mostAsked)); err != nil {
 		return m.says(err)
 	}
 	return nil

@@ -92,6 +92,9 @@ func (s *Service) acknowledge(ctx context.Context, v viewer.Viewer, marks []Mark
 			continue
 		}
 		refused, counted := refusals(outcomes, channels)
+		if settled || len(refused) == 0 { // else it is tried again
+			s.o.counted(ctx, list)
+		}
 		if s.o.Legacy && read && len(counted) > 0 {
 			s.legacyRead(ctx, v, distinct(counted))
 		}
@@ -126,7 +129,6 @@ func (s *Service) move(ctx context.Context, v viewer.Viewer, channels []uuid.UUI
 	if err != nil {
 		return nil, nil, fmt.Errorf("moving marks: %w", err)
 	}
-	s.o.counted(ctx, list)
 	return outcomes, list, nil
 }
 

@@ -14,6 +14,8 @@ import (
 const (
 	roomy  = 64 << 10 // bytes of a frame that need no room
 	echoes = 4        // times what a mutation sends it is answered, as a rule at most
+
+	mostAsked = 16 << 20 // bytes asked for before it runs: no answer has more
 )
 
 // holding is the room an operation holds of its caller's, for the largest frame it
@@ -80,7 +82,7 @@ func (o *operation) toRun(ctx context.Context, oc *graphql.OperationContext) err
 	if oc.Operation.Operation != ast.Mutation {
 		return nil
 	}
-	return o.hold(ctx, echoes*(o.bytes+len(oc.RawQuery)))
+	return o.hold(ctx, min(echoes*(o.bytes+len(oc.RawQuery)), mostAsked))
 }
 
 // noRoom is what becomes of a response there is no room for: the operation's end. Of a

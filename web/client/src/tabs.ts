@@ -55,7 +55,13 @@ export function createTabs(prefix: string, keep: number, env: Env, on: { elected
         on.heard(data);
       };
     }
-    const wonder = () => { doubt = setTimeout(() => (now === "connected" ? leader.take() : wonder()), PATIENCE); };
+    const wonder = () => {
+      doubt = setTimeout(() => {
+        doubt = undefined;
+        if (now === "connected") leader.take();
+        else wonder();
+      }, PATIENCE);
+    };
     const desk: Desk = {
       db, leads: () => current?.db === db && leader.leads(),
       ring(news) {
