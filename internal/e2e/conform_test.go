@@ -65,7 +65,7 @@ func TestTheServerConforms(t *testing.T) {
 // stands somebody who breaks one.
 func TestTheSuiteSeesWhatIsBroken(t *testing.T) { //nolint:tparallel // one after another, in one world
 	t.Parallel()
-	n := startNode(t, database(t), "OFFLINE_GRACE=500ms", "INIT_TIMEOUT=1s")
+	n := startNode(t, database(t), "OFFLINE_GRACE=500ms", "INIT_TIMEOUT=5s")
 	all := breakages(t)
 	var names []string
 	for _, b := range all {
