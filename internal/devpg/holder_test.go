@@ -101,6 +101,7 @@ func TestKilledHolderLeavesNoServer(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	_ = cmd.Wait() // it holds the directory until it has ended
 	eventually(t, "the server ends after its holder was killed", func() bool { return !serves(h.PID, h.Data) })
 
 	// And the directory serves again, whether or not the server had time to end well.
