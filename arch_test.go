@@ -58,7 +58,7 @@ var allowed = map[string]string{
 	"internal/config":         "",
 	"internal/console":        "",
 	"internal/fault":          "",
-	"internal/gqlhttp":        "internal/fault",
+	"internal/gqlhttp":        "internal/fault internal/limit",
 	"internal/hasura":         "hasura",
 	"internal/hasura/rolesdl": "",
 	"internal/hub":            "internal/wait",
@@ -73,7 +73,7 @@ var allowed = map[string]string{
 	"internal/viewer":         "internal/fault",
 	"internal/wait":           "",
 	"internal/webhook":        "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt internal/sweep internal/viewer",
-	"internal/wsock":          "internal/fault internal/share",
+	"internal/wsock":          "internal/fault internal/limit internal/share",
 
 	"internal/door":        "internal/fault internal/wait internal/wsock",
 	"internal/door/double": "",

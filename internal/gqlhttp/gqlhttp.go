@@ -109,14 +109,14 @@ func (Transport) Supports(r *http.Request) bool {
 // what the client sees, unless it is one that always gets 200.
 func (t Transport) Fail(w http.ResponseWriter, r *http.Request, status int, err error) {
 	a := t.begin(w, r)
-	defer a.room.free()
+	defer a.room.Free()
 	a.fail(status, err)
 }
 
 // Do is gqlgen's.
 func (t Transport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
 	a := t.begin(w, r)
-	defer a.room.free()
+	defer a.room.Free()
 	if r.ContentLength != 0 { // net/http waits for the rest even of a body that is refused, and has no deadline once all is read
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(t.o.ReadTimeout)) // what cannot, has no connection behind it
 	}

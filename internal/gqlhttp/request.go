@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
+
+	"github.com/nself-org/nchat-realtime/internal/limit"
 )
 
 // operation is one of a request.
@@ -133,27 +135,27 @@ func (a answer) body() (operations []map[string]json.RawMessage, batch, ok bool)
 }
 
 func (a answer) read() ([]byte, bool) {
-	limit := a.t.o.BodyLimit(a.r)
+	most := a.t.o.BodyLimit(a.r)
 	tooLarge := func() ([]byte, bool) {
-		a.malformed(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", limit))
+		a.malformed(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", most))
 		return nil, false
 	}
 	size := a.r.ContentLength
-	if size > limit {
+	if size > most {
 		return tooLarge()
 	}
 	if size < 0 {
-		size = limit
+		size = most
 	}
-	if size > roomy {
-		back, err := a.t.o.Body(a.r.Context(), int((size+roomy-1)/roomy))
+	if size > limit.Roomy {
+		back, err := a.t.o.Body(a.r.Context(), int((size+limit.Roomy-1)/limit.Roomy))
 		if err != nil {
 			a.fail(http.StatusTooManyRequests, err)
 			return nil, false
 		}
 		a.room.paid, a.room.back = true, back
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(a.w, a.r.Body, limit))
+	raw, err := io.ReadAll(http.MaxBytesReader(a.w, a.r.Body, most))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return tooLarge()
 	}

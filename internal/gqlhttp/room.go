@@ -5,46 +5,21 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
-	"github.com/nself-org/nchat-realtime/internal/fault"
-)
-
-const (
-	roomy  = 64 << 10 // bytes of an answer that need no room
-	echoes = 4        // times what a mutation sends it is answered, as a rule at most
-
-	mostAsked = 16 << 20 // bytes asked for before it runs: no answer has more
+	"github.com/nself-org/nchat-realtime/internal/limit"
 )
 
 // room is what a request holds of its caller's, for the bytes of its answer. For one
 // goroutine.
 type room struct {
+	limit.Room
 	take func(bytes int) (done func(), err error)
 	says func(error) gqlerror.List
-	held int
-	done []func()
 	paid bool   // for what it sent
 	back func() // what was paid for a large body, if it was a request
 }
 
 // upTo holds so many bytes in all; what is small needs none.
-func (m *room) upTo(bytes int) error {
-	if bytes <= roomy || bytes <= m.held {
-		return nil
-	}
-	done, err := m.take(bytes - m.held)
-	if err != nil {
-		return err
-	}
-	m.held, m.done = bytes, append(m.done, done)
-	return nil
-}
-
-func (m *room) free() {
-	for _, done := range m.done {
-		done()
-	}
-	m.held, m.done = 0, nil
-}
+func (m *room) upTo(bytes int) error { return m.UpTo(bytes, m.take) }
 
 // toRun takes room for what a mutation will be answered, before it runs: beside
 // so many bytes that the answer has already. Where there is none it does not run.
@@ -52,7 +27,7 @@ func (m *room) toRun(before int, oc *graphql.OperationContext, sent int) gqlerro
 	if oc.Operation.Operation != ast.Mutation {
 		return nil
 	}
-	if err := m.upTo(before + min(max(echoes*(sent+len(oc.RawQuery)), roomy/2), mostAsked)); err != nil {
+	if err := m.upTo(before + max(limit.Echo(sent+len(oc.RawQuery)), limit.Roomy/2)); err != nil {
 		return m.says(err)
 	}
 	return nil
@@ -70,8 +45,7 @@ func (m *room) fit(before int, oc *graphql.OperationContext, r *graphql.Response
 	case err == nil:
 		return r
 	case oc != nil && oc.Operation.Operation == ast.Mutation:
-		err = fault.New(fault.Invalid, "it was carried out; its answer is larger than there is room for: ask for less")
-		return &graphql.Response{Data: []byte("null"), Errors: m.says(err)}
+		return &graphql.Response{Data: []byte("null"), Errors: m.says(limit.CarriedOut())}
 	}
 	return &graphql.Response{Errors: m.says(err)}
 }

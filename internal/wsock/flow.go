@@ -5,6 +5,7 @@ import (
 	"context"
 	"unicode/utf8"
 
+	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/share"
 )
 
@@ -57,7 +58,7 @@ func (f *flow) step() {
 				return
 			case share.Ready:
 				out := frame{op: o}
-				if size := len(f.head) + f.s.Len() + len(f.tail); size > roomy { // its bytes are shared, but for this copy
+				if size := len(f.head) + f.s.Len() + len(f.tail); size > limit.Roomy { // its bytes are shared, but for this copy
 					var err error
 					if out.done, err = o.room(o.in, size); err != nil {
 						go o.end(o.errorFrame(told(err)))

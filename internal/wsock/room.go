@@ -9,13 +9,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
-)
-
-const (
-	roomy  = 64 << 10 // bytes of a frame that need no room
-	echoes = 4        // times what a mutation sends it is answered, as a rule at most
-
-	mostAsked = 16 << 20 // bytes asked for before it runs: no answer has more
+	"github.com/nself-org/nchat-realtime/internal/limit"
 )
 
 // holding is the room an operation holds of its caller's, for the largest frame it
@@ -23,25 +17,16 @@ const (
 // buffer of a subscription's largest event for the next.
 type holding struct {
 	mu     sync.Mutex
-	bytes  int      // guarded by mu
-	frames int      // guarded by mu: not written yet
-	ended  bool     // guarded by mu: the operation
-	done   []func() // guarded by mu
+	room   limit.Room // guarded by mu
+	frames int        // guarded by mu: not written yet
+	ended  bool       // guarded by mu: the operation
 }
 
 // hold has the operation hold room for a frame of so many bytes. A small one needs none.
 func (o *operation) hold(ctx context.Context, bytes int) error {
-	h := &o.held
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if bytes <= roomy || bytes <= h.bytes {
-		return nil
-	}
-	done, err := o.room(ctx, bytes-h.bytes)
-	if err == nil {
-		h.bytes, h.done = bytes, append(h.done, done)
-	}
-	return err
+	o.held.mu.Lock()
+	defer o.held.mu.Unlock()
+	return o.held.room.UpTo(bytes, func(n int) (done func(), err error) { return o.room(ctx, n) })
 }
 
 func (o *operation) room(ctx context.Context, bytes int) (done func(), err error) {
@@ -54,7 +39,7 @@ func (o *operation) room(ctx context.Context, bytes int) (done func(), err error
 // frame is one with data for which the operation holds room.
 func (o *operation) frame(data []byte) frame {
 	f := frame{data: data, op: o}
-	if h := &o.held; len(data) > roomy {
+	if h := &o.held; len(data) > limit.Roomy {
 		h.mu.Lock()
 		h.frames++
 		h.mu.Unlock()
@@ -70,10 +55,7 @@ func (h *holding) less(change func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if change(); h.ended && h.frames == 0 {
-		for _, done := range h.done {
-			done()
-		}
-		h.done = nil
+		h.room.Free()
 	}
 }
 
@@ -82,7 +64,7 @@ func (o *operation) toRun(ctx context.Context, oc *graphql.OperationContext) err
 	if oc.Operation.Operation != ast.Mutation {
 		return nil
 	}
-	return o.hold(ctx, min(echoes*(o.bytes+len(oc.RawQuery)), mostAsked))
+	return o.hold(ctx, limit.Echo(o.bytes+len(oc.RawQuery)))
 }
 
 // noRoom is what becomes of a response there is no room for: the operation's end. Of a
@@ -91,8 +73,7 @@ func (o *operation) noRoom(err error) (last []byte, more bool) {
 	if graphql.GetOperationContext(o.in).Operation.Operation != ast.Mutation {
 		return o.errorFrame(told(err)), false
 	}
-	err = fault.New(fault.Invalid, "it was carried out; its answer is larger than there is room for: ask for less")
-	return nil, o.c.put(o.ctx, o.frame(o.next(&graphql.Response{Errors: told(err)})))
+	return nil, o.c.put(o.ctx, o.frame(o.next(&graphql.Response{Errors: told(limit.CarriedOut())})))
 }
 
 // told is a fault as an operation's errors.
