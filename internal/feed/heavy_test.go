@@ -3,11 +3,12 @@ package feed
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
 
 // TestABatchTooHeavyIsHalved: what Postgres cannot do at once it does in parts, and
@@ -83,7 +84,7 @@ func TestWhatComesMeanwhileIsNotPassedOver(t *testing.T) {
 	}
 	passed := make(chan error, 1)
 	go func() { passed <- s.sequencer.passOver(t.Context(), pool) }()
-	waits(t, pool)
+	pgtest.WaitsForLock(t, pool, 1, nil)
 	if err := early.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -107,16 +108,6 @@ func begun(t *testing.T, pool *pgxpool.Pool) pgx.Tx {
 	}
 	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
 	return tx
-}
-
-// waits is until some transaction waits for a lock.
-func waits(t *testing.T, pool *pgxpool.Pool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); number(t, pool, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) == 0; {
-		if time.Now().After(end) {
-			t.Fatal("nobody waits")
-		}
-	}
 }
 
 // TestWhatIsNoFaultOfANoteTakesNoneAway: with the database broken everything waits.

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -58,22 +57,6 @@ func TestAnAppsTriggersFindTheirTables(t *testing.T) {
 	}
 }
 
-// waiting waits until so many wait for locks, or done is closed.
-func (r *rig) waiting(n int, done <-chan struct{}) {
-	r.t.Helper()
-	const q = `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
-	for deadline := time.Now().Add(time.Minute); r.count(q) < n; {
-		select {
-		case <-done:
-			return
-		default:
-		}
-		if time.Now().After(deadline) {
-			r.t.Fatal("nobody waits")
-		}
-	}
-}
-
 // meanwhile sends something of Bob's in a channel, and does something else there while a trigger
 // stops that: which one, when says. done is that one's error.
 func (r *rig) meanwhile(when, does string, channel uuid.UUID, send func() error) (sent, done error) {
@@ -92,12 +75,12 @@ func (r *rig) meanwhile(when, does string, channel uuid.UUID, send func() error)
 		defer close(first)
 		sent = send()
 	}()
-	r.waiting(1, first)
+	pgtest.WaitsForLock(r.t, r.pool, 1, first)
 	go func() {
 		defer close(second)
 		_, done = r.pool.Exec(r.t.Context(), does, channel)
 	}()
-	r.waiting(2, second)
+	pgtest.WaitsForLock(r.t, r.pool, 2, second)
 	if err := held.Commit(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -210,7 +193,7 @@ func TestWhoIsBeingRemovedWaits(t *testing.T) {
 			defer close(done)
 			res, err = r.one.Send(t.Context(), as(demo.Bob), say(what, channel, what))
 		}()
-		r.waiting(1, done)
+		pgtest.WaitsForLock(r.t, r.pool, 1, done)
 		end := tx.Commit
 		if stays {
 			end = tx.Rollback

@@ -3,7 +3,6 @@ package receipt_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -49,18 +48,7 @@ func TestRoundTrips(t *testing.T) {
 // waitsForLock returns when somebody in the database waits for another's lock.
 func (r *rig) waitsForLock() {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		var n int
-		const q = `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
-		if err := r.pool.QueryRow(ctx, q).Scan(&n); err != nil {
-			r.t.Fatal("nobody waits: ", err)
-		}
-		if n > 0 {
-			return
-		}
-	}
+	pgtest.WaitsForLock(r.t, r.pool, 1, nil)
 }
 
 // acknowledging reads in another goroutine, while a transaction holds its row.
