@@ -162,18 +162,23 @@ func graphqlHandler(p *parts) http.Handler {
 	})
 }
 
-// execute has a server run operations as every caller has them run.
 // mostEvent is how many bytes one event may have: what a message of the most characters takes,
 // of which JSON may write six bytes each, goes in any case.
 func mostEvent(l config.Limits) int { return max(eventBytes, 6*l.ContentLength+64<<10) }
 
+// answers is how much there may be in one answer, and in one event.
+func answers(l config.Limits) limit.Answer {
+	return limit.Answer{Bytes: answerBytes, Event: int64(mostEvent(l))}
+}
+
+// execute has a server run operations as every caller has them run.
 func execute(p *parts, srv *handler.Server, resolver *graph.Resolver, present graphql.ErrorPresenterFunc, rescue graphql.RecoverFunc) {
 	srv.SetErrorPresenter(present)
 	srv.SetRecoverFunc(rescue)
 	srv.SetDisableSuggestion(true)
 	srv.Use(extension.Introspection{})
 	srv.Use(&limit.Values{})
-	srv.Use(limit.Answer{Bytes: answerBytes, Event: int64(mostEvent(p.config.Limits))})
+	srv.Use(answers(p.config.Limits))
 	srv.Use(limit.Fair{Turns: p.budgets.turns, Key: turnKey})
 	srv.Use(graph.Endings{Present: present})
 	srv.AroundOperations(p.metrics.operation)
@@ -184,10 +189,9 @@ func execute(p *parts, srv *handler.Server, resolver *graph.Resolver, present gr
 // shared has a server encode once what many are told; after all else that
 // intercepts operations.
 func shared(p *parts, srv *handler.Server, present graphql.ErrorPresenterFunc) {
-	answer := limit.Answer{Bytes: answerBytes, Event: int64(mostEvent(p.config.Limits))}
 	srv.Use(share.New(share.Options{Alike: graph.Alike, Encoded: p.metrics.encoded, Present: present,
 		Nobody:  func(context.Context) context.Context { return context.Background() },
-		Prepare: answer.MutateOperationContext}))
+		Prepare: answers(p.config.Limits).MutateOperationContext}))
 }
 
 func statusOf(err error) int {

@@ -64,13 +64,7 @@ func overSockets() []attack {
 			})
 		}},
 		{"watched", "20 sockets: 64 subscriptions to 1,000 ids each", func(ctx context.Context, f *foe) {
-			f.sockets(ctx, 20, true, func(_ int, ws *websocket.Conn) {
-				for i := range f.dosed(64) {
-					if f.say(ws, subscribe(i, watchUsers, map[string]any{"u": ids(f.dosed(1000))})) != nil {
-						return
-					}
-				}
-			})
+			begin(ctx, f, true, func(i int) string { return subscribe(i, watchUsers, map[string]any{"u": ids(f.dosed(1000))}) })
 		}},
 	}, append(unruly(), told()...)...)
 }
