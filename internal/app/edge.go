@@ -52,16 +52,53 @@ func (e edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(ctx)
 	}
 	e.next.ServeHTTP(out, r)
+	if out.body != nil && r.Close {
+		out.linger()
+	}
 }
 
-// watched is a body of which it is known whether it was read to its end.
+// Who is sending still when it is answered is listened to for so long, and so many
+// bytes, as net/http does where a connection stays open.
+const (
+	lingers  = time.Second
+	lingered = 256 << 10
+)
+
+// linger sends the answer, and then takes what a peer that wants its connection closed
+// goes on to send. net/http would close under it, and what comes after that throws away
+// the answer that is on its way: a proxy in front would tell of an error of its own.
+func (g *guarded) linger() {
+	control := http.NewResponseController(g.ResponseWriter)
+	if g.body.read() || control.Flush() != nil { // a socket's connection is not ours any more
+		return
+	}
+	_ = control.SetReadDeadline(time.Now().Add(lingers))
+	_, _ = io.CopyN(io.Discard, g.body.ReadCloser, lingered)
+}
+
+// watched is a body of which it is known whether it was read to its end. Whoever closes
+// it reads no more of it; net/http closes its own, when the answer is out.
 type watched struct {
 	io.ReadCloser
 	mu   sync.Mutex
 	over bool // guarded by mu
+	shut bool // guarded by mu
+}
+
+func (b *watched) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shut = true
+	return nil
 }
 
 func (b *watched) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	shut := b.shut
+	b.mu.Unlock()
+	if shut {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
 		b.mu.Lock()

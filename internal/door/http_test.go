@@ -30,7 +30,10 @@ func (r *rig) do(method, path, body string, header ...string) (reply, string, er
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Add(header[i], header[i+1])
 	}
-	res, err := (&http.Transport{DisableKeepAlives: true, DisableCompression: true, ExpectContinueTimeout: time.Minute}).RoundTrip(req)
+	// A connection of its own, and not one to be closed at once: then net/http does not wait for a body that nobody reads.
+	own := &http.Transport{DisableCompression: true, ExpectContinueTimeout: time.Minute}
+	defer own.CloseIdleConnections()
+	res, err := own.RoundTrip(req)
 	if err != nil {
 		return reply{}, "", err
 	}

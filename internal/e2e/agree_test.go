@@ -217,6 +217,9 @@ func TestStreamsAnswersAndModelAgreeInTheEnd(t *testing.T) {
 		defer func() {
 			if t.Failed() {
 				t.Logf("%s: %s\nafter %s", when, why, strings.Join(c.done, "; "))
+				for _, n := range c.nodes {
+					t.Logf("the node at %s, and where each of its goroutines is:\n%s", n.base, n.stacks())
+				}
 			}
 		}()
 		eventually(t, when+" all agree", func() bool {

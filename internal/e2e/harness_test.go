@@ -197,6 +197,14 @@ func (n *node) said() string {
 	return n.log.String()
 }
 
+// stacks ends a node that does wrong, and is all that it said, the last being where its
+// goroutines were.
+func (n *node) stacks() string {
+	_ = n.cmd.Process.Signal(syscall.SIGQUIT)
+	<-n.done
+	return n.said()
+}
+
 func token(t testing.TB, user uuid.UUID, change ...func(*auth.Claims)) string {
 	t.Helper()
 	c, err := auth.ParseJWTConfig(secret)
