@@ -3765,7 +3765,10 @@ input HeartbeatInput {
   active: Boolean
   "The page is hidden."
   hidden: Boolean
-  "How long ago the last input was, in milliseconds, 0 to 86,400,000; default 0 when active."
+  """
+  How long ago the last input was, in milliseconds, 0 to 86,400,000; default 0 when active. Where it is not, it
+  counts for a session that has told of no input yet, which was active for having begun.
+  """
   lastActivityAgoMs: Int
 }
 

@@ -78,7 +78,8 @@ type HeartbeatInput struct {
 	Active graphql.Omittable[*bool] `json:"active,omitempty"`
 	// The page is hidden.
 	Hidden graphql.Omittable[*bool] `json:"hidden,omitempty"`
-	// How long ago the last input was, in milliseconds, 0 to 86,400,000; default 0 when active.
+	// How long ago the last input was, in milliseconds, 0 to 86,400,000; default 0 when active. Where it is not, it
+	// counts for a session that has told of no input yet, which was active for having begun.
 	LastActivityAgoMs graphql.Omittable[*int] `json:"lastActivityAgoMs,omitempty"`
 }
 

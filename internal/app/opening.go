@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"math"
+	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/fault"
@@ -10,8 +12,8 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
-// openingOf reads what connection_init says of the device. It is never
-// believed, only shown to its own user.
+// openingOf reads what connection_init says of the device and its user's activity. Of
+// the device nothing is believed, it is only shown to its own user.
 func openingOf(r wsock.Request, id auth.Identity, socket session) (presence.Opening, error) {
 	o := presence.Opening{ID: r.Conn.ID(), Key: viewer.Key{Tenant: id.Tenant, User: id.UserID}, Counts: true,
 		Device: presence.DeviceUnknown, TokenID: id.TokenID, Socket: socket}
@@ -21,6 +23,19 @@ func openingOf(r wsock.Request, id auth.Identity, socket session) (presence.Open
 			return o, fault.Field("presence", "presence must be true or false")
 		}
 		o.Counts = counts
+	}
+	if v, ok := r.Payload["hidden"]; ok {
+		if o.Hidden, ok = v.(bool); !ok {
+			return o, fault.Field("hidden", "hidden must be true or false")
+		}
+	}
+	if v, ok := r.Payload["lastActivityAgoMs"]; ok {
+		most := presence.MaxActivityAgo.Milliseconds()
+		ms, ok := v.(float64)
+		if !ok || ms != math.Trunc(ms) || ms < 0 || ms > float64(most) {
+			return o, fault.Field("lastActivityAgoMs", "lastActivityAgoMs must be 0 to %d", most)
+		}
+		o.Ago = time.Duration(ms) * time.Millisecond
 	}
 	device, ok := r.Payload["device"].(map[string]any)
 	if !ok {

@@ -153,10 +153,17 @@ func TestWhatAClientSaysOfItsDevice(t *testing.T) {
 	if err != nil || !o.Counts || o.Device != presence.DeviceUnknown || o.Name != nil || o.DeviceID != nil || o.TokenID != "t1" || o.Key.User != demo.Alice {
 		t.Errorf("said nothing: %+v %v", o, err)
 	}
-	payload := map[string]any{"presence": false, "device": map[string]any{"id": "d1", "name": "Alice's phone", "type": "ios", "colour": "red"}}
+	payload := map[string]any{"presence": false, "hidden": true, "lastActivityAgoMs": 1500.0, "device": map[string]any{"id": "d1", "name": "Alice's phone", "type": "ios", "colour": "red"}}
 	o, err = openingOf(wsock.Request{Conn: &wsock.Conn{}, Payload: payload}, id, session{})
-	if err != nil || o.Counts || o.Device != presence.DeviceIOS || *o.Name != "Alice's phone" || *o.DeviceID != "d1" {
+	if err != nil || o.Counts || o.Device != presence.DeviceIOS || *o.Name != "Alice's phone" || *o.DeviceID != "d1" || !o.Hidden || o.Ago != 1500*time.Millisecond {
 		t.Errorf("%+v %v", o, err)
+	}
+	for name, bad := range map[string][]any{"hidden": {"yes", 1.0}, "lastActivityAgoMs": {"1", -1.0, 0.5, 86_400_001.0}} {
+		for _, v := range bad {
+			if _, err := openingOf(wsock.Request{Conn: &wsock.Conn{}, Payload: map[string]any{name: v}}, id, session{}); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s %v: %v", name, v, err)
+			}
+		}
 	}
 	for _, on := range []bool{true, false} {
 		ctx, err := withAutoDeliver(t.Context(), map[string]any{"autoDeliver": on})

@@ -45,7 +45,7 @@ type demoServer struct {
 func (d *demoServer) start(t *testing.T) {
 	t.Helper()
 	d.cmd = exec.Command(d.bin, "dev")
-	d.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + d.url, "PORT=" + d.port, "ADMIN_ADDR=127.0.0.1:" + d.aside, "ADMIN_TOKEN=" + operators, "DATA_DIR=" + t.TempDir()}
+	d.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + d.url, "PORT=" + d.port, "ADMIN_ADDR=127.0.0.1:" + d.aside, "ADMIN_TOKEN=" + operators, "DATA_DIR=" + t.TempDir(), "HIDDEN_AFTER=1s"}
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -192,7 +192,7 @@ func (wr *writer) isolate(ctx context.Context, c *changes) error {
 }
 
 // Activity and parking move only forward, so that what another node wrote
-// meanwhile is not taken back.
+// meanwhile is not taken back; but for the activity that a socket had for its having begun.
 const writeSessions = `
 insert into realtime.sessions as s (id, tenant, user_id, node_id, node_epoch, counts, device_id, device, name, token_id,
                                     connected_at, last_active_at, idle, parked_at, ended_at, latency_ms, looking_until)
@@ -205,7 +205,8 @@ select id, tenant, user_id, $1, $2, counts, device_id, device, name, token_id,
 on conflict (id) do update
    set node_id = excluded.node_id, node_epoch = excluded.node_epoch,
        device_id = excluded.device_id, device = excluded.device, name = excluded.name, token_id = excluded.token_id,
-       last_active_at = greatest(s.last_active_at, excluded.last_active_at), idle = excluded.idle,
+       last_active_at = case when s.last_active_at = s.connected_at then excluded.last_active_at
+                             else greatest(s.last_active_at, excluded.last_active_at) end, idle = excluded.idle,
        parked_at = greatest(s.parked_at, excluded.parked_at), ended_at = excluded.ended_at, latency_ms = excluded.latency_ms, looking_until = excluded.looking_until,
        idle_at = null, lapses_at = null -- a heartbeat elsewhere may have made it an HTTP-only one while its node was thought dead
  where s.user_id = excluded.user_id and s.tenant = excluded.tenant`

@@ -188,6 +188,9 @@ func (s *stored) beat(id uuid.UUID, a Activity, r Rules, now time.Time) session 
 		n.Name = a.Name
 	}
 	at := now.Add(-a.Ago)
+	if s == nil {
+		n.LastActiveAt = at
+	}
 	moved := a.Active && at.After(n.LastActiveAt)
 	if moved {
 		n.LastActiveAt, n.Idle = at, false

@@ -35,6 +35,8 @@ type Opening struct {
 	Name     *string
 	TokenID  string
 	Socket   Socket
+	Hidden   bool          // so is its page
+	Ago      time.Duration // since its user's last input, at most MaxActivityAgo
 }
 
 // own is a session whose socket this node holds: its truth is here, the
@@ -83,6 +85,25 @@ type Activity struct {
 	DeviceID *string
 	Device   *Device
 	Name     *string
+}
+
+// begins is a session as its socket begins: active unless the client says otherwise,
+// so that who is away is not seen online for as long again with each new socket.
+func (o Opening) begins(r Rules, now time.Time) *own {
+	s := &own{Opening: o, connected: now, lastActive: now.Add(-o.Ago), looking: r.Looking > 0}
+	if o.Hidden {
+		s.hidden = now
+	}
+	s.edges(r, now)
+	return s
+}
+
+// rested takes back that the socket counted as active when it began: its client says
+// of its user's last input, for the first time, that it was before.
+func (o *own) rested(at time.Time) {
+	if o.lastActive.Equal(o.connected) && at.Before(o.lastActive) {
+		o.lastActive = at
+	}
 }
 
 // act moves a session's activity forward; true: it counts again for it.

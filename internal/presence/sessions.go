@@ -40,7 +40,7 @@ func newSessions(w *world) *Sessions {
 func (s *Sessions) Begin(ctx context.Context, o Opening) {
 	now := s.w.now()
 	s.mu.Lock()
-	s.all[o.ID] = &own{Opening: o, connected: now, lastActive: now, looking: s.w.rules.Looking > 0}
+	s.all[o.ID] = o.begins(s.w.rules, now)
 	s.changeLocked(s.all[o.ID])
 	done := s.waitLocked()
 	s.mu.Unlock()
@@ -165,7 +165,10 @@ func (s *Sessions) report(id uuid.UUID, k Key, a Activity) (Session, bool) {
 	}
 	now := s.w.now()
 	edge := o.describe(a)
-	if a.Active && o.act(now.Add(-a.Ago)) {
+	switch at := now.Add(-a.Ago); {
+	case !a.Active:
+		o.rested(at)
+	case o.act(at):
 		edge = true
 	}
 	if a.Hidden != nil && *a.Hidden != !o.hidden.IsZero() {

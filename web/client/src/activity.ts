@@ -18,18 +18,21 @@ const IDLE = 300_000, INPUT = "mousemove mousedown pointerdown keydown touchstar
 export function createActivity(connection: Connection, env: Env, idleAfter: () => number = () => IDLE): Activity {
   const hidden = () => env.document?.hidden ?? false;
   const state = store({ hidden: hidden(), idle: false });
-  let lastInput = Date.now(), told = 0, fresh = false, every = 30_000, running = false; // fresh: there was input that was not told
+  let lastInput = Date.now(), told = 0, fresh = false, every = 30_000, running = false, said = false; // fresh: there was input that was not told; said: that the page is hidden
   let beat: ReturnType<typeof setTimeout> | undefined, idle: ReturnType<typeof setTimeout> | undefined;
 
+  /** What is told then. */
+  const is = () => {
+    fresh = false;
+    return { hidden: (said = hidden()), lastActivityAgoMs: Math.min(Math.max(0, Date.now() - lastInput), 86_400_000) };
+  };
   async function tell() {
     clearTimeout(beat);
     beat = undefined;
     if (!running || connection.get().state !== "connected") return;
-    const now = Date.now(), active = fresh;
-    told = now;
-    fresh = false;
-    const lastActivityAgoMs = Math.min(Math.max(0, now - lastInput), 86_400_000);
-    await connection.request(Heartbeat, { input: { active, hidden: hidden(), lastActivityAgoMs } }, { socketOnly: true })
+    const active = fresh;
+    told = Date.now();
+    await connection.request(Heartbeat, { input: { active, ...is() } }, { socketOnly: true })
       .catch(() => { fresh ||= active; });
   }
   function active() {
@@ -74,12 +77,11 @@ export function createActivity(connection: Connection, env: Env, idleAfter: () =
   };
   connection.events.on("begin", begin);
   connection.events.on("end", end);
+  connection.events.on("opening", params => Object.assign(params, is()));
   connection.events.on("up", ack => {
     every = ack.heartbeatIntervalMs || every;
-    // A new socket counts as active: said only where it is otherwise.
     told = Date.now();
-    fresh = false;
-    if (hidden() || Date.now() - lastInput > every) void tell();
+    if (fresh || said !== hidden()) void tell(); // since it was dialled
   });
   return { get: state.get, subscribe: state.subscribe, active };
 }

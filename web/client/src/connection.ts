@@ -42,6 +42,8 @@ export interface ConnectionOptions {
 
 export interface ConnectionEvents {
   /** The socket is acknowledged. */
+  /** What connection_init is to say, which listeners may add to. */
+  opening: Record<string, unknown>;
   up: Ack;
   /** It is gone, for whatever reason. */
   down: null;
@@ -113,13 +115,14 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     if (user !== whose) events.emit("user", (user = whose));
     if (!token) return unauthorized("There is no token");
     const headers = { Authorization: `Bearer ${token}` };
-    socket = openSocket(o.wsUrl, { headers, device: o.device, ...(o.presence === false && { presence: false }), ...(o.autoDeliver && { autoDeliver: true }) },
-      env.WebSocket, {
-        ack: a => mine === generation && opened(a),
-        frame: () => { heard = true; },
-        pong,
-        closed: (code, reason) => mine === generation && drop(code, reason),
-      });
+    const params = { headers, device: o.device, ...(o.presence === false && { presence: false }), ...(o.autoDeliver && { autoDeliver: true }) };
+    events.emit("opening", params);
+    socket = openSocket(o.wsUrl, params, env.WebSocket, {
+      ack: a => mine === generation && opened(a),
+      frame: () => { heard = true; },
+      pong,
+      closed: (code, reason) => mine === generation && drop(code, reason),
+    });
   }
 
   function opened(a: Ack) {

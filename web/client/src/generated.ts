@@ -156,7 +156,10 @@ export type HeartbeatInput = {
   active?: boolean | null | undefined;
   /** The page is hidden. */
   hidden?: boolean | null | undefined;
-  /** How long ago the last input was, in milliseconds, 0 to 86,400,000; default 0 when active. */
+  /**
+   * How long ago the last input was, in milliseconds, 0 to 86,400,000; default 0 when active. Where it is not, it
+   * counts for a session that has told of no input yet, which was active for having begun.
+   */
   lastActivityAgoMs?: number | null | undefined;
 };
 

@@ -149,6 +149,30 @@ export const checklist = ({ base, operators, operatorsToken, someone, box, write
       await bob.getByRole("option", { name: "Online" }).click();
       await dot(alice, "Bob", "Online");
     },
+    async "who hides the page, or does nothing, is away; who comes back is there"() {
+      const on = hand();
+      const [alice, bob] = await Promise.all([someone("alice"), someone("bob", undefined, async context => {
+        await on.before(context);
+        await context.clock.install();
+      })]);
+      await dot(alice, "Bob", "Online");
+      // A browser without a screen hides no page: this one says that it is, as it would.
+      const hide = hidden => bob.evaluate(hidden => {
+        for (const [name, value] of [["hidden", hidden], ["visibilityState", hidden ? "hidden" : "visible"]]) Object.defineProperty(document, name, { configurable: true, value });
+        document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+      }, hidden);
+      await hide(true);
+      await dot(alice, "Bob", "Away"); // HIDDEN_AFTER
+      await hide(false);
+      await dot(alice, "Bob", "Online");
+      // Nothing for longer than IDLE_AFTER, by the page's clock: the server hears of it with the next socket.
+      await bob.clock.fastForward("06:00");
+      await on.sockets.at(-1).close({ code: 1012, reason: "restart" });
+      await dot(alice, "Bob", "Away");
+      await bob.mouse.move(100, 100);
+      await bob.mouse.move(200, 200);
+      await dot(alice, "Bob", "Online");
+    },
     async "a page that is frozen knows all when it thaws; a session that is revoked is told so, once"() {
       const [alice, bob] = await Promise.all(["alice", "bob"].map(n => someone(n))), lines = ["to the frozen page", "and a second to it"];
       const cdp = await alice.context().newCDPSession(alice);

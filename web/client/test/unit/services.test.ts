@@ -85,6 +85,19 @@ describe("activity", () => {
     await pass(10);
     expect(beats()[3]).toMatchObject({ hidden: false, active: true });
   });
+  test("a new socket says so itself where there was no input for long, and where the page is hidden", async () => {
+    const tab = await connected(wire), said = () => wire.socket.init as unknown as { hidden: boolean; lastActivityAgoMs: number };
+    expect(said()).toMatchObject({ hidden: false });
+    expect(said().lastActivityAgoMs).toBeLessThan(100);
+    await pass(600_000);
+    tab.hide(true);
+    await pass(10);
+    wire.socket.close(1012, "restart");
+    await pass(5000);
+    expect(said().hidden).toBe(true);
+    expect(said().lastActivityAgoMs).toBeGreaterThanOrEqual(600_000);
+    expect(beats()).toHaveLength(1); // that it was hidden, on the first
+  });
   test("a client that must not be seen says nothing", async () => {
     const tab = await connected(wire, { presence: false });
     tab.window.dispatchEvent(new Event("keydown"));

@@ -15,6 +15,7 @@ class FakeSocket {
   readyState = 0;
   onopen?: () => void; onclose?: (e: unknown) => void; onmessage?: (e: { data: string }) => void; onerror?: ((e: unknown) => void) | null;
   pings = 0;
+  init: Record<string, unknown> = {}; // what it said with connection_init
   constructor(readonly wire: Wire) {
     wire.sockets.push(this);
     queueMicrotask(() => {
@@ -25,8 +26,10 @@ class FakeSocket {
   }
   send(text: string) {
     const m = JSON.parse(text);
-    if (m.type === "connection_init") this.say({ type: "connection_ack", payload: this.wire.ack() });
-    else if (m.type === "ping") {
+    if (m.type === "connection_init") {
+      this.init = m.payload;
+      this.say({ type: "connection_ack", payload: this.wire.ack() });
+    } else if (m.type === "ping") {
       this.pings++;
       if (this.wire.answers) setTimeout(() => this.say({ type: "pong" }), this.wire.latency);
     } else if (m.type === "subscribe") {
