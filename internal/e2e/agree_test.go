@@ -171,6 +171,9 @@ func (o *onlooker) wrong(c *town) string {
 	default:
 	}
 	o.hear(c.t)
+	if o.sock.ended(o.sub) {
+		c.t.Fatal("a stream has ended")
+	}
 	ids := make([]string, len(c.people))
 	for i, p := range c.people {
 		ids[i] = `"` + p.id.String() + `"`
@@ -217,6 +220,11 @@ func TestStreamsAnswersAndModelAgreeInTheEnd(t *testing.T) {
 		defer func() {
 			if t.Failed() {
 				t.Logf("%s: %s\nafter %s", when, why, strings.Join(c.done, "; "))
+				for _, o := range on {
+					if w := o.wrong(c); w != "" {
+						t.Logf("by %s: %s", o.at.base, w)
+					}
+				}
 				for _, n := range c.nodes {
 					t.Logf("the node at %s, and where each of its goroutines is:\n%s", n.base, n.stacks())
 				}

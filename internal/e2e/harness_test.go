@@ -268,6 +268,7 @@ type sock struct {
 	mu     sync.Mutex
 	next   int
 	subs   map[string]chan result
+	over   map[<-chan result]bool // guarded by mu: completed by the server
 	closed chan *websocket.CloseError
 }
 
@@ -284,7 +285,7 @@ func (n *node) dialAt(path, tok string, extra ...map[string]any) *sock {
 		n.t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	s := &sock{t: n.t, ws: ws, subs: map[string]chan result{}, closed: make(chan *websocket.CloseError, 1)}
+	s := &sock{t: n.t, ws: ws, subs: map[string]chan result{}, over: map[<-chan result]bool{}, closed: make(chan *websocket.CloseError, 1)}
 	n.t.Cleanup(func() { _ = ws.Close() })
 	payload := map[string]any{"headers": map[string]string{"Authorization": "Bearer " + tok}}
 	for _, m := range extra {
@@ -343,8 +344,19 @@ func (s *sock) read(acked chan<- map[string]any) {
 			c := s.subs[m.ID]
 			s.mu.Unlock()
 			c <- r
+		case "complete":
+			s.mu.Lock()
+			s.over[s.subs[m.ID]] = true
+			s.mu.Unlock()
 		}
 	}
+}
+
+// ended says whether the server has completed an operation.
+func (s *sock) ended(sub <-chan result) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over[sub]
 }
 
 // start runs an operation; its responses come on the channel.

@@ -35,6 +35,7 @@ type entry struct {
 	refs    int
 	paid    time.Time     // until when its reads so far are paid for, one each rereadEvery
 	hurried bool          // somebody waits for the next read
+	next    time.Time     // when time alone changes what the record says, for which its alarm is set; zero: never
 	marks   int64         // mirror.marked when it was last marked: a read that began before that, even before the entry, is older
 	read    int64         // the marks that the record is newer than
 	stored  chan struct{} // closed and replaced with each read

@@ -11,9 +11,10 @@ import (
 
 const (
 	readMost    = 1000            // records in one statement
-	pollLeast   = 5 * time.Second // how often everything watched is read although no doorbell rang
-	pollShare   = 20              // and never more than a twentieth of the time
-	pollMembers = 3               // every which of these times lists of members are
+	pollLeast   = 5 * time.Second  // how often everything watched is read although no doorbell rang
+	pollShare   = 20               // no more than a twentieth of the time,
+	pollRarest  = 30 * time.Second // unless that were rarer
+	pollMembers = 3                // every which of these times lists of members are
 	readTimeout = 5 * time.Second
 	// One user is read again so often at most, after a number of times at once: each
 	// read has all look who watch the user.
@@ -41,7 +42,7 @@ func (m *mirror) run(ctx context.Context) {
 			if polls++; polls%pollMembers == 0 {
 				m.rooms.tellAll()
 			}
-			poll.Reset(max(pollLeast, pollShare*time.Since(began)))
+			poll.Reset(min(max(pollLeast, pollShare*time.Since(began)), pollRarest))
 			continue
 		case <-m.wake:
 		case <-pace.C:
@@ -143,8 +144,9 @@ func (m *mirror) marksOf(keys []Key) []int64 {
 	return marks
 }
 
-// store keeps a record and sets the alarm for its next change by time; true:
-// it differs from the one before.
+// store keeps a record and sets the alarm for its next change by time; true: it says
+// otherwise than the one before did, or time has come that this is so: its alarm, which
+// would have it read again, may be late, and is set anew.
 func (m *mirror) store(rec *record, marks int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -161,10 +163,11 @@ func (m *mirror) store(rec *record, marks int64) bool {
 	e.rec, e.read = rec, max(e.read, marks)
 	close(e.stored)
 	e.stored = make(chan struct{})
-	if next := nextChange(rec, m.w.rules, o, now); next.IsZero() {
+	due := !e.next.IsZero() && !now.Before(e.next)
+	if e.next = nextChange(rec, m.w.rules, o, now); e.next.IsZero() {
 		m.alarm.Clear(rec.key)
 	} else {
-		m.alarm.Set(rec.key, next)
+		m.alarm.Set(rec.key, e.next)
 	}
-	return changed
+	return changed || due
 }

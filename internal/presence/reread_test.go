@@ -98,3 +98,50 @@ func TestWhatIsPacedIsReadAllTheSame(t *testing.T) {
 		t.Errorf("it is never read for those who watch: %v", err)
 	}
 }
+
+// TestAnAlarmThatIsLate: who is read just when time changes what is seen of it, before its
+// alarm has come, is news to those who watch, though its row is the same.
+func TestAnAlarmThatIsLate(t *testing.T) {
+	t.Parallel()
+	for what, changes := range map[string]func(r *record, at time.Time){
+		"the end of what was seen of the invisible": func(r *record, at time.Time) {
+			since := at.Add(-quick.over(time.Time{}).Sub(time.Time{}))
+			r.hiddenSince, r.frozen = &since, Busy
+		},
+		"the end of a line": func(r *record, at time.Time) { r.custom = Custom{Text: ptr("lunch"), ExpiresAt: &at} },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMirror(&world{clock: clock.New(), rules: quick})
+			k, at := Key{Tenant: "t", User: uuid.New()}, time.Now().Add(time.Minute)
+			m.hold([]Key{k})
+			read := func() bool {
+				rec := &record{key: k, known: true}
+				changes(rec, at)
+				return m.store(rec, 0)
+			}
+			if !read() || read() {
+				t.Fatalf("%s: before", what)
+			}
+			<-time.After(time.Minute)
+			if !read() {
+				t.Errorf("%s: nobody is told", what)
+			}
+			if read() || m.alarm.Len() > 0 {
+				t.Errorf("%s: told again", what)
+			}
+		})
+	}
+}
+
+// TestAViewerThatComesBack sees others again in the streams it has.
+func TestAViewerThatComesBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	r.connect(n, demo.Alice)
+	r.exec(`update nchat_users set status = 'suspended' where id = $1`, demo.Bob)
+	seen := r.watch(n, as(demo.Bob), demo.Alice)
+	until(t, seen, func(v View) bool { return v.Status == Offline })
+	r.exec(`update nchat_users set status = 'active' where id = $1`, demo.Bob)
+	until(t, seen, func(v View) bool { return v.Status == Online })
+}

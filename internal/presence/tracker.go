@@ -146,20 +146,29 @@ func (t *tracker) current(ctx context.Context, u uuid.UUID) (View, error) {
 	return View{}, errChanging
 }
 
-// relate reads the relations that are missing or older than their record.
+// relate reads the relations that are missing or older than their record, or than the
+// viewer's own.
 func (t *tracker) relate(ctx context.Context, users []uuid.UUID) error {
+	own, err := t.mirror.get(ctx, t.v.Key)
+	if err != nil {
+		return err
+	}
 	var stale []uuid.UUID
 	for _, u := range users {
 		rec, err := t.mirror.get(ctx, Key{Tenant: t.v.Tenant, User: u})
 		if err != nil {
 			return err
 		}
-		if rel, ok := t.rels[u]; !ok || rel.at != rec.audience {
+		if rel, ok := t.rels[u]; !ok || rel.at != rec.audience || rel.missed(own) {
 			stale = append(stale, u)
 		}
 	}
 	return t.load(ctx, stale)
 }
+
+// missed is whether a relation was read while the viewer was not a user, which by its own
+// record it is. It says nothing of that in its version.
+func (rel relation) missed(own *record) bool { return !rel.viewer && own.known }
 
 // meet reads what the viewer is to those it is to see first, while their records are
 // read: so a stream begins as late where this node has those in memory, because
@@ -214,7 +223,7 @@ func (t *tracker) look(ctx context.Context, u uuid.UUID) (View, bool, error) {
 func (t *tracker) peek(u uuid.UUID) (View, bool) {
 	rec, viewer := t.mirror.peek(Key{Tenant: t.v.Tenant, User: u}), t.mirror.peek(t.v.Key)
 	rel, known := t.rels[u]
-	if rec == nil || viewer == nil || !known {
+	if rec == nil || viewer == nil || !known || rel.missed(viewer) {
 		return View{}, false
 	}
 	return t.view(rec, viewer, rel)
