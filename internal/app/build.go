@@ -101,7 +101,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reading LISTEN_DATABASE_URL: %w", err)
 	}
-	vital, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: vitalConns, OddTime: odd.time})
+	vital, err := postgres.Open(ctx, c.DatabaseURL, postgres.Options{MaxConns: vitalConns, OddTime: odd.time, Pooled: c.Pooled()})
 	if err != nil {
 		pool.Close()
 		return nil, err

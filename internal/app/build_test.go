@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // TestEveryDoorbellIsHeard: whatever SQL rings for, some part listens to, no
@@ -79,6 +80,24 @@ func TestWhatCannotBeBuiltSaysWhy(t *testing.T) {
 		}
 		if variable == "LISTEN_DATABASE_URL" && !strings.Contains(err.Error(), variable) {
 			t.Errorf("%s is not named: %v", variable, err)
+		}
+	}
+}
+
+// TestBehindAPooler no connection is taken for this server's alone, whichever it asks by.
+func TestBehindAPooler(t *testing.T) {
+	t.Parallel()
+	p := built(t, nil, func(o *Options) { o.Config.ListenDatabaseURL = o.Config.DatabaseURL + "&application_name=listener" })
+	for what, pool := range map[string]*pgxpool.Pool{"for callers": p.pool, "for what keeps the node alive": p.vital} {
+		var timeout string
+		var names int
+		for range 2 {
+			if err := pool.QueryRow(t.Context(), `select current_setting('statement_timeout'), (select count(*) from pg_prepared_statements where name <> '' and $1 > 0)`, 1).Scan(&timeout, &names); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if timeout != "0" || names != 0 {
+			t.Errorf("%s: statement_timeout is %s, %d statements have names", what, timeout, names)
 		}
 	}
 }
