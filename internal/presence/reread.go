@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	readMost    = 1000            // records in one statement
+	readMost    = 1000             // records in one statement
 	pollLeast   = 5 * time.Second  // how often everything watched is read although no doorbell rang
 	pollShare   = 20               // no more than a twentieth of the time,
 	pollRarest  = 30 * time.Second // unless that were rarer
