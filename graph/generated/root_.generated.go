@@ -367,11 +367,13 @@ type ComplexityRoot struct {
 		HiddenAfterMs               func(childComplexity int) int
 		IdleAfterMs                 func(childComplexity int) int
 		InitTimeoutMs               func(childComplexity int) int
+		MaxAliases                  func(childComplexity int) int
 		MaxAnswerBytes              func(childComplexity int) int
 		MaxBatch                    func(childComplexity int) int
 		MaxBodyBytes                func(childComplexity int) int
 		MaxConnectionsPerAddress    func(childComplexity int) int
 		MaxContentLength            func(childComplexity int) int
+		MaxDepth                    func(childComplexity int) int
 		MaxDocumentBytes            func(childComplexity int) int
 		MaxEventBytes               func(childComplexity int) int
 		MaxFieldsAtOnce             func(childComplexity int) int
@@ -2102,6 +2104,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.InitTimeoutMs(childComplexity), true
+	case "RealtimeConfig.maxAliases":
+		if e.ComplexityRoot.RealtimeConfig.MaxAliases == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxAliases(childComplexity), true
 	case "RealtimeConfig.maxAnswerBytes":
 		if e.ComplexityRoot.RealtimeConfig.MaxAnswerBytes == nil {
 			break
@@ -2132,6 +2140,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RealtimeConfig.MaxContentLength(childComplexity), true
+	case "RealtimeConfig.maxDepth":
+		if e.ComplexityRoot.RealtimeConfig.MaxDepth == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RealtimeConfig.MaxDepth(childComplexity), true
 	case "RealtimeConfig.maxDocumentBytes":
 		if e.ComplexityRoot.RealtimeConfig.MaxDocumentBytes == nil {
 			break
@@ -3996,6 +4010,10 @@ type RealtimeConfig {
   maxStatusLength: Int!
   "Operations a user may start in a minute. Default 600."
   operationsPerMinute: Int!
+  "Fields within fields in one operation. Default 20."
+  maxDepth: Int!
+  "Root fields in one operation. Default 30."
+  maxAliases: Int!
   "Points a user's operations may cost in a minute, half of that over one socket and twenty times that from one address: a root field costs 1 to 20 (the schema itself 100, one of its types 10), every 50 ids, 10 rooms or 10 messages begun 1 more; so does every 200 members of a channel that are listed or counted, up to a quarter of all points, and every 5,000 unread messages that are counted, up to a 400th. Beyond it: rate-limited, with retryAfterMs. Default 6,000."
   pointsPerMinute: Int!
   "Messages a user may send, edit or delete in a minute; a large one counts for every 4 KiB begun, its data too. Default 1,200."
@@ -4030,7 +4048,7 @@ type RealtimeConfig {
   maxPageBytes: Int!
   "Bytes in one answer: an operation that asks for more is validation-failed. 16 MiB."
   maxAnswerBytes: Int!
-  "Bytes in one event of a subscription: one that would tell more ends as validation-failed. 1 MiB, or six bytes for each of maxContentLength where that is more."
+  "Bytes in one event of a subscription: one that would tell more ends as validation-failed. 1 MiB, or six bytes for each of maxContentLength and 64 KiB, where that is more."
   maxEventBytes: Int!
 }
 
@@ -4884,6 +4902,10 @@ func (ec *executionContext) childFields_RealtimeConfig(ctx context.Context, fiel
 		return ec.fieldContext_RealtimeConfig_maxStatusLength(ctx, field)
 	case "operationsPerMinute":
 		return ec.fieldContext_RealtimeConfig_operationsPerMinute(ctx, field)
+	case "maxDepth":
+		return ec.fieldContext_RealtimeConfig_maxDepth(ctx, field)
+	case "maxAliases":
+		return ec.fieldContext_RealtimeConfig_maxAliases(ctx, field)
 	case "pointsPerMinute":
 		return ec.fieldContext_RealtimeConfig_pointsPerMinute(ctx, field)
 	case "messagesPerMinute":

@@ -201,6 +201,10 @@ type RealtimeConfig struct {
 	MaxStatusLength int `json:"maxStatusLength"`
 	// Operations a user may start in a minute. Default 600.
 	OperationsPerMinute int `json:"operationsPerMinute"`
+	// Fields within fields in one operation. Default 20.
+	MaxDepth int `json:"maxDepth"`
+	// Root fields in one operation. Default 30.
+	MaxAliases int `json:"maxAliases"`
 	// Points a user's operations may cost in a minute, half of that over one socket and twenty times that from one address: a root field costs 1 to 20 (the schema itself 100, one of its types 10), every 50 ids, 10 rooms or 10 messages begun 1 more; so does every 200 members of a channel that are listed or counted, up to a quarter of all points, and every 5,000 unread messages that are counted, up to a 400th. Beyond it: rate-limited, with retryAfterMs. Default 6,000.
 	PointsPerMinute int `json:"pointsPerMinute"`
 	// Messages a user may send, edit or delete in a minute; a large one counts for every 4 KiB begun, its data too. Default 1,200.
@@ -235,7 +239,7 @@ type RealtimeConfig struct {
 	MaxPageBytes int `json:"maxPageBytes"`
 	// Bytes in one answer: an operation that asks for more is validation-failed. 16 MiB.
 	MaxAnswerBytes int `json:"maxAnswerBytes"`
-	// Bytes in one event of a subscription: one that would tell more ends as validation-failed. 1 MiB, or six bytes for each of maxContentLength where that is more.
+	// Bytes in one event of a subscription: one that would tell more ends as validation-failed. 1 MiB, or six bytes for each of maxContentLength and 64 KiB, where that is more.
 	MaxEventBytes int `json:"maxEventBytes"`
 }
 

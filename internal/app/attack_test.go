@@ -274,10 +274,10 @@ func TestManyWatched(t *testing.T) {
 // without, on paths that are none, and on healthz; refusals say that they close.
 func TestHangingBodies(t *testing.T) {
 	t.Parallel()
-	a := attack(t, map[string]string{"REQUEST_TIMEOUT": "1s", "MAX_CONNECTIONS_PER_IP": "400"})
+	a := attack(t, map[string]string{"REQUEST_TIMEOUT": "1s", "HASURA_UPSTREAM_URL": "http://127.0.0.1:1", "MAX_CONNECTIONS_PER_IP": "400"})
 	var all sync.WaitGroup
 	for i := range 300 {
-		path := []string{"/graphql", "/hasura/actions", "/nowhere", "/healthz"}[i%4]
+		path := []string{"/graphql", "/hasura/actions", "/nowhere", "/healthz", "/v1/graphql"}[i%5]
 		all.Go(func() {
 			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(a.base, "http://"))
 			if err != nil {

@@ -25,7 +25,7 @@ func newDoor(p *parts) (*door.Door, error) {
 		return nil, nil
 	}
 	pages, ips := ownPages(p), clientip.New(c.TrustedProxies)
-	o := door.Options{Upstream: c.HasuraUpstream, Paths: c.FrontDoorPaths, Schema: generated.NewExecutableSchema(generated.Config{}).Schema(),
+	o := door.Options{Upstream: c.HasuraUpstream, BodyTimeout: c.Limits.RequestTimeout, Paths: c.FrontDoorPaths, Schema: generated.NewExecutableSchema(generated.Config{}).Schema(),
 		Own: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.own.ServeHTTP(w, r) }), Executor: shows(p),
 		Role: func(ctx context.Context, h http.Header) (string, error) {
 			if h == nil { // of a socket

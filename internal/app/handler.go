@@ -245,7 +245,7 @@ func realtimeConfig(clock *clock.Clock, c config.Config) func(context.Context) m
 		Retry:                  model.RetryPolicy{BaseMs: 1000, MaxMs: 30000, MaxAttempts: 5, JitterPercent: 10},
 		MaxOperationsPerSocket: l.OperationsPerSocket, MaxSocketsPerUser: l.SocketsPerUser, MaxFrameBytes: l.FrameBytes, MaxBodyBytes: l.BodyBytes,
 		MaxIds: l.IDs, MaxRooms: l.Rooms, MaxBatch: l.Batch, MaxContentLength: l.ContentLength, MaxStatusLength: l.StatusLength,
-		OperationsPerMinute: l.OperationsPerMinute, PointsPerMinute: l.PointsPerMinute, MessagesPerMinute: l.MessagesPerMinute,
+		OperationsPerMinute: l.OperationsPerMinute, MaxDepth: l.Depth, MaxAliases: l.Aliases, PointsPerMinute: l.PointsPerMinute, MessagesPerMinute: l.MessagesPerMinute,
 		MaxWatchedIds: l.WatchedIDs, MaxWaitingPolls: l.WaitingPolls, MaxFieldsAtOnce: l.FieldsAtOnce, MaxDocumentBytes: l.DocumentBytes,
 		FramesPerSecond: l.FramesPerSecond, OperationTimeoutMs: ms(l.OperationTimeout), MaxSocketsPerAddress: l.SocketsPerIP,
 		MaxOpeningSocketsPerAddress: l.OpeningPerIP, MaxConnectionsPerAddress: l.ConnectionsPerIP, RequestTimeoutMs: ms(l.RequestTimeout), MaxQueuedFrames: l.QueuedFrames, MaxQueuedBytes: l.QueuedBytes,

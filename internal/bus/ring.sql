@@ -1,4 +1,4 @@
--- ring tells every node to look at something: ids only, never what changed.
+-- ring tells every node to look at something: ids only, never what changed. (Typing, which no table holds, is told by its server alone.)
 -- Our own writers set realtime.quiet and ring after their commit, many at once.
 -- With the notification queue half full nothing rings: nodes poll as well.
 create or replace function realtime.ring(topic text) returns void

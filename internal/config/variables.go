@@ -17,7 +17,7 @@ func (r *reader) addresses(c *Config) {
 		r.bad("HOST", "must be an address or a host name, without a port")
 	}
 	c.Port = r.number("PORT", 3101, 0, 65535, "The public port; 0: any free one.")
-	c.AdminAddr = r.take("ADMIN_ADDR", "127.0.0.1:3102", "Where metrics, profiles and the operators' page are served; in `dev` the next free port if taken. `off`: nowhere.")
+	c.AdminAddr = r.take("ADMIN_ADDR", "127.0.0.1:3102", "Where metrics, profiles and the operators' page are served; in `dev` any free port if taken. `off`: nowhere.")
 	if c.AdminAddr != "off" {
 		if _, port, err := net.SplitHostPort(c.AdminAddr); err != nil || !isPort(port) {
 			r.bad("ADMIN_ADDR", "must be host:port or off")
@@ -215,7 +215,7 @@ func (r *reader) limits(c *Config) {
 	l.OpeningPerIP = r.number("MAX_OPENING_SOCKETS_PER_IP", max(l.SocketsPerIP/2, 1), 1, 1000000, "Sockets from one address that have not authenticated yet. Default: half of MAX_SOCKETS_PER_IP.")
 	l.ConnectionsPerIP = r.number("MAX_CONNECTIONS_PER_IP", max(5*l.SocketsPerIP, 1), 1, 5000000, "TCP connections from one address that is no trusted proxy, sockets among them. Default: five times MAX_SOCKETS_PER_IP.")
 	l.OperationTimeout = r.duration("OPERATION_TIMEOUT", "60s", 30*time.Second, 10*time.Minute, "How long one operation over HTTP may take, a wait for news included.")
-	l.RequestTimeout = r.duration("REQUEST_TIMEOUT", "30s", time.Second, 10*time.Minute, "How long the body of an HTTP request may take to arrive.")
+	l.RequestTimeout = r.duration("REQUEST_TIMEOUT", "30s", time.Second, 10*time.Minute, "How long the body of an HTTP request may take to arrive; of one for Hasura each part of it, at 4 KiB a second or more.")
 	l.QueuedFrames = r.number("QUEUE_FRAMES", 256, 1, 100000, "Frames that may wait for one socket.")
 	l.QueuedBytes = r.number("QUEUE_BYTES", 1<<20, 4096, 256<<20, "Bytes that may wait for one socket.")
 	l.WriteTimeout = r.duration("WRITE_TIMEOUT", "10s", time.Second, time.Minute, "A socket into which nothing could be written for this long is closed.")

@@ -61,6 +61,7 @@ type Options struct {
 
 	BodyBytes    int64 // of a request; 16 MiB
 	HeldBytes    int   // of a socket's operations, kept to subscribe again; 4 MiB
+	BodyTimeout  time.Duration // for the next part of a request's body; 30 s
 	WriteTimeout time.Duration
 	Observer     Observer
 	Log          *slog.Logger
@@ -93,13 +94,13 @@ type times struct {
 	silence time.Duration // of an upstream: six of Hasura's keepalives
 	least   time.Duration // before an upstream is dialled again, doubled each time
 	most    time.Duration
-	body    time.Duration // for the next part of a request's body
+	body    time.Duration // as Options.BodyTimeout
 	refusal time.Duration // before a request too many is told so
 	steady  time.Duration // a socket that lasted so long was a good one
 }
 
 var usual = times{dial: 10 * time.Second, first: 10 * time.Second, again: time.Minute, idle: 45 * time.Second, pulse: 10 * time.Second, silence: 30 * time.Second,
-	least: 250 * time.Millisecond, most: 15 * time.Second, steady: 30 * time.Second, body: 30 * time.Second, refusal: time.Second}
+	least: 250 * time.Millisecond, most: 15 * time.Second, steady: 30 * time.Second, refusal: time.Second}
 
 // Door is the endpoint.
 type Door struct {
@@ -129,10 +130,15 @@ func New(o Options) (*Door, error) {
 	if o.HeldBytes == 0 {
 		o.HeldBytes = 4 << 20
 	}
+	if o.BodyTimeout == 0 {
+		o.BodyTimeout = 30 * time.Second
+	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 10 * time.Second
 	}
-	d := &Door{o: o, times: usual, base: base, planner: newPlanner(o.Schema), pace: rate.NewLimiter(redialsEach, redialsBurst)}
+	times := usual
+	times.body = o.BodyTimeout
+	d := &Door{o: o, times: times, base: base, planner: newPlanner(o.Schema), pace: rate.NewLimiter(redialsEach, redialsBurst)}
 	under := &http.Transport{ // no proxy, no compression of its own, no redirects: what comes is Hasura's
 		DialContext: dialTaking(o.WriteTimeout), MaxIdleConnsPerHost: 256, IdleConnTimeout: 25 * time.Second,
 		DisableCompression: true, ResponseHeaderTimeout: 5 * time.Minute, TLSHandshakeTimeout: 5 * time.Second,
