@@ -1,6 +1,6 @@
 import { afterAll, expect, test } from "vitest";
 import { ALICE, Browser, GENERAL, until } from "../browser.js";
-import { calm, person, token } from "./control.js";
+import { calm, channel, person, token } from "./control.js";
 import { Link } from "./link.js";
 
 const browsers: Browser[] = [], links: Link[] = [];
@@ -12,7 +12,7 @@ afterAll(() => {
 });
 
 test("a queue outlives the page, and is sent once by the next", async () => {
-  const id = await person("Kim", GENERAL), wire = await link(), machine = browser(), options = { url: wire.url, getToken: () => token(id) };
+  const id = await person("Kim"), room = await channel(id, ALICE), wire = await link(), machine = browser(), options = { url: wire.url, getToken: () => token(id) };
   const first = machine.tab(options);
   first.rt.connect();
   await until("synchronized", () => first.rt.sync.get().state === "synchronized");
@@ -20,7 +20,7 @@ test("a queue outlives the page, and is sent once by the next", async () => {
   wire.cut();
   first.network(false);
   const texts = Array.from({ length: 5 }, (_, i) => `kept ${i} ${Math.random()}`);
-  for (const text of texts) await first.rt.send(GENERAL, text);
+  for (const text of texts) await first.rt.send(room, text);
   expect(first.rt.connection.get().state).toBe("offline");
   expect(first.rt.queue.get()).toMatchObject({ pending: 5, persistence: "indexeddb" });
   first.rt.close(); // the page is gone
@@ -28,14 +28,14 @@ test("a queue outlives the page, and is sent once by the next", async () => {
   const second = machine.tab(options);
   second.rt.connect();
   await until("what waits is shown, offline", () => second.rt.queue.get().pending === 5);
-  expect(second.rt.timeline(GENERAL).get().slice(-5).map(m => [m.content, m.status])).toEqual(texts.map(t => [t, "pending"]));
+  expect(second.rt.timeline(room).get().slice(-5).map(m => [m.content, m.status])).toEqual(texts.map(t => [t, "pending"]));
   wire.down = false;
   second.network(true);
   await until("sent", () => second.rt.queue.get().items.length === 0 && second.rt.sync.get().state === "synchronized");
   const watcher = browser().tab({ url: calm, getToken: () => token(ALICE) });
   watcher.rt.connect();
-  await until("there", () => watcher.rt.timeline(GENERAL).get().some(m => m.content === texts[4]));
-  expect(watcher.rt.timeline(GENERAL).get().map(m => m.content).filter(c => c!.startsWith("kept"))).toEqual(texts);
+  await until("there", () => watcher.rt.timeline(room).get().some(m => m.content === texts[4]));
+  expect(watcher.rt.timeline(room).get().map(m => m.content).filter(c => c!.startsWith("kept"))).toEqual(texts);
   // And it went on from the cursor it had: nothing that was there came again.
   expect(second.rt.sync.get().result!.messages.synced).toBeLessThanOrEqual(5);
 });
@@ -80,7 +80,7 @@ test("a link that swallows everything is noticed at once when the page is shown"
   const session = tab.rt.connection.get().sessionId, begun = Date.now();
   tab.hide(false);
   await until("noticed", () => tab.rt.connection.get().state !== "connected");
-  expect(Date.now() - begun).toBeLessThan(5000);
+  expect(Date.now() - begun).toBeLessThan(9000); // three seconds and what the machine takes; without the look it would be ten
   wire.cut();
   wire.black = false;
   tab.rt.connection.check();
