@@ -188,6 +188,13 @@ func TestLookingsTime(t *testing.T) {
 				t.Errorf("%s: looking %v, idle %v after %d writes, want %v, %v, %d", c.what, looking, idle, writes, c.looking, c.idle, c.writes)
 			}
 		}
+		<-time.After(10 * time.Minute)
+		if _, err := s.park(within, id, k, false); err == nil { // nobody writes here
+			t.Error("it is written")
+		}
+		if looking, idle, _ := state(); !looking || idle {
+			t.Errorf("a status chosen by the idle: looking %v, idle %v", looking, idle)
+		}
 		cancel()
 		<-ended
 	})

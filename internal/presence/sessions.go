@@ -207,7 +207,7 @@ func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held
 		}
 		counts := o.parked == nil && !o.idle
 		o.act(now)
-		if counts && !o.edges(s.w.rules, now) {
+		if edge := o.edges(s.w.rules, now); counts && !edge {
 			s.setAlarmLocked(o)
 			s.mu.Unlock()
 			return true, nil

@@ -154,6 +154,18 @@ begin
   return null;
 end $$;
 
+{{if $ends -}}
+-- Whose row comes with a mute that the app wrote hears of its end like any other.
+create or replace function realtime.notifications_begun() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into realtime.notifications as n (channel_id, user_id, muted_until)
+  select new.channel_id, new.user_id, k.until from (select {{template "ahead" "new"}} as until) k where k.until is not null
+  on conflict (user_id, channel_id) do update set muted_until = excluded.muted_until;
+  return null;
+end $$;
+
+{{end -}}
 -- Who comes back begins anew.
 create or replace function realtime.notifications_ended() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -166,6 +178,10 @@ end $$;
 {{if $watched -}}
 create trigger realtime_notifications after update on public.nchat_channel_members
   for each row when (({{of "old" $watched}}) is distinct from ({{of "new" $watched}})) execute function realtime.notifications_changed();
+{{end -}}
+{{if $ends -}}
+create trigger realtime_notifications_begin after insert on public.nchat_channel_members
+  for each row when (new.muted_until is not null) execute function realtime.notifications_begun();
 {{end -}}
 create trigger realtime_notifications_end after delete on public.nchat_channel_members referencing old table as gone
   for each statement execute function realtime.notifications_ended();

@@ -213,6 +213,15 @@ func TestAMutesEndWrittenPastUs(t *testing.T) {
 		t.Errorf("the end is told %d times", n)
 	}
 	r.hears("over", receipt.LevelMentions, false)
+	// Whose row comes with it hears of the end too.
+	r.exec(`delete from public.nchat_channel_members` + mine)
+	r.exec(fmt.Sprintf(`insert into public.nchat_channel_members (channel_id, user_id, muted_until) values ('%s', '%s', now() + interval '1 hour')`, demo.Team, demo.Bob))
+	r.exec(`update realtime.notifications set muted_until = now() - interval '1 second'`)
+	r.changes()
+	r.exec(`select realtime.unmute(10)`)
+	if n := r.changes(); n != 1 {
+		t.Errorf("the end of a mute that came with its row is told %d times", n)
+	}
 }
 
 // TestMuteIsOver: it ends by itself, in nchat's column too, told once, however
