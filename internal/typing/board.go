@@ -93,13 +93,17 @@ func (b *board) applyLocked(s signal) (until time.Time) {
 	if !s.stop {
 		t.say(s.at)
 	}
-	b.changedLocked(s.roomKey, s.user, t, was.IsZero() != is.IsZero() || t.awaited && !s.stop)
+	b.changedLocked(s.roomKey, s.user, t, was.IsZero() && !is.IsZero() || t.awaited && !s.stop)
 	t.awaited = t.awaited && s.stop
 	return is
 }
 
-// changedLocked sets the alarm for whatever ends next, and tells watchers.
+// changedLocked sets the alarm for whatever ends next, and tells watchers, where they
+// were told otherwise last: what ended by itself a moment ago may not have been told,
+// and its alarm is moved.
 func (b *board) changedLocked(s roomKey, user uuid.UUID, t *typist, tell bool) {
+	types := !t.until(b.clock.Now()).IsZero()
+	tell, t.told = tell || types != t.told, types
 	next := time.Time{}
 	for _, d := range t.devices {
 		if next.IsZero() || d.ends().Before(next) {
@@ -122,16 +126,14 @@ func (b *board) due(keys []typistKey) {
 		if t == nil {
 			continue
 		}
-		gone := false
 		for session, d := range t.devices {
 			if !d.ends().After(now) {
-				gone = gone || d.typing
 				delete(t.devices, session)
 				b.index.forget(k, session)
 			}
 		}
 		if len(t.devices) > 0 {
-			b.changedLocked(k.roomKey, k.user, t, gone && t.until(now).IsZero())
+			b.changedLocked(k.roomKey, k.user, t, false)
 			continue
 		}
 		delete(b.rooms[k.roomKey], k.user)
@@ -139,7 +141,7 @@ func (b *board) due(keys []typistKey) {
 			delete(b.rooms, k.roomKey)
 			b.index.shut(k.roomKey)
 		}
-		if gone {
+		if t.told {
 			b.hub.Mark(k.roomKey)
 		}
 	}
@@ -153,14 +155,12 @@ func (b *board) silence(s roomKey, user uuid.UUID, by time.Time) {
 	if t == nil {
 		return
 	}
-	now := b.clock.Now()
-	was := t.until(now)
 	for session, d := range t.devices {
 		if !d.at.After(by) {
 			t.devices[session] = device{at: by, own: d.own}
 		}
 	}
-	b.changedLocked(s, user, t, was.IsZero() != t.until(now).IsZero())
+	b.changedLocked(s, user, t, false)
 }
 
 // stopsIn takes back all that a user's devices said in a room.

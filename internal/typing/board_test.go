@@ -235,3 +235,32 @@ func TestWordsOfOneDeviceAreInTheirOrder(t *testing.T) {
 		}
 	})
 }
+
+// TestAnEndThatComesBeforeItsAlarm: what ended by itself and is taken back just then,
+// before anybody was told, is told all the same.
+func TestAnEndThatComesBeforeItsAlarm(t *testing.T) {
+	t.Parallel()
+	device := uuid.UUID{9}
+	for what, ends := range map[string]func(b *board){
+		"a stop":    func(b *board) { b.apply(signal{roomKey: room, user: ann, session: device, at: b.clock.Now(), stop: true}) },
+		"a message": func(b *board) { b.silence(room, ann, b.clock.Now()) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBoard(clock.New()) // nobody runs its alarm yet
+			sub := b.hub.Subscribe(room)
+			types(b, ann, device)
+			sub.Take()
+			<-time.After(Expiry)
+			ends(b)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { defer close(done); b.run(ctx) }()
+			pass(2 * Expiry)
+			if dirty, _ := sub.Take(); len(dirty) != 1 || len(b.rooms) != 0 {
+				t.Errorf("%s: the end is not told, or something is kept", what)
+			}
+			cancel()
+			<-done
+		})
+	}
+}

@@ -46,6 +46,7 @@ func (d device) types(now time.Time) bool { return d.typing && d.ends().After(no
 type typist struct {
 	said    []time.Time // its words since it began, in order: the first, and the last of many
 	awaited bool        // somebody waits for its next word
+	told    bool        // watchers were last told that it types
 	devices map[uuid.UUID]device
 }
 
