@@ -5,16 +5,21 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/events"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/share"
+	"github.com/nself-org/nchat-realtime/internal/typing"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
 // Alike reports whether a field's resolver answers all alike who are told the
-// same: how far a message came is its sender's alone, who is none of them.
-func Alike(object, field string) bool { return object == "Message" && field == "delivery" }
+// same: how far a message came is its sender's alone, who is none of them; who is in
+// a list of those who type stands in the picture itself.
+func Alike(object, field string) bool {
+	return object == "Message" && field == "delivery" || object == "RoomTyping" && field == "users"
+}
 
 // messageSource is a channel's messages to be encoded once.
 type messageSource struct{ *events.MessageReader }
@@ -119,4 +124,39 @@ func (r *Resolver) mayWatch(ctx context.Context, users []uuid.UUID) (viewer.View
 		return viewer.Viewer{}, err
 	}
 	return v, r.deps.Watching(ctx, v, len(users), false)
+}
+
+// typingSource is who types in rooms, to be encoded once for all who may see the same.
+type typingSource struct{ *typing.Changes }
+
+func (s typingSource) Next(ctx context.Context) ([]share.Piece[[]typing.RoomTyping], error) {
+	list, err := s.Changes.Next(ctx)
+	return typingPieces(list), err
+}
+
+// Look is share.Quick's.
+func (s typingSource) Look(ctx context.Context) ([]share.Piece[[]typing.RoomTyping], error) {
+	list, err := s.Changes.Look(ctx)
+	return typingPieces(list), err
+}
+
+// Now is share.Quick's.
+func (s typingSource) Now() ([]share.Piece[[]typing.RoomTyping], bool) {
+	list, ok := s.Changes.Now()
+	return typingPieces(list), ok
+}
+
+func typingPieces(list []typing.RoomTyping) []share.Piece[[]typing.RoomTyping] {
+	if len(list) == 0 {
+		return nil
+	}
+	return []share.Piece[[]typing.RoomTyping]{{Class: typing.ClassOf(list), Value: &list}}
+}
+
+// toWatch are the rooms that are asked for, one at least.
+func (r *Resolver) toWatch(rooms []model.RoomInput) ([]typing.Room, error) {
+	if len(rooms) == 0 {
+		return nil, fault.Field("rooms", "rooms must name at least one room")
+	}
+	return r.toRooms(rooms)
 }

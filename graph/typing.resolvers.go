@@ -11,6 +11,7 @@ import (
 	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/share"
 	"github.com/nself-org/nchat-realtime/internal/typing"
 )
 
@@ -54,14 +55,23 @@ func (r *roomTypingResolver) Users(ctx context.Context, obj *typing.RoomTyping, 
 }
 
 func (r *subscriptionResolver) TypingChanged(ctx context.Context, rooms []model.RoomInput) (<-chan []typing.RoomTyping, error) {
-	if len(rooms) == 0 {
-		return nil, fault.Field("rooms", "rooms must name at least one room")
-	}
-	list, err := r.toRooms(rooms)
-	if err != nil {
-		return nil, err
-	}
-	return r.deps.Typing.Watch(ctx, r.viewer(ctx), list, failer(ctx))
+	return share.Offer(ctx, func() (share.Source[[]typing.RoomTyping], error) {
+		list, err := r.toWatch(rooms)
+		if err != nil {
+			return nil, err
+		}
+		c, err := r.deps.Typing.Changes(ctx, r.viewer(ctx), list)
+		if err != nil {
+			return nil, err
+		}
+		return typingSource{c}, nil
+	}, func() (<-chan []typing.RoomTyping, error) {
+		list, err := r.toWatch(rooms)
+		if err != nil {
+			return nil, err
+		}
+		return r.deps.Typing.Watch(ctx, r.viewer(ctx), list, failer(ctx))
+	})
 }
 
 func (r *Resolver) RoomTyping() generated.RoomTypingResolver { return &roomTypingResolver{r} }

@@ -147,6 +147,22 @@ func (m *mirror) peek(k Key) *record {
 	return nil
 }
 
+// peekFresh are the records of users that are watched; false: one has not been read
+// since it was marked last, or is not watched.
+func peekFresh(m *mirror, keys []Key) ([]*record, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]*record, len(keys))
+	for i, k := range keys {
+		e := m.entries[k]
+		if e == nil || e.rec == nil || e.marks > e.read {
+			return nil, false
+		}
+		out[i] = e.rec
+	}
+	return out, true
+}
+
 // catchUp waits until everything marked so far has been read, so that a stream
 // does not begin with what its reader already knows to be past. Not for long:
 // there is always a next change.

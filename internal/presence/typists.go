@@ -27,7 +27,8 @@ func (r *Reader) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID
 }
 
 // Gate decides for one viewer, and goes on deciding: it notices when the
-// answer may have changed. May is for one goroutine, Changed for another.
+// answer may have changed. Its methods are for one goroutine at a time, but for
+// Changed.
 type Gate struct {
 	t    *tracker
 	sub  *hub.Sub[subject]
@@ -49,6 +50,16 @@ func (g *Gate) Changed(ctx context.Context) error {
 	return err
 }
 
+// Stale reports whether what the viewer may see may have changed since it was
+// asked last.
+func (g *Gate) Stale() bool {
+	news, all := g.sub.Take()
+	return len(news) > 0 || all
+}
+
+// Woken has f called whenever it may be stale. f must not block.
+func (g *Gate) Woken(f func()) { g.sub.Woken(f) }
+
 // May is which of users the viewer may see typing, as Typists says it, by records
 // that know of every change this node answered or heard of before: what was typed
 // after a hiding is not told by one from before it. Of one whom it has seen all
@@ -60,11 +71,7 @@ func (g *Gate) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]time.T
 		return out, nil
 	}
 	g.remember(users)
-	m := g.t.mirror
-	keys := []Key{g.t.v.Key}
-	for _, u := range users {
-		keys = append(keys, Key{Tenant: g.t.v.Tenant, User: u})
-	}
+	m, keys := g.t.mirror, g.keys(users)
 	if err := m.fresh(ctx, keys...); err != nil {
 		return nil, err
 	}
@@ -75,29 +82,67 @@ func (g *Gate) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]time.T
 	if err != nil {
 		return nil, err
 	}
-	for _, u := range users {
-		rec, err := m.get(ctx, Key{Tenant: g.t.v.Tenant, User: u})
+	for i, u := range users {
+		rec, err := m.get(ctx, keys[i+1])
 		if err != nil {
 			return nil, err
 		}
 		rel := g.t.rels[u]
 		if rel.at != rec.audience {
-			m.mark(Key{Tenant: g.t.v.Tenant, User: u}) // changed this instant: hidden until it has been read again
+			m.mark(keys[i+1]) // changed this instant: hidden until it has been read again
 			continue
 		}
-		rel.viewer = rel.viewer && viewer.known
-		before, seen := g.seen[u]
-		if !mayType(rec, rel) {
-			delete(g.seen, u)
-			continue
-		}
-		if !seen {
-			before = typedBefore(rec)
-		}
-		g.seen[u] = latest(&before, rec.settings.typingSharedSince)
-		out[u] = g.seen[u]
+		g.judge(u, rec, viewer, rel, out)
 	}
 	return out, nil
+}
+
+// Peek is May where that needs nobody to wait: every record has been read since it
+// was marked last, and every relation is of its record's audience. ok false: May is
+// to be asked.
+func (g *Gate) Peek(users []uuid.UUID) (may map[uuid.UUID]time.Time, ok bool) {
+	out := make(map[uuid.UUID]time.Time, len(users))
+	if len(users) == 0 {
+		return out, true
+	}
+	recs, ok := peekFresh(g.t.mirror, g.keys(users))
+	if !ok {
+		return nil, false
+	}
+	for i, u := range users {
+		if rel, known := g.t.rels[u]; !known || rel.at != recs[i+1].audience { // who is related is watched
+			return nil, false
+		}
+	}
+	for i, u := range users {
+		g.judge(u, recs[i+1], recs[0], g.t.rels[u], out)
+	}
+	return out, true
+}
+
+// keys are the viewer's and those of users.
+func (g *Gate) keys(users []uuid.UUID) []Key {
+	keys := make([]Key, 0, 1+len(users))
+	keys = append(keys, g.t.v.Key)
+	for _, u := range users {
+		keys = append(keys, Key{Tenant: g.t.v.Tenant, User: u})
+	}
+	return keys
+}
+
+// judge puts a user into may if the viewer may see it typing, and remembers that.
+func (g *Gate) judge(u uuid.UUID, rec, viewer *record, rel relation, may map[uuid.UUID]time.Time) {
+	rel.viewer = rel.viewer && viewer.known
+	before, seen := g.seen[u]
+	if !mayType(rec, rel) {
+		delete(g.seen, u)
+		return
+	}
+	if !seen {
+		before = typedBefore(rec)
+	}
+	g.seen[u] = latest(&before, rec.settings.typingSharedSince)
+	may[u] = g.seen[u]
 }
 
 // remember watches users besides those watched already.

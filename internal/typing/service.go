@@ -17,12 +17,18 @@ import (
 
 const readTimeout = 5 * time.Second
 
-// Gate decides whose typing one viewer may see. Presence has them.
+// Gate decides whose typing one viewer may see. Presence has them. Its methods are
+// for one goroutine at a time, but for Woken.
 type Gate interface {
 	// May is whose typing the viewer may see, with until when what each typed is not
 	// the viewer's to know of; zero: all of it is.
 	May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]time.Time, error)
-	Changed(ctx context.Context) error
+	// Peek is May where that needs nobody to wait; ok false: May is to be asked.
+	Peek(users []uuid.UUID) (may map[uuid.UUID]time.Time, ok bool)
+	// Stale reports whether the answer may have changed since it was asked last.
+	Stale() bool
+	// Woken has f called whenever it may be. f does not block.
+	Woken(f func())
 	Close()
 }
 
@@ -104,7 +110,7 @@ func (s *Service) Start(ctx context.Context, v viewer.Viewer, r Room) (Ack, erro
 	}
 	now := s.o.Clock.Now().Truncate(time.Millisecond)
 	if early := s.paces.take(typistKey{at, v.User}); early > 0 {
-		return s.ack(false, s.board.until(at, v.User), now.Add(early)), nil
+		return ackOf(false, s.board.until(at, v.User), now.Add(early)), nil
 	}
 	sig, until := s.board.say(signal{roomKey: at, user: v.User, session: v.Session, at: now, own: true})
 	s.o.Bell.Ring(sig.topic())
@@ -115,7 +121,7 @@ func (s *Service) Start(ctx context.Context, v viewer.Viewer, r Room) (Ack, erro
 			return Ack{}, err
 		}
 	}
-	return s.ack(true, until, now.Add(time.Second/perRoom)), nil
+	return ackOf(true, until, now.Add(time.Second/perRoom)), nil
 }
 
 // Stop takes it back, for the device that asks. A socket that types nothing there rings
@@ -160,7 +166,7 @@ func (s *Service) say(sig signal) {
 	s.o.Bell.Ring(sig.topic())
 }
 
-func (s *Service) ack(accepted bool, until, next time.Time) Ack {
+func ackOf(accepted bool, until, next time.Time) Ack {
 	a := Ack{Accepted: accepted, NextAllowedAt: &next}
 	if !until.IsZero() {
 		a.ExpiresAt = &until

@@ -8,10 +8,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/roster"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
-	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 // Room is who the viewer sees typing in one room, now; false: a room it may
@@ -113,59 +111,33 @@ func (s *Service) readable(ctx context.Context, v viewer.Viewer, rooms []Room) (
 // changed for this viewer, the first change at once and further ones together.
 // It ends with an error when a room may no longer be seen; fail gets it.
 func (s *Service) Watch(ctx context.Context, v viewer.Viewer, rooms []Room, fail func(error)) (<-chan []RoomTyping, error) {
-	st := &stream{s: s, v: v, rooms: map[roomKey]Room{}, wake: wait.NewFlag(), told: map[roomKey]RoomTyping{},
-		later: map[roomKey]struct{}{}, dirty: map[roomKey]struct{}{}}
-	for _, r := range rooms {
-		at := roomKey{v.Tenant, r.Channel, r.Thread}
-		if _, twice := st.rooms[at]; !twice {
-			st.order = append(st.order, at)
-		}
-		st.rooms[at] = r
-	}
-	s.enter(st) // before it is asked what may be seen: a change meanwhile has it asked again
-	named, err := s.readable(ctx, v, rooms)
-	if err == nil && named == nil {
-		err = fault.Access()
-	}
+	c, err := s.Changes(ctx, v, rooms)
 	if err != nil {
-		s.leave(st)
 		return nil, err
 	}
-	for _, r := range named {
-		st.rooms[roomKey{v.Tenant, r.Channel, r.Thread}] = r
-	}
-	st.sub = s.board.hub.Subscribe(st.order...)
-	st.gate = s.o.Privacy.Gate(v)
 	out := make(chan []RoomTyping)
 	go func() {
 		defer close(out)
-		if err := st.run(ctx, out); err != nil && ctx.Err() == nil {
+		if err := c.tell(ctx, out); ctx.Err() == nil {
 			fail(err)
 		}
 	}()
 	return out, nil
 }
 
-func (s *Service) enter(st *stream) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for at := range st.rooms {
-		if s.streams[at.Channel] == nil {
-			s.interest.enter(at.Channel)
-			s.streams[at.Channel] = map[*stream]struct{}{}
+// tell tells all that changes, until ctx ends or the viewer may not see a room any
+// more, and closes.
+func (c *Changes) tell(ctx context.Context, out chan<- []RoomTyping) error {
+	defer c.Close()
+	for {
+		list, err := c.Next(ctx)
+		if err != nil {
+			return err
 		}
-		s.streams[at.Channel][st] = struct{}{}
-	}
-}
-
-func (s *Service) leave(st *stream) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for at := range st.rooms {
-		delete(s.streams[at.Channel], st)
-		if _, there := s.streams[at.Channel]; there && len(s.streams[at.Channel]) == 0 {
-			delete(s.streams, at.Channel)
-			s.interest.leave(at.Channel)
+		select {
+		case out <- list:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

@@ -1,0 +1,243 @@
+package typing
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/clock"
+	"github.com/nself-org/nchat-realtime/internal/hub"
+	"github.com/nself-org/nchat-realtime/internal/roster"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+	"github.com/nself-org/nchat-realtime/internal/wait"
+)
+
+func (open) Peek(users []uuid.UUID) (map[uuid.UUID]time.Time, bool) {
+	may, err := open{}.May(context.Background(), users)
+	return may, err == nil
+}
+
+func (open) Stale() bool { return false }
+
+func (open) Woken(func()) {}
+
+// some is a gate through which all but one are seen, and that is not always sure.
+type some struct {
+	open
+	hidden uuid.UUID
+	unsure bool
+	away   bool
+	stale  bool
+	asked  int // with May
+}
+
+func (g *some) Peek(users []uuid.UUID) (map[uuid.UUID]time.Time, bool) {
+	may, ok := g.open.Peek(users)
+	delete(may, g.hidden)
+	return may, ok && !g.unsure
+}
+
+func (g *some) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
+	if g.asked++; g.away {
+		return nil, errors.New("away")
+	}
+	may, err := g.open.May(ctx, users)
+	delete(may, g.hidden)
+	return may, err
+}
+
+func (g *some) Stale() (was bool) {
+	was, g.stale = g.stale, false
+	return was
+}
+
+// gates is privacy that has one gate for everybody.
+type gates struct{ one Gate }
+
+func (g gates) Gate(viewer.Viewer) Gate { return g.one }
+
+func (gates) Typists(context.Context, viewer.Viewer, []uuid.UUID) (map[uuid.UUID]time.Time, error) {
+	return nil, nil
+}
+
+// watching is a reader of a room in a bubble, of a service without a database, and
+// who is woken by it. Everybody's name is known.
+func watching(t *testing.T, test func(t *testing.T, s *Service, c *Changes, g *some, woken wait.Flag)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		g := &some{}
+		s := New(Options{Clock: clock.New(), Bell: &wire{}, Privacy: gates{g}, Log: slog.New(slog.DiscardHandler)})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.board.run(ctx) }()
+		defer func() { cancel(); <-done }()
+		c, woken := readerOf(s), wait.NewFlag()
+		c.Woken(woken.Raise)
+		test(t, s, c, g, woken)
+		c.Close()
+		if len(s.streams) != 0 || s.board.hub.Len() != 0 || c.alarm != nil {
+			t.Error("a reader that was closed is still there")
+		}
+	})
+}
+
+func readerOf(s *Service) *Changes {
+	c := newChanges(s, viewer.Of(room.Tenant, uuid.UUID{99}), []Room{{Channel: room.Channel}, {Channel: room.Channel}})
+	s.enter(&c.stream)
+	c.begin()
+	c.people, c.read = map[uuid.UUID]roster.Person{ann: {}, bo: {}}, time.Now().Add(time.Hour)
+	return c
+}
+
+// typists is how many type by what Now answers; -1: nothing is told.
+func typists(t *testing.T, c *Changes) int {
+	t.Helper()
+	list, ok := c.Now()
+	switch {
+	case !ok:
+		t.Fatal("somebody is to wait")
+	case len(list) == 0:
+		return -1
+	case len(list) != 1:
+		t.Fatalf("%+v", list)
+	}
+	return list[0].TotalCount()
+}
+
+// TestWhoTypesNeedsNobodyToWait: what memory knows is told by Now alone, the first
+// change at once and further ones together, also that it is over; and where nothing
+// happens nothing is to be done, by nobody and at no time.
+func TestWhoTypesNeedsNobodyToWait(t *testing.T) {
+	t.Parallel()
+	watching(t, func(t *testing.T, s *Service, c *Changes, g *some, woken wait.Flag) {
+		batch := s.o.Batch
+		tell := func(what string, want int) {
+			t.Helper()
+			<-woken
+			if n := typists(t, c); n != want {
+				t.Fatalf("%s: %d type", what, n)
+			}
+		}
+		if n := typists(t, c); n != 0 {
+			t.Fatal("it begins with", n)
+		}
+		if n := typists(t, c); n != -1 || c.alarm != nil {
+			t.Fatal("nothing happened, and it is told, or something is to be done:", n, c.alarm)
+		}
+		pass(batch)
+		types(s.board, ann, uuid.Nil)
+		began := time.Now()
+		tell("the first", 1)
+		types(s.board, bo, uuid.Nil)
+		tell("while it rests", -1)
+		tell("another", 2)
+		if took := time.Since(began); took != batch {
+			t.Errorf("further changes are told after %v, want %v", took, batch)
+		}
+		pass(batch)
+		s.board.silence(room, bo, s.board.clock.Now())
+		tell("one is silent", 1)
+		tell("its time is over", 0)
+		if over := time.Since(began); over != Expiry {
+			t.Errorf("it ends after %v", over)
+		}
+		pass(batch)
+		g.hidden = ann
+		types(s.board, ann, uuid.Nil)
+		tell("one who is hidden", -1)
+		g.hidden, g.stale = uuid.Nil, true
+		c.raise() // as the gate does
+		tell("who is not hidden any more", 1)
+		if g.asked != 0 {
+			t.Error("the gate was asked by somebody who may not wait")
+		}
+		tell("its time is over", 0)
+		if n := typists(t, c); n != -1 || c.alarm != nil {
+			t.Error("nobody types, and it is told, or something is to be done:", n, c.alarm)
+		}
+	})
+}
+
+// TestWhatIsNotSureIsAsked by Look, and Now tells nothing of it: where the gate, a name
+// or a right has to be read. Nothing is lost by that.
+func TestWhatIsNotSureIsAsked(t *testing.T) {
+	t.Parallel()
+	watching(t, func(t *testing.T, s *Service, c *Changes, g *some, woken wait.Flag) {
+		typists(t, c)
+		unsure := func(what string) {
+			t.Helper()
+			pass(s.o.Batch)
+			for range 2 {
+				if list, ok := c.Now(); ok || list != nil {
+					t.Fatal(what, "and it is told:", list)
+				}
+			}
+		}
+		look := func(want int) {
+			t.Helper()
+			if list, err := c.Look(t.Context()); err != nil || len(list) != 1 || list[0].TotalCount() != want {
+				t.Fatal(list, err)
+			}
+		}
+		g.unsure = true
+		types(s.board, ann, uuid.Nil)
+		unsure("whether one may be seen is not known")
+		look(1)
+		if n := typists(t, c); n != -1 {
+			t.Fatal("told again:", n)
+		}
+		g.away = true
+		s.board.silence(room, ann, s.board.clock.Now())
+		types(s.board, bo, uuid.Nil)
+		unsure("whether another may be seen is not known")
+		look(0) // on doubt
+		g.away, g.unsure = false, false
+		for took := time.Now(); typists(t, c) != 1; <-woken {
+			if time.Since(took) > askAgain {
+				t.Fatal("what could not be asked is not asked again")
+			}
+		}
+		c.read = time.Time{} // long ago
+		s.board.silence(room, bo, s.board.clock.Now())
+		types(s.board, ann, uuid.Nil)
+		unsure("what one is called is not known")
+		c.people, c.read = map[uuid.UUID]roster.Person{ann: {}}, time.Now()
+		if n := typists(t, c); n != 1 {
+			t.Fatal("known, and not told:", n)
+		}
+		c.recheck()
+		unsure("whether the room may be seen is not known")
+		c.Close()
+		if _, ok := c.Now(); ok {
+			t.Error("closed, and nothing is to be looked at")
+		}
+		if _, err := c.Look(t.Context()); !errors.Is(err, hub.ErrClosed) {
+			t.Error("after its end:", err)
+		}
+	})
+}
+
+// TestWhoWaitsIsWokenByTheEnd: Close does not wait for news.
+func TestWhoWaitsIsWokenByTheEnd(t *testing.T) {
+	t.Parallel()
+	watching(t, func(t *testing.T, _ *Service, c *Changes, _ *some, _ wait.Flag) {
+		if list, err := c.Next(t.Context()); err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		ended := make(chan error)
+		go func() {
+			_, err := c.Next(t.Context())
+			ended <- err
+		}()
+		synctest.Wait()
+		c.Close()
+		if err := <-ended; !errors.Is(err, hub.ErrClosed) {
+			t.Error(err)
+		}
+	})
+}

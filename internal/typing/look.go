@@ -1,0 +1,130 @@
+package typing
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/roster"
+)
+
+// changed are the rooms to be looked at whose picture differs from what was told. On
+// an error nothing of it counts as looked at.
+func (c *Changes) changed(look func(*shown) (RoomTyping, error)) (out []RoomTyping, err error) {
+	var pictures []RoomTyping
+	for _, x := range c.shown {
+		if x.dirty {
+			now, err := look(x)
+			if err != nil {
+				return nil, err
+			}
+			pictures = append(pictures, now)
+		}
+	}
+	for _, x := range c.shown {
+		if !x.dirty {
+			continue
+		}
+		now := pictures[0]
+		x.dirty, pictures = false, pictures[1:]
+		if !c.begun || !x.told.same(now) {
+			x.told = now
+			out = append(out, now)
+		}
+	}
+	c.begun = true
+	if len(out) > 0 {
+		c.rests = time.Now().Add(c.s.o.Batch)
+	}
+	return out, nil
+}
+
+// still ends the stream when one of its rooms may no longer be seen. While
+// that cannot be asked, nobody is shown.
+func (c *Changes) still(ctx context.Context) error {
+	rooms := make([]Room, 0, len(c.shown))
+	for _, x := range c.shown {
+		rooms = append(rooms, x.room)
+	}
+	readable, err := c.s.readable(ctx, c.v, rooms)
+	if err == nil && readable == nil {
+		return fault.Access()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.doubt, c.check = err != nil, false
+	return nil
+}
+
+// look is a room as it is now. On doubt nobody types, until it can be asked.
+func (c *Changes) look(ctx context.Context, x *shown) (RoomTyping, error) {
+	now, err := c.see(x, func(ids []uuid.UUID) (map[uuid.UUID]time.Time, error) { return c.gate.May(ctx, ids) },
+		func(ids []uuid.UUID) error {
+			people, err := roster.People(ctx, c.s.o.Pool, c.v.Tenant, ids)
+			for id, p := range people {
+				c.people[id] = p
+			}
+			return err
+		})
+	if ctx.Err() != nil {
+		return RoomTyping{}, ctx.Err()
+	}
+	if err != nil {
+		now, x.later = RoomTyping{Room: x.room}, true
+	}
+	return now, nil
+}
+
+// errAsk: somebody who may wait is to ask.
+var errAsk = errors.New("to be asked")
+
+// peek is look where that needs nobody to wait; its error: it does.
+func (c *Changes) peek(x *shown) (RoomTyping, error) {
+	return c.see(x, func(ids []uuid.UUID) (map[uuid.UUID]time.Time, error) {
+		if may, ok := c.gate.Peek(ids); ok {
+			return may, nil
+		}
+		return nil, errAsk
+	}, func([]uuid.UUID) error { return errAsk })
+}
+
+// see is who the viewer sees in a room: whose typing it may see says may, after it is
+// known who types; name puts those of them into people that are not there.
+func (c *Changes) see(x *shown, may func([]uuid.UUID) (map[uuid.UUID]time.Time, error), name func([]uuid.UUID) error) (RoomTyping, error) {
+	if c.doubt {
+		return RoomTyping{Room: x.room}, nil
+	}
+	list := c.s.board.typing(x.at)
+	if len(list) == 0 {
+		return RoomTyping{Room: x.room}, nil
+	}
+	ids := users(list)
+	visible, err := may(ids)
+	if err != nil {
+		return RoomTyping{}, err
+	}
+	if time.Since(c.read) > peopleKept {
+		c.people, c.read = map[uuid.UUID]roster.Person{}, time.Now()
+	}
+	var unknown []uuid.UUID
+	for _, u := range ids {
+		_, seen := visible[u]
+		if _, ok := c.people[u]; !ok && seen {
+			unknown = append(unknown, u)
+		}
+	}
+	if len(unknown) > 0 {
+		if err := name(unknown); err != nil {
+			return RoomTyping{}, err
+		}
+	}
+	now, later := picture(x.room, list, visible, c.people)
+	for _, y := range later {
+		c.s.board.await(x.at, y)
+	}
+	return now, nil
+}
