@@ -59,8 +59,8 @@ type Options struct {
 	Header    string                   // the header, besides Authorization, in which a token comes; "": none
 	Direct    *Direct
 
-	BodyBytes    int64 // of a request; 16 MiB
-	HeldBytes    int   // of a socket's operations, kept to subscribe again; 4 MiB
+	BodyBytes    int64         // of a request; 16 MiB
+	HeldBytes    int           // of a socket's operations, kept to subscribe again; 4 MiB
 	BodyTimeout  time.Duration // for the next part of a request's body; 30 s
 	WriteTimeout time.Duration
 	Observer     Observer

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,7 +34,12 @@ type Gate struct {
 	t    *tracker
 	sub  *hub.Sub[subject]
 	seen map[uuid.UUID]time.Time // whose typing may be seen, as last asked, and what before is not told
+	kept func() []uuid.UUID      // who is shown now; nil: nobody says
 }
+
+// Keep has the gate go on watching those whom f says are shown, however many others
+// are asked about: a change of theirs is to be noticed. f is called by May and Peek.
+func (g *Gate) Keep(f func() []uuid.UUID) { g.kept = f }
 
 // mostGated is how many typists a gate remembers that no longer type.
 const mostGated = 200
@@ -41,7 +47,7 @@ const mostGated = 200
 // Gate opens one for a viewer; it is to be closed.
 func (wa *Watcher) Gate(v viewer.Viewer) *Gate {
 	t := wa.mirror.track(v, nil)
-	return &Gate{t, t.sub, map[uuid.UUID]time.Time{}}
+	return &Gate{t: t, sub: t.sub, seen: map[uuid.UUID]time.Time{}}
 }
 
 // Changed waits until what the viewer may see may have changed.
@@ -110,7 +116,7 @@ func (g *Gate) Peek(users []uuid.UUID) (may map[uuid.UUID]time.Time, ok bool) {
 		return nil, false
 	}
 	for i, u := range users {
-		if rel, known := g.t.rels[u]; !known || rel.at != recs[i+1].audience { // who is related is watched
+		if rel, known := g.t.rels[u]; !known || rel.at != recs[i+1].audience || rel.missed(recs[0]) { // who is related is watched
 			return nil, false
 		}
 	}
@@ -151,12 +157,18 @@ func (g *Gate) remember(users []uuid.UUID) {
 	for _, u := range g.t.users {
 		known[u] = struct{}{}
 	}
-	all := g.t.users
+	all, grown := g.t.users, false
 	if len(all) > mostGated {
+		grown = true
 		all, known = nil, map[uuid.UUID]struct{}{}
-		clear(g.seen)
+		if g.kept != nil {
+			all = distinct(g.kept())
+		}
+		for _, u := range all {
+			known[u] = struct{}{}
+		}
+		maps.DeleteFunc(g.seen, func(u uuid.UUID, _ time.Time) bool { _, kept := known[u]; return !kept })
 	}
-	grown := len(all) != len(g.t.users)
 	for _, u := range users {
 		if _, ok := known[u]; !ok {
 			known[u] = struct{}{}

@@ -39,6 +39,24 @@ func TestAGateNoticesAndForgets(t *testing.T) {
 	if len(g.t.users) > mostGated+1 {
 		t.Fatalf("%d users watched", len(g.t.users))
 	}
+	// But whoever is shown is, whoever else comes and goes: that it hides is noticed.
+	g.Keep(func() []uuid.UUID { return []uuid.UUID{demo.Carol} })
+	if !ask(demo.Carol) {
+		t.Fatal("carol's typing is everybody's")
+	}
+	for range mostGated {
+		ask(uuid.New())
+	}
+	for g.Stale() {
+	}
+	if _, err := n.Edit.UpdateSettings(t.Context(), as(demo.Carol), Change{InvisibleMode: ptr(true)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	noticed, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := g.Changed(noticed); err != nil {
+		t.Fatal("who is shown hides, and it is not noticed: ", err)
+	}
 	g.Close()
 	if err := g.Changed(t.Context()); err == nil {
 		t.Fatal("a closed gate goes on")

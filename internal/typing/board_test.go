@@ -242,7 +242,9 @@ func TestAnEndThatComesBeforeItsAlarm(t *testing.T) {
 	t.Parallel()
 	device := uuid.UUID{9}
 	for what, ends := range map[string]func(b *board){
-		"a stop":    func(b *board) { b.apply(signal{roomKey: room, user: ann, session: device, at: b.clock.Now(), stop: true}) },
+		"a stop": func(b *board) {
+			b.apply(signal{roomKey: room, user: ann, session: device, at: b.clock.Now(), stop: true})
+		},
 		"a message": func(b *board) { b.silence(room, ann, b.clock.Now()) },
 	} {
 		synctest.Test(t, func(t *testing.T) {

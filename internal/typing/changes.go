@@ -94,6 +94,7 @@ func (c *Changes) begin() {
 	c.gate = c.s.o.Privacy.Gate(c.v)
 	c.sub.Woken(c.raise)
 	c.gate.Woken(c.raise)
+	c.gate.Keep(c.told)
 }
 
 // Woken has f called whenever there may be more. f must not block.
@@ -180,6 +181,16 @@ func (c *Changes) ask(ctx context.Context) ([]RoomTyping, error) {
 		}
 	}
 	return nil, nil
+}
+
+// told is who is shown in any of the rooms.
+func (c *Changes) told() (list []uuid.UUID) {
+	for _, x := range c.shown {
+		for _, u := range x.told.all {
+			list = append(list, u.UserID)
+		}
+	}
+	return list
 }
 
 // mark has all rooms looked at.

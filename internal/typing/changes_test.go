@@ -26,6 +26,8 @@ func (open) Stale() bool { return false }
 
 func (open) Woken(func()) {}
 
+func (open) Keep(func() []uuid.UUID) {}
+
 // some is a gate through which all but one are seen, and that is not always sure.
 type some struct {
 	open

@@ -29,6 +29,8 @@ type Gate interface {
 	Stale() bool
 	// Woken has f called whenever it may be. f does not block.
 	Woken(f func())
+	// Keep says who is shown, of whom every change is to be noticed.
+	Keep(f func() []uuid.UUID)
 	Close()
 }
 
