@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
@@ -92,7 +93,9 @@ func (s *sequencer) gather(ctx context.Context) {
 	}
 }
 
-// CatchUp is Settle for whoever does not know that anything waits.
+// CatchUp is Settle for whoever reads, and does not know that anything waits. Where the
+// database takes no writes what waits does so until it does again: nobody was answered
+// for it, it comes after every cursor of now, and who reads is not to wait as well.
 func (s *sequencer) CatchUp(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
@@ -103,7 +106,10 @@ func (s *sequencer) CatchUp(ctx context.Context) error {
 	if !waiting {
 		return nil
 	}
-	return s.Settle(ctx)
+	if err := s.Settle(ctx); !postgres.TakesNoWrites(err) {
+		return err
+	}
+	return nil
 }
 
 // drain gives positions to all that is committed when it is called.

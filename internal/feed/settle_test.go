@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
@@ -143,5 +145,37 @@ func TestWhoeverSettlesUnderLoadPromisesToLook(t *testing.T) {
 	}
 	if len(s.wake) != 1 {
 		t.Error("nobody keeps the promise")
+	}
+}
+
+// TestWhoReadsDoesNotWaitForWrites: where nothing can be written what has no number yet
+// keeps neither pages nor streams from being answered, and comes once it can.
+func TestWhoReadsDoesNotWaitForWrites(t *testing.T) {
+	t.Parallel()
+	pool, s, v, channels := reading(t)
+	for what, state := range map[string]string{"read-only": "25006", "a full disk": "53100"} {
+		before := mustSync(t, s, v, Query{}).Cursor
+		mustExec(t, pool, `create or replace function public.full() returns trigger language plpgsql as $$ begin raise exception 'full' using errcode = '`+state+`'; end $$`)
+		mustExec(t, pool, `create trigger a_full before insert or update or delete on realtime.inbox for each statement when (coalesce(current_setting('test.app', true), '') = '') execute function public.full()`)
+		var id uuid.UUID
+		const app = `with app as (select set_config('test.app', '1', true)) insert into public.nchat_messages (channel_id, content) select $1, 'x' from app returning id`
+		if err := pool.QueryRow(t.Context(), app, channels[0]).Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		if p := mustSync(t, s, v, Query{Cursor: before}); len(p.Messages) != 0 {
+			t.Errorf("%s: %v has a number", what, p.Messages)
+		}
+		x, err := s.Open(t.Context(), v, "", nil)
+		if err != nil {
+			t.Fatalf("%s: a stream: %v", what, err)
+		}
+		mustExec(t, pool, `drop trigger a_full on realtime.inbox`)
+		if got, kinds := told(t, x, id); len(got) != 1 {
+			t.Errorf("%s: the stream was told %s", what, kinds)
+		}
+		x.Close()
+		if got := ids(texts(mustSync(t, s, v, Query{Cursor: before}).Messages)); len(got) != 1 || got[0] != id {
+			t.Errorf("%s: %v came after it", what, got)
+		}
 	}
 }

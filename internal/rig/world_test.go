@@ -71,10 +71,12 @@ func newRig(t testing.TB, s size, seed uint64) *rig {
 	r.h.Members, r.h.Grace = map[string][]string{}, 5*time.Second
 	r.pg = pgtest.Cluster(t)
 	r.pg.Migrated()
+	r.sql(`create role `+app+` login`, `grant usage on schema public, realtime to `+app, `grant all on all tables in schema public, realtime to `+app,
+		`grant all on all sequences in schema public, realtime to `+app)
 	r.fill()
 	r.db, r.bell = newProxy(t, "unix", pgAddr(t, r.pg.URL())), newProxy(t, "unix", pgAddr(t, r.pg.URL()))
 	dsn := func(p *proxy) string {
-		return fmt.Sprintf("host=127.0.0.1 port=%d user=postgres dbname=postgres sslmode=disable", p.port())
+		return fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=postgres sslmode=disable", p.port(), app)
 	}
 	var ready sync.WaitGroup
 	for range s.nodes {

@@ -62,17 +62,19 @@ func (c *client) step(ctx context.Context) {
 	}
 }
 
+type sent struct {
+	Status  string
+	Message struct{ ID, Seq string }
+	Error   struct {
+		Code      string
+		Retryable bool
+	}
+}
+
 func (c *client) send(ctx context.Context, channel, key string) (Ack, bool) {
 	a := Ack{Key: key, Channel: channel, Sender: c.user, Began: time.Now()}
 	for end := a.Began.Add(patient); time.Now().Before(end); {
-		var out struct {
-			Status  string
-			Message struct{ ID, Seq string }
-			Error   struct {
-				Code      string
-				Retryable bool
-			}
-		}
+		var out sent
 		if !c.until(ctx, sendIt, map[string]any{"c": channel, "k": key, "t": "message " + key}, "sendMessage", &out) {
 			break
 		}
