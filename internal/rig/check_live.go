@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// outs: who was removed from a channel was told everything up to then, of what was
-// written later nothing, soon nothing at all, and all again since it was back; and it
-// wrote nothing there meanwhile.
+// outs: who was removed from a channel was told what had been written there until
+// shortly before, of what was written later nothing, soon nothing at all, and all again
+// since it was back; and it wrote nothing there meanwhile.
 func (v *Verdict) outs(h *History, b *book) {
 	if !h.SetBack.IsZero() {
 		return // what was told before a reset is void
@@ -45,8 +45,8 @@ func (v *Verdict) outs(h *History, b *book) {
 	}
 }
 
-// through: what was written while somebody was a member for certain, and had been
-// removed before or was later, it was told; and while it was none it wrote nothing.
+// through: what was written while somebody was a member for certain it was told, and
+// while it was none it wrote nothing.
 func (v *Verdict) through(c *Client, a Ack, outs []Out, knows bool, b *book) {
 	concerned := false
 	for _, o := range outs {
@@ -57,7 +57,7 @@ func (v *Verdict) through(c *Client, a Ack, outs []Out, knows bool, b *book) {
 		if a.Sender == c.User && o.holds(a.Began, 0) && (o.Back.IsZero() || a.At.Before(o.BackBegan)) {
 			v.say("R17", "%s wrote number %d of %s while it was no member", c.User, a.Seq, a.Channel)
 		}
-		if o.mayHold(a.Began, a.At) {
+		if o.mayHold(a.Began, a.At.Add(o.Bound)) { // what was on its way is not told any more
 			return
 		}
 	}

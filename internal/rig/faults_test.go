@@ -27,6 +27,7 @@ var faults = []fault{
 	{"sockets cut", "R13", cutSockets, false, false},
 	{"LISTEN cut", "R5", cutListen, false, false},
 	{"NOTIFY lost", "R6", loseNotify, false, false},
+	{"removed and hidden", "R17", endRights, false, false},
 	{"sequencer ended", "", endSequencer, false, true},
 	{"kill -9", "R1", killNode, false, false},
 	{"sockets stalled", "R12", stallSockets, false, false},
@@ -299,7 +300,7 @@ func TestFaults(t *testing.T) {
 		seed = s
 	}
 	if os.Getenv("RIG_LONG") == "" {
-		play(t, size{nodes: 3, people: 16, pace: 400 * time.Millisecond}, seed, false)
+		play(t, size{nodes: 3, people: 16, pace: 400 * time.Millisecond, signal: 12 * time.Second}, seed, false)
 		return
 	}
 	d, err := time.ParseDuration(os.Getenv("RIG_FOR"))
@@ -312,7 +313,7 @@ func TestFaults(t *testing.T) {
 	}
 	for end := time.Now().Add(d); time.Now().Before(end) && !t.Failed(); seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			play(t, size{nodes: 3, people: people, pace: 400 * time.Millisecond}, seed, true)
+			play(t, size{nodes: 3, people: people, pace: 400 * time.Millisecond, signal: 6 * time.Second}, seed, true)
 		})
 	}
 }
