@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -28,6 +29,7 @@ var faults = []fault{
 	{"LISTEN cut", "R5", cutListen, false, false},
 	{"NOTIFY lost", "R6", loseNotify, false, false},
 	{"removed and hidden", "R17", endRights, false, false},
+	{"tokens end", "R14", endTokens, false, true},
 	{"sequencer ended", "", endSequencer, false, true},
 	{"kill -9", "R1", killNode, false, false},
 	{"sockets stalled", "R12", stallSockets, false, false},
@@ -199,7 +201,7 @@ func roll(r *rig, long bool) string {
 	var worst time.Duration
 	nodes := r.nodes
 	if !long {
-		nodes = nodes[:1]
+		nodes = []*node{slices.MaxFunc(nodes, func(a, b *node) int { return cmp.Compare(r.on(a), r.on(b)) })}
 	}
 	for _, n := range nodes {
 		n.signal(sigterm)
@@ -208,6 +210,18 @@ func roll(r *rig, long bool) string {
 		n.start()
 	}
 	return fmt.Sprintf("%d nodes of %d; a drain took %.1f s at most", len(nodes), len(r.nodes), worst.Seconds())
+}
+
+// on is how many clients are connected to a node.
+func (r *rig) on(n *node) (k int) {
+	for _, c := range r.clients {
+		c.mu.Lock()
+		if c.up && r.nodes[c.node] == n {
+			k++
+		}
+		c.mu.Unlock()
+	}
+	return k
 }
 
 func pauseNode(r *rig, long bool) string {

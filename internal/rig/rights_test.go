@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -20,7 +21,7 @@ func endRights(r *rig, long bool) string {
 	if long {
 		times = 40
 	}
-	bound := pick(long, 5*time.Second, time.Second)
+	bound := pick(long, patient, time.Second)
 	for range times {
 		var undo []func()
 		gone := r.removed()
@@ -228,4 +229,52 @@ func (r *rig) look(viewer, target string) {
 
 func (r *rig) of(user string) *client {
 	return r.clients[slices.IndexFunc(r.clients, func(c *client) bool { return c.user == user })]
+}
+
+const renewIt = `mutation ($t: String!) { refreshSession(token: $t) { expiresAt } }`
+
+// endTokens puts all sockets on tokens that end in the same second, and every other one
+// on another in time: those go on as they were, and the rest are closed, and come back.
+func endTokens(r *rig, long bool) string {
+	life := pick(long, 3*time.Second, 90*time.Second)
+	renew := func(c *client, life time.Duration) {
+		payload, ok := c.overSocket(renewIt, map[string]string{"t": mint(r.t, c.user, life)})
+		if !ok || !bytes.Contains(payload, []byte(`"expiresAt"`)) {
+			r.odd(fmt.Sprintf("refreshSession: %.200s", payload))
+		}
+	}
+	before, ended := r.cut(), 0
+	for _, c := range r.clients {
+		if !r.left(c.user) {
+			renew(c, life)
+			ended += c.at % 2
+		}
+	}
+	pause(life / 3)
+	for _, c := range r.clients {
+		if c.at%2 == 0 && !r.left(c.user) {
+			renew(c, 48*time.Hour)
+		}
+	}
+	var first, last time.Time
+	n := 0
+	for end := time.Now().Add(life + patient); n < ended && time.Now().Before(end); pause(5 * time.Millisecond) {
+		if now := r.cut() - before; now > n {
+			n, last = now, time.Now()
+			if first.IsZero() {
+				first = last
+			}
+		}
+	}
+	if long && last.Sub(first) < life/20 {
+		r.odd("they ended at once")
+	}
+	pause(500 * time.Millisecond)
+	r.mu.Lock()
+	closed := r.ends["4403"]
+	r.mu.Unlock()
+	if all := r.cut() - before; all != ended || closed != ended {
+		r.odd(fmt.Sprintf("%d sockets ended, %d of them with 4403: want %d", all, closed, ended))
+	}
+	return fmt.Sprintf("tokens of %s: %d sockets ended, over %.1f s; %d were refreshed", life, ended, last.Sub(first).Seconds(), len(r.clients)-ended)
 }

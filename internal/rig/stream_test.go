@@ -137,32 +137,43 @@ func (c *client) answered(f frame) {
 	}
 }
 
+// overSocket has an operation run over the client's socket; false: that ended, or it took too
+// long, and it is not known what came of it. Nil and true: it was not sent.
+func (c *client) overSocket(query string, variables map[string]string) (answered json.RawMessage, ok bool) {
+	got := make(chan json.RawMessage, 1)
+	c.mu.Lock()
+	write, id := c.put, "asked "+c.r.key()
+	if write != nil {
+		c.asked[id] = got
+	}
+	c.mu.Unlock()
+	if write == nil {
+		return nil, true
+	}
+	if write(map[string]any{"id": id, "type": "subscribe", "payload": map[string]any{"query": query, "variables": variables}}) != nil {
+		return nil, false
+	}
+	late := time.NewTimer(answer)
+	defer late.Stop()
+	select {
+	case payload, open := <-got:
+		return payload, open
+	case <-late.C:
+		return nil, false
+	}
+}
+
 const typeIt = `mutation ($c: uuid!) { startTyping(room: {channelId: $c}) { accepted } }`
 
 // types says over the socket that its user types.
 func (c *client) types(channel string) {
 	s := Signal{User: c.user, Channel: channel, Began: time.Now()}
-	got := make(chan json.RawMessage, 1)
-	c.mu.Lock()
-	write, id := c.put, "typing "+c.r.key()
-	c.asked[id] = got
-	c.mu.Unlock()
-	if write == nil || write(map[string]any{"id": id, "type": "subscribe", "payload": map[string]any{"query": typeIt, "variables": map[string]string{"c": channel}}}) != nil {
-		return
+	payload, ok := c.overSocket(typeIt, map[string]string{"c": channel})
+	if bytes.Contains(payload, []byte(`"retryable":false`)) && !c.r.excused(c.user, s.Began) {
+		c.r.odd("startTyping: " + codeOf(payload))
 	}
-	late := time.NewTimer(answer)
-	defer late.Stop()
-	select {
-	case payload := <-got:
-		switch {
-		case bytes.Contains(payload, []byte(`"accepted":false`)):
-			return
-		case bytes.Contains(payload, []byte(`"retryable":false`)) && !c.r.excused(c.user, s.Began):
-			c.r.odd("startTyping: " + codeOf(payload))
-		case bytes.Contains(payload, []byte(`"retryable"`)):
-			return
-		}
-	case <-late.C:
+	if ok && !bytes.Contains(payload, []byte(`"accepted":true`)) {
+		return
 	}
 	s.At = time.Now()
 	c.r.signalled(s)

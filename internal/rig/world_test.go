@@ -113,20 +113,25 @@ func newRig(t testing.TB, s size, seed uint64) *rig {
 }
 
 func (r *rig) newClient(i int, seed uint64) *client {
-	j, err := auth.ParseJWTConfig(secret)
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	user := userID(i)
-	token, err := auth.Mint(j, auth.Claims{User: user, Role: "user", TTL: 48 * time.Hour})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	c := &client{r: r, at: i, user: user.String(), token: token, web: newWeb(), rand: rand.New(rand.NewPCG(seed, uint64(i)+2)), over: make(chan struct{}),
+	c := &client{r: r, at: i, user: user.String(), token: mint(r.t, user.String(), 48*time.Hour), web: newWeb(), rand: rand.New(rand.NewPCG(seed, uint64(i)+2)), over: make(chan struct{}),
 		told: &Client{User: user.String()}, known: map[string]int64{}, newest: map[string]string{}, versions: map[string]int{},
 		out: map[string]bool{}, asked: map[string]chan json.RawMessage{}, pictures: map[string][]string{}}
 	r.h.Clients = append(r.h.Clients, c.told)
 	return c
+}
+
+func mint(t testing.TB, user string, life time.Duration) string {
+	t.Helper()
+	j, err := auth.ParseJWTConfig(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := auth.Mint(j, auth.Claims{User: uuid.MustParse(user), Role: "user", TTL: life})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
 }
 
 // ctxOf is the client's own context, which leave ends.

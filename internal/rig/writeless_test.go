@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -69,44 +71,59 @@ func noConnections(r *rig, long bool) string {
 	return fmt.Sprintf("none: %s; then 4 a node", none)
 }
 
-const (
-	readsIt = `query ($c: uuid!, $u: uuid!, $k: String) { messages(channelId: $c, first: 10) { messages { id } } presence(userId: $u) { status } readStates { unreadCount }
+const readsIt = `query ($c: uuid!, $u: uuid!, $k: String) { messages(channelId: $c, first: 10) { messages { id } } presence(userId: $u) { status } readStates { unreadCount }
 		sync(cursor: $k, first: 10) { cursor } typing(room: {channelId: $c}) { totalCount } }`
-	most = 3 * time.Second // until a node has noticed
-)
 
 // writeless is a time in which nothing can be written: every node refuses to write so
 // that it is tried again, answers who reads (where it can), and keeps its sockets.
 func (r *rig) writeless(d time.Duration, reads bool) string {
 	r.t.Helper()
-	ctx := context.Background()
 	before := r.cut()
-	refused, read := 0, 0
-	for end := time.Now().Add(d); time.Now().Before(end); pause(100 * time.Millisecond) {
-		for n := range r.nodes {
-			c := r.clients[(refused+n)%len(r.clients)]
-			var out sent
-			if err := c.ask(ctx, n, sendIt, map[string]any{"c": r.general, "k": r.key(), "t": "message refused"}, "sendMessage", &out); errors.Is(err, errFinal) ||
-				err == nil && !out.Error.Retryable {
-				r.odd(fmt.Sprintf("a message while nothing can be written: %+v", out))
+	var asked sync.WaitGroup
+	var refused, read atomic.Int64
+	end := time.Now().Add(d)
+	for n := range r.nodes {
+		asked.Go(func() {
+			for i := n; time.Now().Before(end); i++ {
+				c := r.clients[i%len(r.clients)]
+				if c.refused(n) {
+					refused.Add(1)
+				}
+				if reads && c.reads(n) {
+					read.Add(1)
+				}
+				pause(100 * time.Millisecond)
 			}
-			refused++
-			if !reads {
-				continue
-			}
-			c.mu.Lock()
-			cursor := c.cursor
-			c.mu.Unlock()
-			if err := c.ask(ctx, n, readsIt, map[string]any{"c": r.general, "u": c.user, "k": orNull(cursor)}, "sync", &struct{}{}); err != nil {
-				r.odd("who reads while nothing can be written: " + err.Error())
-			}
-			read++
-		}
+		})
 	}
+	asked.Wait()
 	if n := r.cut() - before; n > 0 {
 		r.odd(fmt.Sprintf("%d sockets ended while nothing could be written", n))
 	}
-	return fmt.Sprintf("%s; %d writes asked for were refused, %d reads answered", d, refused, read)
+	return fmt.Sprintf("%s; %d writes asked for were refused, %d reads answered", d, refused.Load(), read.Load())
+}
+
+// refused: a node does not take a message, and says that it may later.
+func (c *client) refused(n int) bool {
+	var out sent
+	err := c.ask(context.Background(), n, sendIt, map[string]any{"c": c.r.general, "k": c.r.key(), "t": "message refused"}, "sendMessage", &out)
+	if errors.Is(err, errFinal) || err == nil && !out.Error.Retryable {
+		c.r.odd(fmt.Sprintf("a message while nothing can be written: %+v", out))
+		return false
+	}
+	return true
+}
+
+// reads: a node answers.
+func (c *client) reads(n int) bool {
+	c.mu.Lock()
+	cursor := c.cursor
+	c.mu.Unlock()
+	err := c.ask(context.Background(), n, readsIt, map[string]any{"c": c.r.general, "u": c.user, "k": orNull(cursor)}, "sync", &struct{}{})
+	if err != nil {
+		c.r.odd("who reads while nothing can be written: " + err.Error())
+	}
+	return err == nil
 }
 
 // cut is how many sockets have ended in this dose.
