@@ -93,9 +93,7 @@ func (s *sequencer) gather(ctx context.Context) {
 	}
 }
 
-// CatchUp is Settle for whoever reads, and does not know that anything waits. Where the
-// database takes no writes what waits does so until it does again: nobody was answered
-// for it, it comes after every cursor of now, and who reads is not to wait as well.
+// CatchUp is Settle for whoever does not know that anything waits.
 func (s *sequencer) CatchUp(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
@@ -106,7 +104,14 @@ func (s *sequencer) CatchUp(ctx context.Context) error {
 	if !waiting {
 		return nil
 	}
-	if err := s.Settle(ctx); !postgres.TakesNoWrites(err) {
+	return s.Settle(ctx)
+}
+
+// ToRead is CatchUp for whoever only reads. Where the database takes no writes what waits
+// does so until it does again: nobody was answered for it, it comes after every cursor
+// of now, who may read is not asked of the log, and who reads is not to wait as well.
+func (s *sequencer) ToRead(ctx context.Context) error {
+	if err := s.CatchUp(ctx); !postgres.TakesNoWrites(err) {
 		return err
 	}
 	return nil
