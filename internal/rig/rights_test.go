@@ -130,7 +130,7 @@ func (r *rig) hidden(target *client, viewers []int, all bool, bound time.Duratio
 // block has somebody block one of those who watch it. What that one may know of
 // receipts is another then: it is not one whose counts are asked.
 func (r *rig) block(bound time.Duration) func() {
-	at := r.present(func(i int) bool { return i%counted != 0 })
+	at := r.somebody(func(i int) bool { return i%counted != 0 })
 	target := r.clients[(at+1+r.rand.IntN(watches))%len(r.clients)]
 	values := fmt.Sprintf(`'%s', '%s'`, target.user, userID(at))
 	return r.hidden(target, []int{at}, true, bound,
@@ -144,7 +144,7 @@ func (r *rig) block(bound time.Duration) func() {
 
 // hide has somebody share its status no more, by its settings.
 func (r *rig) hide(bound time.Duration) func() {
-	at := r.present(func(i int) bool {
+	at := r.somebody(func(i int) bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return !slices.ContainsFunc(r.h.Hidden, func(x Hidden) bool { return x.Target == userID(i).String() && x.Back.IsZero() })
@@ -165,8 +165,8 @@ func (r *rig) hide(bound time.Duration) func() {
 	return r.hidden(target, viewers, false, bound, set(false), set(true))
 }
 
-// present is one of the clients that have not left.
-func (r *rig) present(is func(int) bool) int {
+// somebody is one of the clients that have not left.
+func (r *rig) somebody(is func(int) bool) int {
 	for {
 		if i := r.rand.IntN(len(r.clients)); is(i) && !r.left(r.clients[i].user) {
 			return i

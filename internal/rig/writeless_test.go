@@ -35,7 +35,14 @@ func (r *rig) sql(queries ...string) {
 // whose operator stops it from filling its disk.
 func readOnly(r *rig, long bool) string {
 	r.sql(`alter system set default_transaction_read_only = on`, `select pg_reload_conf()`)
-	did := r.writeless(pick(long, time.Second, 30*time.Second), true)
+	did := r.writeless(pick(long, time.Second, 20*time.Second), true)
+	if long {
+		n, before := r.nodes[r.rand.IntN(len(r.nodes))], r.cut()
+		sockets := r.on(n)
+		n.link.cut(true)
+		eventually(r.t, "who was cut off is back, and nothing can be written", func() bool { return r.cut() >= before+sockets && r.up() == r.present() })
+		did += fmt.Sprintf(", then %d sockets cut; ", sockets) + r.writeless(10*time.Second, true)
+	}
 	r.sql(`alter system reset default_transaction_read_only`, `select pg_reload_conf()`)
 	return did
 }
@@ -124,6 +131,13 @@ func (c *client) reads(n int) bool {
 		c.r.odd("who reads while nothing can be written: " + err.Error())
 	}
 	return err == nil
+}
+
+// present is how many clients have not left.
+func (r *rig) present() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.clients) - len(r.h.Gone)
 }
 
 // cut is how many sockets have ended in this dose.
