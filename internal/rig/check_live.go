@@ -138,13 +138,13 @@ func (v *Verdict) typing(h *History) {
 		for _, u := range p.Users {
 			v.types(p, u, until, said[[2]string{u, p.Channel}], h)
 			for _, x := range hidden[pair{p.Viewer, u}] {
-				if x.All && x.holds(until, x.Bound) {
+				if x.All && x.heldIn(p.At, until) {
 					v.say("I7", "%s sees %s typing, whom it may not see", p.Viewer, u)
 				}
 			}
 		}
 		for _, o := range h.Outs {
-			if o.User == p.Viewer && o.Channel == p.Channel && len(p.Users) > 0 && o.holds(until, o.Bound) {
+			if o.User == p.Viewer && o.Channel == p.Channel && len(p.Users) > 0 && o.heldIn(p.At, until) {
 				v.say("R17", "%s is told who types in %s, of which it is no member", p.Viewer, p.Channel)
 			}
 		}
@@ -183,7 +183,7 @@ func (v *Verdict) types(p Typing, user string, until time.Time, said []Signal, h
 		}
 	}
 	for _, o := range h.Outs {
-		if o.User == user && o.Channel == p.Channel && o.holds(until, o.Bound) {
+		if o.User == user && o.Channel == p.Channel && o.heldIn(p.At, until) {
 			v.say("I7", "%s sees %s typing in %s, of which it is no member", p.Viewer, user, p.Channel)
 		}
 	}

@@ -84,6 +84,9 @@ func TestEachLiveBreachIsFound(t *testing.T) {
 		"typing where it is no member": {"I7", func(h *History) {
 			h.Outs[0].User, h.Outs[0].Turn = "ben", Turn{at(71), at(71.1), at(90), at(91), time.Second}
 		}},
+		"typing, and no member for a while": {"I7", func(h *History) {
+			h.Outs[0].User, h.Outs[0].Turn = "ben", Turn{at(71), at(71.1), at(73), at(73.1), time.Second}
+		}},
 		"typing, hidden from who sees it":   {"I7", func(h *History) { h.Hidden[0].Turn = Turn{at(71), at(71.1), at(90), at(91), time.Second} }},
 		"typing, told to who was removed":   {"R17", func(h *History) { h.Typing[1].Viewer, h.Typing[1].At = "cid", at(20) }},
 		"a socket is neither open nor shut": {"I11", func(h *History) { h.Tallies[1][0].Closed = 0 }},

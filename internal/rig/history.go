@@ -116,6 +116,15 @@ func (o Turn) holds(at time.Time, by time.Duration) bool {
 	return at.After(o.At.Add(by)) && (o.Back.IsZero() || at.Before(o.BackBegan))
 }
 
+// heldIn reports whether it was in force for certain, for Bound, at some time between two.
+func (o Turn) heldIn(from, to time.Time) bool {
+	since := o.At.Add(o.Bound)
+	if from.After(since) {
+		since = from
+	}
+	return !to.Before(since) && to.After(o.At.Add(o.Bound)) && (o.Back.IsZero() || since.Before(o.BackBegan))
+}
+
 // mayHold reports whether it may have been in force at some time between two.
 func (o Turn) mayHold(from, to time.Time) bool {
 	return to.After(o.Began) && (o.Back.IsZero() || from.Before(o.Back))

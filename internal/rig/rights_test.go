@@ -19,7 +19,7 @@ const (
 func endRights(r *rig, long bool) string {
 	times, outs, hidden := 1, 0, 0
 	if long {
-		times = 40
+		times = 200
 	}
 	bound := pick(long, patient, time.Second)
 	for range times {
@@ -100,8 +100,8 @@ func (r *rig) excused(user string, since time.Time) bool {
 	return slices.ContainsFunc(r.h.Outs, func(o Out) bool { return o.User == user && o.mayHold(since, time.Now()) })
 }
 
-// typingOf is where a client is told who types: every other one of its own room alone
-// as long as it is a member, for its stream ends with that.
+// typingOf is where a client is told who types: every other one in its own room too, as
+// long as it is a member, for its stream ends with that.
 func (r *rig) typingOf(at int) []string {
 	mine := r.channelsOf(at)
 	if at%2 == 0 || r.excused(r.clients[at].user, time.Now()) {

@@ -94,7 +94,11 @@ func (c *client) next(ctx context.Context, payload json.RawMessage) error {
 			c.told.Told = append(c.told.Told, Told{Kind: Left, Channel: p.Change.ChannelID, At: c.alive})
 		}
 	case "ChannelUpdated":
-		c.joined(p.Channel.ChannelID, number(p.Channel.LastSeq))
+		if c.joined(p.Channel.ChannelID, number(p.Channel.LastSeq)) && c.at%2 == 1 {
+			c.cursor = e.Cursor
+			c.mu.Unlock()
+			return errors.New("watches who types there again") // by another socket
+		}
 	case "SyncProgress", "MemberJoined", "StreamGap":
 	default:
 		c.r.odd(p.Type)
@@ -104,10 +108,11 @@ func (c *client) next(ctx context.Context, payload json.RawMessage) error {
 	return nil
 }
 
-// joined notes that it is a member again, and knows nothing of what was before.
-func (c *client) joined(channel string, last int64) {
+// joined notes that it is a member again, and knows nothing of what was before; false:
+// it was one.
+func (c *client) joined(channel string, last int64) bool {
 	if !c.out[channel] {
-		return
+		return false
 	}
 	delete(c.out, channel)
 	for _, t := range c.told.Told {
@@ -118,6 +123,7 @@ func (c *client) joined(channel string, last int64) {
 	c.known[channel] = last
 	delete(c.newest, channel)
 	c.told.Told = append(c.told.Told, Told{Kind: Joined, Channel: channel, Seq: last, At: c.alive})
+	return true
 }
 
 // pictured notes who types for it still.
