@@ -87,8 +87,8 @@ func New(o Options) *Service {
 
 // toRead has what was committed before counted, but for what cannot be while the
 // database takes no writes.
-func (s *Service) toRead(ctx context.Context) error {
-	if err := s.o.Settle(ctx); !postgres.TakesNoWrites(err) {
+func (o Options) toRead(ctx context.Context) error {
+	if err := o.Settle(ctx); !postgres.TakesNoWrites(err) {
 		return err
 	}
 	return nil
