@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bufio"
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -33,7 +34,13 @@ func (r *rig) tallies() (list []Tally) {
 			}
 			x.mu.Unlock()
 		}
-		res, err := http.Get("http://" + c.metrics + "/metrics") //nolint:noctx // a server of the rig's
+		ctx, cancel := context.WithTimeout(context.Background(), answer)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.metrics+"/metrics", nil)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return nil
 		}
