@@ -85,12 +85,12 @@ func hiding(h *History) map[pair][]Hidden {
 	return by
 }
 
-// hid: somebody is not told of a status that it may not see any more, nor of anything
-// that happens to it, but for a picture to begin with.
+// hid: somebody is not told of a status that it may not see any more, nor, of whom it may
+// see nothing, that anything happened at all, but for a picture to begin with.
 func (v *Verdict) hid(s Seen, hidden []Hidden, viewer []Span) {
 	for _, x := range hidden {
 		began := slices.ContainsFunc(viewer, func(sp Span) bool { return sp.From.After(x.Began) && !sp.From.After(s.At) })
-		if x.holds(s.At, x.Bound) && (s.Online || !began) {
+		if x.holds(s.At, x.Bound) && (s.Online || x.All && !began) {
 			v.say("R17", "%s was told of %s, whom it might not see for %.2f s", s.Viewer, s.Target, s.At.Sub(x.At).Seconds())
 		}
 	}
