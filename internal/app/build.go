@@ -181,6 +181,7 @@ func leaseHooks(p *parts) lease.Hooks {
 		},
 		Sweep:    func(ctx context.Context, inTouch time.Duration) error { return p.presence.Sweep(ctx, inTouch) },
 		Reassert: func() { p.presence.Sessions.Reassert() },
+		Missed:   func(since time.Time) { p.presence.Watch.Missed(since) },
 		Restored: func(from, to time.Time) { p.presence.Watch.Restored(from, to) },
 	}
 }

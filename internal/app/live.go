@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -190,11 +191,20 @@ func (s session) SignOut() {
 
 func (s session) Latency() (time.Duration, bool) { return s.c.Latency() }
 
+// apart is over how long sockets are closed whose tokens end in the same moment, a tenth
+// of what is left at most: they are not all to come back at once.
+const apart = time.Minute
+
 // socketDeadline is until when a socket may run on an identity: a token that
-// never expires holds one for an hour; secrets hold one for good.
+// never expires holds one for an hour; secrets hold one for good. It is never later
+// than the token's end, and is what its client is told.
 func socketDeadline(id auth.Identity, now time.Time) time.Time {
-	if id.ExpiresAt.IsZero() && id.Via == auth.ViaJWT {
-		return now.Add(auth.MaxSocketAge)
+	end := id.ExpiresAt
+	if end.IsZero() && id.Via == auth.ViaJWT {
+		end = now.Add(auth.MaxSocketAge)
 	}
-	return id.ExpiresAt
+	if early := min(apart, end.Sub(now)/10); !end.IsZero() && early > 0 {
+		end = end.Add(-rand.N(early))
+	}
+	return end
 }

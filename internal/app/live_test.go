@@ -70,7 +70,7 @@ func TestAnEventStreamEndsWithItsToken(t *testing.T) {
 				t.Fatal(err)
 			}
 			until, ends := ctx.Deadline()
-			if ends != (c.lasts > 0) || ends && until.Sub(began) != c.lasts {
+			if early := c.lasts - until.Sub(began); ends != (c.lasts > 0) || ends && (early < 0 || early > min(apart, c.lasts/10)) {
 				t.Errorf("%s ends: %v after %v", what, ends, until.Sub(began))
 			}
 			end()
@@ -79,6 +79,30 @@ func TestAnEventStreamEndsWithItsToken(t *testing.T) {
 			t.Errorf("%d streams and %d counts are kept", len(l.streams), len(l.counts))
 		}
 	})
+}
+
+// TestTokensThatEndTogetherDoNotEndAllSocketsAtOnce: over half a minute and more where they
+// lived for a while; never after their end, nor long before it.
+func TestTokensThatEndTogetherDoNotEndAllSocketsAtOnce(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for lives, most := range map[time.Duration]time.Duration{15 * time.Minute: time.Minute, 5 * time.Minute: 30 * time.Second, 4 * time.Second: 400 * time.Millisecond, -time.Second: 0} {
+		id := identity(demo.Alice, now)
+		id.ExpiresAt = now.Add(lives)
+		first, last := id.ExpiresAt, time.Time{}
+		for range 1000 {
+			at := socketDeadline(id, now)
+			if at.Before(first) {
+				first = at
+			}
+			if at.After(last) {
+				last = at
+			}
+		}
+		if last.After(id.ExpiresAt) || id.ExpiresAt.Sub(first) > most || last.Sub(first) < most*9/10 {
+			t.Errorf("tokens of %s: sockets end from %s before until %s before", lives, id.ExpiresAt.Sub(first), id.ExpiresAt.Sub(last))
+		}
+	}
 }
 
 // TestRevocationsEndStreams: those of tokens issued before, whoever they are,

@@ -46,7 +46,7 @@ func (h *Past) Page(ctx context.Context, v viewer.Viewer, q HistoryQuery) (Histo
 	if err := q.check(v); err != nil {
 		return History{}, err
 	}
-	if err := h.s.CatchUp(ctx); err != nil {
+	if err := h.s.ToRead(ctx); err != nil {
 		return History{}, err
 	}
 	at, seal, err := h.spot(ctx, v, q)
@@ -200,7 +200,7 @@ func (h *Past) Visible(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) (m
 	if v.Denied() != nil {
 		return nil, nil
 	}
-	if err := h.s.CatchUp(ctx); err != nil {
+	if err := h.s.ToRead(ctx); err != nil {
 		return nil, err
 	}
 	const q = `

@@ -46,7 +46,7 @@ func (x *Stream) start(ctx context.Context, cursor string) error {
 		}
 	}
 	// What is committed and has no position yet was before now all the same.
-	if err := x.s.CatchUp(ctx); err != nil {
+	if err := x.s.ToRead(ctx); err != nil {
 		return err
 	}
 	st, err := loadState(ctx, x.s.o.Pool, nowhere)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
@@ -104,6 +105,16 @@ func (s *sequencer) CatchUp(ctx context.Context) error {
 		return nil
 	}
 	return s.Settle(ctx)
+}
+
+// ToRead is CatchUp for whoever only reads. Where the database takes no writes what waits
+// does so until it does again: nobody was answered for it, it comes after every cursor
+// of now, who may read is not asked of the log, and who reads is not to wait as well.
+func (s *sequencer) ToRead(ctx context.Context) error {
+	if err := s.CatchUp(ctx); !postgres.TakesNoWrites(err) {
+		return err
+	}
+	return nil
 }
 
 // drain gives positions to all that is committed when it is called.

@@ -145,3 +145,31 @@ func TestWhoeverSettlesUnderLoadPromisesToLook(t *testing.T) {
 		t.Error("nobody keeps the promise")
 	}
 }
+
+// TestWhoReadsDoesNotWaitForWrites: where nothing can be written what has no number yet
+// keeps neither pages nor streams from being answered, and comes once it can.
+func TestWhoReadsDoesNotWaitForWrites(t *testing.T) {
+	t.Parallel()
+	pool, s, v, channels := reading(t)
+	for what, state := range map[string]string{"read-only": "25006", "a full disk": "53100"} {
+		before := mustSync(t, s, v, Query{}).Cursor
+		mustExec(t, pool, `create or replace function public.full() returns trigger language plpgsql as $$ begin raise exception 'full' using errcode = '`+state+`'; end $$`)
+		mustExec(t, pool, `create trigger a_full before delete on realtime.inbox for each statement execute function public.full()`)
+		id := say(t, pool, channels[0])
+		if p := mustSync(t, s, v, Query{Cursor: before}); len(p.Messages) != 0 {
+			t.Errorf("%s: %v has a number", what, p.Messages)
+		}
+		x, err := s.Open(t.Context(), v, "", nil)
+		if err != nil {
+			t.Fatalf("%s: a stream: %v", what, err)
+		}
+		mustExec(t, pool, `drop trigger a_full on realtime.inbox`)
+		if got, kinds := told(t, x, id); len(got) != 1 {
+			t.Errorf("%s: the stream was told %s", what, kinds)
+		}
+		x.Close()
+		if got := ids(texts(mustSync(t, s, v, Query{Cursor: before}).Messages)); len(got) != 1 || got[0] != id {
+			t.Errorf("%s: %v came after it", what, got)
+		}
+	}
+}

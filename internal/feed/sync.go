@@ -81,7 +81,7 @@ func (s *Service) Sync(ctx context.Context, v viewer.Viewer, q Query) (Page, err
 	if err := q.check(v); err != nil {
 		return Page{}, err
 	}
-	if err := s.CatchUp(ctx); err != nil {
+	if err := s.ToRead(ctx); err != nil {
 		return Page{}, err
 	}
 	p, err := s.page(ctx, v, q)

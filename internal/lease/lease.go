@@ -42,7 +42,7 @@ type Dead struct {
 }
 
 // Hooks are called from the lease's own goroutines: Bury from one, Sweep from
-// another, Reassert and Restored from the one that renews. Neither renewing nor
+// another, Reassert, Missed and Restored from the one that renews. Neither renewing nor
 // burying waits for anything that is swept.
 type Hooks struct {
 	// Bury tidies up after dead nodes in the transaction that will delete
@@ -55,7 +55,9 @@ type Hooks struct {
 	// Reassert: the database lost what this node wrote (a crash emptied
 	// unlogged tables, or this node was thought dead).
 	Reassert func()
-	// Restored: Postgres was out of reach between two instants.
+	// Missed: Postgres is out of reach, or takes no writes, and was last heard of then.
+	Missed func(since time.Time)
+	// Restored: it was so between two instants.
 	Restored func(from, to time.Time)
 }
 
@@ -279,8 +281,12 @@ func (l *Lease) discard(ctx context.Context) {
 
 func (l *Lease) lose() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	first, renewed := !l.since.IsZero(), l.renewed
 	l.since = time.Time{}
+	l.mu.Unlock()
+	if first {
+		l.hooks.Missed(renewed)
+	}
 }
 
 func (l *Lease) regain(got answer) {

@@ -36,6 +36,7 @@ func (s said) leaseOf(pool *pgxpool.Pool, bus string) *Lease {
 		},
 		Sweep:    func(context.Context, time.Duration) error { return nil },
 		Reassert: func() { s.reassert <- struct{}{} },
+		Missed:   func(time.Time) {},
 		Restored: func(time.Time, time.Time) {},
 	})
 }

@@ -24,6 +24,7 @@ const (
 	lockNotAvailable     = "55P03"
 	queryCanceled        = "57014"
 	readOnlyTransaction  = "25006"
+	diskFull             = "53100"
 	idleInTxTimeout      = "25P03"
 	adminShutdown        = "57P01"
 	crashShutdown        = "57P02"
@@ -83,6 +84,13 @@ func RightLost(err error) bool { return state(err) == rightLost }
 // weight: the statement or the caller's patience.
 func Outage(err error) bool {
 	return Retryable(err) && state(err) != queryCanceled && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// TakesNoWrites reports that the database may be read, and not written: it is a standby,
+// was set to be read alone, or has no room.
+func TakesNoWrites(err error) bool {
+	code := state(err)
+	return code == readOnlyTransaction || code == diskFull
 }
 
 // Retryable tells an outage or a collision (the server is gone, starting, a

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/clock"
 )
 
 func TestDerive(t *testing.T) {
@@ -70,5 +72,54 @@ func TestNobodyLapsesForAnOutageOfOurs(t *testing.T) {
 	}
 	if d := derive(rec, rules, o, noon.Add(165*time.Second)); d.status != Offline {
 		t.Fatal("never lapses")
+	}
+}
+
+// TestNobodyIsAbsentForAnOutageOfOurs: who came back to another node meanwhile could not
+// be written down, and has a whole grace from its end on; who hid looks the same.
+func TestNobodyIsAbsentForAnOutageOfOurs(t *testing.T) {
+	t.Parallel()
+	o := outage{from: noon.Add(10 * time.Second), to: noon.Add(90 * time.Second)}
+	again := rules.over(o.to)
+	for what, c := range map[string]struct{ ended, over time.Time }{
+		"ended in it":                    {noon.Add(20 * time.Second), again},
+		"ended just before it":           {noon.Add(9 * time.Second), again},
+		"over when it began":             {noon.Add(10*time.Second - rules.Grace - writeMargin), noon.Add(10 * time.Second)},
+		"ended after it":                 {noon.Add(91 * time.Second), rules.over(noon.Add(91 * time.Second))},
+		"ended after it, and there once": {noon.Add(time.Hour), rules.over(noon.Add(time.Hour))},
+	} {
+		gone := &record{known: true, active: true, sessions: []session{{Counts: true, LastActiveAt: noon, EndedAt: &c.ended}}}
+		hidden := &record{known: true, active: true, frozen: Online, hiddenSince: &c.ended, sessions: []session{{Counts: true, LastActiveAt: noon}}}
+		for which, rec := range map[string]*record{"gone": gone, "hidden": hidden} {
+			rec.settings = Settings{Visibility: Everyone, ShowOnlineStatus: true, ShowLastSeen: true, InvisibleMode: rec.hiddenSince != nil}
+			for at, want := range map[time.Time]Status{c.over.Add(-time.Millisecond): Online, c.over: Offline} {
+				if p := publicOf(rec, rules, o, at); p.status != want || want == Online && !p.next.Equal(c.over) {
+					t.Errorf("%s, %s: %s until %v, want %s until %v", what, which, p.status, p.next, want, c.over)
+				}
+			}
+		}
+	}
+}
+
+// TestAnOutageLasts until it is over, and one that comes before anybody had a grace
+// is the same one.
+func TestAnOutageLasts(t *testing.T) {
+	t.Parallel()
+	w := &world{clock: clock.New(), rules: rules}
+	now := w.now()
+	ended := now.Add(-time.Hour)
+	w.missed(now.Add(-2 * time.Hour))
+	if over := w.outage().over(rules, ended); !over.After(now.Add(rules.Grace)) {
+		t.Errorf("over at %v while it lasts", over)
+	}
+	w.restored(now.Add(-2*time.Hour), now.Add(-2*time.Second))
+	w.missed(now.Add(-time.Second))
+	w.restored(now.Add(-time.Second), now)
+	if over := w.outage().over(rules, ended); !over.Equal(rules.over(now)) {
+		t.Errorf("over at %v after two in a row", over)
+	}
+	w.restored(now.Add(time.Hour), now.Add(2*time.Hour))
+	if over := w.outage().over(rules, ended); !over.Equal(rules.over(ended)) {
+		t.Errorf("over at %v after another one", over)
 	}
 }

@@ -113,6 +113,7 @@ func (r *rig) node(rules Rules) *node {
 		},
 		Sweep:    func(ctx context.Context, d time.Duration) error { return svc.Sweep(ctx, d) },
 		Reassert: func() { svc.Sessions.Reassert() },
+		Missed:   func(since time.Time) { svc.Watch.Missed(since) },
 		Restored: func(from, to time.Time) { svc.Watch.Restored(from, to) },
 	})
 	svc = New(Options{Pool: r.nodes, Clock: c, Bell: r, Node: n.lease, Rules: rules, Log: slog.New(slog.DiscardHandler), Shown: r.showing, Legacy: r.legacy})

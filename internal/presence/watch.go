@@ -48,10 +48,13 @@ func (wa *Watcher) Resync() {
 	wa.showcase.markAll()
 }
 
-// Restored says that Postgres was out of reach between two instants: clients
-// that could not report meanwhile are not absent for it.
+// Missed says that Postgres is out of reach, or takes no writes, since an instant.
+func (wa *Watcher) Missed(since time.Time) { wa.w.missed(since) }
+
+// Restored says that it was so between two instants: clients that could not report
+// meanwhile, or came back and could not be written down, are not absent for it.
 func (wa *Watcher) Restored(from, to time.Time) {
-	wa.w.setOutage(from, to)
+	wa.w.restored(from, to)
 	wa.Resync()
 }
 

@@ -64,8 +64,9 @@ type world struct {
 	reading  func(ctx context.Context, n int) error
 	turn     wait.Turn
 
-	mu  sync.Mutex
-	out outage // guarded by mu
+	mu      sync.Mutex
+	out     outage // guarded by mu
+	lasting bool   // guarded by mu: out has not ended
 }
 
 // now is the database's time, as exact as the database keeps it.
@@ -74,13 +75,29 @@ func (w *world) now() time.Time { return w.clock.Now().Truncate(time.Microsecond
 func (w *world) outage() outage {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.out
+	o := w.out
+	if w.lasting {
+		o.to = w.now()
+	}
+	return o
 }
 
-func (w *world) setOutage(from, to time.Time) {
+// missed begins an outage. One before which nobody has had a grace yet is the same one.
+func (w *world) missed(since time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.out = outage{from, to}
+	if !w.lasting && (w.out.to.IsZero() || w.rules.over(w.out.to).Before(since)) {
+		w.out.from = since
+	}
+	w.lasting = true
+}
+
+// restored ends it.
+func (w *world) restored(from, to time.Time) {
+	w.missed(from)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.out.to, w.lasting = to, false
 }
 
 func presenceTopic(k Key) string { return "presence/" + k.User.String() + "/" + k.Tenant }

@@ -85,6 +85,15 @@ func New(o Options) *Service {
 	return s
 }
 
+// toRead has what was committed before counted, but for what cannot be while the
+// database takes no writes.
+func (o Options) toRead(ctx context.Context) error {
+	if err := o.Settle(ctx); !postgres.TakesNoWrites(err) {
+		return err
+	}
+	return nil
+}
+
 func distinct(ids []uuid.UUID) []uuid.UUID {
 	seen := make(map[uuid.UUID]struct{}, len(ids))
 	out := make([]uuid.UUID, 0, len(ids))

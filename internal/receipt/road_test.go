@@ -10,6 +10,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 )
@@ -226,5 +227,35 @@ func TestOldColumnsHoldNobodyUp(t *testing.T) {
 	}
 	if n := r.count(`select count(*) from public.nchat_channel_members where user_id = $1 and channel_id = $2 and last_read_message_id = $3`, demo.Bob, demo.Team, id); n != 1 {
 		t.Error("the old columns are behind")
+	}
+}
+
+// TestWhoReadsDoesNotWaitForWrites: where nothing can be written, what has no number yet
+// is not counted yet, and who would mark it is to try again, and not refused.
+func TestWhoReadsDoesNotWaitForWrites(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	ctx, bob := t.Context(), as(demo.Bob)
+	if err := r.settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	before, err := r.s.Current(ctx, bob, []uuid.UUID{demo.Team})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := r.say(demo.Team, demo.Alice)
+	r.exec(`create function public.full() returns trigger language plpgsql as $$ begin raise exception 'full' using errcode = 'disk_full'; end $$`)
+	r.exec(`create trigger a_full before delete on realtime.inbox for each statement execute function public.full()`)
+	if now, err := r.s.Current(ctx, bob, []uuid.UUID{demo.Team}); err != nil || len(now) != 1 || now[0].UnreadCount != before[0].UnreadCount {
+		t.Errorf("%+v, %v", now, err)
+	}
+	if _, err := r.s.CurrentTotals(ctx, bob); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.s.Threads.Current(ctx, bob, nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.s.Acknowledge(ctx, bob, []receipt.Mark{{Channel: demo.Team, Message: m}}, true); !postgres.Retryable(err) {
+		t.Errorf("marking it: %v", err)
 	}
 }

@@ -41,7 +41,7 @@ func (s *Service) Current(ctx context.Context, v viewer.Viewer, channels []uuid.
 	if err := v.Denied(); err != nil {
 		return nil, err
 	}
-	if err := s.o.Settle(ctx); err != nil {
+	if err := s.o.toRead(ctx); err != nil {
 		return nil, err
 	}
 	return states(ctx, s.o, v, channels)

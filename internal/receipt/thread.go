@@ -45,7 +45,7 @@ func (t *Threads) Current(ctx context.Context, v viewer.Viewer, threads []uuid.U
 	if err := v.Denied(); err != nil {
 		return nil, err
 	}
-	if err := t.s.o.Settle(ctx); err != nil {
+	if err := t.s.o.toRead(ctx); err != nil {
 		return nil, err
 	}
 	return t.States(ctx, v, threads)

@@ -25,7 +25,7 @@ func (s *Service) CurrentTotals(ctx context.Context, v viewer.Viewer) (Totals, e
 	if err := v.Denied(); err != nil {
 		return Totals{}, err
 	}
-	if err := s.o.Settle(ctx); err != nil {
+	if err := s.o.toRead(ctx); err != nil {
 		return Totals{}, err
 	}
 	return s.Totals(ctx, v)

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"time"
@@ -44,11 +45,12 @@ type book struct {
 
 func keyOf(sender, key string) string { return sender + " " + key }
 
-// Check decides I1 to I6 and I12 over a history: nothing acknowledged is lost or
+// Check decides I1 to I7 and I10 to I12 over a history: nothing acknowledged is lost or
 // doubled, each client was told each number of its channels once and in order and
 // none is missing, the numbers agree with the order of answers, a sync brings what
-// was answered, and what is unread, received, read and who is there is what a model
-// makes of the same history.
+// was answered, and what is unread, received, read, who is there and who types is what a
+// model makes of the same history; nobody is told what it may not know any more; and
+// what servers counted adds up.
 func Check(h *History) Verdict {
 	var v Verdict
 	b := v.rows(h)
@@ -60,6 +62,10 @@ func Check(h *History) Verdict {
 	v.reads(h)
 	v.counts(h)
 	v.presence(h)
+	v.outs(h, b)
+	v.shared(h)
+	v.typing(h)
+	v.tallies(h)
 	return v
 }
 
@@ -171,6 +177,7 @@ func firsts(acks []Ack) []Ack {
 // number is in the log.
 func (v *Verdict) client(h *History, b *book, c *Client) {
 	known, seen, version := map[string]int64{}, map[place]Told{}, map[string]int{}
+	anew, out := map[string]bool{}, map[string]bool{}
 	void := true
 	for _, t := range c.Told {
 		at := place{t.Channel, t.Seq}
@@ -183,8 +190,16 @@ func (v *Verdict) client(h *History, b *book, c *Client) {
 				v.say("I12", "%s was reset, and nothing was set back", c.User)
 			}
 			known, seen, version, void = map[string]int64{}, map[place]Told{}, map[string]int{}, true
+		case Left:
+			out[t.Channel] = true
+		case Joined:
+			known[t.Channel], anew[t.Channel], out[t.Channel] = t.Seq, true, false
+			maps.DeleteFunc(seen, func(at place, _ Told) bool { return at.channel == t.Channel })
 		case Created:
 			v.Events++
+			if anew[t.Channel] { // where it joined is outs' to say
+				known[t.Channel], anew[t.Channel] = t.Seq-1, false
+			}
 			v.created(c, t, known, seen, void)
 			known[t.Channel], seen[at], version[t.ID] = max(known[t.Channel], t.Seq), t, t.Version
 		case Updated:
@@ -194,6 +209,9 @@ func (v *Verdict) client(h *History, b *book, c *Client) {
 				v.say("I3", "%s was told of version %d of number %d of %s after version %d and number %d", c.User, t.Version, t.Seq, t.Channel, version[t.ID], known[t.Channel])
 			}
 			version[t.ID] = max(version[t.ID], t.Version)
+		}
+		if out[t.Channel] && t.Kind != Left {
+			v.say("R17", "%s was told number %d of %s after it was told that it had left", c.User, t.Seq, t.Channel)
 		}
 	}
 	for at, t := range seen {

@@ -42,6 +42,9 @@ func (v *Verdict) counts(h *History) {
 		mark[k] = max(mark[k], m.Seq)
 	}
 	for _, c := range h.Counts {
+		if slices.ContainsFunc(h.Outs, func(o Out) bool { return o.Channel == c.Channel }) {
+			continue // who was a member when is outs' to say
+		}
 		if c.Message == "" {
 			want := 0
 			for _, r := range h.Rows {
@@ -83,7 +86,7 @@ func (v *Verdict) presence(h *History) {
 	for _, list := range spans {
 		slices.SortFunc(list, func(a, b Span) int { return a.From.Compare(b.From) })
 	}
-	type pair struct{ viewer, target string }
+	hidden := hiding(h)
 	last, fell := map[pair]Seen{}, map[pair]time.Time{}
 	gone := map[string]Gone{}
 	for _, g := range h.Gone {
@@ -91,8 +94,10 @@ func (v *Verdict) presence(h *History) {
 	}
 	for _, s := range h.Seen {
 		p := pair{s.Viewer, s.Target}
+		v.hid(s, hidden[p], spans[s.Viewer])
+		hid := slices.ContainsFunc(hidden[p], func(x Hidden) bool { return x.mayHold(s.At.Add(-late), s.At) })
 		if !s.Online && last[p].Online {
-			if !absent(spans[s.Target], s.At, h.Grace) {
+			if !hid && !absent(spans[s.Target], s.At, h.Grace) {
 				v.Flaps++
 				v.say("I6", "%s was told that %s is offline, who was never away for %s", s.Viewer, s.Target, h.Grace)
 			}
@@ -118,6 +123,7 @@ func (v *Verdict) presence(h *History) {
 			if took > g.Bound {
 				v.say("P-3", "%s was told that %s left %.1f s after, want at most %s", p.viewer, p.target, took.Seconds(), g.Bound)
 			}
+		case slices.ContainsFunc(hidden[p], func(x Hidden) bool { return x.Back.IsZero() }):
 		case !s.Online && len(spans[p.target]) > 0:
 			v.say("I6", "%s sees %s offline, who is there", p.viewer, p.target)
 		}

@@ -13,6 +13,10 @@ func at(seconds float64) time.Time {
 	return noon.Add(time.Duration(seconds * float64(time.Second)))
 }
 
+func tells(kind Kind, channel string, seq int64, id string, version int) Told {
+	return Told{Kind: kind, Channel: channel, Seq: seq, ID: id, Version: version}
+}
+
 // good is a history in which all held: two people, one channel, three messages.
 func good() *History {
 	row := func(seq int64, by string) Row {
@@ -20,7 +24,7 @@ func good() *History {
 		return Row{Key: "k" + n, Channel: "c", Sender: by, ID: "m" + n, Seq: seq, Version: 1}
 	}
 	told := func() []Told {
-		return []Told{{Kind: Base, Channel: "c"}, {Created, "c", 1, "m1", 1}, {Created, "c", 2, "m2", 1}, {Updated, "c", 1, "m1", 2}, {Created, "c", 3, "m3", 1}}
+		return []Told{{Kind: Base, Channel: "c"}, tells(Created, "c", 1, "m1", 1), tells(Created, "c", 2, "m2", 1), tells(Updated, "c", 1, "m1", 2), tells(Created, "c", 3, "m3", 1)}
 	}
 	h := &History{
 		Members: map[string][]string{"c": {"ann", "ben"}},
@@ -67,13 +71,13 @@ func TestEachBreachIsFound(t *testing.T) {
 		"a client misses one in the middle":      {"I1", func(h *History) { ann(h).Told = slices.Delete(ann(h).Told, 2, 3) }},
 		"a client misses the last":               {"I1", func(h *History) { ann(h).Told = ann(h).Told[:4] }},
 		"a client misses a change":               {"I1", func(h *History) { ann(h).Told = slices.Delete(ann(h).Told, 3, 4) }},
-		"a client is told twice":                 {"I2", func(h *History) { ann(h).Told = append(ann(h).Told, Told{Created, "c", 3, "m3", 1}) }},
+		"a client is told twice":                 {"I2", func(h *History) { ann(h).Told = append(ann(h).Told, tells(Created, "c", 3, "m3", 1)) }},
 		"a client is told in another order":      {"I1", func(h *History) { ann(h).Told[1], ann(h).Told[2] = ann(h).Told[2], ann(h).Told[1] }},
 		"a client is told of what it had fetched": {"I3", func(h *History) {
-			ann(h).Told = []Told{{Kind: Base, Channel: "c", Seq: 3}, {Created, "c", 2, "m2", 1}}
+			ann(h).Told = []Told{{Kind: Base, Channel: "c", Seq: 3}, tells(Created, "c", 2, "m2", 1)}
 		}},
 		"a change before its message":      {"I3", func(h *History) { ann(h).Told[3].Seq, ann(h).Told[3].ID = 3, "m3" }},
-		"an older version after a newer":   {"I3", func(h *History) { ann(h).Told = append(ann(h).Told, Told{Updated, "c", 1, "m1", 1}) }},
+		"an older version after a newer":   {"I3", func(h *History) { ann(h).Told = append(ann(h).Told, tells(Updated, "c", 1, "m1", 1)) }},
 		"another message under the number": {"P-1", func(h *History) { ann(h).Told[4].ID = "other" }},
 		"a reset for nothing": {"I12", func(h *History) {
 			ann(h).Told = append(ann(h).Told, Told{Kind: Reset}, Told{Kind: Base, Channel: "c", Seq: 3})
@@ -130,7 +134,7 @@ func TestWhatIsNoBreach(t *testing.T) {
 			h.SetBack = at(10)
 			h.Rows[2].ID, h.Rows[2].Key = "new", "new"
 			for _, c := range h.Clients {
-				c.Told = append(c.Told, Told{Kind: Reset}, Told{Kind: Base, Channel: "c", Seq: 2}, Told{Created, "c", 3, "new", 1})
+				c.Told = append(c.Told, Told{Kind: Reset}, Told{Kind: Base, Channel: "c", Seq: 2}, tells(Created, "c", 3, "new", 1))
 			}
 		},
 		"away for longer than the grace": func(h *History) {

@@ -45,6 +45,11 @@ type client struct {
 	alive    time.Time
 	node     int
 	resumes  []time.Duration
+	before   time.Time                       // the last word but one
+	out      map[string]bool                 // channels that it was told it is no member of
+	put      func(any) error                 // to its socket; nil: there is none
+	asked    map[string]chan json.RawMessage // over it, by id
+	pictures map[string][]string             // who types, by channel
 }
 
 type frame struct {
@@ -59,10 +64,7 @@ func (c *client) run(ctx context.Context) {
 		began := c.lastAlive()
 		err := c.session(ctx, (c.at+try)%len(c.r.nodes), began)
 		c.mu.Lock()
-		if c.up {
-			c.up = false
-			c.r.span(c.user, c.alive)
-		}
+		c.gone()
 		if ctx.Err() == nil {
 			c.r.ended(closeCode(err), err)
 		}
@@ -92,6 +94,7 @@ func closeCode(err error) string {
 
 // session is one socket, from the upgrade to its end.
 func (c *client) session(ctx context.Context, n int, lastAlive time.Time) error {
+	counts := c.r.nodes[n].counts()
 	dialling, cancel := context.WithTimeout(ctx, deaf)
 	defer cancel()
 	d := websocket.Dialer{Subprotocols: []string{"graphql-transport-ws"}}
@@ -101,6 +104,7 @@ func (c *client) session(ctx context.Context, n int, lastAlive time.Time) error 
 	}
 	_ = res.Body.Close()
 	defer ws.Close()
+	defer counts.ended.Add(1)
 	ended := context.AfterFunc(ctx, func() {
 		_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(time.Second))
 		_ = ws.Close()
@@ -128,23 +132,27 @@ func (c *client) session(ctx context.Context, n int, lastAlive time.Time) error 
 		if err := json.Unmarshal(data, &f); err != nil {
 			return err
 		}
+		counts.read.Add(1)
 		asking.Reset(deaf / 4)
 		c.mu.Lock()
-		c.alive = time.Now()
+		c.before, c.alive = c.alive, time.Now()
 		c.mu.Unlock()
-		switch f.Type {
-		case "ping":
+		switch {
+		case f.Type == "ping":
 			err = write(map[string]string{"type": "pong"})
-		case "connection_ack":
-			c.entered(n, lastAlive)
+		case f.Type == "connection_ack":
+			c.entered(n, lastAlive, write)
 			if err = c.base(ctx); err == nil {
 				err = write(c.subscription())
 			}
-		case "next":
+		case f.ID != "" && f.ID != stream:
+			c.answered(f)
+		case f.Type == "next":
 			err = c.next(ctx, f.Payload)
-		case "error", "complete":
+		case f.Type == "error", f.Type == "complete":
 			err = fmt.Errorf("the stream ended: %.300s", f.Payload)
-			if !bytes.Contains(f.Payload, []byte(`"retryable":true`)) {
+			denied := codeOf(f.Payload) == "access-denied" && c.r.excused(c.user, time.Now().Add(-patient))
+			if !denied && !bytes.Contains(f.Payload, []byte(`"retryable":true`)) {
 				c.r.odd("stream " + codeOf(f.Payload))
 			}
 		}
@@ -154,11 +162,30 @@ func (c *client) session(ctx context.Context, n int, lastAlive time.Time) error 
 	}
 }
 
+// gone notes that the socket is over, and with it what it told of state.
+func (c *client) gone() {
+	c.put = nil
+	for id, answer := range c.asked {
+		close(answer)
+		delete(c.asked, id)
+	}
+	for ch, users := range c.pictures {
+		if len(users) > 0 {
+			c.r.pictured(Typing{Viewer: c.user, Channel: ch, Before: c.alive, At: c.alive})
+		}
+		delete(c.pictures, ch)
+	}
+	if c.up {
+		c.up = false
+		c.r.span(c.user, c.alive)
+	}
+}
+
 // entered notes that the user is there from now on.
-func (c *client) entered(n int, lastAlive time.Time) {
+func (c *client) entered(n int, lastAlive time.Time, write func(any) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.up, c.node = true, n
+	c.up, c.node, c.put = true, n, write
 	if !lastAlive.IsZero() {
 		c.resumes = append(c.resumes, c.alive.Sub(lastAlive))
 	}
@@ -219,76 +246,12 @@ func number(s string) int64 {
 	return n
 }
 
-func (c *client) subscription() any {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	const q = `subscription ($c: String, $p: [uuid!]) { events(cursor: $c, presenceOf: $p, kinds: [messages, presence]) { cursor payload { __typename
-		... on MessageCreated { message { id channelId seq version } } ... on MessageUpdated { message { id channelId seq version } }
-		... on PresenceChanged { presence { userId status } } ... on StreamReset { reason } ... on StreamGap { channelId } } } }`
-	return map[string]any{"id": "1", "type": "subscribe", "payload": map[string]any{"query": q, "variables": map[string]any{"c": orNull(c.cursor), "p": c.r.watched(c.at)}}}
-}
-
-type event struct {
-	Cursor  string
-	Payload struct {
-		Type    string `json:"__typename"`
-		Message struct {
-			ID, ChannelID, Seq string
-			Version            int
-		}
-		Presence  struct{ UserID, Status string }
-		Reason    string
-		ChannelID string
-	}
-}
-
-// next records what the stream tells, and begins anew where it says so.
-func (c *client) next(ctx context.Context, payload json.RawMessage) error {
-	var is struct{ Data struct{ Events event } }
-	if err := json.Unmarshal(payload, &is); err != nil || is.Data.Events.Payload.Type == "" {
-		c.r.odd("frame " + codeOf(payload))
-		return fmt.Errorf("an odd frame: %.300s", payload)
-	}
-	e := is.Data.Events
-	p, m := e.Payload, e.Payload.Message
-	c.mu.Lock()
-	t := Told{Channel: m.ChannelID, Seq: number(m.Seq), ID: m.ID, Version: m.Version}
-	switch p.Type {
-	case "MessageCreated":
-		t.Kind = Created
-		c.versions[t.ID] = t.Version
-		c.told.Told = append(c.told.Told, t)
-		if t.Seq > c.known[t.Channel] {
-			c.known[t.Channel], c.newest[t.Channel] = t.Seq, t.ID
-		}
-	case "MessageUpdated":
-		t.Kind = Updated
-		c.versions[t.ID] = max(c.versions[t.ID], t.Version)
-		c.told.Told = append(c.told.Told, t)
-	case "PresenceChanged":
-		c.r.see(Seen{c.user, p.Presence.UserID, p.Presence.Status != "offline", c.alive})
-	case "StreamReset":
-		c.told.Told = append(c.told.Told, Told{Kind: Reset})
-		c.cursor = ""
-		c.mu.Unlock()
-		if err := c.base(ctx); err != nil {
-			return err
-		}
-		return errors.New("begins anew") // with the new cursor, on another socket
-	case "SyncProgress":
-	default:
-		c.r.odd(p.Type)
-	}
-	c.cursor = e.Cursor
-	c.mu.Unlock()
-	return nil
-}
-
 // ask asks over HTTP, of a node: -1 for any. The answer's field is decoded into out.
 func (c *client) ask(ctx context.Context, n int, query string, variables map[string]any, field string, out any) error {
 	if n < 0 {
 		n = rand.IntN(len(c.r.nodes))
 	}
+	began := time.Now()
 	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
 	if err != nil {
 		return err
@@ -326,6 +289,9 @@ func (c *client) ask(ctx context.Context, n int, query string, variables map[str
 	if len(is.Errors) > 0 {
 		x := is.Errors[0]
 		if !x.Extensions.Retryable {
+			if c.r.excused(c.user, began) {
+				return errFinal
+			}
 			c.r.odd(fmt.Sprintf("%s: %s, not to be tried again: %.60s", field, x.Extensions.Code, x.Message))
 			return fmt.Errorf("%s: %w", x.Extensions.Code, errFinal)
 		}

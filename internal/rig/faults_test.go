@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -27,12 +28,17 @@ var faults = []fault{
 	{"sockets cut", "R13", cutSockets, false, false},
 	{"LISTEN cut", "R5", cutListen, false, false},
 	{"NOTIFY lost", "R6", loseNotify, false, false},
+	{"removed and hidden", "R17", endRights, false, false},
+	{"tokens end", "R14", endTokens, false, true},
 	{"sequencer ended", "", endSequencer, false, true},
 	{"kill -9", "R1", killNode, false, false},
 	{"sockets stalled", "R12", stallSockets, false, false},
 	{"rolling restart", "R19", roll, false, false},
 	{"node paused", "R2", pauseNode, false, true},
 	{"Postgres killed", "R3", killPostgres, false, false},
+	{"Postgres takes no writes", "R22", readOnly, false, false},
+	{"disk full", "R22", fullDisk, false, true},
+	{"no connection left", "R22", noConnections, false, true},
 	{"Postgres a black hole", "R10", stallPostgres, false, true},
 	{"drain, Postgres a black hole", "R10", drainInHole, false, true},
 	{"standby promoted", "R4", promote, true, true},
@@ -195,7 +201,7 @@ func roll(r *rig, long bool) string {
 	var worst time.Duration
 	nodes := r.nodes
 	if !long {
-		nodes = nodes[:1]
+		nodes = []*node{slices.MaxFunc(nodes, func(a, b *node) int { return cmp.Compare(r.on(a), r.on(b)) })}
 	}
 	for _, n := range nodes {
 		n.signal(sigterm)
@@ -204,6 +210,18 @@ func roll(r *rig, long bool) string {
 		n.start()
 	}
 	return fmt.Sprintf("%d nodes of %d; a drain took %.1f s at most", len(nodes), len(r.nodes), worst.Seconds())
+}
+
+// on is how many clients are connected to a node.
+func (r *rig) on(n *node) (k int) {
+	for _, c := range r.clients {
+		c.mu.Lock()
+		if c.up && r.nodes[c.node] == n {
+			k++
+		}
+		c.mu.Unlock()
+	}
+	return k
 }
 
 func pauseNode(r *rig, long bool) string {
@@ -296,7 +314,7 @@ func TestFaults(t *testing.T) {
 		seed = s
 	}
 	if os.Getenv("RIG_LONG") == "" {
-		play(t, size{nodes: 3, people: 16, pace: 400 * time.Millisecond}, seed, false)
+		play(t, size{nodes: 3, people: 16, pace: 400 * time.Millisecond, signal: 12 * time.Second}, seed, false)
 		return
 	}
 	d, err := time.ParseDuration(os.Getenv("RIG_FOR"))
@@ -309,7 +327,7 @@ func TestFaults(t *testing.T) {
 	}
 	for end := time.Now().Add(d); time.Now().Before(end) && !t.Failed(); seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			play(t, size{nodes: 3, people: people, pace: 400 * time.Millisecond}, seed, true)
+			play(t, size{nodes: 3, people: people, pace: 400 * time.Millisecond, signal: 6 * time.Second}, seed, true)
 		})
 	}
 }

@@ -62,6 +62,7 @@ type node struct {
 	since time.Time     // guarded by mu: ready
 	said  []string      // guarded by mu: warnings and errors
 	dug   []time.Time   // guarded by mu: when it buried dead nodes
+	count *count        // guarded by mu: of this process
 }
 
 // start has a process serve, and waits until it is ready.
@@ -78,7 +79,7 @@ func (n *node) start() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	begun, at, done := make(chan error, 1), make(chan string, 1), make(chan struct{})
+	begun, at, done := make(chan error, 1), make(chan addresses, 1), make(chan struct{})
 	go func() { // Pdeathsig is the forking thread's: this one stays
 		begun <- cmd.Start()
 		n.follow(pipe, at)
@@ -94,11 +95,11 @@ func (n *node) start() {
 	n.t.Cleanup(func() { _ = cmd.Process.Kill(); <-done })
 	select {
 	case a := <-at:
-		n.ready(a)
+		n.ready(a.Public)
 		n.mu.Lock()
-		n.since = time.Now()
+		n.since, n.count = time.Now(), &count{name: fmt.Sprint("process ", cmd.Process.Pid), metrics: a.Admin}
 		n.mu.Unlock()
-		n.link.turn("tcp", a)
+		n.link.turn("tcp", a.Public)
 	case <-done:
 		n.t.Fatalf("the server ended:\n%s", n.heard())
 	case <-time.After(patient):
@@ -124,13 +125,17 @@ func (n *node) ready(addr string) {
 	})
 }
 
-func (n *node) follow(pipe io.Reader, at chan<- string) {
+// addresses are what a process says it serves at.
+type addresses struct{ Public, Admin string }
+
+func (n *node) follow(pipe io.Reader, at chan<- addresses) {
 	s := bufio.NewScanner(pipe)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
 		var line struct {
-			Time               time.Time
-			Level, Msg, Public string
+			Time       time.Time
+			Level, Msg string
+			addresses
 		}
 		if json.Unmarshal(s.Bytes(), &line) == nil {
 			if line.Msg == "buried dead nodes" {
@@ -139,7 +144,7 @@ func (n *node) follow(pipe io.Reader, at chan<- string) {
 				n.mu.Unlock()
 			}
 			if line.Msg == "serving" {
-				at <- line.Public
+				at <- line.addresses
 			}
 			if os.Getenv("RIG_DEBUG") == "" && (line.Level == "INFO" || line.Level == "DEBUG") {
 				continue

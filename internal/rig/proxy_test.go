@@ -16,6 +16,7 @@ type proxy struct {
 	l    net.Listener
 	lose atomic.Int64 // of a thousand notifications, how many are lost
 	lost atomic.Int64
+	deaf atomic.Int64 // links that ended, and notifications lost
 
 	mu          sync.Mutex
 	open        *sync.Cond
@@ -135,6 +136,7 @@ func (p *proxy) link(in net.Conn) {
 	} else {
 		p.copy(c, in, out)
 	}
+	p.deaf.Add(1)
 	p.mu.Lock()
 	for i, x := range p.links {
 		if x == c {
@@ -184,6 +186,7 @@ func (p *proxy) copyMessages(c *oneProxy) {
 		p.pass(c)
 		if lost {
 			p.lost.Add(1)
+			p.deaf.Add(1)
 		} else if _, err := c.in.Write(head); err != nil {
 			return
 		}

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,12 +23,14 @@ import (
 const (
 	roomSize = 8 // people in a room; all are in one more
 	watches  = 6 // others whom each watches
+	counted  = 5 // one of so many is asked how much there is to read
 )
 
 // size is how much there is in a rig.
 type size struct {
 	nodes, people int
 	pace          time.Duration // between two things that one writer does
+	signal        time.Duration // for how long somebody types at most
 }
 
 // rig is a Postgres, servers, the links between them, clients, and what was recorded.
@@ -68,19 +71,21 @@ func pgAddr(t testing.TB, url string) string {
 func newRig(t testing.TB, s size, seed uint64) *rig {
 	t.Helper()
 	r := &rig{t: t, size: s, rand: rand.New(rand.NewPCG(seed, 1)), open: map[string]time.Time{}, odds: map[string]int{}, ends: map[string]int{}, last: map[string]Ack{}}
-	r.h.Members, r.h.Grace = map[string][]string{}, 5*time.Second
+	r.h.Members, r.h.Grace, r.h.Signal = map[string][]string{}, 5*time.Second, s.signal
 	r.pg = pgtest.Cluster(t)
 	r.pg.Migrated()
+	r.sql(`create role `+app+` login`, `grant usage on schema public, realtime to `+app, `grant all on all tables in schema public, realtime to `+app,
+		`grant all on all sequences in schema public, realtime to `+app)
 	r.fill()
 	r.db, r.bell = newProxy(t, "unix", pgAddr(t, r.pg.URL())), newProxy(t, "unix", pgAddr(t, r.pg.URL()))
 	dsn := func(p *proxy) string {
-		return fmt.Sprintf("host=127.0.0.1 port=%d user=postgres dbname=postgres sslmode=disable", p.port())
+		return fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=postgres sslmode=disable", p.port(), app)
 	}
 	var ready sync.WaitGroup
 	for range s.nodes {
 		n := &node{t: t, link: newProxy(t, "tcp", "")}
 		n.env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + dsn(r.db), "LISTEN_DATABASE_URL=" + dsn(r.bell), "HASURA_GRAPHQL_JWT_SECRET=" + secret,
-			"HOST=127.0.0.1", "PORT=0", "ADMIN_ADDR=off", "DRAIN_TIMEOUT=1s", "LOG_LEVEL=info",
+			"HOST=127.0.0.1", "PORT=0", "ADMIN_ADDR=127.0.0.1:0", "DRAIN_TIMEOUT=1s", "LOG_LEVEL=info",
 			"MAX_SOCKETS_PER_IP=100000", "MAX_CONNECTIONS_PER_IP=100000", "MAX_OPENING_SOCKETS_PER_IP=100000", "MAX_SOCKETS_PER_USER=100",
 			"MESSAGES_PER_MINUTE=100000", "OPERATIONS_PER_MINUTE=100000", "POINTS_PER_MINUTE=10000000"}
 		r.nodes = append(r.nodes, n)
@@ -108,19 +113,25 @@ func newRig(t testing.TB, s size, seed uint64) *rig {
 }
 
 func (r *rig) newClient(i int, seed uint64) *client {
-	j, err := auth.ParseJWTConfig(secret)
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	user := userID(i)
-	token, err := auth.Mint(j, auth.Claims{User: user, Role: "user", TTL: 48 * time.Hour})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	c := &client{r: r, at: i, user: user.String(), token: token, web: newWeb(), rand: rand.New(rand.NewPCG(seed, uint64(i)+2)), over: make(chan struct{}),
-		told: &Client{User: user.String()}, known: map[string]int64{}, newest: map[string]string{}, versions: map[string]int{}}
+	c := &client{r: r, at: i, user: user.String(), token: mint(r.t, user.String(), 48*time.Hour), web: newWeb(), rand: rand.New(rand.NewPCG(seed, uint64(i)+2)), over: make(chan struct{}),
+		told: &Client{User: user.String()}, known: map[string]int64{}, newest: map[string]string{}, versions: map[string]int{},
+		out: map[string]bool{}, asked: map[string]chan json.RawMessage{}, pictures: map[string][]string{}}
 	r.h.Clients = append(r.h.Clients, c.told)
 	return c
+}
+
+func mint(t testing.TB, user string, life time.Duration) string {
+	t.Helper()
+	j, err := auth.ParseJWTConfig(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := auth.Mint(j, auth.Claims{User: uuid.MustParse(user), Role: "user", TTL: life})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
 }
 
 // ctxOf is the client's own context, which leave ends.
@@ -303,7 +314,7 @@ func (r *rig) check() Verdict {
 	var asked sync.WaitGroup
 	errs := make([]error, len(r.clients))
 	for i, c := range r.clients {
-		if i%5 == 0 && !r.left(c.user) {
+		if i%counted == 0 && !r.left(c.user) {
 			asked.Go(func() { errs[i] = c.counts(context.Background(), last[c.user]) })
 		}
 	}
@@ -311,13 +322,16 @@ func (r *rig) check() Verdict {
 	if err := errors.Join(errs...); err != nil {
 		r.t.Error(err)
 	}
+	tally := r.settledTallies()
 	for _, c := range r.clients {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		c.pictured(time.Now())
 		c.told.Live = !slices.ContainsFunc(r.h.Gone, func(g Gone) bool { return g.User == c.user })
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.h.Tallies = append(r.h.Tallies, tally)
 	h := r.h
 	h.End = time.Now()
 	h.Spans = slices.Clone(h.Spans)
@@ -348,10 +362,12 @@ func (r *rig) span(user string, to time.Time) {
 		delete(r.open, user)
 	})
 }
-func (r *rig) see(s Seen)      { r.record(func() { r.h.Seen = append(r.h.Seen, s) }) }
-func (r *rig) synced(s Read)   { r.record(func() { r.h.Reads = append(r.h.Reads, s) }) }
-func (r *rig) marked(m Mark)   { r.record(func() { r.h.Marks = append(r.h.Marks, m) }) }
-func (r *rig) counted(c Count) { r.record(func() { r.h.Counts = append(r.h.Counts, c) }) }
-func (r *rig) odd(what string) { r.record(func() { r.odds[what]++ }) }
-func (r *rig) acked(a Ack)     { r.record(func() { r.h.Acks = append(r.h.Acks, a); r.last[a.Sender] = a }) }
-func (r *rig) key() (k string) { r.record(func() { r.keys++; k = fmt.Sprint("k", r.keys) }); return k }
+func (r *rig) see(s Seen)         { r.record(func() { r.h.Seen = append(r.h.Seen, s) }) }
+func (r *rig) pictured(p Typing)  { r.record(func() { r.h.Typing = append(r.h.Typing, p) }) }
+func (r *rig) signalled(s Signal) { r.record(func() { r.h.Signals = append(r.h.Signals, s) }) }
+func (r *rig) synced(s Read)      { r.record(func() { r.h.Reads = append(r.h.Reads, s) }) }
+func (r *rig) marked(m Mark)      { r.record(func() { r.h.Marks = append(r.h.Marks, m) }) }
+func (r *rig) counted(c Count)    { r.record(func() { r.h.Counts = append(r.h.Counts, c) }) }
+func (r *rig) odd(what string)    { r.record(func() { r.odds[what]++ }) }
+func (r *rig) acked(a Ack)        { r.record(func() { r.h.Acks = append(r.h.Acks, a); r.last[a.Sender] = a }) }
+func (r *rig) key() (k string)    { r.record(func() { r.keys++; k = fmt.Sprint("k", r.keys) }); return k }

@@ -31,10 +31,13 @@ func (c *client) write(ctx context.Context, pace time.Duration) {
 }
 
 // step sends a message, and now and then again under the same key, at two nodes at
-// once; then asks for it, edits it, or reads.
+// once; then asks for it, edits it, reads, or types.
 func (c *client) step(ctx context.Context) {
 	mine := c.r.channelsOf(c.at)
-	channel := mine[c.rand.IntN(len(mine))]
+	channel, types := mine[c.rand.IntN(len(mine))], mine[c.rand.IntN(len(mine))]
+	if c.at%4 == 3 { // no message ends what it types: that ends by itself
+		channel, types = mine[1], mine[0]
+	}
 	key := c.r.key()
 	c.mu.Lock()
 	cursor, known := c.cursor, c.known[channel]
@@ -59,24 +62,34 @@ func (c *client) step(ctx context.Context) {
 		c.until(ctx, editIt, map[string]any{"m": ack.ID, "t": "changed " + key}, "editMessage", &out)
 	case dice < 55:
 		c.read(ctx, channel)
+	case dice < 65:
+		c.types(types)
+	}
+}
+
+type sent struct {
+	Status  string
+	Message struct{ ID, Seq string }
+	Error   struct {
+		Code      string
+		Retryable bool
 	}
 }
 
 func (c *client) send(ctx context.Context, channel, key string) (Ack, bool) {
 	a := Ack{Key: key, Channel: channel, Sender: c.user, Began: time.Now()}
 	for end := a.Began.Add(patient); time.Now().Before(end); {
-		var out struct {
-			Status  string
-			Message struct{ ID, Seq string }
-			Error   struct {
-				Code      string
-				Retryable bool
-			}
-		}
+		var out sent
 		if !c.until(ctx, sendIt, map[string]any{"c": channel, "k": key, "t": "message " + key}, "sendMessage", &out) {
+			if c.r.excused(c.user, a.Began) {
+				return a, false
+			}
 			break
 		}
 		if out.Status == "failed" {
+			if !out.Error.Retryable && c.r.excused(c.user, a.Began) {
+				return a, false
+			}
 			if !out.Error.Retryable {
 				c.r.odd("sendMessage: " + out.Error.Code + ", not to be tried again")
 				return a, false
@@ -95,6 +108,9 @@ func (c *client) send(ctx context.Context, channel, key string) (Ack, bool) {
 func (c *client) catchUp(ctx context.Context, cursor string, r Read) {
 	for more := true; more; {
 		var p syncPage
+		if c.r.excused(c.user, time.Now().Add(-patient)) {
+			return // outs has what it may know
+		}
 		if !c.until(ctx, syncIt, map[string]any{"c": cursor}, "sync", &p) {
 			c.r.odd("sync: never answered")
 			return
