@@ -31,7 +31,10 @@ const (
 	// judges another: after an outage everybody gets a whole lease to return.
 	patience = TTL + Every
 	past     = 5 * time.Millisecond // that moment is past by so much when somebody looks
-	left     = "left"               // the bus of a node that took its leave: nobody has to agree with it
+	// stalled: a node that has not renewed for so long was held up itself, as others may
+	// have been by the same: it judges nobody before it has been in touch anew.
+	stalled = 3 * Every
+	left    = "left" // the bus of a node that took its leave: nobody has to agree with it
 )
 
 // Dead is a node whose lease ran out, with the last moment in which it may have been
@@ -76,6 +79,7 @@ type Lease struct {
 	boot    uuid.UUID // guarded by mu: the unlogged tables' incarnation
 	since   time.Time // guarded by mu: in unbroken contact since (local); zero: not in contact
 	renewed time.Time // guarded by mu: the last contact, by the database's clock
+	heard   time.Time // guarded by mu: the same (local)
 	next    time.Time // guarded by mu: when the first of the others' leases runs out (local), as was known then; zero: there are none
 }
 
@@ -114,7 +118,7 @@ func (l *Lease) Lost(epoch int64) {
 func (l *Lease) InTouch() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.since.IsZero() {
+	if l.since.IsZero() || time.Since(l.heard) > stalled {
 		return 0
 	}
 	return time.Since(l.since)
@@ -299,9 +303,11 @@ func (l *Lease) regain(got answer) {
 	if got.next != nil {
 		l.next = time.Now().Add(got.next.Sub(at))
 	}
-	if l.since.IsZero() {
-		l.since = time.Now()
+	now := time.Now()
+	if l.since.IsZero() || now.Sub(l.heard) > stalled || at.Sub(from) > stalled {
+		l.since = now
 	}
+	l.heard = now
 	l.mu.Unlock()
 	if broken {
 		l.hooks.Restored(from, at)
@@ -312,64 +318,6 @@ func (l *Lease) regain(got answer) {
 }
 
 func (l *Lease) sweep(ctx context.Context) error { return l.hooks.Sweep(ctx, l.InTouch()) }
-
-// buryDue buries where there is somebody to bury, and begins nothing where not.
-func (l *Lease) buryDue(ctx context.Context) error {
-	if l.InTouch() < patience {
-		return nil
-	}
-	var due bool
-	const q = `select exists (select from realtime.nodes where lease_until + $2::interval < clock_timestamp() and id <> $1)`
-	if err := l.pool.QueryRow(ctx, q, l.id, Every).Scan(&due); err != nil {
-		return fmt.Errorf("looking for dead nodes: %w", err)
-	}
-	if !due {
-		return nil
-	}
-	return l.bury(ctx)
-}
-
-// bury deletes the dead, and what hangs on them, in one transaction.
-func (l *Lease) bury(ctx context.Context) error {
-	var dead []Dead
-	after := func() {}
-	err := postgres.Quietly(ctx, l.pool, func(tx pgx.Tx) (err error) {
-		if dead, err = l.findDead(ctx, tx); err != nil || len(dead) == 0 {
-			return err
-		}
-		if after, err = l.hooks.Bury(ctx, tx, dead); err != nil {
-			return err
-		}
-		ids := make([]uuid.UUID, len(dead))
-		for i, d := range dead {
-			ids[i] = d.Node
-		}
-		if _, err := tx.Exec(ctx, `delete from realtime.nodes where id = any($1)`, ids); err != nil {
-			return fmt.Errorf("deleting dead nodes: %w", err)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("burying: %w", err)
-	}
-	if len(dead) > 0 {
-		l.log.InfoContext(ctx, "buried dead nodes", "nodes", len(dead))
-		after()
-	}
-	return nil
-}
-
-// findDead locks their rows. A node that is just writing holds its own: it is not dead.
-func (l *Lease) findDead(ctx context.Context, tx pgx.Tx) ([]Dead, error) {
-	const q = `
-select id, lease_until + $3::interval - $1::interval from realtime.nodes
- where lease_until + $3::interval < clock_timestamp() and id <> $2 order by id for update skip locked`
-	rows, err := tx.Query(ctx, q, TTL, l.id, Every)
-	if err != nil {
-		return nil, fmt.Errorf("finding dead nodes: %w", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[Dead])
-}
 
 // Leave is the last word, after everything is written: the lease runs out when
 // this node's closed sockets stop counting, for another node to bury them.

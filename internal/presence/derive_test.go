@@ -66,12 +66,23 @@ func TestDerive(t *testing.T) {
 func TestNobodyLapsesForAnOutageOfOurs(t *testing.T) {
 	t.Parallel()
 	rec := &record{active: true, sessions: []session{{Counts: true, LastActiveAt: noon, LapsesAt: ptr(noon.Add(75 * time.Second))}}}
-	o := outage{from: noon.Add(10 * time.Second), to: noon.Add(90 * time.Second)}
+	w := &world{rules: rules}
+	w.restored(noon.Add(10*time.Second), noon.Add(90*time.Second))
+	o := w.outage()
 	if d := derive(rec, rules, o, noon.Add(100*time.Second)); d.status != Online {
 		t.Fatal("lapsed while it could not report")
 	}
 	if d := derive(rec, rules, o, noon.Add(165*time.Second)); d.status != Offline {
 		t.Fatal("never lapses")
+	}
+	// And another before its client has reported.
+	w.restored(noon.Add(110*time.Second), noon.Add(120*time.Second))
+	if d := derive(rec, rules, w.outage(), noon.Add(130*time.Second)); d.status != Online {
+		t.Fatal("lapsed for the first of two outages")
+	}
+	w.restored(noon.Add(time.Hour), noon.Add(time.Hour+time.Minute))
+	if d := derive(rec, rules, w.outage(), noon.Add(time.Hour+time.Minute)); d.status != Offline {
+		t.Fatal("there again for an outage after its end")
 	}
 }
 

@@ -96,7 +96,7 @@ func (s session) end(r Rules, o outage) (time.Time, bool) {
 	case s.EndedAt != nil:
 		return o.over(r, *s.EndedAt), true
 	case s.LapsesAt != nil:
-		if at := o.to.Add(r.HTTPLapse); s.LapsesAt.After(o.from) && at.After(*s.LapsesAt) {
+		if at := o.to.Add(r.HTTPLapse); s.LapsesAt.After(o.lapsing) && at.After(*s.LapsesAt) {
 			return at, true
 		}
 		return *s.LapsesAt, true
@@ -143,7 +143,10 @@ func (r Rules) over(t time.Time) time.Time { return t.Add(r.Grace + writeMargin)
 // outage is when this node was last out of touch with Postgres. Clients could
 // not report while it lasted, so nobody lapses for it; and who came back to another
 // node could not be written down.
-type outage struct{ from, to time.Time }
+type outage struct {
+	from, to time.Time
+	lapsing  time.Time // from, of the first of those between which a client may not have reported
+}
 
 // over is Rules.over for whoever's grace was not over when the outage began: it is
 // whole again from its end on.
