@@ -332,7 +332,7 @@ func TestConnectionsFromAnAddress(t *testing.T) {
 		open = append(open, dial())
 	}
 	gone := func(c net.Conn) bool {
-		if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		_, err := c.Read(make([]byte, 1))

@@ -88,14 +88,29 @@ type running struct {
 	stop func()
 }
 
+// To the calm nothing that a slow machine does is a silence, for which the link would
+// be given up and what is rung meanwhile be lost; the alert notice one soon.
+const calm, alert = time.Minute, 200 * time.Millisecond
+
 func start(t *testing.T, pool *pgxpool.Pool, listen string, prefixes ...string) *running {
 	t.Helper()
-	return startWith(t, bus.Options{Pool: pool, ProbeEvery: 200 * time.Millisecond}, listen, prefixes...)
+	return startWith(t, bus.Options{Pool: pool}, listen, prefixes...)
 }
 
-// startWith runs a bus with more options until the test ends.
+// startAlert is start for a test in which the link falls silent.
+func startAlert(t *testing.T, pool *pgxpool.Pool, listen string, prefixes ...string) *running {
+	t.Helper()
+	r := startWith(t, bus.Options{Pool: pool, ProbeEvery: alert}, listen, prefixes...)
+	eventually(t, "doorbells arrive", func() bool { return !r.Stale() })
+	return r
+}
+
+// startWith runs a bus with more options until the test ends. It listens.
 func startWith(t *testing.T, o bus.Options, listen string, prefixes ...string) *running {
 	t.Helper()
+	if o.ProbeEvery == 0 {
+		o.ProbeEvery = calm
+	}
 	cfg, err := pgx.ParseConfig(listen)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +126,7 @@ func startWith(t *testing.T, o bus.Options, listen string, prefixes ...string) *
 	go func() { defer close(done); _ = b.Run(ctx) }()
 	stop := sync.OnceFunc(func() { cancel(); <-done })
 	t.Cleanup(stop)
-	eventually(t, "doorbells arrive", func() bool { return !b.Stale() })
+	eventually(t, "it listens, and looks at everything", func() bool { return e.resynced() > 0 })
 	return &running{b, e, stop}
 }
 
@@ -140,9 +155,6 @@ func TestRingsReachEveryNodeOnceAndByPrefix(t *testing.T) {
 	})
 	if one.ear.heard("b/1") != 0 || two.ear.heard("c/1") != 0 {
 		t.Fatal("heard what it does not answer")
-	}
-	if one.ear.resynced() == 0 {
-		t.Fatal("no resync with the first connection")
 	}
 }
 
@@ -190,13 +202,13 @@ func TestWhatCannotBeCarriedAsksForEverything(t *testing.T) {
 	t.Parallel()
 	url := pgtest.NewURL(t)
 	for _, bad := range []string{"", "a\nb", strings.Repeat("x", 513)} {
-		r := start(t, pgtest.Pool(t, url), url, "a")
+		r := startAlert(t, pgtest.Pool(t, url), url, "a")
 		before := r.ear.resynced()
 		r.Ring(bad)
 		eventually(t, "everything is looked at", func() bool { return r.ear.resynced() > before })
 		r.stop()
 	}
-	r := start(t, pgtest.Pool(t, url), url, "a")
+	r := startAlert(t, pgtest.Pool(t, url), url, "a")
 	before := r.ear.resynced()
 	var many []string
 	for i := range 20000 {
@@ -210,7 +222,7 @@ func TestATerminatedListenerReadsEverythingAgain(t *testing.T) {
 	t.Parallel()
 	url := pgtest.NewURL(t)
 	pool := pgtest.Pool(t, url)
-	r := start(t, pool, url, "a/")
+	r := startAlert(t, pool, url, "a/")
 	before := r.ear.resynced()
 	if _, err := pool.Exec(t.Context(), `
 select pg_terminate_backend(pid) from pg_stat_activity
@@ -229,7 +241,7 @@ func TestABlackHoleIsNoticedAndHealed(t *testing.T) {
 	url := pgtest.NewURL(t)
 	pool := pgtest.Pool(t, url)
 	h, listen := pgtest.NewHole(t, url)
-	r := start(t, pool, listen, "a/")
+	r := startAlert(t, pool, listen, "a/")
 	h.Shut(true)
 	eventually(t, "silence is noticed", r.Stale)
 	before := r.ear.resynced()
@@ -255,7 +267,7 @@ func TestPostgresStoppedAndStarted(t *testing.T) {
 	own := pgtest.Cluster(t)
 	url := own.Migrated()
 	pool := pgtest.Pool(t, url)
-	r := start(t, pool, url, "a/")
+	r := startAlert(t, pool, url, "a/")
 	own.Stop()
 	eventually(t, "silence is noticed", r.Stale)
 	before := r.ear.resynced()

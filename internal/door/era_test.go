@@ -239,15 +239,22 @@ func TestLargeResults(t *testing.T) {
 // after it on that socket, also its pongs, and nothing of ours; it is no loss.
 func TestASlowUpstream(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, setup{double: func(o *double.Options) { o.KeepAlive = 200 * time.Millisecond }, times: func(x *times) { x.silence = 3 * time.Second }})
+	r := newRig(t, setup{})
 	p := r.open(wsock.TransportWS)
-	p.start("slow", `{ slow(ms: 7000) }`)
+	r.h.Gate(true)
+	t.Cleanup(func() { r.h.Gate(false) })
+	p.start("slow", `{ held }`)
 	eventually(t, "it runs", func() bool { return r.h.Asked.Load() == 1 })
 	p.start("after", `{ whoami }`)
 	p.start("ours", `subscription { ours }`)
 	p.expect(`"id":"ours"`, `{"ours":0}`)
 	p.say(`{"type":"ping","payload":{"n":1}}`)
 	p.expect(`{"type":"pong","payload":{"n":1}}`)
+	for range 5 { // its pongs wait: what it says by itself is a sign of life
+		was := r.life().Load()
+		eventually(t, "it is heard", func() bool { return r.life().Load() > was })
+	}
+	r.h.Gate(false)
 	p.expect(`"id":"slow"`, `"done"`)
 	rest := p.expect(`"id"`) + p.expect(`"id"`) + p.expect(`"id"`) // the two ends are their operations' own matter
 	if !strings.Contains(rest, `"alice"`) || strings.Count(rest, `"complete"`) != 2 {

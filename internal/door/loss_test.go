@@ -3,6 +3,7 @@ package door
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,28 @@ func (r *rig) insert(text string) {
 	}
 }
 
+// silence is one of which all but a second is said to have passed: a short one would be
+// any slow machine's.
+func silence(r *rig) {
+	life, most := r.life(), int64(r.d.times.silence-time.Second)
+	r.h.Silence()
+	passed := life.Add(-most)
+	eventually(r.t, "it is noticed", func() bool {
+		if life.Load() > passed { // of a frame that was under way
+			passed = life.Add(-most)
+		}
+		return r.seen.of("lost silent") == 1
+	})
+}
+
+// life is when the last sign of it came from Hasura.
+func (r *rig) life() *atomic.Int64 {
+	l := r.link()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return &l.cur.seen
+}
+
 // losses are the ways in which a socket to Hasura ends.
 var losses = map[string]func(r *rig){
 	"1012":        func(r *rig) { r.h.Close(1012, "Server state changed, restarting the server") },
@@ -24,7 +47,7 @@ var losses = map[string]func(r *rig){
 	"no frame":    func(r *rig) { r.h.Close(0, "") },
 	"reset":       func(r *rig) { r.h.Close(-1, "") },
 	"long reason": func(r *rig) { r.h.Close(1012, strings.Repeat("the reason is long ", 8)) },
-	"silence":     func(r *rig) { r.h.Silence() },
+	"silence":     silence,
 	"garbage":     func(r *rig) { r.h.Say(`{"type":`) },
 	"no text":     func(r *rig) { r.h.Say("\"\xff\"") },
 	"down for a while": func(r *rig) {
@@ -42,11 +65,7 @@ func TestALostUpstream(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			both(t, func(t *testing.T, protocol string) {
-				r := newRig(t, setup{tables: true, times: func(x *times) {
-					if x.again = patient; name == "silence" {
-						x.silence = 2 * time.Second
-					}
-				}})
+				r := newRig(t, setup{tables: true})
 				p := r.open(protocol)
 				p.start("ours", `subscription { ours }`)
 				p.expect(`"id":"ours"`, `{"ours":0}`)

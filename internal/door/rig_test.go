@@ -160,7 +160,7 @@ func newRig(t *testing.T, s setup) *rig {
 	if s.times != nil {
 		s.times(&d.times)
 	}
-	s.limits.SocketsPerIP = 10000
+	s.limits.SocketsPerIP, s.limits.InitTimeout = 10000, patient
 	r.tr = wsock.New(wsock.Options{Limits: s.limits, CheckOrigin: func(*http.Request) bool { return true }, Elsewhere: d.Elsewhere, Init: r.init})
 	srv := httptest.NewServer(d)
 	r.url = srv.URL

@@ -132,13 +132,25 @@ func TestWhoeverSettlesUnderLoadPromisesToLook(t *testing.T) {
 	t.Parallel()
 	pool := placeWorld(t)
 	s := New(Options{Pool: pool, Bell: &bells{}, Log: slog.New(slog.DiscardHandler), Load: loadText})
-	for range 2 {
+	settle := func() {
+		t.Helper()
 		mustExec(t, pool, `insert into public.nchat_messages (channel_id, content) select $1, 'x' from generate_series(1, $2::int)`, fixed('c', 0), hotLoad)
 		if err := s.Settle(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := number(t, pool, `select count(*) from realtime.head where hot > clock_timestamp()`); n != 1 {
+	settle()
+	if s.meter.now < hotLoad {
+		t.Errorf("of %d changes it has seen %d", hotLoad, s.meter.now)
+	}
+	s.meter.since = time.Now().Add(time.Hour) // that is the load of now, however long this takes
+	var began time.Time
+	if err := pool.QueryRow(t.Context(), `select clock_timestamp()`).Scan(&began); err != nil {
+		t.Fatal(err)
+	}
+	settle()
+	const promised = `select count(*) from realtime.head where hot between $1::timestamptz + $2::interval and clock_timestamp() + $2::interval`
+	if n := number(t, pool, promised, began, promise); n != 1 {
 		t.Error("it has not promised")
 	}
 	if len(s.wake) != 1 {

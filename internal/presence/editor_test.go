@@ -2,7 +2,6 @@ package presence
 
 import (
 	"testing"
-	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
 )
@@ -49,10 +48,8 @@ func TestAStatusChosenWhileParkingIsOnItsWay(t *testing.T) {
 func TestAStatusChosenByTheIdle(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	rules := quick
-	rules.IdleAfter = 300 * time.Millisecond
-	n := r.node(rules)
-	alice := r.connect(n, demo.Alice)
+	n := r.node(quick)
+	alice := r.connectIdle(n, demo.Alice)
 	bob := r.watch(n, as(demo.Bob), demo.Alice)
 	until(t, bob, func(v View) bool { return v.Status == Away })
 	if _, err := n.Edit.SetStatus(t.Context(), alice, Online, nil); err != nil {

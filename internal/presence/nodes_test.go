@@ -69,7 +69,7 @@ func TestHTTPOnlySessions(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	rules := quick
-	rules.HTTPLapse = 2 * time.Second
+	rules.HTTPLapse = 20 * time.Second // after an outage, which a slow machine may take its slowness for, it begins anew
 	n := r.node(rules)
 	ctx, alice := t.Context(), as(demo.Alice)
 	bob := r.watch(n, as(demo.Bob), demo.Alice)
@@ -85,6 +85,8 @@ func TestHTTPOnlySessions(t *testing.T) {
 	if _, err := n.Edit.Heartbeat(ctx, as(demo.Bob), &first.SessionID, Activity{}); err == nil {
 		t.Fatal("bob beats for alice")
 	}
+	r.exec(`update realtime.sessions set lapses_at = clock_timestamp() + interval '0.3 seconds'`)
+	n.Watch.Notify(presenceTopic(alice.Key))
 	v := until(t, bob, func(v View) bool { return v.Status == Offline })
 	if v.LastSeenAt == nil {
 		t.Fatalf("lapsed and never seen: %+v", v)
@@ -209,10 +211,11 @@ func TestOrphansOfACrashGoOfflineWhenNobodyClaimsThem(t *testing.T) {
 	n := r.node(quick)
 	bob := r.watch(n, as(demo.Bob), demo.Alice, demo.Carol)
 	r.connect(n, demo.Carol)
+	r.exec(`update realtime.boot set since = clock_timestamp() + interval '1 hour'`) // however long this takes
 	r.exec(`insert into realtime.presence (tenant, user_id, active) values ('primary', $1, true)`, demo.Alice)
 	n.Watch.Notify(presenceTopic(Key{Tenant: primary, User: demo.Alice}))
 	until(t, bob, func(v View) bool { return v.UserID == demo.Alice && v.Status == Online }) // her node may yet come back
-	r.exec(`update realtime.boot set since = since - interval '1 minute'`)
+	r.exec(`update realtime.boot set since = clock_timestamp() - interval '1 minute'`)
 	v := until(t, bob, func(v View) bool { return v.UserID == demo.Alice && v.Status == Offline })
 	if v.LastSeenAt == nil {
 		t.Fatalf("%+v", v)

@@ -103,9 +103,10 @@ func TestSlowReader(t *testing.T) {
 		}
 		return false
 	})
-	if r.tr.Len() != 1 {
-		t.Fatal("the quick one is gone too")
-	}
+	eventually(t, "it has left", func() bool { return r.tr.Len() < 2 })
+	quick.expect(`"complete"`)
+	quick.say(`{"id":"r","type":"subscribe","payload":{"query":"{hello}"}}`)
+	quick.expect(`"world"`) // it is the slow one that has
 }
 
 func TestCaps(t *testing.T) {
@@ -173,7 +174,8 @@ func TestSilence(t *testing.T) {
 
 func TestLatency(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, func(o *Options) { o.Limits.PingEvery = 500 * time.Millisecond })
+	r := newRig(t, func(o *Options) { o.Limits.PingEvery = patient }) // the first goes with the ack
+	began := time.Now()
 	p := r.open()
 	go func() { // answers pings, as every WebSocket does
 		for {
@@ -186,7 +188,7 @@ func TestLatency(t *testing.T) {
 		ok := false
 		r.tr.Each(func(c *Conn) {
 			d, measured := c.Latency()
-			ok = measured && d > 0 && d < 5*time.Second && time.Since(c.LastSeen()) < time.Second
+			ok = measured && d > 0 && d < time.Since(began) && c.LastSeen().After(began)
 		})
 		return ok
 	})

@@ -1,6 +1,7 @@
 package wsock_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -104,6 +105,7 @@ func (r *rig) options(o wsock.Options) wsock.Options {
 		}
 		return a, err
 	}
+	o.Limits.InitTimeout = cmp.Or(o.Limits.InitTimeout, patience)
 	if o.CheckOrigin == nil {
 		o.CheckOrigin = func(*http.Request) bool { return true }
 	}

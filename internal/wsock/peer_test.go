@@ -146,7 +146,7 @@ func (r *rig) init(ctx context.Context, q Request) (Accepted, error) {
 func newRig(t *testing.T, change ...func(*Options)) *rig {
 	t.Helper()
 	r := &rig{t: t, engine: newEngine()}
-	o := Options{Limits: Limits{SocketsPerIP: 1000}, CheckOrigin: func(*http.Request) bool { return true }, Init: r.init,
+	o := Options{Limits: Limits{SocketsPerIP: 1000, InitTimeout: patient}, CheckOrigin: func(*http.Request) bool { return true }, Init: r.init,
 		Recover: func(context.Context, any) error { return errors.New("internal error") }}
 	for _, f := range change {
 		f(&o)
