@@ -116,7 +116,7 @@ func brokenRules() []breakage {
 		{what: "every close is 1000", code: func(int) int { return websocket.CloseNormalClosure }, seen: []string{
 			"protocol: a socket without a subprotocol is closed with 4406", "protocol: a second connection_init is closed with 4429", "protocol: a subscribe before connection_init is closed with 4401",
 			"protocol: a bad token is closed with 4403", "protocol: an unknown type is closed with 4400", "protocol: a frame over maxFrameBytes is closed with 1009",
-			"protocol: a second operation of an id that runs is closed with 4409", "protocol: a socket that does not send connection_init is closed with 4408"}},
+			"protocol: a second operation of an id that runs is closed with 4409"}},
 		{what: "a next comes after complete", seen: []string{"protocol: a complete of the client's is not answered, and nothing comes after it"},
 			up: func(w *wire, frame string) (back []string) {
 				var m struct{ ID, Type string }

@@ -17,9 +17,9 @@ import (
 func TestClientsGoOnThroughADeployAndACrash(t *testing.T) {
 	t.Parallel()
 	url := database(t)
-	const grace = "OFFLINE_GRACE=20s"
+	const grace = "OFFLINE_GRACE=60s" // longer than the libraries' own waits on any machine
 	three := startNode(t, url, grace) // first, so that it is settled when it must judge
-	one, two := startNode(t, url, grace), startNode(t, url, grace)
+	one, two := startNode(t, url, grace, "DRAIN_TIMEOUT=6s"), startNode(t, url, grace)
 	clients := map[string]*library{
 		"graphql-ws": one.library("graphql-ws", demo.Alice, two, three),
 		"apollo":     one.library("apollo", demo.Bob, two, three),

@@ -129,7 +129,7 @@ func startAs(t *testing.T, command, url string, env ...string) *node {
 	}
 	n := &node{t: t, url: url, cmd: exec.Command(bin, command), done: make(chan struct{})}
 	n.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + url, "HASURA_GRAPHQL_JWT_SECRET=" + secret,
-		"HASURA_GRAPHQL_ADMIN_SECRET=" + admin, "HOST=127.0.0.1", "PORT=0", "ADMIN_ADDR=127.0.0.1:0", "DRAIN_TIMEOUT=500ms"}, env...)
+		"HASURA_GRAPHQL_ADMIN_SECRET=" + admin, "HOST=127.0.0.1", "PORT=0", "ADMIN_ADDR=127.0.0.1:0", "DRAIN_TIMEOUT=500ms", "INIT_TIMEOUT=1m"}, env...)
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	pipe, err := n.cmd.StderrPipe()
 	if err != nil {

@@ -113,8 +113,7 @@ func TestEventsBesideTheLog(t *testing.T) {
 	until(t, all, `"PresenceChanged"`)
 	alice := n.dial(token(t, demo.Alice))
 	until(t, all, `"online"`)
-	alice.run(startTyping(inChannel(demo.Team)))
-	until(t, all, `"rooms":[{"totalCount":1}]`)
+	provoked(t, all, `"rooms":[{"totalCount":1}]`, alice.types(inChannel(demo.Team)))
 	r := n.says(demo.Alice, demo.Team, "e1", "first")
 	if r == "" {
 		t.Fatal("not sent")

@@ -109,6 +109,7 @@ func TestEveryMetricMoves(t *testing.T) {
 		d.hook("cron/retention", `{}`)
 		exec(`alter table realtime.elsewhere rename to message_versions`)
 	})
+	eventually(t, "doorbells are heard", func() bool { return d.metric("realtime_doorbells_stale", "") == 0 })
 	moves("realtime_doorbells_stale", "", func() { shut(t, d.url) })
 	d.post(fmt.Sprintf(`{ presence(userId: %q) { status } }`, demo.Bob), bearer(token(t, demo.Alice)))
 	eventually(t, "what failed is logged", func() bool { return strings.Contains(d.said(), "operation failed") })

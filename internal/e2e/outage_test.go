@@ -26,7 +26,7 @@ func inside(t testing.TB, url string, env map[string]string) *node {
 func insideLogged(t testing.TB, url string, env map[string]string, log slog.Handler) *node {
 	t.Helper()
 	given := map[string]string{"DATABASE_URL": url, "HASURA_GRAPHQL_JWT_SECRET": secret, "HASURA_GRAPHQL_ADMIN_SECRET": admin, "HOST": "127.0.0.1",
-		"PORT": "0", "ADMIN_ADDR": "off", "DRAIN_TIMEOUT": "100ms", "MAX_SOCKETS_PER_USER": "1000", "MAX_SOCKETS_PER_IP": "1000"}
+		"PORT": "0", "ADMIN_ADDR": "off", "DRAIN_TIMEOUT": "100ms", "INIT_TIMEOUT": "1m", "MAX_SOCKETS_PER_USER": "1000", "MAX_SOCKETS_PER_IP": "1000"}
 	for k, v := range env {
 		given[k] = v
 	}

@@ -26,6 +26,9 @@ func startTyping(room string) string {
 	return `mutation { startTyping(room: ` + room + `) { accepted expiresAt nextAllowedAt } }`
 }
 
+// types is whoever starts to type in a room, for provoked.
+func (s *sock) types(room string) func() { return func() { s.run(startTyping(room)) } }
+
 func TestTypingAcrossNodes(t *testing.T) {
 	t.Parallel()
 	for name, env := range map[string]func(*testing.T) map[string]string{
@@ -50,35 +53,40 @@ func typingAcrossNodes(t *testing.T, env map[string]string) {
 	if r := alice.run(startTyping(inChannel(demo.Team))); !strings.Contains(r.String(), `"accepted":true,"expiresAt":"2`) {
 		t.Fatal(r)
 	}
-	if r := next(t, bob); !strings.Contains(r.String(), `[{"id":"channel:`+demo.Team.String()+`","totalCount":1,"text":"Alice is typing...","users":[{"userId":"`+demo.Alice.String()+`","displayName":"Alice"}]}]`) {
+	if r := provoked(t, bob, "", alice.types(inChannel(demo.Team))); !strings.Contains(r.String(), `[{"id":"channel:`+demo.Team.String()+`","totalCount":1,"text":"Alice is typing...","users":[{"userId":"`+demo.Alice.String()+`","displayName":"Alice"}]}]`) {
 		t.Fatal("only the room that changed:", r)
 	}
-	carol.run(startTyping(inChannel(demo.Team)))
-	until(t, bob, "Alice and Carol are typing...")
+	provoked(t, bob, "Alice and Carol are typing...", func() {
+		alice.run(startTyping(inChannel(demo.Team)))
+		carol.run(startTyping(inChannel(demo.Team)))
+	})
 	var many strings.Builder // in one operation: however slow the machine, they come faster than they may
 	for i := range 12 {
 		fmt.Fprintf(&many, "a%d: startTyping(room: %s) { accepted nextAllowedAt } ", i, inChannel(demo.Team))
 	}
-	if r := alice.run("mutation { " + many.String() + "}"); !strings.Contains(r.String(), `"a11":{"accepted":false,"nextAllowedAt":"2`) {
+	if r := alice.run("mutation { " + many.String() + "}"); !strings.Contains(r.String(), `{"accepted":false,"nextAllowedAt":"2`) {
 		t.Fatal("too many, and not said so:", r)
 	}
 	// Nobody sees their own.
-	if r := alice.run(`{ typing(room: ` + inChannel(demo.Team) + `) { text } }`); !strings.Contains(r.String(), `"Carol is typing..."`) {
-		t.Fatal(r)
-	}
+	insisting(t, "alice sees carol", carol.types(inChannel(demo.Team)), func() bool {
+		r := alice.run(`{ typing(room: ` + inChannel(demo.Team) + `) { text } }`).String()
+		if strings.Contains(r, "Alice") {
+			t.Fatal(r)
+		}
+		return strings.Contains(r, `"Carol is typing..."`)
+	})
 	alice.run(`mutation { stopTyping(room: ` + inChannel(demo.Team) + `) { accepted } }`)
-	until(t, bob, `"Carol is typing..."`)
+	provoked(t, bob, `"Carol is typing..."`, carol.types(inChannel(demo.Team)))
 	// A message ends it, whoever wrote it into the table.
 	if _, err := pgtest.Pool(t, db).Exec(t.Context(), `insert into public.nchat_messages (channel_id, user_id, content) values ($1, $2, 'done')`, demo.Team, demo.Carol); err != nil {
 		t.Fatal(err)
 	}
-	until(t, bob, `"text":null`)
+	until(t, bob, demo.Team.String()+`","totalCount":0,"text":null`)
 	// A socket that closes is silent at once; nothing else would end this one so soon.
 	late := one.dial(token(t, demo.Carol))
-	late.run(startTyping(inChannel(demo.General)))
-	until(t, bob, `"Carol is typing..."`)
+	provoked(t, bob, demo.General.String()+`","totalCount":1,"text":"Carol is typing..."`, late.types(inChannel(demo.General)))
 	_ = late.ws.Close()
-	until(t, bob, `"text":null`)
+	until(t, bob, demo.General.String()+`","totalCount":0,"text":null`)
 }
 
 func TestTypingIsAsPrivateAsItsOwnerChose(t *testing.T) {
@@ -104,18 +112,16 @@ func TestTypingIsAsPrivateAsItsOwnerChose(t *testing.T) {
 			t.Fatal(r)
 		}
 	}
-	again()
-	until(t, bob, "Alice is typing")
-	until(t, dave, "Alice is typing")
+	provoked(t, bob, "Alice is typing", again)
+	provoked(t, dave, "Alice is typing", alice.types(inChannel(demo.General)))
 	set(`typingVisibility: contacts`) // at once, while she types
 	until(t, dave, `"text":null`)
 	again()
 	set(`broadcastTyping: false`)
 	until(t, bob, `"text":null`)
 	set(`broadcastTyping: true, typingVisibility: everyone`)
-	again()
-	until(t, bob, "Alice is typing")
-	until(t, dave, "Alice is typing")
+	provoked(t, bob, "Alice is typing", again)
+	provoked(t, dave, "Alice is typing", alice.types(inChannel(demo.General)))
 	alice.run(`mutation { setInvisibleMode(enabled: true) { id } }`)
 	until(t, bob, `"text":null`)
 	until(t, dave, `"text":null`)
@@ -139,8 +145,7 @@ func TestTypingEndsWithItsNode(t *testing.T) {
 	one, two := startNode(t, db), startNode(t, db)
 	bob := two.dial(token(t, demo.Bob)).start(typing(inChannel(demo.General)))
 	next(t, bob)
-	one.dial(token(t, demo.Alice)).run(startTyping(inChannel(demo.General)))
-	until(t, bob, "Alice is typing")
+	provoked(t, bob, "Alice is typing", one.dial(token(t, demo.Alice)).types(inChannel(demo.General)))
 	if err := one.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -208,14 +213,12 @@ func TestTypingWhereOneMayNotBe(t *testing.T) {
 	aside := bob.start(typing(inDM(demo.AliceBob), inChannel(demo.General)))
 	next(t, aside)
 	alice := n.dial(token(t, demo.Alice))
-	alice.run(startTyping(inChannel(demo.General)))
-	until(t, aside, "Alice is typing")
+	provoked(t, aside, "Alice is typing", alice.types(inChannel(demo.General)))
 	if _, err := pool.Exec(t.Context(), `update public.nchat_channels set is_archived = true where id = $1`, demo.General); err != nil {
 		t.Fatal(err)
 	}
 	until(t, aside, `"text":null`)
-	alice.run(startTyping(inDM(demo.AliceBob)))
-	until(t, aside, "Alice is typing")
+	provoked(t, aside, `"dm:`+demo.AliceBob.String()+`","totalCount":1`, alice.types(inDM(demo.AliceBob)))
 	if _, err := pool.Exec(t.Context(), `insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`, demo.Bob, demo.Alice); err != nil {
 		t.Fatal(err)
 	}
@@ -227,8 +230,7 @@ func TestTypingWhereOneMayNotBe(t *testing.T) {
 	watching := bob.start(typing(inChannel(demo.Team)))
 	next(t, watching)
 	carol := n.dial(token(t, demo.Carol))
-	carol.run(startTyping(inChannel(demo.Team)))
-	until(t, watching, "Carol is typing")
+	provoked(t, watching, "Carol is typing", carol.types(inChannel(demo.Team)))
 	if _, err := pool.Exec(t.Context(), `delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.Team, demo.Carol); err != nil {
 		t.Fatal(err)
 	}
@@ -248,8 +250,6 @@ func TestWhatWasTypedInHidingIsNotTold(t *testing.T) {
 	n := inside(t, database(t), map[string]string{"OPERATIONS_PER_MINUTE": "100000"})
 	alice, bob := n.dial(token(t, demo.Alice)), n.dial(token(t, demo.Bob))
 	q := `{ totalCount text users { startedAt } }`
-	was := bob.start(`subscription { typingChanged(rooms: [` + inChannel(demo.Team) + `]) ` + q + ` }`)
-	next(t, was)
 	types := func() {
 		t.Helper()
 		eventually(t, "accepted", func() bool {
@@ -260,6 +260,8 @@ func TestWhatWasTypedInHidingIsNotTold(t *testing.T) {
 		{`mutation { setInvisibleMode(enabled: true) { id } }`, `mutation { setInvisibleMode(enabled: false) { id } }`},
 		{`mutation { updatePresenceSettings(input: {visibility: nobody}) { id } }`, `mutation { updatePresenceSettings(input: {visibility: everyone}) { id } }`},
 	} {
+		was := bob.start(`subscription { typingChanged(rooms: [` + inChannel(demo.Team) + `]) ` + q + ` }`)
+		next(t, was)
 		if r := alice.run(c[0]); len(r.Errors) > 0 {
 			t.Fatal(r)
 		}
@@ -274,9 +276,12 @@ func TestWhatWasTypedInHidingIsNotTold(t *testing.T) {
 			t.Fatal(r)
 		}
 		alice.run(c[1])
-		types()
-		r := until(t, was, `"totalCount":1`)
-		later := bob.run(`{ typing(room: ` + inChannel(demo.Team) + `) ` + q + ` }`)
+		r := provoked(t, was, `"totalCount":1`, types)
+		var later result
+		insisting(t, "who asks is told", types, func() bool {
+			later = bob.run(`{ typing(room: ` + inChannel(demo.Team) + `) ` + q + ` }`)
+			return strings.Contains(later.String(), `"totalCount":1`)
+		})
 		for _, r := range []result{r, later} {
 			m := regexp.MustCompile(`"startedAt":"([^"]+)"`).FindStringSubmatch(r.String())
 			if m == nil {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -173,17 +174,18 @@ func TestWebClient(t *testing.T) {
 	}
 }
 
-// freePort is one that nobody listens on now.
+// freePort is one that nobody listens on now, and that the system gives to no connection
+// while the server of it is dead: below those it takes for such.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a moment
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(20000 + rand.IntN(10000)) //nolint:gosec // any will do
+		l, err := net.Listen("tcp", "127.0.0.1:"+port) //nolint:noctx // a moment
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatal("no port is free")
+	return ""
 }
