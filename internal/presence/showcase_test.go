@@ -1,13 +1,16 @@
 package presence
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
@@ -223,4 +226,26 @@ func TestNchatsOwnPresence(t *testing.T) {
 		t.Fatal(err)
 	}
 	says(demo.Alice, "offline {} f")
+}
+
+// TestWhatCouldNotBeReadIsMarkedStill: whoever was marked is looked at when the database
+// answers again.
+func TestWhatCouldNotBeReadIsMarkedStill(t *testing.T) {
+	t.Parallel()
+	pool, err := pgxpool.New(t.Context(), "postgres://127.0.0.1:1/nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s := New(Options{Pool: pool, Clock: clock.New(), Shown: true}).showcase
+	s.holds = true
+	s.mark(Key{User: demo.Bob}, Key{Tenant: primary, User: demo.Alice})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if keys, err := (&keeper{s: s}).next(ctx); err == nil {
+		t.Fatal("it was read:", keys)
+	}
+	if len(s.dirty) != 2 {
+		t.Errorf("marked are %v", s.dirty)
+	}
 }
