@@ -110,9 +110,8 @@ func (w whom) putOff(ctx context.Context, db postgres.DB, m candidate, j judged)
 	if len(j.held) > 0 {
 		const q = `
 insert into realtime.push_held (user_id, channel_id, tenant, seq, until)
-select x.u, $2, $3, $4, x.until from unnest($1::uuid[], $5::timestamptz[]) x (u, until)
- where not exists (select from realtime.push_held h where h.user_id = x.u and h.channel_id = $2) order by x.u
-on conflict do nothing`
+select x.u, $2, $3, $4, x.until from unnest($1::uuid[], $5::timestamptz[]) x (u, until) order by x.u
+on conflict do nothing` // where another node just lets go of somebody, it waits for that
 		if _, err := db.Exec(ctx, q, j.held, m.channel, m.tenant, m.seq, j.until); err != nil {
 			return fmt.Errorf("holding back: %w", err)
 		}
