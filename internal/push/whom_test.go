@@ -8,16 +8,84 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
-// TestHeldWhileAnotherLetsGo: who is held back anew while another node lets go of what
-// was held before is held.
-func TestHeldWhileAnotherLetsGo(t *testing.T) {
+// TestHeldMeanwhile: who is held back while something else happens to it.
+func TestHeldMeanwhile(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	hoursChange(t, r)
+	r.exec(`delete from realtime.push_held`)
+	anotherLetsGo(t, r)
+}
+
+// hoursChange: quiet hours that are changed after they were read hold nobody any longer,
+// whether that was committed before somebody is held back or is just then.
+func hoursChange(t *testing.T, r *rig) {
+	t.Helper()
+	held := func(what string, m candidate, j judged, want bool) {
+		t.Helper()
+		if err := r.s.putOff(t.Context(), r.pool, m, j); err != nil {
+			t.Error(what, err)
+		}
+		var quiet bool
+		const q = `select until > clock_timestamp() from realtime.push_held where channel_id = $1 and user_id = $2`
+		if err := r.pool.QueryRow(t.Context(), q, m.channel, demo.Bob).Scan(&quiet); err != nil || quiet != want {
+			t.Errorf("%s: held until later: %v, %v", what, quiet, err)
+		}
+	}
+	judge := func() judged {
+		t.Helper()
+		r.quiet(demo.Bob, -time.Hour, time.Hour)
+		j, err := r.s.judge(t.Context(), r.pool, "primary", []uuid.UUID{demo.Bob})
+		if err != nil || len(j.held) != 1 {
+			t.Fatal(j, err)
+		}
+		return j
+	}
+	h, bob := Hours{r.pool}, viewer.Of("primary", demo.Bob)
+	held("as they are", candidate{tenant: "primary", channel: demo.Team, seq: 1}, judge(), true)
+	j := judge()
+	if _, err := h.Set(t.Context(), bob, nil); err != nil {
+		t.Fatal(err)
+	}
+	held("taken away", candidate{tenant: "primary", channel: demo.General, seq: 1}, j, false)
+	j = judge()
+	r.quiet(demo.Bob, time.Hour, 2*time.Hour)
+	held("changed", candidate{tenant: "primary", channel: demo.AliceBob, seq: 1}, j, false)
+
+	j = judge()
+	r.exec(`delete from realtime.push_held`)
+	tx, err := r.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(t.Context()) }()
+	for _, q := range []string{`delete from realtime.quiet_hours`, `update realtime.push_held set until = clock_timestamp()`} { // as Set does
+		if _, err := tx.Exec(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		held("just then", candidate{tenant: "primary", channel: demo.Team, seq: 2}, j, false)
+	}()
+	pgtest.WaitsForLock(t, r.pool, 1, done)
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+}
+
+// anotherLetsGo: who is held back anew while another node lets go of what was held before
+// is held.
+func anotherLetsGo(t *testing.T, r *rig) {
+	t.Helper()
 	hold := func(seq int64) error {
 		return r.s.putOff(t.Context(), r.pool, candidate{tenant: "primary", channel: demo.Team, seq: seq},
-			judged{held: []uuid.UUID{demo.Bob}, until: []time.Time{time.Now().Add(time.Hour)}})
+			judged{held: []uuid.UUID{demo.Bob}, until: []time.Time{time.Now().Add(time.Hour)}, by: []string{""}})
 	}
 	if err := hold(1); err != nil {
 		t.Fatal(err)
