@@ -125,11 +125,19 @@ on conflict do nothing`
 			return fmt.Errorf("holding back: %w", err)
 		}
 	}
-	if len(j.looking) > 0 {
-		const q = `insert into realtime.push_again (channel_id, tenant, seq, at) values ($1, $2, $3, clock_timestamp() + $4::interval) on conflict do nothing`
-		if _, err := db.Exec(ctx, q, m.channel, m.tenant, m.seq, w.o.Looking); err != nil {
-			return fmt.Errorf("noting a second look: %w", err)
-		}
+	if len(j.looking) == 0 {
+		return nil
+	}
+	// A while after it was written; what is older than that, or written in the future, after now. Of two the
+	// older one: from there on the newest is looked for.
+	const q = `
+with older as (update realtime.push_again a set seq = $3 where a.channel_id = $1 and a.seq > $3)
+insert into realtime.push_again (channel_id, tenant, seq, at)
+select $1, $2, $3, $4::interval + case when w.since > w.now - $4::interval and w.since < w.now then w.since else w.now end
+  from (select clock_timestamp() as now, (select r.since from realtime.nchat_messages() r where r.id = $5) as since) w
+on conflict do nothing`
+	if _, err := db.Exec(ctx, q, m.channel, m.tenant, m.seq, w.o.Looking, m.message); err != nil {
+		return fmt.Errorf("noting a second look: %w", err)
 	}
 	return nil
 }

@@ -11,6 +11,75 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
+// TestEachNewestIsAskedAbout: who looks when a message comes, and still when an older one is
+// asked about, is asked about once more so long after the newer one, and no more often.
+func TestEachNewestIsAskedAbout(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	again := func(what string, after uuid.UUID) { // is when the channel is asked about
+		t.Helper()
+		var late *time.Duration
+		const q = `select a.at - m.created_at from public.nchat_messages m left join realtime.push_again a on a.channel_id = m.channel_id where m.id = $1`
+		if err := r.pool.QueryRow(t.Context(), q, after).Scan(&late); err != nil || late == nil || *late != r.s.o.Looking {
+			t.Errorf("%s: asked about %v after it, %v", what, late, err)
+		}
+	}
+	ends := func(what string) {
+		t.Helper()
+		var n int
+		if err := r.pool.QueryRow(t.Context(), `select count(*) from realtime.push_again`).Scan(&n); err != nil || n != 0 {
+			t.Errorf("%s: %d are asked about, %v", what, n, err)
+		}
+	}
+	r.is(demo.Bob, Attention{Looking: true})
+	one := r.say(demo.AliceBob, demo.Alice, "one")
+	two := r.say(demo.AliceBob, demo.Alice, "two")
+	r.want("looking", TypeMessage, two)
+	again("one", one)
+	r.due()
+	r.want("looking on", TypeMessage, two)
+	again("two", two)
+	r.is(demo.Bob, Attention{})
+	r.want("gone, and not asked about yet", TypeMessage, two)
+	r.due()
+	r.want("gone", TypeMessage, two, demo.Bob)
+	ends("told")
+
+	r.is(demo.Bob, Attention{Looking: true})
+	three := r.say(demo.AliceBob, demo.Alice, "three")
+	r.say(demo.AliceBob, demo.Alice, "from tomorrow")
+	r.exec(`update public.nchat_messages set created_at = 'infinity' where content = 'from tomorrow'`)
+	r.told()
+	again("three", three)
+	for range 2 {
+		r.due()
+		r.want("looking all the while", TypeMessage, three)
+	}
+	ends("looking all the while")
+
+	// Who wants mentions alone: of the older one, though a newer one has been noted first.
+	r.exec(`update public.nchat_channel_members set notification_level = 'mentions' where user_id = $1`, demo.Bob)
+	r.exec(`update public.nchat_channel_members set is_muted = true where user_id = $1`, demo.Carol)
+	named := r.say(demo.Team, demo.Alice, "bob!", demo.Bob)
+	r.told()
+	r.exec(`update realtime.push_again set seq = seq + 1`)
+	if err := r.s.putOff(t.Context(), r.pool, r.candidate(named), judged{looking: []uuid.UUID{demo.Bob}}); err != nil {
+		t.Fatal(err)
+	}
+	r.is(demo.Bob, Attention{})
+	r.due()
+	r.want("mentioned", TypeMessage, named, demo.Bob)
+}
+
+func (r *rig) candidate(message uuid.UUID) candidate {
+	r.t.Helper()
+	m := candidate{tenant: "primary", message: message}
+	if err := r.pool.QueryRow(r.t.Context(), `select channel_id, seq from realtime.messages where message_id = $1`, message).Scan(&m.channel, &m.seq); err != nil {
+		r.t.Fatal(err)
+	}
+	return m
+}
+
 // TestHeldMeanwhile: who is held back while something else happens to it.
 func TestHeldMeanwhile(t *testing.T) {
 	t.Parallel()
