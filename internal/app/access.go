@@ -59,8 +59,7 @@ func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, toke
 		if old := b.id.Load(); old.UserID != id.UserID || old.Tenant != id.Tenant {
 			return fault.Access()
 		}
-		b.id.Store(&id)
-		b.conn.Extend(expires)
+		b.take(id, expires)
 		if link := b.link.Load(); link != nil {
 			name, value := a.jwt.Bears(token)
 			link.Renew(name, value, id.Role)

@@ -38,9 +38,12 @@ type eventStream struct {
 }
 
 type behind struct {
-	conn *wsock.Conn
-	id   atomic.Pointer[auth.Identity]
-	link atomic.Pointer[door.Link] // what it has at Hasura; nil: nothing
+	conn   *wsock.Conn
+	extend func(time.Time) // its own
+	id     atomic.Pointer[auth.Identity]
+	link   atomic.Pointer[door.Link] // what it has at Hasura; nil: nothing
+
+	changing sync.Mutex // whose token it runs on and until when it may are changed together
 }
 
 func newLive() *live {
@@ -48,7 +51,7 @@ func newLive() *live {
 }
 
 func (l *live) add(c *wsock.Conn, id auth.Identity) {
-	b := &behind{conn: c}
+	b := &behind{conn: c, extend: c.Extend}
 	b.id.Store(&id)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,18 +106,23 @@ func (b *behind) judge(r *auth.Revocations) {
 // renew puts the socket on a token that it was refreshed with elsewhere, unless
 // it runs on one issued later.
 func (b *behind) renew(to presence.Token) {
-	for {
-		old := b.id.Load()
-		if to.IssuedAt.Before(old.IssuedAt) {
-			return
-		}
-		id := *old
-		id.TokenID, id.IssuedAt, id.ExpiresAt = to.ID, to.IssuedAt, to.ExpiresAt
-		if b.id.CompareAndSwap(old, &id) {
-			b.conn.Extend(to.ExpiresAt)
-			return
-		}
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	id := *b.id.Load()
+	if to.IssuedAt.Before(id.IssuedAt) {
+		return
 	}
+	id.TokenID, id.IssuedAt, id.ExpiresAt = to.ID, to.IssuedAt, to.ExpiresAt
+	b.id.Store(&id)
+	b.extend(to.ExpiresAt)
+}
+
+// take puts the socket on an identity until then.
+func (b *behind) take(id auth.Identity, expires time.Time) {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	b.id.Store(&id)
+	b.extend(expires)
 }
 
 // stream admits a subscription over server-sent events, most for each owner,

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -184,5 +186,49 @@ func TestASocketTakesANewToken(t *testing.T) {
 	l.remove(c.ID())
 	if _, ok := l.get(c.ID()); ok {
 		t.Error("an ended socket is there")
+	}
+}
+
+// TestATokenAndItsEndChangeTogether: where a refresh comes in the midst of another, the socket
+// ends with the token that it runs on.
+func TestATokenAndItsEndChangeTogether(t *testing.T) {
+	t.Parallel()
+	older := presence.Token{ID: "older", IssuedAt: time.Unix(2, 0), ExpiresAt: time.Unix(100, 0)}
+	newer := presence.Token{ID: "newer", IssuedAt: time.Unix(3, 0), ExpiresAt: time.Unix(200, 0)}
+	for what, first := range map[string]func(*behind){
+		"refreshed elsewhere": func(b *behind) { b.renew(older) },
+		"refreshed here": func(b *behind) {
+			id := identity(demo.Alice, older.IssuedAt)
+			id.TokenID, id.ExpiresAt = older.ID, older.ExpiresAt
+			b.take(id, older.ExpiresAt)
+		},
+	} {
+		var mu sync.Mutex
+		var until time.Time
+		second, begun := make(chan struct{}), false
+		b := &behind{}
+		b.extend = func(to time.Time) {
+			mu.Lock()
+			mine := !begun
+			begun = true
+			mu.Unlock()
+			if mine {
+				go func() { b.renew(newer); close(second) }()
+				select {
+				case <-second:
+				case <-time.After(20 * time.Millisecond): // it waits for this one
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			until = to
+		}
+		old := identity(demo.Alice, time.Unix(1, 0))
+		b.id.Store(&old)
+		first(b)
+		<-second
+		if id := b.id.Load(); id.TokenID != newer.ID || !until.Equal(newer.ExpiresAt) {
+			t.Errorf("%s: on the %s token until %v", what, id.TokenID, until)
+		}
 	}
 }

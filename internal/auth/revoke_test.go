@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
@@ -131,7 +132,8 @@ func revokeRules() []rule {
 
 func TestRevocationsAreStored(t *testing.T) {
 	t.Parallel()
-	s, r, user := Store{DB: pgtest.New(t)}, NewRevocations(0), uuid.MustParse(alice)
+	db := pgtest.New(t)
+	s, r, user := Store{DB: db}, NewRevocations(0), uuid.MustParse(alice)
 	load := func() {
 		t.Helper()
 		if err := s.Load(t.Context(), r); err != nil {
@@ -187,6 +189,61 @@ func TestRevocationsAreStored(t *testing.T) {
 	load()
 	if again := r.users[revokedUser{"primary", user}]; !again.After(first) {
 		t.Errorf("the mark went from %v to %v", first, again)
+	}
+	t.Run("the stamp knows what is committed late", func(t *testing.T) { lateStamps(t, db) })
+}
+
+// lateStamps: whatever Load would read anew has another stamp, in whichever order
+// transactions end.
+func lateStamps(t *testing.T, db *pgxpool.Pool) {
+	s := Store{DB: db}
+	exec := func(q string, args ...any) {
+		t.Helper()
+		if _, err := db.Exec(t.Context(), q, args...); err != nil {
+			t.Fatalf("%s: %v", q, err)
+		}
+	}
+	stamp := func() string {
+		t.Helper()
+		v, err := s.Stamp(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	exec(`insert into realtime.revoked_users values ('primary', $1, now() - interval '1 hour')`, bob) // alice has one
+	first, err := db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = first.Rollback(t.Context()) }()
+	if err := (Store{DB: first}).Revoke(t.Context(), "primary", uuid.MustParse(alice), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Revoke(t.Context(), "primary", uuid.MustParse(bob), nil); err != nil {
+		t.Fatal(err)
+	}
+	before := stamp()
+	if err := first.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := stamp(); after == before {
+		t.Errorf("a revocation that is committed late: %s as before", after)
+	}
+	for table, columns := range map[string]string{
+		"revoked_users":  `tenant, user_id, not_before) values ('acme', gen_random_uuid()`,
+		"revoked_tokens": `token_id, tenant, user_id, revoked_at) values (gen_random_uuid(), 'acme', gen_random_uuid()`,
+		"barred_users":   `tenant, user_id, at) values ('acme', gen_random_uuid()`,
+	} {
+		add := `insert into realtime.` + table + ` (` + columns + `, now() - $1::interval)`
+		exec(add, time.Minute)
+		exec(add, time.Second)
+		before := stamp()
+		exec(`delete from realtime.` + table + ` where ctid = (select ctid from realtime.` + table + ` where tenant = 'acme' order by ctid limit 1)`)
+		exec(add, 2*time.Minute)
+		if after := stamp(); after == before {
+			t.Errorf("%s: another row in the place of one: %s as before", table, after)
+		}
 	}
 }
 

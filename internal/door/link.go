@@ -46,6 +46,7 @@ type Link struct {
 	fell    time.Time   // guarded by mu: the last of them
 	rest    *time.Timer // guarded by mu: closes an idle upstream
 	late    *time.Timer // guarded by mu: ends what waits too long; nil: nothing waits
+	lateAt  time.Time   // guarded by mu: when it does
 	closed  bool        // guarded by mu
 
 	renewals int // guarded by mu: tokens given since the one that is being dialled with

@@ -24,14 +24,21 @@ func (l *Link) missed() bool {
 
 // lateLocked has what waits end in time, also while nobody tries to dial.
 func lateLocked(l *Link) {
-	if l.late != nil || l.closed || len(l.waiting) == 0 {
+	if l.closed || len(l.waiting) == 0 {
 		return
 	}
+	now := time.Now()
 	next := l.d.times.again
 	for _, o := range l.waiting {
-		next = min(next, l.d.times.patience(o)-time.Since(o.since))
+		next = min(next, l.d.times.patience(o)-now.Sub(o.since))
 	}
-	l.late = time.AfterFunc(max(next, time.Millisecond), func() {
+	next = max(next, time.Millisecond)
+	at := now.Add(next)
+	if l.late != nil && (!at.Before(l.lateAt) || !l.late.Stop()) { // soon enough, or about to look itself
+		return
+	}
+	l.lateAt = at
+	l.late = time.AfterFunc(next, func() {
 		l.mu.Lock()
 		l.late = nil
 		over := l.overdueLocked()

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/door/double"
@@ -209,6 +210,41 @@ func TestHasuraStaysAway(t *testing.T) {
 				p.expect(`"id":"ours"`, `{"ours":1}`)
 				r.h.Hold(false)
 			})
+		}
+	})
+}
+
+// TestEachWaitsItsOwnTime: what has had nothing yet does not wait as long as a live query
+// that waits already, and neither as long as the other.
+func TestEachWaitsItsOwnTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &Link{d: &Door{times: times{first: 10 * time.Second, again: time.Minute}}}
+		began := time.Now()
+		wait := func(has bool) *op {
+			o := &op{since: time.Now(), done: make(chan wsock.End, 1)}
+			o.has.Store(has)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.waiting = append(l.waiting, o)
+			lateLocked(l)
+			return o
+		}
+		live := wait(true)
+		<-time.After(time.Second)
+		first := wait(false)
+		<-time.After(time.Second)
+		second := wait(false)
+		for i, o := range []*op{first, second, live} {
+			end := <-o.done
+			if after, want := time.Since(began), []time.Duration{11 * time.Second, 12 * time.Second, time.Minute}[i]; after != want || end.Err == nil {
+				t.Errorf("%d ends after %v, not %v: %v", i, after, want, end.Err)
+			}
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.late != nil || len(l.waiting) > 0 {
+			t.Error("something waits still")
 		}
 	})
 }

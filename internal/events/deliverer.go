@@ -2,11 +2,14 @@ package events
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/receipt"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wait"
@@ -15,6 +18,7 @@ import (
 const (
 	deliverLag = time.Second // a message counts as delivered so long after it was handed over
 	ackLimit   = 10 * time.Second
+	ackMost    = 30 * time.Second // between tries of what fails, at first firstWait, beside deliverLag
 )
 
 // deliverer counts what was handed over as delivered, for one viewer: however many
@@ -112,29 +116,43 @@ func (d *deliverer) run(ctx context.Context) {
 		<-d.lead
 		d.wake.Raise() // whoever is next looks what is left
 	}()
+	var retry <-chan time.Time
+	again := firstWait
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.wake:
+		case <-retry:
 		}
 		if !wait.For(ctx, deliverLag) {
 			return
 		}
-		d.flush(ctx)
+		if retry = nil; d.flush(ctx) {
+			again = firstWait
+			continue
+		}
+		retry, again = time.After(again/2+rand.N(again/2)), min(2*again, ackMost) // all viewers of a node must not ask in step
 	}
 }
 
 // flush acknowledges the newest of each channel, each by itself: a channel left
-// meanwhile is no reason against the others. One that fails, the next message's covers.
-func (d *deliverer) flush(ctx context.Context) {
+// meanwhile is no reason against the others. One that is refused, the next message's
+// covers; false: one that may pass is left, to be tried again.
+func (d *deliverer) flush(ctx context.Context) bool {
+	all := true
 	for _, m := range d.newest() {
-		_ = d.ack(ctx, m.Mark)
+		err := d.ack(ctx, m.Mark)
 		if ctx.Err() != nil {
-			return // what is left is another stream's to acknowledge
+			return false // what is left is another stream's to acknowledge
 		}
-		d.settle(m)
+		if f, refused := errors.AsType[*fault.Error](err); err == nil || refused && !f.Retryable {
+			d.settle(m)
+		} else {
+			all = false
+		}
 	}
+	return all
 }
 
 // newest are the newest messages of each channel that any stream was handed.

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,7 +112,7 @@ func TestWhatWasHandedOverIsDelivered(t *testing.T) {
 		began := time.Now()
 		d := newDeliverer(func(_ context.Context, m receipt.Mark) error {
 			acked[m] = time.Since(began)
-			return errors.New("left meanwhile")
+			return receipt.Refusals{fault.Access()} // left meanwhile
 		}, nil).stream()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -133,6 +135,63 @@ func TestWhatWasHandedOverIsDelivered(t *testing.T) {
 		if len(acked) != 2 {
 			t.Error("delivered after the end:", acked)
 		}
+	})
+}
+
+// TestADeliveryIsTriedAgain: what fails for now is acknowledged later, ever more seldom, by
+// the newest of its channel; what is refused is not, and what comes meanwhile does not wait.
+func TestADeliveryIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		tried := map[byte]int{}
+		answers := map[byte]error{1: outage, 2: receipt.Refusals{fault.Access()}, 3: receipt.Refusals{fault.Later(fault.Unexpected, 0, "not numbered yet")}}
+		d := newDeliverer(func(_ context.Context, m receipt.Mark) error {
+			mu.Lock()
+			defer mu.Unlock()
+			tried[m.Message[0]]++
+			return answers[m.Message[0]]
+		}, nil).stream()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { d.run(ctx); close(done) }()
+		note := func(n byte) { d.note(receipt.Mark{Channel: uuid.UUID{n % 10}, Message: uuid.UUID{n}}, int64(n)) }
+		after := func(pass time.Duration) (map[byte]int, int) { // how often each was tried, and how many are left
+			<-time.After(pass)
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return maps.Clone(tried), len(d.pending)
+		}
+		for n := range byte(4) {
+			note(n)
+		}
+		if n, _ := after(deliverLag); !maps.Equal(n, map[byte]int{0: 1, 1: 1, 2: 1, 3: 1}) {
+			t.Errorf("tried at first: %v", n)
+		}
+		hour := int(time.Hour / ackMost)
+		if n, left := after(time.Hour); n[0] != 1 || n[2] != 1 || n[1] < hour || n[1] > 3*hour || n[3] != n[1] || left != 2 {
+			t.Errorf("tried within an hour: %v, and %d are left", n, left)
+		}
+		note(11) // newer, of the same channel as 1
+		before, left := after(deliverLag)
+		if before[11] != 1 || left != 1 {
+			t.Errorf("what comes meanwhile is tried %d times, and %d are left", before[11], left)
+		}
+		mu.Lock()
+		answers[3] = nil
+		mu.Unlock()
+		now, left := after(deliverLag + ackMost)
+		if now[1] != before[1] || now[3] != before[3]+1 || left != 0 {
+			t.Errorf("tried %v, then %v, and %d are left", before, now, left)
+		}
+		if n, _ := after(time.Hour); !maps.Equal(n, now) {
+			t.Errorf("what was acknowledged is tried on: %v, then %v", now, n)
+		}
+		cancel()
+		<-done
 	})
 }
 

@@ -75,7 +75,7 @@ func (k *keeper) legacy(ctx context.Context) error {
 	}
 	for ctx.Err() == nil {
 		told, err := k.tellLegacy(ctx, showAtOnce)
-		if e, is := errors.AsType[*pgconn.PgError](err); is && (strings.HasPrefix(e.Code, "22") || strings.HasPrefix(e.Code, "23")) {
+		if _, is := refusal(err); is {
 			told, err = k.oneByOne(ctx)
 		}
 		if err != nil {
@@ -117,12 +117,19 @@ func (k *keeper) tellLegacy(ctx context.Context, most int) (told bool, err error
 	return tag.RowsAffected() > 0, err
 }
 
+// refusal is what nchat's own tables say of a value or a row, each time anew.
+func refusal(err error) (*pgconn.PgError, bool) {
+	e, is := errors.AsType[*pgconn.PgError](err)
+	return e, is && (strings.HasPrefix(e.Code, "22") || strings.HasPrefix(e.Code, "23"))
+}
+
+// oneByOne passes by whom they refuse, and nobody whom it only could not tell now.
 func (k *keeper) oneByOne(ctx context.Context) (told bool, err error) {
 	for range showAtOnce {
 		if told, err = k.tellLegacy(ctx, 1); err == nil && told {
 			continue
 		}
-		e, is := errors.AsType[*pgconn.PgError](err)
+		e, is := refusal(err)
 		if !is {
 			return told, err
 		}

@@ -162,6 +162,10 @@ func (k *keeper) next(ctx context.Context) ([]Key, error) {
 		const q = `select p.tenant, p.user_id from realtime.presence p where p.user_id = any ($1) union select s.tenant, s.user_id from realtime.public_presence s where s.user_id = any ($1)`
 		more, err := k.keys(ctx, q, anyTenant)
 		if err != nil {
+			for _, user := range anyTenant {
+				keys = append(keys, Key{User: user})
+			}
+			k.s.mark(keys...)
 			return nil, err
 		}
 		keys = append(keys, more...)

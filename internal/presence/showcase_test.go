@@ -1,13 +1,18 @@
 package presence
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
@@ -223,4 +228,73 @@ func TestNchatsOwnPresence(t *testing.T) {
 		t.Fatal(err)
 	}
 	says(demo.Alice, "offline {} f")
+	n.stop()
+	<-n.done
+	t.Run("who could only not be told now is not passed by", func(t *testing.T) { toldLater(t, r) })
+}
+
+// toldLater: of two users nchat's own tables refuse one, and the other's row is somebody's
+// just then.
+func toldLater(t *testing.T, r *rig) {
+	const next = `
+with h as (update realtime.showing set version = version + 2 returning version)
+update realtime.public_presence s set version = h.version - case s.user_id when $1 then 1 else 0 end, custom_text = case s.user_id when $1 then 'refused' else 'told' end
+  from h where s.user_id in ($1, $2)`
+	r.exec(next, demo.Bob, demo.Alice)
+	cfg := r.pool.Config()
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, `set lock_timeout = '10ms'`)
+		return err
+	}
+	hasty, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hasty.Close()
+	k := &keeper{s: New(Options{Pool: hasty, Clock: clock.New(), Log: slog.New(slog.DiscardHandler), Legacy: true}).showcase}
+	if holds, err := k.hold(t.Context()); err != nil || !holds {
+		t.Fatal(holds, err)
+	}
+	tx, err := r.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `select from public.nchat_presence where user_id = $1 for update`, demo.Alice); err != nil {
+		t.Fatal(err)
+	}
+	if told, err := k.oneByOne(t.Context()); err == nil {
+		t.Errorf("nobody is in the way: %v", told)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.legacy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	var got *string
+	if err := r.pool.QueryRow(t.Context(), `select custom_message from public.nchat_presence where user_id = $1`, demo.Alice).Scan(&got); err != nil || got == nil || *got != "told" {
+		t.Errorf("afterwards alice says %v, %v", got, err)
+	}
+}
+
+// TestWhatCouldNotBeReadIsMarkedStill: whoever was marked is looked at when the database
+// answers again.
+func TestWhatCouldNotBeReadIsMarkedStill(t *testing.T) {
+	t.Parallel()
+	pool, err := pgxpool.New(t.Context(), "postgres://127.0.0.1:1/nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s := New(Options{Pool: pool, Clock: clock.New(), Shown: true}).showcase
+	s.holds = true
+	s.mark(Key{User: demo.Bob}, Key{Tenant: primary, User: demo.Alice})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if keys, err := (&keeper{s: s}).next(ctx); err == nil {
+		t.Fatal("it was read:", keys)
+	}
+	if len(s.dirty) != 2 {
+		t.Errorf("marked are %v", s.dirty)
+	}
 }

@@ -54,6 +54,8 @@ func TestASecondLook(t *testing.T) {
 	r.is(demo.Bob, Attention{})
 	r.due()
 	r.want("gone, but for one who looks on", TypeMessage, two, demo.Bob)
+	r.due()
+	r.want("looks on, for as long after two", TypeMessage, two)
 	r.is(demo.Carol, Attention{})
 	r.due()
 	r.want("who looked on has been there", TypeMessage, two)

@@ -59,6 +59,14 @@ func (n night) hours() QuietHours {
 	return QuietHours{From: face(n.from), To: face(n.to), TimeZone: n.zone}
 }
 
+// key tells hours from others, as putOff does.
+func (n night) key() string {
+	if n.zone == "" {
+		return ""
+	}
+	return fmt.Sprintf("%d %d %s", n.from, n.to, n.zone)
+}
+
 // zones are time zones by name, read once; nil: there is no such zone.
 type zones map[string]*time.Location
 

@@ -147,7 +147,8 @@ func (s scanner) letGo(ctx context.Context, tx pgx.Tx, p spot, users []uuid.UUID
 }
 
 // newest makes jobs to tell users, or (nil) everybody, each of the newest message
-// from a place on that it is to hear of, unless it was told of that.
+// from a place on that it is to hear of, unless it was told of that. Of one that came
+// after that place, whoever looks at a device is asked about anew.
 func (s scanner) newest(ctx context.Context, tx pgx.Tx, p spot, users []uuid.UUID) error {
 	const q = `
 select x.message_id, x.seq, array_agg(r.user_id order by r.user_id)
@@ -184,7 +185,7 @@ select x.message_id, x.seq, array_agg(r.user_id order by r.user_id)
 		return fmt.Errorf("reading the newest messages: %w", err)
 	}
 	for _, x := range list {
-		if err := keep(ctx, tx, x.m, x.users, users == nil); err != nil {
+		if err := keep(ctx, tx, x.m, x.users, users == nil && x.m.seq == p.seq); err != nil {
 			return err
 		}
 	}

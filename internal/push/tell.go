@@ -185,7 +185,7 @@ select m.seq, n.sender, realtime.told_mentions(n.mentions, 1000), coalesce(c.nam
 		return nil, err
 	}
 	if j.second {
-		verdict.looking = nil // they have been here all the while
+		verdict.looking = nil // they have been here all the while since it came
 	}
 	if err := s.putOff(ctx, s.o.Pool, j.m, verdict); err != nil {
 		return nil, err

@@ -57,6 +57,7 @@ type judged struct {
 	looking []uuid.UUID // perhaps never: they look at a device
 	held    []uuid.UUID
 	until   []time.Time // of each held
+	by      []string    // the quiet hours each held was judged by; "": none
 }
 
 // judge is when to tell users. Not to disturb goes before everything else.
@@ -75,14 +76,15 @@ func (w whom) judge(ctx context.Context, db postgres.DB, tenant string, users []
 	now, zones := w.o.Now(), zones{}
 	for i, u := range users {
 		until, disturbs := list[i].disturbs(now)
-		if q, has := hours[u]; has {
+		q, has := hours[u]
+		if has {
 			if end, quiet := q.ends(now, zones); quiet && end.After(until) {
 				until, disturbs = end, true
 			}
 		}
 		switch {
 		case disturbs:
-			j.held, j.until = append(j.held, u), append(j.until, until)
+			j.held, j.until, j.by = append(j.held, u), append(j.until, until), append(j.by, q.key())
 		case list[i].Looking:
 			j.looking = append(j.looking, u)
 		default:
@@ -108,20 +110,34 @@ func (a Attention) disturbs(now time.Time) (until time.Time, yes bool) {
 // to be disturbed, one a channel for all who look at a device.
 func (w whom) putOff(ctx context.Context, db postgres.DB, m candidate, j judged) error {
 	if len(j.held) > 0 {
+		// Who has other hours by now is judged anew at once: a change that is under way is waited for, one
+		// that comes later finds the row. Whom another node just lets go of is waited for, too.
 		const q = `
+with hours as (
+  select q.user_id, q.from_minute || ' ' || q.to_minute || ' ' || q.zone as key from realtime.quiet_hours q
+   where q.tenant = $3 and q.user_id = any ($1) and not exists (select from realtime.push_held h where h.user_id = q.user_id and h.channel_id = $2)
+   order by q.user_id for share)
 insert into realtime.push_held (user_id, channel_id, tenant, seq, until)
-select x.u, $2, $3, $4, x.until from unnest($1::uuid[], $5::timestamptz[]) x (u, until)
- where not exists (select from realtime.push_held h where h.user_id = x.u and h.channel_id = $2) order by x.u
+select x.u, $2, $3, $4, case when coalesce(o.key, '') = x.key then x.until else clock_timestamp() end
+  from unnest($1::uuid[], $5::timestamptz[], $6::text[]) x (u, until, key) left join hours o on o.user_id = x.u order by x.u
 on conflict do nothing`
-		if _, err := db.Exec(ctx, q, j.held, m.channel, m.tenant, m.seq, j.until); err != nil {
+		if _, err := db.Exec(ctx, q, j.held, m.channel, m.tenant, m.seq, j.until, j.by); err != nil {
 			return fmt.Errorf("holding back: %w", err)
 		}
 	}
-	if len(j.looking) > 0 {
-		const q = `insert into realtime.push_again (channel_id, tenant, seq, at) values ($1, $2, $3, clock_timestamp() + $4::interval) on conflict do nothing`
-		if _, err := db.Exec(ctx, q, m.channel, m.tenant, m.seq, w.o.Looking); err != nil {
-			return fmt.Errorf("noting a second look: %w", err)
-		}
+	if len(j.looking) == 0 {
+		return nil
+	}
+	// A while after it was written; what is older than that, or written in the future, after now. Of two the
+	// older one: from there on the newest is looked for.
+	const q = `
+with older as (update realtime.push_again a set seq = $3 where a.channel_id = $1 and a.seq > $3)
+insert into realtime.push_again (channel_id, tenant, seq, at)
+select $1, $2, $3, $4::interval + case when w.since > w.now - $4::interval and w.since < w.now then w.since else w.now end
+  from (select clock_timestamp() as now, (select r.since from realtime.nchat_messages() r where r.id = $5) as since) w
+on conflict do nothing`
+	if _, err := db.Exec(ctx, q, m.channel, m.tenant, m.seq, w.o.Looking, m.message); err != nil {
+		return fmt.Errorf("noting a second look: %w", err)
 	}
 	return nil
 }
