@@ -132,7 +132,9 @@ func (l *Lease) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { l.often(ctx, "dead nodes not buried", l.untilDue, l.buryDue) })
-	wg.Go(func() { l.often(ctx, "sweep failed", func() time.Duration { return Every }, l.sweep) })
+	wg.Go(func() {
+		l.often(ctx, "sweep failed", func() time.Duration { return Every }, func(ctx context.Context) error { return l.hooks.Sweep(ctx, l.InTouch()) })
+	})
 	t := time.NewTicker(Every)
 	defer t.Stop()
 	for {
@@ -316,8 +318,6 @@ func (l *Lease) regain(got answer) {
 		l.hooks.Reassert()
 	}
 }
-
-func (l *Lease) sweep(ctx context.Context) error { return l.hooks.Sweep(ctx, l.InTouch()) }
 
 // Leave is the last word, after everything is written: the lease runs out when
 // this node's closed sockets stop counting, for another node to bury them.
