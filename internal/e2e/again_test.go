@@ -44,18 +44,22 @@ func insisting(t testing.TB, what string, say func(), ok func() bool) {
 	})
 }
 
-// answered is what comes, unless the socket ends before.
-func (s *sock) answered(c <-chan result) (r result, ok bool) {
+// answers is what is wrong, if what comes next has no such text, or the socket ends before.
+func (s *sock) answers(c <-chan result, text string) (why string) {
 	s.t.Helper()
 	select {
 	case r := <-c:
-		return r, true
+		if !strings.Contains(r.String(), text) {
+			return "no " + text + " in " + r.String()
+		}
+		return ""
 	case e := <-s.closed:
 		s.closed <- e
+		return e.Error() + ", instead of " + text
 	case <-time.After(patient):
 		s.t.Fatal("neither an answer nor an end")
 	}
-	return result{}, false
+	panic("unreachable")
 }
 
 // inTime does what must be done while tokens of a ttl hold; why says what was wrong. On a
