@@ -2,6 +2,7 @@ package typing
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,8 +49,9 @@ type shown struct {
 	at    roomKey
 	room  Room
 	told  RoomTyping
-	dirty bool // to be looked at
-	later bool // who may be seen in it could not be asked
+	next  RoomTyping // what it is to be shown as, while others are looked at too
+	dirty bool       // to be looked at
+	later bool       // who may be seen in it could not be asked
 }
 
 // Changes begins what Watch streams. Errors: access-denied where one of the rooms may
@@ -119,16 +121,18 @@ func (c *Changes) Close() {
 func (c *Changes) Now() (list []RoomTyping, ok bool) {
 	c.mine.Lock()
 	defer c.mine.Unlock()
-	switch {
-	case c.over():
-		return nil, false
-	case !c.due():
-		return nil, true
-	case c.check:
+	if c.over() {
 		return nil, false
 	}
-	list, err := c.changed(c.peek)
-	return list, err == nil
+	for c.due() { // which has what is due later wake then
+		if c.check {
+			return nil, false
+		}
+		if list, err := c.changed(c.peek); err != nil || len(list) > 0 {
+			return list, err == nil
+		}
+	}
+	return nil, true
 }
 
 // Look is Now, and asks the database where that is needed. Errors: access-denied when
@@ -183,10 +187,10 @@ func (c *Changes) ask(ctx context.Context) ([]RoomTyping, error) {
 	return nil, nil
 }
 
-// told is who is shown in any of the rooms.
+// told is who is shown in any of the rooms, or is about to be.
 func (c *Changes) told() (list []uuid.UUID) {
 	for _, x := range c.shown {
-		for _, u := range x.told.all {
+		for _, u := range slices.Concat(x.told.all, x.next.all) {
 			list = append(list, u.UserID)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,9 +37,14 @@ type some struct {
 	away   bool
 	stale  bool
 	asked  int // with May
+	kept   func() []uuid.UUID
+	keeps  []uuid.UUID // as kept said when it was asked last
 }
 
+func (g *some) Keep(f func() []uuid.UUID) { g.kept = f }
+
 func (g *some) Peek(users []uuid.UUID) (map[uuid.UUID]time.Time, bool) {
+	g.keeps = g.kept()
 	may, ok := g.open.Peek(users)
 	delete(may, g.hidden)
 	return may, ok && !g.unsure
@@ -198,7 +204,16 @@ func TestWhatIsNotSureIsAsked(t *testing.T) {
 		types(s.board, bo, uuid.Nil)
 		unsure("whether another may be seen is not known")
 		look(0) // on doubt
-		g.away, g.unsure = false, false
+		g.away, g.unsure, g.hidden, g.stale = false, false, bo, true
+		c.raise() // something happens meanwhile that changes nothing that is seen
+		for _, when := range []string{"while it rests", "then", "when it was to be asked again"} {
+			<-woken
+			if n := typists(t, c); n != -1 {
+				t.Fatal(when, n, "type")
+			}
+		}
+		g.hidden, g.stale = uuid.Nil, true
+		c.raise()
 		for took := time.Now(); typists(t, c) != 1; <-woken {
 			if time.Since(took) > askAgain {
 				t.Fatal("what could not be asked is not asked again")
@@ -240,6 +255,28 @@ func TestWhoWaitsIsWokenByTheEnd(t *testing.T) {
 		c.Close()
 		if err := <-ended; !errors.Is(err, hub.ErrClosed) {
 			t.Error(err)
+		}
+	})
+}
+
+// TestWhoIsAboutToBeShownIsKept: while a stream looks at its other rooms the gate goes on
+// watching those whom it is to show in the first.
+func TestWhoIsAboutToBeShownIsKept(t *testing.T) {
+	t.Parallel()
+	watching(t, func(t *testing.T, s *Service, _ *Changes, g *some, _ wait.Flag) {
+		other := roomKey{room.Tenant, uuid.UUID{7}, uuid.Nil}
+		types(s.board, ann, uuid.Nil)
+		s.board.apply(signal{roomKey: other, user: bo, at: s.board.clock.Now()})
+		c := newChanges(s, viewer.Of(room.Tenant, uuid.UUID{99}), []Room{{Channel: room.Channel}, {Channel: other.Channel}})
+		s.enter(&c.stream)
+		c.begin()
+		defer c.Close()
+		c.people, c.read = map[uuid.UUID]roster.Person{ann: {}, bo: {}}, time.Now().Add(time.Hour)
+		if list, ok := c.Now(); !ok || len(list) != 2 || !slices.Contains(g.keeps, ann) {
+			t.Errorf("%+v, and watched all the while are %v", list, g.keeps)
+		}
+		if now := c.told(); len(now) != 2 {
+			t.Error("shown are", now)
 		}
 	})
 }

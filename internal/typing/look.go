@@ -14,22 +14,22 @@ import (
 // changed are the rooms to be looked at whose picture differs from what was told. On
 // an error nothing of it counts as looked at.
 func (c *Changes) changed(look func(*shown) (RoomTyping, error)) (out []RoomTyping, err error) {
-	var pictures []RoomTyping
+	for _, x := range c.shown {
+		x.next = RoomTyping{}
+	}
 	for _, x := range c.shown {
 		if x.dirty {
-			now, err := look(x)
-			if err != nil {
+			if x.next, err = look(x); err != nil {
 				return nil, err
 			}
-			pictures = append(pictures, now)
 		}
 	}
 	for _, x := range c.shown {
 		if !x.dirty {
 			continue
 		}
-		now := pictures[0]
-		x.dirty, pictures = false, pictures[1:]
+		now := x.next
+		x.dirty, x.next = false, RoomTyping{}
 		if !c.begun || !x.told.same(now) {
 			x.told = now
 			out = append(out, now)
