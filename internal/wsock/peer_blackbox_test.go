@@ -55,6 +55,7 @@ func (l narrow) Accept() (net.Conn, error) {
 
 func newRig(t *testing.T, o wsock.Options) *rig {
 	t.Helper()
+	o.Limits.InitTimeout = cmp.Or(o.Limits.InitTimeout, patience)
 	r := &rig{schema: newSchema()}
 	return r.serve(t, o, executor.New(r.schema))
 }
@@ -105,7 +106,6 @@ func (r *rig) options(o wsock.Options) wsock.Options {
 		}
 		return a, err
 	}
-	o.Limits.InitTimeout = cmp.Or(o.Limits.InitTimeout, patience)
 	if o.CheckOrigin == nil {
 		o.CheckOrigin = func(*http.Request) bool { return true }
 	}

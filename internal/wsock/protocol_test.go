@@ -105,7 +105,7 @@ func TestAnUnreadEndIsNotTheNewOperations(t *testing.T) {
 
 func TestAnIDIsInUseUntilItsEndIsWritten(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, wsock.Options{Limits: wsock.Limits{QueuedBytes: 100 << 10}})
+	r := newRig(t, wsock.Options{Limits: wsock.Limits{QueuedBytes: 100 << 10, WriteTimeout: patience}})
 	p := r.modern(t)
 	r.stall(t, p)
 	p.subscribe("x", "{ hello }")
