@@ -1,7 +1,9 @@
 package presence
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -86,51 +88,43 @@ func TestNobodyLapsesForAnOutageOfOurs(t *testing.T) {
 	}
 }
 
-// TestNobodyIsAbsentForAnOutageOfOurs: who came back to another node meanwhile could not
-// be written down, and has a whole grace from its end on; who hid looks the same.
-func TestNobodyIsAbsentForAnOutageOfOurs(t *testing.T) {
+// TestAnEndThatIsLateCountsFromThen: an end that is written at once stands as it was; one
+// that could not be counts from when it is, for everybody, and its grace is not over
+// before anybody knew of it.
+func TestAnEndThatIsLateCountsFromThen(t *testing.T) {
 	t.Parallel()
-	o := outage{from: noon.Add(10 * time.Second), to: noon.Add(90 * time.Second)}
-	again := rules.over(o.to)
-	for what, c := range map[string]struct{ ended, over time.Time }{
-		"ended in it":                    {noon.Add(20 * time.Second), again},
-		"ended just before it":           {noon.Add(9 * time.Second), again},
-		"over when it began":             {noon.Add(10*time.Second - rules.Grace - writeMargin), noon.Add(10 * time.Second)},
-		"ended after it":                 {noon.Add(91 * time.Second), rules.over(noon.Add(91 * time.Second))},
-		"ended after it, and there once": {noon.Add(time.Hour), rules.over(noon.Add(time.Hour))},
-	} {
-		gone := &record{known: true, active: true, sessions: []session{{Counts: true, LastActiveAt: noon, EndedAt: &c.ended}}}
-		hidden := &record{known: true, active: true, frozen: Online, hiddenSince: &c.ended, sessions: []session{{Counts: true, LastActiveAt: noon}}}
-		for which, rec := range map[string]*record{"gone": gone, "hidden": hidden} {
-			rec.settings = Settings{Visibility: Everyone, ShowOnlineStatus: true, ShowLastSeen: true, InvisibleMode: rec.hiddenSince != nil}
-			for at, want := range map[time.Time]Status{c.over.Add(-time.Millisecond): Online, c.over: Offline} {
-				if p := publicOf(rec, rules, o, at); p.status != want || want == Online && !p.next.Equal(c.over) {
-					t.Errorf("%s, %s: %s until %v, want %s until %v", what, which, p.status, p.next, want, c.over)
-				}
+	for late, same := range map[time.Duration]bool{0: true, writeMargin: true, writeMargin + time.Millisecond: false, time.Hour: false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSessions(&world{clock: clock.New(), rules: rules})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { s.alarm.Run(ctx); close(done) }()
+			defer func() { cancel(); <-done }()
+			gone, expire := context.WithCancel(ctx)
+			expire()
+			id := uuid.New()
+			s.Begin(gone, Opening{ID: id, Key: Key{Tenant: primary, User: uuid.New()}, Counts: true, Socket: newSocket()})
+			s.written(s.takeDirty())
+			s.End(id)
+			ended := time.Now()
+			<-time.After(late) // nobody writes meanwhile
+			synctest.Wait()
+			c := s.takeDirty()
+			if len(c.gone) > 0 || len(c.ended) != 1 || c.ended[0].Equal(ended.Truncate(time.Microsecond)) != same || !same && time.Since(*c.ended[0]) > time.Millisecond {
+				t.Fatalf("%v late: over %d, ended %v before", late, len(c.gone), time.Since(*c.ended[0]))
 			}
-		}
-	}
-}
-
-// TestAnOutageLasts until it is over, and one that comes before anybody had a grace
-// is the same one.
-func TestAnOutageLasts(t *testing.T) {
-	t.Parallel()
-	w := &world{clock: clock.New(), rules: rules}
-	now := w.now()
-	ended := now.Add(-time.Hour)
-	w.missed(now.Add(-2 * time.Hour))
-	if over := w.outage().over(rules, ended); !over.After(now.Add(rules.Grace)) {
-		t.Errorf("over at %v while it lasts", over)
-	}
-	w.restored(now.Add(-2*time.Hour), now.Add(-2*time.Second))
-	w.missed(now.Add(-time.Second))
-	w.restored(now.Add(-time.Second), now)
-	if over := w.outage().over(rules, ended); !over.Equal(rules.over(now)) {
-		t.Errorf("over at %v after two in a row", over)
-	}
-	w.restored(now.Add(time.Hour), now.Add(2*time.Hour))
-	if over := w.outage().over(rules, ended); !over.Equal(rules.over(ended)) {
-		t.Errorf("over at %v after another one", over)
+			s.written(c)
+			at := rules.over(*c.ended[0])
+			<-time.After(time.Until(at) - time.Millisecond)
+			synctest.Wait()
+			if c := s.takeDirty(); len(c.owns) > 0 {
+				t.Errorf("%v late: over before its grace is", late)
+			}
+			<-time.After(2 * time.Millisecond)
+			synctest.Wait()
+			if c := s.takeDirty(); len(c.gone) != 1 {
+				t.Errorf("%v late: never over", late)
+			}
+		})
 	}
 }

@@ -105,9 +105,19 @@ func (s *Sessions) takeDirty() *changes {
 	c := &changes{waiting: s.waiting}
 	s.waiting = nil
 	for id := range s.dirty {
+		s.endsLocked(s.all[id])
 		c.take(s.all[id])
 	}
 	return c
+}
+
+// endsLocked has an end that is late to be written count from now on: who came back to
+// another node while Postgres was away, or took no writes, could not be written down
+// either, and has a whole grace for it.
+func (s *Sessions) endsLocked(o *own) {
+	if now := s.w.now(); o.ended != nil && !o.told && now.Sub(*o.ended) > writeMargin {
+		o.ended = &now
+	}
 }
 
 // one is the changes of a single session, for which nobody waits.
@@ -115,6 +125,7 @@ func (s *Sessions) one(o *own) *changes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &changes{}
+	s.endsLocked(o)
 	c.take(o)
 	return c
 }
@@ -128,8 +139,12 @@ func (s *Sessions) written(c *changes) {
 			continue
 		}
 		delete(s.dirty, o.ID)
-		if o.over {
+		switch {
+		case o.over:
 			delete(s.all, o.ID)
+		case o.ended != nil:
+			o.told = true
+			s.setAlarmLocked(o)
 		}
 	}
 	for _, done := range c.waiting {
@@ -205,7 +220,7 @@ select id, tenant, user_id, $1, $2, counts, device_id, device, name, token_id,
 on conflict (id) do update
    set node_id = excluded.node_id, node_epoch = excluded.node_epoch,
        device_id = excluded.device_id, device = excluded.device, name = excluded.name, token_id = excluded.token_id,
-       last_active_at = case when s.last_active_at = s.connected_at then excluded.last_active_at
+       last_active_at = case when s.last_active_at = excluded.connected_at then excluded.last_active_at
                              else greatest(s.last_active_at, excluded.last_active_at) end, idle = excluded.idle,
        parked_at = greatest(s.parked_at, excluded.parked_at), ended_at = excluded.ended_at, latency_ms = excluded.latency_ms, looking_until = excluded.looking_until,
        idle_at = null, lapses_at = null -- a heartbeat elsewhere may have made it an HTTP-only one while its node was thought dead

@@ -101,7 +101,7 @@ func (s *Sessions) obey(id uuid.UUID, out bool, to *Token, parked *time.Time, ac
 	if parked != nil && !o.lastActive.After(*parked) {
 		o.parked = parked
 	}
-	moved := active.Sub(o.lastActive) >= time.Millisecond
+	moved := active.Sub(o.lastActive) >= time.Millisecond && !active.Equal(o.connected) // which is no activity
 	if moved {
 		o.lastActive = active
 		if o.parked != nil && active.After(*o.parked) {

@@ -50,6 +50,7 @@ type own struct {
 	idle       bool
 	looking    bool // see looks
 	ended      *time.Time
+	told       bool  // the database has its end
 	renewed    Token // the last that another node asked for
 	over       bool  // the grace has passed: to be deleted
 	want       int64 // counts the changes made here, each of which is to be written

@@ -29,7 +29,7 @@ func publicOf(rec *record, r Rules, o outage, now time.Time) public {
 		p.status = Offline
 		return p
 	}
-	if end := o.over(r, *rec.hiddenSince); now.Before(end) {
+	if end := r.over(*rec.hiddenSince); now.Before(end) {
 		p.next = end
 	} else {
 		p.status, p.lastSeen = Offline, rec.hiddenSince

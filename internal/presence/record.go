@@ -94,9 +94,9 @@ func (s session) parked() bool { return s.ParkedAt != nil && !s.LastActiveAt.Aft
 func (s session) end(r Rules, o outage) (time.Time, bool) {
 	switch {
 	case s.EndedAt != nil:
-		return o.over(r, *s.EndedAt), true
+		return r.over(*s.EndedAt), true
 	case s.LapsesAt != nil:
-		if at := o.to.Add(r.HTTPLapse); s.LapsesAt.After(o.lapsing) && at.After(*s.LapsesAt) {
+		if at := o.to.Add(r.HTTPLapse); s.LapsesAt.After(o.from) && at.After(*s.LapsesAt) {
 			return at, true
 		}
 		return *s.LapsesAt, true
@@ -141,19 +141,6 @@ const writeMargin = 300 * time.Millisecond
 func (r Rules) over(t time.Time) time.Time { return t.Add(r.Grace + writeMargin) }
 
 // outage is when this node was last out of touch with Postgres. Clients could
-// not report while it lasted, so nobody lapses for it; and who came back to another
-// node could not be written down.
-type outage struct {
-	from, to time.Time
-	lapsing  time.Time // from, of the first of those between which a client may not have reported
-}
-
-// over is Rules.over for whoever's grace was not over when the outage began: it is
-// whole again from its end on.
-func (o outage) over(r Rules, t time.Time) time.Time {
-	at, again := r.over(t), r.over(o.to)
-	if at.After(o.from) && again.After(at) {
-		return again
-	}
-	return at
-}
+// not report while it lasted, so nobody lapses for it. Outages between which one may not
+// have reported are one.
+type outage struct{ from, to time.Time }

@@ -1,11 +1,13 @@
 package presence
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
@@ -66,6 +68,23 @@ func TestWhoIsAwayStaysAway(t *testing.T) {
 		}
 		return device != nil
 	})
+	// What was done by way of another node meanwhile, while this one was thought dead, is not.
+	v = r.connect(one, demo.Erin)
+	r.exec(`delete from realtime.sessions where id = $1`, v.Session)
+	beat(two, v, Activity{Active: true})
+	row := func() (active time.Time, held bool) {
+		t.Helper()
+		if err := r.pool.QueryRow(t.Context(), `select last_active_at, node_id is not null from realtime.sessions where id = $1`, v.Session).Scan(&active, &held); err != nil {
+			t.Fatal(err)
+		}
+		return active, held
+	}
+	active, _ := row()
+	one.Sessions.Reassert()
+	eventually(t, "this node's again", func() bool { _, held := row(); return held })
+	if now, _ := row(); now.Before(active) {
+		t.Errorf("active at %v, and then at %v", active, now)
+	}
 	// And without a socket.
 	dave := viewer.Viewer{Key: Key{Tenant: primary, User: demo.Dave}}
 	if s := beat(two, dave, Activity{Ago: 2 * time.Hour}); !s.Idle || r.see(one, as(demo.Bob), demo.Dave).Status != Away {
@@ -85,5 +104,26 @@ func TestAHiddenPagesSocket(t *testing.T) {
 	n.Sessions.Begin(t.Context(), Opening{ID: uuid.New(), Key: Key{Tenant: primary, User: demo.Alice}, Counts: true, Device: DeviceWeb, Socket: newSocket(), Hidden: true})
 	if v := next(t, seen); v.Status != Away {
 		t.Fatal(v.Status)
+	}
+}
+
+// TestThatASocketBeganIsNoActivity, whoever reads it in its row: what its client said of
+// its user's last input stands, also where that changes nothing yet.
+func TestThatASocketBeganIsNoActivity(t *testing.T) {
+	t.Parallel()
+	s := newSessions(&world{clock: clock.New(), rules: quick})
+	id, k := uuid.New(), Key{Tenant: primary, User: demo.Bob}
+	gone, expire := context.WithCancel(t.Context())
+	expire()
+	s.Begin(gone, Opening{ID: id, Key: k, Counts: true, Socket: newSocket()})
+	began := s.all[id].connected
+	said, _ := s.report(id, k, Activity{Ago: time.Minute})
+	s.obey(id, false, nil, nil, began)
+	if now, _ := s.report(id, k, Activity{}); !now.LastActiveAt.Equal(said.LastActiveAt) || !now.LastActiveAt.Before(began) {
+		t.Errorf("last active %v before it began, then %v", began.Sub(said.LastActiveAt), began.Sub(now.LastActiveAt))
+	}
+	s.obey(id, false, nil, nil, began.Add(time.Second))
+	if now, _ := s.report(id, k, Activity{}); !now.LastActiveAt.Equal(began.Add(time.Second)) {
+		t.Error("what was done by way of another node is not known")
 	}
 }

@@ -99,7 +99,7 @@ func (s *Sessions) setAlarmLocked(o *own) {
 	case o.over:
 		s.alarm.Clear(o.ID)
 	case o.ended != nil:
-		s.alarm.Set(o.ID, s.w.outage().over(s.w.rules, *o.ended))
+		s.alarm.Set(o.ID, s.w.rules.over(*o.ended))
 	case o.looking:
 		until, _ := o.looks(s.w.rules, s.w.now())
 		if idle := o.idleAt(s.w.rules); !o.idle && idle.Before(until) {
@@ -137,7 +137,8 @@ func (s *Sessions) due(ids []uuid.UUID) {
 		}
 		switch {
 		case o.over:
-		case o.ended != nil && !now.Before(s.w.outage().over(s.w.rules, *o.ended)):
+		case o.ended != nil && !o.told: // written sets it anew
+		case o.ended != nil && !now.Before(s.w.rules.over(*o.ended)):
 			o.over = true
 			s.changeLocked(o)
 		case o.ended == nil && o.edges(s.w.rules, now):

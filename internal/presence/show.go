@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
 // everybody is the viewer for whom it is kept.
@@ -117,10 +119,15 @@ func (k *keeper) tellLegacy(ctx context.Context, most int) (told bool, err error
 	return tag.RowsAffected() > 0, err
 }
 
-// refusal is what nchat's own tables say of a value or a row, each time anew.
+// refusal is what nchat's own tables, or an app's triggers there, say of a value or a
+// row, each time anew.
 func refusal(err error) (*pgconn.PgError, bool) {
 	e, is := errors.AsType[*pgconn.PgError](err)
-	return e, is && (strings.HasPrefix(e.Code, "22") || strings.HasPrefix(e.Code, "23"))
+	if !is {
+		return nil, false
+	}
+	_, refused := fault.Refuses(e.Code)
+	return e, refused || strings.HasPrefix(e.Code, "23") // a key too: nobody races for one here
 }
 
 // oneByOne passes by whom they refuse, and nobody whom it only could not tell now.

@@ -224,6 +224,16 @@ func TestNchatsOwnPresence(t *testing.T) {
 		t.Fatal(err)
 	}
 	says(demo.Bob, "online good {} f")
+	// Nor does anybody wait for whom an app's own trigger refuses.
+	r.exec(`create function public.picky() returns trigger language plpgsql as $$ begin if new.custom_message = 'raised' then raise 'no'; end if; return new; end $$`)
+	r.exec(`create trigger picky before insert or update on public.nchat_presence for each row execute function public.picky()`)
+	if _, err := n.Edit.SetCustom(t.Context(), bob, Custom{Text: ptr("raised")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Edit.SetInvisible(t.Context(), alice, false); err != nil {
+		t.Fatal(err)
+	}
+	says(demo.Alice, "dnd {} f seen")
 	if _, err := n.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Contacts)}, nil); err != nil {
 		t.Fatal(err)
 	}

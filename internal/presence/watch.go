@@ -52,7 +52,7 @@ func (wa *Watcher) Resync() {
 func (wa *Watcher) Missed(since time.Time) { wa.w.missed(since) }
 
 // Restored says that it was so between two instants: clients that could not report
-// meanwhile, or came back and could not be written down, are not absent for it.
+// meanwhile are not absent for it.
 func (wa *Watcher) Restored(from, to time.Time) {
 	wa.w.restored(from, to)
 	wa.Resync()

@@ -82,17 +82,12 @@ func (w *world) outage() outage {
 	return o
 }
 
-// missed begins an outage. One before which nobody has had a grace yet is the same one,
-// and for those who report over HTTP one before which they have not had a lapse.
+// missed begins an outage, or goes on with the last.
 func (w *world) missed(since time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	first := w.out.to.IsZero()
-	if !w.lasting && (first || w.rules.over(w.out.to).Before(since)) {
+	if !w.lasting && (w.out.to.IsZero() || w.out.to.Add(w.rules.HTTPLapse).Before(since)) {
 		w.out.from = since
-	}
-	if !w.lasting && (first || w.out.to.Add(w.rules.HTTPLapse).Before(since)) {
-		w.out.lapsing = since
 	}
 	w.lasting = true
 }
