@@ -121,7 +121,7 @@ func (c *Changes) Close() {
 func (c *Changes) Now() (list []RoomTyping, ok bool) {
 	c.mine.Lock()
 	defer c.mine.Unlock()
-	if c.over() {
+	if c.over() || !c.begun {
 		return nil, false
 	}
 	for c.due() { // which has what is due later wake then
@@ -169,6 +169,9 @@ func (c *Changes) ask(ctx context.Context) ([]RoomTyping, error) {
 	if c.over() {
 		return nil, hub.ErrClosed
 	}
+	if !c.begun {
+		return c.first(ctx)
+	}
 	for c.due() {
 		if c.check {
 			if err := c.still(ctx); err != nil {
@@ -177,9 +180,7 @@ func (c *Changes) ask(ctx context.Context) ([]RoomTyping, error) {
 			c.mark()
 		}
 		list, err := c.changed(func(x *shown) (RoomTyping, error) { return c.look(ctx, x) })
-		if c.retry.IsZero() && c.unsure() {
-			c.retry = time.Now().Add(askAgain)
-		}
+		c.later()
 		if err != nil || len(list) > 0 {
 			return list, err
 		}
@@ -195,6 +196,13 @@ func (c *Changes) told() (list []uuid.UUID) {
 		}
 	}
 	return list
+}
+
+// later has what could not be asked asked again.
+func (c *Changes) later() {
+	if c.retry.IsZero() && c.unsure() {
+		c.retry = time.Now().Add(askAgain)
+	}
 }
 
 // mark has all rooms looked at.

@@ -3,6 +3,8 @@ package typing
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,15 +32,55 @@ func (c *Changes) changed(look func(*shown) (RoomTyping, error)) (out []RoomTypi
 		}
 		now := x.next
 		x.dirty, x.next = false, RoomTyping{}
-		if !c.begun || !x.told.same(now) {
+		if !x.told.same(now) {
 			x.told = now
 			out = append(out, now)
 		}
 	}
-	c.begun = true
 	if len(out) > 0 {
 		c.rests = time.Now().Add(c.s.o.Batch)
 	}
+	return out, nil
+}
+
+// first is every room as it is when the stream begins, by one read of one shape whoever
+// types: that somebody hidden does is not to be told by how long it takes. The gate
+// looks at them again at once.
+func (c *Changes) first(ctx context.Context) ([]RoomTyping, error) {
+	if c.checks() {
+		if err := c.still(ctx); err != nil {
+			return nil, err
+		}
+	}
+	lists, all := make([][]raw, len(c.shown)), map[uuid.UUID]struct{}{}
+	for i, x := range c.shown {
+		lists[i] = c.s.board.typing(x.at)
+		for _, y := range lists[i] {
+			all[y.user] = struct{}{}
+		}
+	}
+	may, err := c.s.o.Privacy.Typists(ctx, c.v, padded(slices.Collect(maps.Keys(all))))
+	if err == nil && len(may) > 0 {
+		c.people, err = roster.People(ctx, c.s.o.Pool, c.v.Tenant, slices.Collect(maps.Keys(may)))
+		c.read = time.Now()
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil || c.doubt { // nobody types
+		may = nil
+	}
+	for i, x := range c.shown {
+		x.told, _ = picture(x.room, lists[i], may, c.people)
+		x.dirty = true
+	}
+	c.begun = true
+	c.later()
+	out := make([]RoomTyping, len(c.shown))
+	for i, x := range c.shown {
+		out[i] = x.told
+	}
+	c.rests = time.Now().Add(c.s.o.Batch)
 	return out, nil
 }
 
