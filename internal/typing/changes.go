@@ -125,7 +125,7 @@ func (c *Changes) Now() (list []RoomTyping, ok bool) {
 		return nil, false
 	}
 	for c.due() { // which has what is due later wake then
-		if c.check {
+		if c.check { // that has to be read
 			return nil, false
 		}
 		if list, err := c.changed(c.peek); err != nil || len(list) > 0 {
