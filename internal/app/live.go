@@ -126,7 +126,7 @@ func (b *behind) take(id auth.Identity, expires time.Time) {
 }
 
 // stream admits a subscription over server-sent events, most for each owner,
-// and ends it with its token.
+// and ends it as a socket of its token ends.
 func (l *live) stream(ctx context.Context, owner string, most int, id auth.Identity, r *auth.Revocations) (context.Context, func(), error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,7 +134,7 @@ func (l *live) stream(ctx context.Context, owner string, most int, id auth.Ident
 		return nil, nil, fault.Later(fault.RateLimited, time.Second, "more than %d event streams", most)
 	}
 	l.counts[owner]++
-	ctx, st, end := l.holdLocked(ctx, id, r)
+	ctx, st, end := l.holdLocked(ctx, id, r, socketDeadline(id, time.Now()))
 	return ctx, func() {
 		end()
 		l.mu.Lock()
@@ -146,12 +146,12 @@ func (l *live) stream(ctx context.Context, owner string, most int, id auth.Ident
 	}, nil
 }
 
-// while bounds what waits to its caller's token, as a stream is. The context's
-// cause says what became of the token.
+// while bounds what waits to its caller's token, to the very end of it: its client is not
+// told of an earlier one. The context's cause says what became of the token.
 func (l *live) while(ctx context.Context, id auth.Identity, r *auth.Revocations) (context.Context, func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ctx, st, end := l.holdLocked(ctx, id, r)
+	ctx, st, end := l.holdLocked(ctx, id, r, tokenEnd(id, time.Now()))
 	return ctx, func() {
 		end()
 		l.mu.Lock()
@@ -160,10 +160,10 @@ func (l *live) while(ctx context.Context, id auth.Identity, r *auth.Revocations)
 	}
 }
 
-func (l *live) holdLocked(ctx context.Context, id auth.Identity, r *auth.Revocations) (context.Context, *eventStream, func()) {
+func (l *live) holdLocked(ctx context.Context, id auth.Identity, r *auth.Revocations, until time.Time) (context.Context, *eventStream, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	end := func() { cancel(context.Canceled) }
-	if until := socketDeadline(id, time.Now()); !until.IsZero() {
+	if !until.IsZero() {
 		var stop context.CancelFunc
 		ctx, stop = context.WithDeadlineCause(ctx, until, auth.Expired())
 		end = func() { stop(); cancel(context.Canceled) }
@@ -203,14 +203,19 @@ func (s session) Latency() (time.Duration, bool) { return s.c.Latency() }
 // of what is left at most: they are not all to come back at once.
 const apart = time.Minute
 
-// socketDeadline is until when a socket may run on an identity: a token that
-// never expires holds one for an hour; secrets hold one for good. It is never later
+// tokenEnd is until when an identity may be used: a token that never expires holds what
+// runs on it for an hour; secrets hold it for good.
+func tokenEnd(id auth.Identity, now time.Time) time.Time {
+	if id.ExpiresAt.IsZero() && id.Via == auth.ViaJWT {
+		return now.Add(auth.MaxSocketAge)
+	}
+	return id.ExpiresAt
+}
+
+// socketDeadline is until when a socket may run on an identity. It is never later
 // than the token's end, and is what its client is told.
 func socketDeadline(id auth.Identity, now time.Time) time.Time {
-	end := id.ExpiresAt
-	if end.IsZero() && id.Via == auth.ViaJWT {
-		end = now.Add(auth.MaxSocketAge)
-	}
+	end := tokenEnd(id, now)
 	if early := min(apart, end.Sub(now)/10); !end.IsZero() && early > 0 {
 		end = end.Add(-rand.N(early))
 	}

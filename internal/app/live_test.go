@@ -50,8 +50,8 @@ func TestEventStreamsAreCounted(t *testing.T) {
 	}
 }
 
-// TestAnEventStreamEndsWithItsToken; a token without an end holds it an hour, a
-// secret for good.
+// TestAnEventStreamEndsWithItsToken, a little before it, and what waits at its very end; a
+// token without an end holds it an hour, a secret for good.
 func TestAnEventStreamEndsWithItsToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -74,6 +74,11 @@ func TestAnEventStreamEndsWithItsToken(t *testing.T) {
 			until, ends := ctx.Deadline()
 			if early := c.lasts - until.Sub(began); ends != (c.lasts > 0) || ends && (early < 0 || early > min(apart, c.lasts/10)) {
 				t.Errorf("%s ends: %v after %v", what, ends, until.Sub(began))
+			}
+			end()
+			held, end := l.while(t.Context(), c.id, none) // a sync that waits
+			if until, ends := held.Deadline(); ends != (c.lasts > 0) || ends && until.Sub(began) != c.lasts {
+				t.Errorf("%s ends what waits: %v after %v", what, ends, until.Sub(began))
 			}
 			end()
 		}
