@@ -43,15 +43,16 @@ type behind struct {
 	id     atomic.Pointer[auth.Identity]
 	link   atomic.Pointer[door.Link] // what it has at Hasura; nil: nothing
 
-	changing sync.Mutex // whose token it runs on and until when it may are changed together
+	changing sync.Mutex // whose token it runs on, here and at Hasura, and until when it may are changed together
+	until    time.Time  // guarded by changing: zero: for good
 }
 
 func newLive() *live {
 	return &live{all: map[uuid.UUID]*behind{}, streams: map[*eventStream]struct{}{}, counts: map[string]int{}}
 }
 
-func (l *live) add(c *wsock.Conn, id auth.Identity) {
-	b := &behind{conn: c, extend: c.Extend}
+func (l *live) add(c *wsock.Conn, id auth.Identity, until time.Time) {
+	b := &behind{conn: c, extend: c.Extend, until: until}
 	b.id.Store(&id)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,26 +104,42 @@ func (b *behind) judge(r *auth.Revocations) {
 	}
 }
 
+// before reports whether a token was issued before another; who does not say when is
+// before nobody, and nobody before it.
+func before(issued, other time.Time) bool {
+	return !issued.IsZero() && !other.IsZero() && issued.Before(other)
+}
+
 // renew puts the socket on a token that it was refreshed with elsewhere, unless
 // it runs on one issued later.
 func (b *behind) renew(to presence.Token) {
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	id := *b.id.Load()
-	if to.IssuedAt.Before(id.IssuedAt) {
+	if before(to.IssuedAt, id.IssuedAt) {
 		return
 	}
 	id.TokenID, id.IssuedAt, id.ExpiresAt = to.ID, to.IssuedAt, to.ExpiresAt
 	b.id.Store(&id)
-	b.extend(to.ExpiresAt)
+	b.until = to.ExpiresAt
+	b.extend(b.until)
 }
 
-// take puts the socket on an identity until then.
-func (b *behind) take(id auth.Identity, expires time.Time) {
+// take puts the socket on an identity until then, and what it has at Hasura by link,
+// unless it runs on a token issued later. It answers whom it runs on, and until when.
+func (b *behind) take(id auth.Identity, until time.Time, link func(*door.Link)) (auth.Identity, time.Time) {
 	b.changing.Lock()
 	defer b.changing.Unlock()
+	if on := *b.id.Load(); before(id.IssuedAt, on.IssuedAt) {
+		return on, b.until
+	}
 	b.id.Store(&id)
-	b.extend(expires)
+	b.until = until
+	b.extend(until)
+	if l := b.link.Load(); l != nil {
+		link(l)
+	}
+	return id, until
 }
 
 // stream admits a subscription over server-sent events, most for each owner,
