@@ -136,9 +136,13 @@ func (g *guarded) WriteHeader(status int) {
 // Unwrap is http.ResponseController's.
 func (g *guarded) Unwrap() http.ResponseWriter { return g.ResponseWriter }
 
-// Hijack is http.Hijacker's, for sockets.
+// Hijack is http.Hijacker's, for sockets, whose connections are not ours any more.
 func (g *guarded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return http.NewResponseController(g.ResponseWriter).Hijack() //nolint:wrapcheck // passed on
+	conn, rw, err := http.NewResponseController(g.ResponseWriter).Hijack()
+	if err == nil {
+		g.body = nil
+	}
+	return conn, rw, err //nolint:wrapcheck // passed on
 }
 
 // Flush is http.Flusher's.

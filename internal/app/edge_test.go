@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -50,5 +51,51 @@ func TestWhoSendsStillReadsTheAnswer(t *testing.T) {
 			t.Errorf("%s: ended by %v", path, err)
 		}
 		_ = conn.Close()
+	}
+}
+
+// TestASocketIsNotLingeredFor: its connection is not the server's any more, whatever body it
+// said would come.
+func TestASocketIsNotLingeredFor(t *testing.T) {
+	t.Parallel()
+	panicked := make(chan any, 1)
+	e := edge{body: time.Minute, lingers: time.Minute, next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		go func() {
+			defer func() { _ = conn.Close() }()
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+			_, _ = io.CopyN(conn, rw, 4)
+		}()
+	})}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { panicked <- recover() }()
+		e.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if v := <-panicked; v != nil {
+		t.Errorf("it panics: %v", v)
+	}
+	in := bufio.NewReader(conn)
+	res, err := http.ReadResponse(in, nil) //nolint:bodyclose // a socket has none
+	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(res, err)
+	}
+	if _, err := io.WriteString(conn, "ping"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(in); err != nil || string(got) != "ping" {
+		t.Errorf("%q %v", got, err)
 	}
 }
