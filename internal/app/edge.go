@@ -74,6 +74,7 @@ func (g *guarded) linger(most time.Duration) {
 		return
 	}
 	_ = control.SetReadDeadline(time.Now().Add(most))
+	defer time.AfterFunc(most, func() { _ = control.SetReadDeadline(time.Unix(1, 0)) }).Stop() // whoever has set another since
 	_, _ = io.CopyN(io.Discard, g.body.ReadCloser, lingered)
 }
 

@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -98,4 +100,33 @@ func TestASocketIsNotLingeredFor(t *testing.T) {
 	if got, err := io.ReadAll(in); err != nil || string(got) != "ping" {
 		t.Errorf("%q %v", got, err)
 	}
+}
+
+// stubborn is a connection whose reader has all the time there is, until it is to have none.
+type stubborn struct {
+	*httptest.ResponseRecorder
+	once sync.Once
+	over chan struct{}
+}
+
+func (s *stubborn) SetReadDeadline(at time.Time) error {
+	if !at.After(time.Now()) {
+		s.once.Do(func() { close(s.over) })
+	}
+	return nil
+}
+
+func (s *stubborn) Read([]byte) (int, error) { <-s.over; return 0, io.ErrUnexpectedEOF }
+func (s *stubborn) Close() error             { return nil }
+
+// TestLingeringEnds in its time, also where somebody else took the deadline away that it set.
+func TestLingeringEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, began := &stubborn{ResponseRecorder: httptest.NewRecorder(), over: make(chan struct{})}, time.Now()
+		(&guarded{ResponseWriter: s, body: &watched{ReadCloser: s}}).linger(time.Minute)
+		if took := time.Since(began); took != time.Minute || !s.Flushed {
+			t.Errorf("it takes %s, answered first: %v", took, s.Flushed)
+		}
+	})
 }
