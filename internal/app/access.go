@@ -9,6 +9,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/graph/model"
 	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/presence"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
@@ -45,37 +46,37 @@ func (a access) Refresh(ctx context.Context, token string, at uuid.UUID) (model.
 	if id.UserID != old.UserID || id.Tenant != old.Tenant {
 		return model.SessionInfo{}, fault.Access()
 	}
-	expires := socketDeadline(id, time.Now())
-	if err := a.extend(ctx, at, id, token, expires); err != nil {
+	id, expires, err := a.extend(ctx, at, id, token, socketDeadline(id, time.Now()))
+	if err != nil {
 		return model.SessionInfo{}, err
 	}
 	return model.SessionInfo{ID: at.String(), SessionID: at, UserID: id.UserID, Role: id.Role, ExpiresAt: &expires}, nil
 }
 
 // extend puts a socket on a new identity: here, or by way of the database
-// where another node holds it.
-func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, token string, expires time.Time) error {
+// where another node holds it. It answers what the socket runs on, and until when:
+// where it is here, that may be a newer one that came first.
+func (a access) extend(ctx context.Context, at uuid.UUID, id auth.Identity, token string, expires time.Time) (auth.Identity, time.Time, error) {
 	if b, ok := a.live.get(at); ok {
 		if old := b.id.Load(); old.UserID != id.UserID || old.Tenant != id.Tenant {
-			return fault.Access()
+			return id, expires, fault.Access()
 		}
-		b.take(id, expires)
-		if link := b.link.Load(); link != nil {
+		id, expires = b.take(id, expires, func(link *door.Link) {
 			name, value := a.jwt.Bears(token)
 			link.Renew(name, value, id.Role)
-		}
-		a.presence.Sessions.Renewed(at, id.TokenID)
-		b.judge(a.revoked.known) // revoked since it was verified: nobody else would see it
-		return nil
+		})
+		a.presence.Sessions.Renewed(at, b.id.Load().TokenID) // another may have come since
+		b.judge(a.revoked.known)                             // revoked since it was verified: nobody else would see it
+		return id, expires, nil
 	}
 	v := viewer.Of(id.Tenant, id.UserID)
 	if found, err := a.presence.Edit.Renew(ctx, v, at, presence.Token{ID: id.TokenID, IssuedAt: id.IssuedAt, ExpiresAt: expires}); err != nil || !found {
 		if err == nil {
 			err = fault.Access()
 		}
-		return err
+		return id, expires, err
 	}
-	return nil
+	return id, expires, nil
 }
 
 // Revoke is graph.Access. Its answer tells an admin how many sessions a user has, the

@@ -277,7 +277,7 @@ func TestHangingBodies(t *testing.T) {
 	a := attack(t, map[string]string{"REQUEST_TIMEOUT": "1s", "HASURA_UPSTREAM_URL": "http://127.0.0.1:1", "MAX_CONNECTIONS_PER_IP": "400"})
 	var all sync.WaitGroup
 	for i := range 300 {
-		path := []string{"/graphql", "/hasura/actions", "/nowhere", "/healthz", "/v1/graphql"}[i%5]
+		path, closing := []string{"/graphql", "/hasura/actions", "/nowhere", "/healthz", "/v1/graphql"}[i%5], []string{"", "Connection: close\r\n"}[i%2]
 		all.Go(func() {
 			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(a.base, "http://"))
 			if err != nil {
@@ -286,7 +286,7 @@ func TestHangingBodies(t *testing.T) {
 			}
 			defer func() { _ = conn.Close() }()
 			method := map[bool]string{true: "GET", false: "POST"}[path == "/healthz"]
-			if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", method, path); err != nil {
+			if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\n%sContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", method, path, closing); err != nil {
 				t.Error(err)
 				return
 			}

@@ -51,6 +51,7 @@ type parts struct {
 	page      http.Handler
 	doorOnly  bool // nothing but the one endpoint is served
 	ready     func(Addresses)
+	lingers   time.Duration
 	config    config.Config
 	jwt       auth.JWTConfig
 	log       *slog.Logger
@@ -106,7 +107,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		pool.Close()
 		return nil, err
 	}
-	p := &parts{dev: o.Dev, page: o.Page, doorOnly: o.DoorOnly, jwt: o.JWT, ready: o.Ready, config: c, log: o.Log, pool: pool, vital: vital, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
+	p := &parts{dev: o.Dev, page: o.Page, doorOnly: o.DoorOnly, jwt: o.JWT, ready: o.Ready, lingers: lingers, config: c, log: o.Log, pool: pool, vital: vital, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
 		documents: limit.NewCache(cachedBytes, func(text string, _ *ast.QueryDocument) int { return len(text) }),
 		persisted: limit.NewCache(cachedBytes, func(hash, text string) int { return len(hash) + len(text) }),
 		budgets:   newBudgets(c.Limits, int(pool.Config().MaxConns))}

@@ -23,6 +23,7 @@ type edge struct {
 	next    http.Handler
 	body    time.Duration // for a body to arrive
 	webhook time.Duration // for what Hasura calls besides GraphQL
+	lingers time.Duration // how long who is sending still when it is answered is listened to
 	ips     clientip.Finder
 	log     *slog.Logger
 	told    *sync.Once
@@ -30,7 +31,7 @@ type edge struct {
 
 func newEdge(p *parts, next http.Handler) http.Handler {
 	l := p.config.Limits
-	return edge{next: next, body: l.RequestTimeout, webhook: l.OperationTimeout, ips: clientip.New(p.config.TrustedProxies), log: p.log, told: &sync.Once{}}
+	return edge{next: next, body: l.RequestTimeout, webhook: l.OperationTimeout, lingers: p.lingers, ips: clientip.New(p.config.TrustedProxies), log: p.log, told: &sync.Once{}}
 }
 
 func (e edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -53,7 +54,7 @@ func (e edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e.next.ServeHTTP(out, r)
 	if out.body != nil && r.Close {
-		out.linger()
+		out.linger(e.lingers)
 	}
 }
 
@@ -67,12 +68,13 @@ const (
 // linger sends the answer, and then takes what a peer that wants its connection closed
 // goes on to send. net/http would close under it, and what comes after that throws away
 // the answer that is on its way: a proxy in front would tell of an error of its own.
-func (g *guarded) linger() {
+func (g *guarded) linger(most time.Duration) {
 	control := http.NewResponseController(g.ResponseWriter)
-	if g.body.read() || control.Flush() != nil { // a socket's connection is not ours any more
+	if g.body.read() || control.Flush() != nil {
 		return
 	}
-	_ = control.SetReadDeadline(time.Now().Add(lingers))
+	_ = control.SetReadDeadline(time.Now().Add(most))
+	defer time.AfterFunc(most, func() { _ = control.SetReadDeadline(time.Unix(1, 0)) }).Stop() // whoever has set another since
 	_, _ = io.CopyN(io.Discard, g.body.ReadCloser, lingered)
 }
 
@@ -135,9 +137,13 @@ func (g *guarded) WriteHeader(status int) {
 // Unwrap is http.ResponseController's.
 func (g *guarded) Unwrap() http.ResponseWriter { return g.ResponseWriter }
 
-// Hijack is http.Hijacker's, for sockets.
+// Hijack is http.Hijacker's, for sockets, whose connections are not ours any more.
 func (g *guarded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return http.NewResponseController(g.ResponseWriter).Hijack() //nolint:wrapcheck // passed on
+	conn, rw, err := http.NewResponseController(g.ResponseWriter).Hijack()
+	if err == nil {
+		g.body = nil
+	}
+	return conn, rw, err //nolint:wrapcheck // passed on
 }
 
 // Flush is http.Flusher's.

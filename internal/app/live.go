@@ -43,15 +43,16 @@ type behind struct {
 	id     atomic.Pointer[auth.Identity]
 	link   atomic.Pointer[door.Link] // what it has at Hasura; nil: nothing
 
-	changing sync.Mutex // whose token it runs on and until when it may are changed together
+	changing sync.Mutex // whose token it runs on, here and at Hasura, and until when it may are changed together
+	until    time.Time  // guarded by changing: zero: for good
 }
 
 func newLive() *live {
 	return &live{all: map[uuid.UUID]*behind{}, streams: map[*eventStream]struct{}{}, counts: map[string]int{}}
 }
 
-func (l *live) add(c *wsock.Conn, id auth.Identity) {
-	b := &behind{conn: c, extend: c.Extend}
+func (l *live) add(c *wsock.Conn, id auth.Identity, until time.Time) {
+	b := &behind{conn: c, extend: c.Extend, until: until}
 	b.id.Store(&id)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,30 +104,46 @@ func (b *behind) judge(r *auth.Revocations) {
 	}
 }
 
+// before reports whether a token was issued before another; who does not say when is
+// before nobody, and nobody before it.
+func before(issued, other time.Time) bool {
+	return !issued.IsZero() && !other.IsZero() && issued.Before(other)
+}
+
 // renew puts the socket on a token that it was refreshed with elsewhere, unless
 // it runs on one issued later.
 func (b *behind) renew(to presence.Token) {
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	id := *b.id.Load()
-	if to.IssuedAt.Before(id.IssuedAt) {
+	if before(to.IssuedAt, id.IssuedAt) {
 		return
 	}
 	id.TokenID, id.IssuedAt, id.ExpiresAt = to.ID, to.IssuedAt, to.ExpiresAt
 	b.id.Store(&id)
-	b.extend(to.ExpiresAt)
+	b.until = to.ExpiresAt
+	b.extend(b.until)
 }
 
-// take puts the socket on an identity until then.
-func (b *behind) take(id auth.Identity, expires time.Time) {
+// take puts the socket on an identity until then, and what it has at Hasura by link,
+// unless it runs on a token issued later. It answers whom it runs on, and until when.
+func (b *behind) take(id auth.Identity, until time.Time, link func(*door.Link)) (auth.Identity, time.Time) {
 	b.changing.Lock()
 	defer b.changing.Unlock()
+	if on := *b.id.Load(); before(id.IssuedAt, on.IssuedAt) {
+		return on, b.until
+	}
 	b.id.Store(&id)
-	b.extend(expires)
+	b.until = until
+	b.extend(until)
+	if l := b.link.Load(); l != nil {
+		link(l)
+	}
+	return id, until
 }
 
 // stream admits a subscription over server-sent events, most for each owner,
-// and ends it with its token.
+// and ends it as a socket of its token ends.
 func (l *live) stream(ctx context.Context, owner string, most int, id auth.Identity, r *auth.Revocations) (context.Context, func(), error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,7 +151,7 @@ func (l *live) stream(ctx context.Context, owner string, most int, id auth.Ident
 		return nil, nil, fault.Later(fault.RateLimited, time.Second, "more than %d event streams", most)
 	}
 	l.counts[owner]++
-	ctx, st, end := l.holdLocked(ctx, id, r)
+	ctx, st, end := l.holdLocked(ctx, id, r, socketDeadline(id, time.Now()))
 	return ctx, func() {
 		end()
 		l.mu.Lock()
@@ -146,12 +163,12 @@ func (l *live) stream(ctx context.Context, owner string, most int, id auth.Ident
 	}, nil
 }
 
-// while bounds what waits to its caller's token, as a stream is. The context's
-// cause says what became of the token.
+// while bounds what waits to its caller's token, to the very end of it: its client is not
+// told of an earlier one. The context's cause says what became of the token.
 func (l *live) while(ctx context.Context, id auth.Identity, r *auth.Revocations) (context.Context, func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ctx, st, end := l.holdLocked(ctx, id, r)
+	ctx, st, end := l.holdLocked(ctx, id, r, tokenEnd(id, time.Now()))
 	return ctx, func() {
 		end()
 		l.mu.Lock()
@@ -160,10 +177,10 @@ func (l *live) while(ctx context.Context, id auth.Identity, r *auth.Revocations)
 	}
 }
 
-func (l *live) holdLocked(ctx context.Context, id auth.Identity, r *auth.Revocations) (context.Context, *eventStream, func()) {
+func (l *live) holdLocked(ctx context.Context, id auth.Identity, r *auth.Revocations, until time.Time) (context.Context, *eventStream, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	end := func() { cancel(context.Canceled) }
-	if until := socketDeadline(id, time.Now()); !until.IsZero() {
+	if !until.IsZero() {
 		var stop context.CancelFunc
 		ctx, stop = context.WithDeadlineCause(ctx, until, auth.Expired())
 		end = func() { stop(); cancel(context.Canceled) }
@@ -203,14 +220,19 @@ func (s session) Latency() (time.Duration, bool) { return s.c.Latency() }
 // of what is left at most: they are not all to come back at once.
 const apart = time.Minute
 
-// socketDeadline is until when a socket may run on an identity: a token that
-// never expires holds one for an hour; secrets hold one for good. It is never later
+// tokenEnd is until when an identity may be used: a token that never expires holds what
+// runs on it for an hour; secrets hold it for good.
+func tokenEnd(id auth.Identity, now time.Time) time.Time {
+	if id.ExpiresAt.IsZero() && id.Via == auth.ViaJWT {
+		return now.Add(auth.MaxSocketAge)
+	}
+	return id.ExpiresAt
+}
+
+// socketDeadline is until when a socket may run on an identity. It is never later
 // than the token's end, and is what its client is told.
 func socketDeadline(id auth.Identity, now time.Time) time.Time {
-	end := id.ExpiresAt
-	if end.IsZero() && id.Via == auth.ViaJWT {
-		end = now.Add(auth.MaxSocketAge)
-	}
+	end := tokenEnd(id, now)
 	if early := min(apart, end.Sub(now)/10); !end.IsZero() && early > 0 {
 		end = end.Add(-rand.N(early))
 	}

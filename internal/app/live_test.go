@@ -11,6 +11,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/demo"
+	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/fault"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/presence"
@@ -50,8 +51,8 @@ func TestEventStreamsAreCounted(t *testing.T) {
 	}
 }
 
-// TestAnEventStreamEndsWithItsToken; a token without an end holds it an hour, a
-// secret for good.
+// TestAnEventStreamEndsWithItsToken, a little before it, and what waits at its very end; a
+// token without an end holds it an hour, a secret for good.
 func TestAnEventStreamEndsWithItsToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -74,6 +75,11 @@ func TestAnEventStreamEndsWithItsToken(t *testing.T) {
 			until, ends := ctx.Deadline()
 			if early := c.lasts - until.Sub(began); ends != (c.lasts > 0) || ends && (early < 0 || early > min(apart, c.lasts/10)) {
 				t.Errorf("%s ends: %v after %v", what, ends, until.Sub(began))
+			}
+			end()
+			held, end := l.while(t.Context(), c.id, none) // a sync that waits
+			if until, ends := held.Deadline(); ends != (c.lasts > 0) || ends && until.Sub(began) != c.lasts {
+				t.Errorf("%s ends what waits: %v after %v", what, ends, until.Sub(began))
 			}
 			end()
 		}
@@ -173,7 +179,7 @@ func TestRevocationsAreHeardOf(t *testing.T) {
 func TestASocketTakesANewToken(t *testing.T) {
 	t.Parallel()
 	l, c := newLive(), &wsock.Conn{}
-	l.add(c, identity(demo.Alice, time.Unix(1, 0)))
+	l.add(c, identity(demo.Alice, time.Unix(1, 0)), time.Time{})
 	b, ok := l.get(c.ID())
 	if !ok || b.id.Load().UserID != demo.Alice {
 		t.Fatal("not there")
@@ -189,31 +195,50 @@ func TestASocketTakesANewToken(t *testing.T) {
 	}
 }
 
-// TestATokenAndItsEndChangeTogether: where a refresh comes in the midst of another, the socket
-// ends with the token that it runs on.
+// TestATokenAndItsEndChangeTogether: where a refresh comes in the midst of another, or behind one
+// with a newer token, the socket ends with the token that it runs on, and who asked is told so.
 func TestATokenAndItsEndChangeTogether(t *testing.T) {
 	t.Parallel()
 	older := presence.Token{ID: "older", IssuedAt: time.Unix(2, 0), ExpiresAt: time.Unix(100, 0)}
 	newer := presence.Token{ID: "newer", IssuedAt: time.Unix(3, 0), ExpiresAt: time.Unix(200, 0)}
-	for what, first := range map[string]func(*behind){
-		"refreshed elsewhere": func(b *behind) { b.renew(older) },
-		"refreshed here": func(b *behind) {
-			id := identity(demo.Alice, older.IssuedAt)
-			id.TokenID, id.ExpiresAt = older.ID, older.ExpiresAt
-			b.take(id, older.ExpiresAt)
-		},
+	elsewhere := func(b *behind, to presence.Token) { b.renew(to) }
+	here := func(b *behind, to presence.Token) {
+		id := identity(demo.Alice, to.IssuedAt)
+		id.TokenID, id.ExpiresAt = to.ID, to.ExpiresAt
+		on, until := b.take(id, to.ExpiresAt, func(*door.Link) {
+			if b.id.Load().TokenID != to.ID {
+				t.Error("Hasura is given another token than the socket")
+			}
+		})
+		if want := map[string]time.Time{older.ID: older.ExpiresAt, newer.ID: newer.ExpiresAt}[on.TokenID]; !until.Equal(want) {
+			t.Errorf("told of the %s token until %v", on.TokenID, until)
+		}
+	}
+	type refresh = func(*behind, presence.Token)
+	for what, c := range map[string]struct {
+		first, second  refresh
+		comes1, comes2 presence.Token
+	}{
+		"elsewhere, and a newer one elsewhere":  {elsewhere, elsewhere, older, newer},
+		"here, and a newer one elsewhere":       {here, elsewhere, older, newer},
+		"elsewhere, and a newer one here":       {elsewhere, here, older, newer},
+		"elsewhere, and an older one here":      {elsewhere, here, newer, older},
+		"here, and an older one here":           {here, here, newer, older},
+		"here, and an older one elsewhere":      {here, elsewhere, newer, older},
+		"elsewhere, and an older one elsewhere": {elsewhere, elsewhere, newer, older},
 	} {
 		var mu sync.Mutex
 		var until time.Time
 		second, begun := make(chan struct{}), false
 		b := &behind{}
+		b.link.Store(&door.Link{})
 		b.extend = func(to time.Time) {
 			mu.Lock()
 			mine := !begun
 			begun = true
 			mu.Unlock()
 			if mine {
-				go func() { b.renew(newer); close(second) }()
+				go func() { c.second(b, c.comes2); close(second) }()
 				select {
 				case <-second:
 				case <-time.After(20 * time.Millisecond): // it waits for this one
@@ -225,10 +250,29 @@ func TestATokenAndItsEndChangeTogether(t *testing.T) {
 		}
 		old := identity(demo.Alice, time.Unix(1, 0))
 		b.id.Store(&old)
-		first(b)
+		c.first(b, c.comes1)
 		<-second
 		if id := b.id.Load(); id.TokenID != newer.ID || !until.Equal(newer.ExpiresAt) {
 			t.Errorf("%s: on the %s token until %v", what, id.TokenID, until)
 		}
+	}
+}
+
+// TestATokenThatDoesNotSayWhenItWasIssued is as good as another.
+func TestATokenThatDoesNotSayWhenItWasIssued(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(100, 0)
+	b := &behind{extend: func(time.Time) {}}
+	old := identity(demo.Alice, time.Unix(1, 0))
+	b.id.Store(&old)
+	b.renew(presence.Token{ID: "elsewhere", ExpiresAt: at})
+	if id := b.id.Load(); id.TokenID != "elsewhere" || !b.until.Equal(at) {
+		t.Errorf("elsewhere: on %q until %v", id.TokenID, b.until)
+	}
+	b.id.Store(&old)
+	none := identity(demo.Alice, time.Time{})
+	none.TokenID = "here"
+	if on, until := b.take(none, at, nil); on.TokenID != "here" || !until.Equal(at) || b.id.Load().TokenID != "here" {
+		t.Errorf("here: on %q until %v", on.TokenID, until)
 	}
 }

@@ -13,23 +13,25 @@ import (
 )
 
 // openingOf reads what connection_init says of the device and its user's activity. Of
-// the device nothing is believed, it is only shown to its own user.
+// the device nothing is believed, it is only shown to its own user. What is null is not said.
 func openingOf(r wsock.Request, id auth.Identity, socket session) (presence.Opening, error) {
 	o := presence.Opening{ID: r.Conn.ID(), Key: viewer.Key{Tenant: id.Tenant, User: id.UserID}, Counts: true,
 		Device: presence.DeviceUnknown, TokenID: id.TokenID, Socket: socket}
-	if v, ok := r.Payload["presence"]; ok {
+	if v := r.Payload["presence"]; v != nil {
 		counts, ok := v.(bool)
 		if !ok {
 			return o, fault.Field("presence", "presence must be true or false")
 		}
 		o.Counts = counts
 	}
-	if v, ok := r.Payload["hidden"]; ok {
-		if o.Hidden, ok = v.(bool); !ok {
+	if v := r.Payload["hidden"]; v != nil {
+		hidden, ok := v.(bool)
+		if !ok {
 			return o, fault.Field("hidden", "hidden must be true or false")
 		}
+		o.Hidden = hidden
 	}
-	if v, ok := r.Payload["lastActivityAgoMs"]; ok {
+	if v := r.Payload["lastActivityAgoMs"]; v != nil {
 		most := presence.MaxActivityAgo.Milliseconds()
 		ms, ok := v.(float64)
 		if !ok || ms != math.Trunc(ms) || ms < 0 || ms > float64(most) {

@@ -100,7 +100,7 @@ func (in *admission) init(ctx context.Context, r wsock.Request) (wsock.Accepted,
 	}
 	expires := socketDeadline(id, time.Now())
 	conn := r.Conn
-	in.live.add(conn, id)
+	in.live.add(conn, id, expires)
 	if in.revoked.Refused(id) { // revoked between the check and the add: nobody else would see it
 		in.live.remove(conn.ID())
 		return wsock.Accepted{}, auth.Revoked()

@@ -153,6 +153,10 @@ func TestWhatAClientSaysOfItsDevice(t *testing.T) {
 	if err != nil || !o.Counts || o.Device != presence.DeviceUnknown || o.Name != nil || o.DeviceID != nil || o.TokenID != "t1" || o.Key.User != demo.Alice {
 		t.Errorf("said nothing: %+v %v", o, err)
 	}
+	o, err = openingOf(wsock.Request{Conn: &wsock.Conn{}, Payload: map[string]any{"presence": nil, "hidden": nil, "lastActivityAgoMs": nil, "device": nil}}, id, session{})
+	if err != nil || !o.Counts || o.Hidden || o.Ago != 0 || o.Device != presence.DeviceUnknown {
+		t.Errorf("null: %+v %v", o, err)
+	}
 	payload := map[string]any{"presence": false, "hidden": true, "lastActivityAgoMs": 1500.0, "device": map[string]any{"id": "d1", "name": "Alice's phone", "type": "ios", "colour": "red"}}
 	o, err = openingOf(wsock.Request{Conn: &wsock.Conn{}, Payload: payload}, id, session{})
 	if err != nil || o.Counts || o.Device != presence.DeviceIOS || *o.Name != "Alice's phone" || *o.DeviceID != "d1" || !o.Hidden || o.Ago != 1500*time.Millisecond {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -184,13 +185,17 @@ func (f failing) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// arriving is a body of which each part has its time, and the whole a least pace.
+// arriving is a body of which each part has its time, and the whole a least pace. Once it
+// is closed the connection's deadline is another's: the transport may still be reading.
 type arriving struct {
 	io.ReadCloser
 	control *http.ResponseController
 	began   time.Time
 	stalled time.Duration
 	read    int64
+
+	mu   sync.Mutex
+	over bool // guarded by mu
 }
 
 func (a *arriving) Read(p []byte) (int, error) {
@@ -198,16 +203,36 @@ func (a *arriving) Read(p []byte) (int, error) {
 	if next := time.Now().Add(a.stalled); next.Before(end) {
 		end = next
 	}
-	_ = a.control.SetReadDeadline(end) // what cannot, has no connection behind it
+	if !a.until(end) {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := a.ReadCloser.Read(p)
 	a.read += int64(n)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, &lateError{err}
 	}
 	if err != nil {
-		_ = a.control.SetReadDeadline(time.Time{})
+		a.until(time.Time{})
 	}
 	return n, err //nolint:wrapcheck // a reader's errors are the reader's
+}
+
+// until sets what the connection may take to be read; false: it is closed, and is not set.
+func (a *arriving) until(end time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.over {
+		_ = a.control.SetReadDeadline(end) // what cannot, has no connection behind it
+	}
+	return !a.over
+}
+
+// Close is io.Closer's. Whoever reads may go on to, and no part has a new time.
+func (a *arriving) Close() error {
+	a.mu.Lock()
+	a.over = true
+	a.mu.Unlock()
+	return a.ReadCloser.Close() //nolint:wrapcheck // a reader's errors are the reader's
 }
 
 // dialTaking dials connections for requests, whose answers have a time of their own.
