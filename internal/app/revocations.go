@@ -30,23 +30,28 @@ func newRevocations(store auth.Store, l *live, lifetime time.Duration) *revocati
 }
 
 // run reads again whenever the database says that something was revoked, by
-// doorbell or within a second, and closes what runs on it.
+// doorbell or within a second, and closes what runs on it. Where it cannot say
+// whether, a doorbell is enough.
 func (r *revocations) run(ctx context.Context) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	last := ""
+	last, rung := "", false
 	for {
 		r.learn(ctx)
-		if stamp, err := r.stamp(ctx); err == nil && stamp != last || !r.loaded.Load() {
+		stamp, err := r.stamp(ctx)
+		if err == nil && stamp != last || err != nil && rung || !r.loaded.Load() {
 			if r.enforce(ctx) {
-				last = stamp
+				last, rung = stamp, false // unknown: it is read again when there is one
 			}
+		} else if err == nil {
+			rung = false
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		case <-r.due:
+			rung = true
 		}
 	}
 }

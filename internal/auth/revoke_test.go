@@ -236,13 +236,16 @@ func lateStamps(t *testing.T, db *pgxpool.Pool) {
 		"barred_users":   `tenant, user_id, at) values ('acme', gen_random_uuid()`,
 	} {
 		add := `insert into realtime.` + table + ` (` + columns + `, now() - $1::interval)`
-		exec(add, time.Minute)
-		exec(add, time.Second)
-		before := stamp()
-		exec(`delete from realtime.` + table + ` where ctid = (select ctid from realtime.` + table + ` where tenant = 'acme' order by ctid limit 1)`)
-		exec(add, 2*time.Minute)
-		if after := stamp(); after == before {
-			t.Errorf("%s: another row in the place of one: %s as before", table, after)
+		for _, odd := range []string{"now()", "'infinity'", "'-infinity'"} { // an app may write any time
+			exec(`delete from realtime.` + table + ` where tenant = 'acme'`)
+			exec(add, time.Minute)
+			exec(`insert into realtime.` + table + ` (` + columns + `, ` + odd + `)`)
+			before := stamp()
+			exec(`delete from realtime.` + table + ` where ctid = (select ctid from realtime.` + table + ` where tenant = 'acme' order by ctid limit 1)`)
+			exec(add, 2*time.Minute)
+			if after := stamp(); after == before {
+				t.Errorf("%s, beside %s: another row in the place of one: %s as before", table, odd, after)
+			}
 		}
 	}
 }

@@ -108,8 +108,9 @@ func (s *sequencer) CatchUp(ctx context.Context) error {
 }
 
 // ToRead is CatchUp for whoever only reads. Where the database takes no writes what waits
-// does so until it does again: nobody was answered for it, it comes after every cursor
-// of now, who may read is not asked of the log, and who reads is not to wait as well.
+// does so until it does again: it is committed, and its writer (the app, an insert of
+// Hasura's own) was answered, but it comes after every cursor of now; who may read is not
+// asked of the log, and who reads is not to wait as well.
 func (s *sequencer) ToRead(ctx context.Context) error {
 	if err := s.CatchUp(ctx); !postgres.TakesNoWrites(err) {
 		return err

@@ -227,7 +227,7 @@ func (l *Lease) ask(ctx context.Context, db postgres.DB, epoch int64) (a answer,
 
 // enter makes a row, one node after the other, where no living one has another bus.
 func (l *Lease) enter(ctx context.Context) (a answer, err error) {
-	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	err = postgres.InTx(ctx, l.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtext('realtime.nodes'))`); err != nil {
 			return err
 		}

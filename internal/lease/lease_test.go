@@ -14,6 +14,7 @@ import (
 
 	"github.com/nself-org/nchat-realtime/internal/clock"
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
 // said is what a lease told its owner.
@@ -139,7 +140,8 @@ func TestALostRowAndALostBootAreAssertedAgain(t *testing.T) {
 // refused, with both names, and let in once the first took its leave.
 func TestNodesOfDifferentBusesRefuseEachOther(t *testing.T) {
 	t.Parallel()
-	pool := pgtest.Pool(t, pgtest.NewURL(t))
+	url := pgtest.NewURL(t)
+	pool := pgtest.Pool(t, url)
 	last := func() { // the leases that there are, which nobody renews, however long this takes
 		t.Helper()
 		if _, err := pool.Exec(t.Context(), `update realtime.nodes set lease_until = clock_timestamp() + interval '1 hour'`); err != nil {
@@ -180,6 +182,28 @@ func TestNodesOfDifferentBusesRefuseEachOther(t *testing.T) {
 	last()
 	if err := sure(t, first.renew); !errors.As(err, &refused) {
 		t.Fatal("who was buried is asked again:", err)
+	}
+	t.Run("nobody holds up those who enter for good", func(t *testing.T) { entersInTime(t, pool, url) })
+}
+
+// entersInTime: also behind a pooler, where sessions have no limits of ours.
+func entersInTime(t *testing.T, pool *pgxpool.Pool, url string) {
+	const limits = `current_setting('lock_timeout') || ' ' || current_setting('idle_in_transaction_session_timeout')`
+	if _, err := pool.Exec(t.Context(), `truncate realtime.nodes cascade; alter table realtime.nodes add column limits text default `+limits); err != nil {
+		t.Fatal(err)
+	}
+	pooled, err := postgres.Open(t.Context(), url, postgres.Options{Pooled: true, MaxConns: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pooled.Close()
+	l, _ := newLease(pooled)
+	if err := sure(t, l.Acquire); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	if err := pool.QueryRow(t.Context(), `select limits from realtime.nodes`).Scan(&got); err != nil || got != "2s 15s" {
+		t.Errorf("a lease is taken within %q, %v", got, err)
 	}
 }
 

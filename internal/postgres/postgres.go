@@ -45,7 +45,8 @@ type Options struct {
 	MaxConns        int32  // default: pool_max_conns of the URL, else four for each CPU, from 8 to 24
 	// Pooled: url leads to a transaction pooler, whose connections others have too.
 	// Statements are then not prepared by name, and no session's settings are changed: what
-	// the role's own say holds.
+	// the role's own say holds. A transaction of InTx, Quietly or QuietBatch has LockTimeout
+	// and IdleInTxTimeout where the role has none.
 	Pooled  bool
 	OddTime func() // told of each time read that RFC 3339 cannot write; without blocking
 }

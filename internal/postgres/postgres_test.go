@@ -87,6 +87,7 @@ func TestOpenBehindAPooler(t *testing.T) {
 	if timeout != "0" || names != 0 {
 		t.Errorf("statement_timeout is %s, %d statements have names", timeout, names)
 	}
+	boundBehindAPooler(t, url)
 	own, err := postgres.Open(t.Context(), url+"&default_query_exec_mode=simple_protocol", postgres.Options{Pooled: true})
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +95,49 @@ func TestOpenBehindAPooler(t *testing.T) {
 	defer own.Close()
 	if mode := own.Config().ConnConfig.DefaultQueryExecMode; mode != pgx.QueryExecModeSimpleProtocol {
 		t.Errorf("the url's own mode became %v", mode)
+	}
+}
+
+// boundBehindAPooler: transactions bring limits of their own, which end with them, and
+// leave alone those that the role has.
+func boundBehindAPooler(t *testing.T, url string) {
+	t.Helper()
+	ctx := t.Context()
+	pool, err := postgres.Open(ctx, url, postgres.Options{Pooled: true, MaxConns: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	const q = `select current_setting('lock_timeout') || ' ' || current_setting('idle_in_transaction_session_timeout')`
+	var got string
+	read := func(tx pgx.Tx) error { return tx.QueryRow(ctx, q).Scan(&got) }
+	ways := map[string]func() error{
+		"InTx":    func() error { return postgres.InTx(ctx, pool, read) },
+		"Quietly": func() error { return postgres.Quietly(ctx, pool, read) },
+		"QuietBatch": func() error {
+			return postgres.QuietBatch(ctx, pool, func(b *pgx.Batch) {
+				b.Queue(q).QueryRow(func(row pgx.Row) error { return row.Scan(&got) })
+			})
+		},
+		"none": func() error { return pool.QueryRow(ctx, q).Scan(&got) },
+	}
+	for session, limits := range map[string]string{"0 0": "2s 15s", "9s 1min": "9s 1min"} {
+		lock, idle, _ := strings.Cut(session, " ")
+		for name, way := range ways {
+			if _, err := pool.Exec(ctx, `select set_config('lock_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $2, false)`, lock, idle); err != nil {
+				t.Fatal(err)
+			}
+			want := limits
+			if name == "none" {
+				want = session
+			}
+			if err := way(); err != nil || got != want {
+				t.Errorf("%s, where the session has %s: %s, %v; want %s", name, session, got, err, want)
+			}
+			if err := ways["none"](); err != nil || got != session {
+				t.Errorf("after %s: %s, %v; want %s", name, got, err, session)
+			}
+		}
 	}
 }
 

@@ -9,17 +9,15 @@ import (
 
 // In a quiet transaction the triggers of the schema realtime do not ring: the
 // writer rings itself, once it is committed and for many at a time.
-const (
-	beginQuietly = "begin; set local realtime.quiet = on"
-	becomeQuiet  = "select set_config('realtime.quiet', 'on', true)"
+var (
+	becomeQuiet  = "select set_config('realtime.quiet', 'on', true)," + limits
+	beginQuietly = "begin; " + becomeQuiet
 )
 
 // Quietly is InTx for a writer that rings by itself after the commit. To be
 // quiet costs no round trip.
 func Quietly(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
-	return untilUncollided(ctx, func() error {
-		return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{BeginQuery: beginQuietly}, fn)
-	})
+	return begun(ctx, pool, beginQuietly, fn)
 }
 
 // QuietBatch is Quietly for statements that need not wait for one another's

@@ -48,7 +48,24 @@ const txAttempts = 5
 // the commit leaves it unknown whether the transaction happened; that is never
 // tried again here.
 func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
-	return untilUncollided(ctx, func() error { return pgx.BeginFunc(ctx, pool, fn) })
+	return begun(ctx, pool, begin, fn)
+}
+
+// limits are a transaction's own where the session has none: behind a pooler too whoever
+// stands still in one holds its locks for so long at most.
+var limits = fmt.Sprintf(`
+case current_setting('lock_timeout') when '0' then set_config('lock_timeout', '%d', true) end,
+case current_setting('idle_in_transaction_session_timeout') when '0' then set_config('idle_in_transaction_session_timeout', '%d', true) end`,
+	LockTimeout.Milliseconds(), IdleInTxTimeout.Milliseconds())
+
+// begin sets them in its own round trip.
+var begin = "begin; select " + limits
+
+// begun is a transaction that begins with a query.
+func begun(ctx context.Context, pool *pgxpool.Pool, begin string, fn func(pgx.Tx) error) error {
+	return untilUncollided(ctx, func() error {
+		return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{BeginQuery: begin}, fn)
+	})
 }
 
 // untilUncollided does it again after a collision, a bounded number of times.

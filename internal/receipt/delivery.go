@@ -41,7 +41,7 @@ func (s *Service) Deliveries(ctx context.Context, v viewer.Viewer, ids []uuid.UU
 func (s *Service) own(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) (own []mine, shares bool, err error) {
 	own, err = loadMine(ctx, s.o.Pool, v, ids)
 	if err == nil && len(own) < len(distinct(ids)) { // some may not be numbered yet
-		if err = s.o.Settle(ctx); err == nil {
+		if err = s.o.toRead(ctx); err == nil {
 			own, err = loadMine(ctx, s.o.Pool, v, ids)
 		}
 	}

@@ -231,11 +231,13 @@ func TestOldColumnsHoldNobodyUp(t *testing.T) {
 }
 
 // TestWhoReadsDoesNotWaitForWrites: where nothing can be written, what has no number yet
-// is not counted yet, and who would mark it is to try again, and not refused.
+// is not counted yet, nor told how far it has come, and who would mark it is to try
+// again, and not refused.
 func TestWhoReadsDoesNotWaitForWrites(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, false)
 	ctx, bob := t.Context(), as(demo.Bob)
+	own := r.say(demo.Team, demo.Bob)
 	if err := r.settle(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -253,6 +255,13 @@ func TestWhoReadsDoesNotWaitForWrites(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := r.s.Threads.Current(ctx, bob, nil); err != nil {
+		t.Error(err)
+	}
+	asked := []uuid.UUID{own, m, r.say(demo.Team, demo.Bob)}
+	if list, err := r.s.Deliveries(ctx, bob, asked); err != nil || len(list) != 1 || list[0].MessageID != own {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := r.s.Ledger(ctx, bob, asked); err != nil {
 		t.Error(err)
 	}
 	if _, err := r.s.Acknowledge(ctx, bob, []receipt.Mark{{Channel: demo.Team, Message: m}}, true); !postgres.Retryable(err) {
