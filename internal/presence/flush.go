@@ -105,17 +105,17 @@ func (s *Sessions) takeDirty() *changes {
 	c := &changes{waiting: s.waiting}
 	s.waiting = nil
 	for id := range s.dirty {
-		s.endsLocked(s.all[id])
+		s.all[id].endsBy(s.w.now())
 		c.take(s.all[id])
 	}
 	return c
 }
 
-// endsLocked has an end that is late to be written count from now on: who came back to
+// endsBy has an end that is late to be written count from now on: who came back to
 // another node while Postgres was away, or took no writes, could not be written down
 // either, and has a whole grace for it.
-func (s *Sessions) endsLocked(o *own) {
-	if now := s.w.now(); o.ended != nil && !o.told && now.Sub(*o.ended) > writeMargin {
+func (o *own) endsBy(now time.Time) {
+	if o.ended != nil && !o.told && now.Sub(*o.ended) > writeMargin {
 		o.ended = &now
 	}
 }
@@ -125,7 +125,7 @@ func (s *Sessions) one(o *own) *changes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &changes{}
-	s.endsLocked(o)
+	o.endsBy(s.w.now())
 	c.take(o)
 	return c
 }

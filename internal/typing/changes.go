@@ -96,7 +96,7 @@ func (c *Changes) begin() {
 	c.gate = c.s.o.Privacy.Gate(c.v)
 	c.sub.Woken(c.raise)
 	c.gate.Woken(c.raise)
-	c.gate.Keep(c.told)
+	c.gate.Keep(func() []uuid.UUID { return seenIn(c.shown) })
 }
 
 // Woken has f called whenever there may be more. f must not block.
@@ -180,7 +180,7 @@ func (c *Changes) ask(ctx context.Context) ([]RoomTyping, error) {
 			c.mark()
 		}
 		list, err := c.changed(func(x *shown) (RoomTyping, error) { return c.look(ctx, x) })
-		c.later()
+		askLater(c)
 		if err != nil || len(list) > 0 {
 			return list, err
 		}
@@ -188,9 +188,9 @@ func (c *Changes) ask(ctx context.Context) ([]RoomTyping, error) {
 	return nil, nil
 }
 
-// told is who is shown in any of the rooms, or is about to be.
-func (c *Changes) told() (list []uuid.UUID) {
-	for _, x := range c.shown {
+// seenIn is who is shown in any of some rooms, or is about to be.
+func seenIn(rooms []*shown) (list []uuid.UUID) {
+	for _, x := range rooms {
 		for _, u := range slices.Concat(x.told.all, x.next.all) {
 			list = append(list, u.UserID)
 		}
@@ -198,8 +198,8 @@ func (c *Changes) told() (list []uuid.UUID) {
 	return list
 }
 
-// later has what could not be asked asked again.
-func (c *Changes) later() {
+// askLater has what could not be asked asked again.
+func askLater(c *Changes) {
 	if c.retry.IsZero() && c.unsure() {
 		c.retry = time.Now().Add(askAgain)
 	}

@@ -282,7 +282,7 @@ func TestWhoIsAboutToBeShownIsKept(t *testing.T) {
 		if list, ok := c.Now(); !ok || len(list) != 2 || !slices.Contains(g.keeps, ann) {
 			t.Errorf("%+v, and watched all the while are %v", list, g.keeps)
 		}
-		if now := c.told(); len(now) != 2 {
+		if now := seenIn(c.shown); len(now) != 2 {
 			t.Error("shown are", now)
 		}
 	})

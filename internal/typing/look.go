@@ -75,7 +75,7 @@ func (c *Changes) first(ctx context.Context) ([]RoomTyping, error) {
 		x.dirty = true
 	}
 	c.begun = true
-	c.later()
+	askLater(c)
 	out := make([]RoomTyping, len(c.shown))
 	for i, x := range c.shown {
 		out[i] = x.told
