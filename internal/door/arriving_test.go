@@ -1,6 +1,7 @@
 package door
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -51,6 +52,27 @@ func TestAClosedBodyLeavesItsConnectionAlone(t *testing.T) {
 		_ = body.Close()
 		if _, err := body.Read(make([]byte, 1)); !errors.Is(err, http.ErrBodyReadAfterClose) || len(conn.set) != want {
 			t.Errorf("closed %v: read with %v, deadlines %v", closed, err, conn.set)
+		}
+	}
+}
+
+// TestALateBodyIsRefused also where net/http has ended its request already, as it does before
+// whoever reads the body hears of it; who has gone is not answered.
+func TestALateBodyIsRefused(t *testing.T) {
+	t.Parallel()
+	for stalled, want := range map[time.Duration]int{-time.Second: http.StatusRequestTimeout, time.Minute: http.StatusOK} { // OK: nothing is written
+		w := httptest.NewRecorder()
+		f := &fate{arriving: &arriving{control: http.NewResponseController(w), began: time.Now(), stalled: stalled}}
+		ctx, gone := context.WithCancel(t.Context())
+		gone()
+		r := httptest.NewRequestWithContext(f.follow(ctx), http.MethodPost, pathGraphQL, nil)
+		f.arriving.ReadCloser = breaking{func() { (&Door{}).failed(w, r, ctx.Err()) }}
+		_, _ = f.arriving.Read(make([]byte, 1))
+		if w.Code != want {
+			t.Errorf("with %s: %d", stalled, w.Code)
+		}
+		if f.arriving.late() {
+			t.Error("what is not waited for is late")
 		}
 	}
 }

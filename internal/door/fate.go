@@ -21,6 +21,8 @@ type fate struct {
 	back func()      // undoes that it was counted
 	body []byte      // all of it, if it was looked at
 	sent atomic.Bool // Hasura may have it
+
+	arriving *arriving // nil: nothing was to come
 }
 
 type fateKey struct{}
@@ -39,6 +41,9 @@ func (d *Door) failed(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	_, large := errors.AsType[*http.MaxBytesError](err)
 	_, slow := errors.AsType[*lateError](err)
+	if r.Context().Err() != nil && f.arriving != nil { // net/http ends it first, when the connection's time is over
+		slow = slow || f.arriving.late()
+	}
 	switch {
 	case large:
 		d.answered("refused")

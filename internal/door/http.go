@@ -79,11 +79,12 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	control := http.NewResponseController(w)
+	f := &fate{}
 	if r.ContentLength != 0 {
-		r.Body = &arriving{ReadCloser: http.MaxBytesReader(w, r.Body, d.o.BodyBytes), control: control, began: time.Now(), stalled: d.times.body}
+		f.arriving = &arriving{ReadCloser: http.MaxBytesReader(w, r.Body, d.o.BodyBytes), control: control, began: time.Now(), stalled: d.times.body}
+		r.Body = f.arriving
 	}
 	r.Header.Del("Upgrade") // of another kind than WebSocket's: nothing is tunnelled
-	f := &fate{}
 	if f.tooMany(d, w, r) || d.answer(w, r, f) {
 		return
 	}
@@ -195,7 +196,8 @@ type arriving struct {
 	read    int64
 
 	mu   sync.Mutex
-	over bool // guarded by mu
+	over bool      // guarded by mu
+	end  time.Time // guarded by mu: of the part that is waited for, zero: none is
 }
 
 func (a *arriving) Read(p []byte) (int, error) {
@@ -214,6 +216,9 @@ func (a *arriving) Read(p []byte) (int, error) {
 	if err != nil {
 		a.until(time.Time{})
 	}
+	a.mu.Lock()
+	a.end = time.Time{}
+	a.mu.Unlock()
 	return n, err //nolint:wrapcheck // a reader's errors are the reader's
 }
 
@@ -222,9 +227,17 @@ func (a *arriving) until(end time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.over {
+		a.end = end
 		_ = a.control.SetReadDeadline(end) // what cannot, has no connection behind it
 	}
 	return !a.over
+}
+
+// late reports whether a part that is waited for did not come in its time.
+func (a *arriving) late() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.end.IsZero() && !time.Now().Before(a.end)
 }
 
 // Close is io.Closer's. Whoever reads may go on to, and no part has a new time.
