@@ -53,15 +53,12 @@ func (c *Changes) still(ctx context.Context) error {
 	if err == nil && readable == nil {
 		return fault.Access()
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	c.doubt, c.check = err != nil, false
 	return nil
 }
 
 // look is a room as it is now. On doubt nobody types, until it can be asked.
-func (c *Changes) look(ctx context.Context, x *shown) (RoomTyping, error) {
+func (c *Changes) look(ctx context.Context, x *shown) RoomTyping {
 	now, err := c.see(x, func(ids []uuid.UUID) (map[uuid.UUID]time.Time, error) { return c.gate.May(ctx, ids) },
 		func(ids []uuid.UUID) error {
 			people, err := roster.People(ctx, c.s.o.Pool, c.v.Tenant, ids)
@@ -70,13 +67,10 @@ func (c *Changes) look(ctx context.Context, x *shown) (RoomTyping, error) {
 			}
 			return err
 		})
-	if ctx.Err() != nil {
-		return RoomTyping{}, ctx.Err()
-	}
 	if err != nil {
 		now, x.later = RoomTyping{Room: x.room}, true
 	}
-	return now, nil
+	return now
 }
 
 // errAsk: somebody who may wait is to ask.
