@@ -18,6 +18,9 @@ import (
 const (
 	peopleKept = time.Minute // how long a stream remembers what somebody is called
 	askAgain   = time.Second // after a read that failed
+	// askMost is how long all is asked that a picture needs. Past that it is doubtful, and
+	// nobody types: whoever does not any more is not to be shown until an answer comes.
+	askMost = 900 * time.Millisecond
 )
 
 // Changes is Service.Watch for one who asks, instead of a channel: each room first,
@@ -173,19 +176,32 @@ func (c *Changes) ask(ctx context.Context) ([]RoomTyping, error) {
 		return c.first(ctx)
 	}
 	for c.due() {
-		if c.check {
-			if err := c.still(ctx); err != nil {
-				return nil, err
-			}
-			c.mark()
-		}
-		list, err := c.changed(func(x *shown) (RoomTyping, error) { return c.look(ctx, x) })
-		askLater(c)
+		list, err := c.askOnce(ctx)
 		if err != nil || len(list) > 0 {
 			return list, err
 		}
 	}
 	return nil, nil
+}
+
+// askOnce looks at all that is due, for askMost.
+func (c *Changes) askOnce(ctx context.Context) ([]RoomTyping, error) {
+	within, cancel := context.WithTimeout(ctx, askMost)
+	defer cancel()
+	if c.check {
+		err := c.still(within)
+		if ctx.Err() != nil {
+			c.check = true // nobody has asked
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			return nil, err
+		}
+		mark(c.shown)
+	}
+	list, err := c.changed(func(x *shown) (RoomTyping, error) { return c.look(within, x), ctx.Err() })
+	askLater(c)
+	return list, err
 }
 
 // seenIn is who is shown in any of some rooms, or is about to be.
@@ -205,9 +221,9 @@ func askLater(c *Changes) {
 	}
 }
 
-// mark has all rooms looked at.
-func (c *Changes) mark() {
-	for _, x := range c.shown {
+// mark has rooms looked at.
+func mark(rooms []*shown) {
+	for _, x := range rooms {
 		x.dirty = true
 	}
 }
@@ -242,7 +258,7 @@ func (c *Changes) gather() {
 	}
 	news, all := c.sub.Take()
 	if stale := c.gate.Stale(); all || stale {
-		c.mark()
+		mark(c.shown)
 		return
 	}
 	for _, at := range news {

@@ -35,6 +35,7 @@ type some struct {
 	hidden uuid.UUID
 	unsure bool
 	away   bool
+	slow   bool // answers nobody who does not give up
 	stale  bool
 	asked  int // with May
 	kept   func() []uuid.UUID
@@ -53,6 +54,10 @@ func (g *some) Peek(users []uuid.UUID) (map[uuid.UUID]time.Time, bool) {
 func (g *some) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
 	if g.asked++; g.away {
 		return nil, errors.New("away")
+	}
+	if g.slow {
+		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	may, err := g.open.May(ctx, users)
 	delete(may, g.hidden)
@@ -173,6 +178,43 @@ func TestWhoTypesNeedsNobodyToWait(t *testing.T) {
 		tell("its time is over", 0)
 		if n := typists(t, c); n != -1 || c.alarm != nil {
 			t.Error("nobody types, and it is told, or something is to be done:", n, c.alarm)
+		}
+	})
+}
+
+// TestAPictureDoesNotOutliveItsTime for what is asked and not answered: whoever types no
+// more is not shown for longer than a second past that, and the rest again once it is.
+func TestAPictureDoesNotOutliveItsTime(t *testing.T) {
+	t.Parallel()
+	watching(t, func(t *testing.T, s *Service, c *Changes, g *some, woken wait.Flag) {
+		typists(t, c)
+		pass(s.o.Batch)
+		types(s.board, ann, uuid.Nil)
+		began := time.Now()
+		<-woken
+		if n := typists(t, c); n != 1 {
+			t.Fatal(n)
+		}
+		pass(Expiry - time.Millisecond)
+		types(s.board, bo, uuid.Nil)
+		g.unsure, g.slow = true, true
+		for told := 1; told != 0; {
+			list, err := c.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			told = list[0].TotalCount()
+		}
+		if age := time.Since(began); age > Expiry+time.Second {
+			t.Errorf("told after %v", age)
+		}
+		g.slow = false
+		if list, err := c.Next(t.Context()); err != nil || list[0].TotalCount() != 1 {
+			t.Error(list, err)
+		}
+		pass(Expiry)
+		if list, err := c.Next(t.Context()); err != nil || list[0].TotalCount() != 0 {
+			t.Error(list, err)
 		}
 	})
 }

@@ -47,8 +47,14 @@ func (c *Changes) changed(look func(*shown) (RoomTyping, error)) (out []RoomTypi
 // types: that somebody hidden does is not to be told by how long it takes. The gate
 // looks at them again at once.
 func (c *Changes) first(ctx context.Context) ([]RoomTyping, error) {
+	within, cancel := context.WithTimeout(ctx, askMost)
+	defer cancel()
 	if c.checks() {
-		if err := c.still(ctx); err != nil {
+		err := c.still(within)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -59,9 +65,9 @@ func (c *Changes) first(ctx context.Context) ([]RoomTyping, error) {
 			all[y.user] = struct{}{}
 		}
 	}
-	may, err := c.s.o.Privacy.Typists(ctx, c.v, padded(slices.Collect(maps.Keys(all))))
+	may, err := c.s.o.Privacy.Typists(within, c.v, padded(slices.Collect(maps.Keys(all))))
 	if err == nil && len(may) > 0 {
-		c.people, err = roster.People(ctx, c.s.o.Pool, c.v.Tenant, slices.Collect(maps.Keys(may)))
+		c.people, err = roster.People(within, c.s.o.Pool, c.v.Tenant, slices.Collect(maps.Keys(may)))
 		c.read = time.Now()
 	}
 	if ctx.Err() != nil {
@@ -95,15 +101,12 @@ func (c *Changes) still(ctx context.Context) error {
 	if err == nil && readable == nil {
 		return fault.Access()
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	c.doubt, c.check = err != nil, false
 	return nil
 }
 
 // look is a room as it is now. On doubt nobody types, until it can be asked.
-func (c *Changes) look(ctx context.Context, x *shown) (RoomTyping, error) {
+func (c *Changes) look(ctx context.Context, x *shown) RoomTyping {
 	now, err := c.see(x, func(ids []uuid.UUID) (map[uuid.UUID]time.Time, error) { return c.gate.May(ctx, ids) },
 		func(ids []uuid.UUID) error {
 			people, err := roster.People(ctx, c.s.o.Pool, c.v.Tenant, ids)
@@ -112,13 +115,10 @@ func (c *Changes) look(ctx context.Context, x *shown) (RoomTyping, error) {
 			}
 			return err
 		})
-	if ctx.Err() != nil {
-		return RoomTyping{}, ctx.Err()
-	}
 	if err != nil {
 		now, x.later = RoomTyping{Room: x.room}, true
 	}
-	return now, nil
+	return now
 }
 
 // errAsk: somebody who may wait is to ask.
