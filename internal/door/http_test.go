@@ -351,8 +351,9 @@ func TestWhatComesBehindABody(t *testing.T) {
 		trailer http.Header
 		err     error
 	}
-	came := make(chan had, 1)
+	began, came := make(chan struct{}, 1), make(chan had, 1)
 	r.h.Instead(func(_ http.ResponseWriter, q *http.Request) bool {
+		began <- struct{}{}
 		_, err := io.Copy(io.Discard, q.Body)
 		came <- had{q.Trailer, err}
 		return true
@@ -368,6 +369,11 @@ func TestWhatComesBehindABody(t *testing.T) {
 		_, err = fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nTrailer: X-Hasura-User-Id\r\n\r\n%x\r\n%s\r\n%s", pathGraphQL, len(large), large, rest)
 		if err != nil {
 			t.Fatal(err)
+		}
+		select {
+		case <-began: // whoever goes before that is not passed on
+		case <-time.After(patient):
+			t.Fatal("nothing begins")
 		}
 		if rest == "" {
 			_ = c.Close()
