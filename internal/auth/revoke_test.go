@@ -130,7 +130,7 @@ func revokeRules() []rule {
 	}
 }
 
-func TestRevocationsAreStored(t *testing.T) {
+func TestRevocationsAreStored(t *testing.T) { //nolint:tparallel // its parts are steps on one database
 	t.Parallel()
 	db := pgtest.New(t)
 	s, r, user := Store{DB: db}, NewRevocations(0), uuid.MustParse(alice)

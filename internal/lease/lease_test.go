@@ -138,7 +138,7 @@ func TestALostRowAndALostBootAreAssertedAgain(t *testing.T) {
 
 // Nodes that would not hear each other do not live together: who comes second is
 // refused, with both names, and let in once the first took its leave.
-func TestNodesOfDifferentBusesRefuseEachOther(t *testing.T) {
+func TestNodesOfDifferentBusesRefuseEachOther(t *testing.T) { //nolint:tparallel // its parts are steps on one database
 	t.Parallel()
 	url := pgtest.NewURL(t)
 	pool := pgtest.Pool(t, url)

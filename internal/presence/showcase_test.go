@@ -180,7 +180,7 @@ func TestOneNodeKeepsIt(t *testing.T) {
 
 // TestNchatsOwnPresence is told what everybody may see, whatever its clients had
 // written there, and one user it refuses costs only itself.
-func TestNchatsOwnPresence(t *testing.T) {
+func TestNchatsOwnPresence(t *testing.T) { //nolint:tparallel // its parts are steps on one database
 	t.Parallel()
 	r := newRig(t)
 	r.exec(`create type public.presence_status as enum ('online', 'away', 'dnd', 'offline', 'invisible')`)
