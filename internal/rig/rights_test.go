@@ -19,7 +19,7 @@ const (
 func endRights(r *rig, long bool) string {
 	times, outs, hidden := 1, 0, 0
 	if long {
-		times = 200
+		times = 100
 	}
 	bound := pick(long, patient, time.Second)
 	for range times {
