@@ -95,7 +95,7 @@ func (n *node) over(protocol, tok string) asking {
 				n.t.Fatal(protocol, err)
 			}
 			if m.ID == "after" {
-				answered = answered || m.Type == "next" || m.Type == "data"
+				answered = answered || m.Type == "complete" // before that its id is in use
 				continue
 			}
 			var r result
