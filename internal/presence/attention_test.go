@@ -60,8 +60,10 @@ func TestWhoLooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	looks("parked again", demo.Bob, false)
-	beat(two, as(demo.Bob), &desktop.Session, Activity{Active: true})
-	looks("used, told elsewhere", demo.Bob, true)
+	eventually(t, "used, told elsewhere", func() bool { // that node's clock may be a little behind
+		beat(two, as(demo.Bob), &desktop.Session, Activity{Active: true})
+		return r.attention(two, demo.Bob).Looking
+	})
 	one.Sessions.End(desktop.Session)
 	looks("closed", demo.Bob, false)
 
