@@ -110,10 +110,14 @@ func (r *rig) writeless(d time.Duration, reads bool) string {
 	return fmt.Sprintf("%s; %d writes asked for were refused, %d reads answered", d, refused.Load(), read.Load())
 }
 
-// refused: a node does not take a message, and says that it may later.
+// refused: a node does not take a message, and says that it may later. One that it takes
+// was written: a connection hears of what Postgres takes no more a moment later.
 func (c *client) refused(n int) bool {
 	var out sent
 	err := c.ask(context.Background(), n, sendIt, map[string]any{"c": c.r.general, "k": c.r.key(), "t": "message refused"}, "sendMessage", &out)
+	if err == nil && out.Status == "sent" {
+		return false
+	}
 	if errors.Is(err, errFinal) || err == nil && !out.Error.Retryable {
 		c.r.odd(fmt.Sprintf("a message while nothing can be written: %+v", out))
 		return false
