@@ -140,14 +140,7 @@ func TestRevocationsAreStored(t *testing.T) { //nolint:tparallel // its parts ar
 			t.Fatal(err)
 		}
 	}
-	stamp := func() string {
-		t.Helper()
-		v, err := s.Stamp(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
+	stamp := func() string { t.Helper(); return stamped(t, s) }
 	revoke := func(tenant string, id *string) {
 		t.Helper()
 		if err := s.Revoke(t.Context(), tenant, user, id); err != nil {
@@ -203,14 +196,7 @@ func lateStamps(t *testing.T, db *pgxpool.Pool) {
 			t.Fatalf("%s: %v", q, err)
 		}
 	}
-	stamp := func() string {
-		t.Helper()
-		v, err := s.Stamp(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
+	stamp := func() string { t.Helper(); return stamped(t, s) }
 	exec(`insert into realtime.revoked_users values ('primary', $1, now() - interval '1 hour')`, bob) // alice has one
 	first, err := db.Begin(t.Context())
 	if err != nil {
@@ -307,4 +293,14 @@ func TestRevocationsOutliveAnOutage(t *testing.T) {
 	if _, err := s.Stamp(t.Context()); err == nil {
 		t.Error("a stamp without a database")
 	}
+}
+
+// stamped is a store's stamp.
+func stamped(t *testing.T, s Store) string {
+	t.Helper()
+	v, err := s.Stamp(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
