@@ -112,10 +112,7 @@ func (s *sequencer) CatchUp(ctx context.Context) error {
 // Hasura's own) was answered, but it comes after every cursor of now; who may read is not
 // asked of the log, and who reads is not to wait as well.
 func (s *sequencer) ToRead(ctx context.Context) error {
-	if err := s.CatchUp(ctx); !postgres.TakesNoWrites(err) {
-		return err
-	}
-	return nil
+	return postgres.ToRead(s.CatchUp(ctx)) //nolint:wrapcheck // its own
 }
 
 // drain gives positions to all that is committed when it is called.

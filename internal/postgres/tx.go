@@ -103,11 +103,14 @@ func Outage(err error) bool {
 	return Retryable(err) && state(err) != queryCanceled && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// TakesNoWrites reports that the database may be read, and not written: it is a standby,
+// ToRead is what an error of a write is to whoever only reads and would have had that
+// done first: none, where the database may be read and not written, for it is a standby,
 // was set to be read alone, or has no room.
-func TakesNoWrites(err error) bool {
-	code := state(err)
-	return code == readOnlyTransaction || code == diskFull
+func ToRead(err error) error {
+	if code := state(err); code == readOnlyTransaction || code == diskFull {
+		return nil
+	}
+	return err
 }
 
 // Retryable tells an outage or a collision (the server is gone, starting, a

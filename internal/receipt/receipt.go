@@ -88,10 +88,7 @@ func New(o Options) *Service {
 // toRead has what was committed before counted, but for what cannot be while the
 // database takes no writes.
 func (o Options) toRead(ctx context.Context) error {
-	if err := o.Settle(ctx); !postgres.TakesNoWrites(err) {
-		return err
-	}
-	return nil
+	return postgres.ToRead(o.Settle(ctx)) //nolint:wrapcheck // its own
 }
 
 func distinct(ids []uuid.UUID) []uuid.UUID {
