@@ -172,9 +172,6 @@ func (c *Changes) ask(ctx context.Context) ([]RoomTyping, error) {
 	if c.over() {
 		return nil, hub.ErrClosed
 	}
-	if !c.begun {
-		return c.first(ctx)
-	}
 	for c.due() {
 		list, err := c.askOnce(ctx)
 		if err != nil || len(list) > 0 {
@@ -198,6 +195,9 @@ func (c *Changes) askOnce(ctx context.Context) ([]RoomTyping, error) {
 			return nil, err
 		}
 		mark(c.shown)
+	}
+	if !c.begun {
+		return c.first(ctx, within)
 	}
 	list, err := c.changed(func(x *shown) (RoomTyping, error) { return c.look(within, x), ctx.Err() })
 	askLater(c)

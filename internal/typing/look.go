@@ -44,20 +44,9 @@ func (c *Changes) changed(look func(*shown) (RoomTyping, error)) (out []RoomTypi
 }
 
 // first is every room as it is when the stream begins, by one read of one shape whoever
-// types: that somebody hidden does is not to be told by how long it takes. The gate
-// looks at them again at once.
-func (c *Changes) first(ctx context.Context) ([]RoomTyping, error) {
-	within, cancel := context.WithTimeout(ctx, askMost)
-	defer cancel()
-	if c.checks() {
-		err := c.still(within)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
+// types: that somebody hidden does is not to be told by how long it takes. All stay to be
+// looked at, by the gate, when the stream has rested.
+func (c *Changes) first(ctx, within context.Context) ([]RoomTyping, error) {
 	lists, all := make([][]raw, len(c.shown)), map[uuid.UUID]struct{}{}
 	for i, x := range c.shown {
 		lists[i] = c.s.board.typing(x.at)
@@ -76,17 +65,13 @@ func (c *Changes) first(ctx context.Context) ([]RoomTyping, error) {
 	if err != nil || c.doubt { // nobody types
 		may = nil
 	}
-	for i, x := range c.shown {
-		x.told, _ = picture(x.room, lists[i], may, c.people)
-		x.dirty = true
-	}
-	c.begun = true
-	askLater(c)
 	out := make([]RoomTyping, len(c.shown))
 	for i, x := range c.shown {
+		x.told, _ = picture(x.room, lists[i], may, c.people)
 		out[i] = x.told
 	}
-	c.rests = time.Now().Add(c.s.o.Batch)
+	c.begun, c.rests = true, time.Now().Add(c.s.o.Batch)
+	askLater(c)
 	return out, nil
 }
 
