@@ -121,11 +121,7 @@ func TestExamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dir, err := os.MkdirTemp("clients", "example-") // where their packages are
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		dir := besideClients(t)
 		// The double's rows have no aggregate around them.
 		text = []byte(strings.ReplaceAll(string(text), "aggregate { count }", "count"))
 		if err := os.WriteFile(dir+"/"+name, text, 0o600); err != nil {
@@ -164,15 +160,11 @@ func TestCodegen(t *testing.T) {
 type nchat_messages_aggregate { aggregate: counted }
 type subscription_root { nchat_messages_aggregate: nchat_messages_aggregate!`, 1)
 	d := newDoored(t, func(o *behind.Options) { o.Schema = shown(t, sdl) }, nil)
-	dir, err := os.MkdirTemp("clients", "codegen-") // where its packages are
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := besideClients(t)
 	if err := os.CopyFS(dir, os.DirFS("../../examples/hasura")); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "node", "../node_modules/.bin/graphql-codegen", "--config", "codegen.ts")
+	cmd := exec.CommandContext(t.Context(), "node", "../../node_modules/.bin/graphql-codegen", "--config", "codegen.ts")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "URL="+d.base+throughDoor, "TOKEN="+token(t, demo.Alice))
 	if out, err := cmd.CombinedOutput(); err != nil {

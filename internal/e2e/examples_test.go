@@ -35,6 +35,22 @@ func example(t *testing.T, dir string, env []string, args ...string) *logged {
 	return out
 }
 
+// besideClients is a directory that finds the clients' packages above it. What is
+// in dist is nobody's source: tests that read the tree pass it by.
+func besideClients(t *testing.T) string {
+	t.Helper()
+	const built = "clients/dist"
+	if err := os.MkdirAll(built, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(built, "example-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // forNode puts an example where the clients' packages are, with a WebSocket for a
 // Node that has none of its own.
 func forNode(t *testing.T, name string) string {
@@ -42,11 +58,7 @@ func forNode(t *testing.T, name string) string {
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Skip("node is not installed")
 	}
-	dir, err := os.MkdirTemp("clients", "example-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := besideClients(t)
 	text, err := os.ReadFile(examples + name + "/index.mjs")
 	if err != nil {
 		t.Fatal(err)
