@@ -199,7 +199,7 @@ func (l *Lease) forget(epoch int64) {
 // first of the others' leases runs out.
 const renewal = `
 with boot as (
-  insert into realtime.boot (only_row) select true where not exists (select from realtime.boot)
+  insert into realtime.boot (crashed) select exists (select from realtime.nodes) where not exists (select from realtime.boot)
   on conflict (only_row) do nothing returning id),
 kept as (
   update realtime.nodes set lease_until = clock_timestamp() + $2::interval

@@ -62,10 +62,34 @@ begin
     perform realtime.touch(r.user_id);
   end if;
   perform realtime.ring('members/' || r.channel_id);
-  if tg_op = 'UPDATE' and old.channel_id <> new.channel_id then
+  if tg_op = 'UPDATE' and (old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id) then
     perform realtime.touch(old.user_id);
-    perform realtime.ring('members/' || old.channel_id);
+    if old.channel_id <> new.channel_id then
+      if exists (select from public.nchat_channels c where c.id = old.channel_id and c.type::text = 'direct') then
+        few := array(select m.user_id from public.nchat_channel_members m where m.channel_id = old.channel_id limit 5);
+        if cardinality(few) < 5 then
+          perform realtime.touch(u.id) from unnest(few) u (id);
+        end if;
+      end if;
+      perform realtime.ring('members/' || old.channel_id);
+    end if;
   end if;
+  return null;
+end $$;
+
+-- Of many that one statement adds, each sees the others: those who were two before it,
+-- and contacts, are more than a few when the first of them is looked at.
+create or replace function realtime.members_added() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform realtime.touch(m.user_id)
+     from (select a.channel_id, count(*) as n from added a join public.nchat_channels c on c.id = a.channel_id
+            where c.type::text = 'direct' group by 1) d
+    cross join lateral (
+      select x.user_id, count(*) over () as before
+        from (select o.user_id from public.nchat_channel_members o where o.channel_id = d.channel_id limit d.n + 5) x
+       where not exists (select from added a where a.channel_id = d.channel_id and a.user_id = x.user_id)) m
+   where d.n > 1 and m.before < 5;
   return null;
 end $$;
 
@@ -124,6 +148,8 @@ create trigger realtime_presence after insert or update or delete on public.ncha
   for each row execute function realtime.block_changed();
 create trigger realtime_presence after insert or delete on public.nchat_channel_members
   for each row execute function realtime.member_changed();
+create trigger realtime_presence_added after insert on public.nchat_channel_members
+  referencing new table as added for each statement execute function realtime.members_added();
 create trigger realtime_presence after delete on public.nchat_messages
   for each row execute function realtime.message_changed();
 create trigger realtime_presence after insert or delete on public.nchat_users

@@ -25,7 +25,7 @@ func (d *derived) soonest(t time.Time, now time.Time) {
 func derive(rec *record, r Rules, o outage, now time.Time) derived {
 	var d derived
 	counting, live, active := d.merge(rec.sessions, r, o, now)
-	manual := d.manual(rec, now)
+	manual := d.manual(rec, left(rec.sessions, r, o, now), now)
 	switch {
 	case !live && rec.active && !counting:
 		// The sessions were lost in a crash of Postgres; their nodes are about
@@ -80,13 +80,37 @@ func (d *derived) merge(sessions []session, r Rules, o outage, now time.Time) (c
 	return counting, live, active
 }
 
-// manual is the choice by hand, while it holds.
-func (d *derived) manual(rec *record, now time.Time) Status {
+// manual is the choice by hand, where it holds at an instant: now, or when the
+// user left.
+func (d *derived) manual(rec *record, at, now time.Time) Status {
 	if rec.manualUntil != nil {
-		d.soonest(*rec.manualUntil, now)
-		if !now.Before(*rec.manualUntil) {
+		if at.Equal(now) {
+			d.soonest(*rec.manualUntil, now)
+		}
+		if !at.Before(*rec.manualUntil) {
 			return ""
 		}
 	}
 	return rec.manual
+}
+
+// left is when the last socket closed, where nothing counts but what is in its
+// grace; else now. Whoever left is shown as they were then until the grace is
+// over, as the invisible are as they were when that began: a choice that runs
+// out meanwhile would tell the two apart.
+func left(sessions []session, r Rules, o outage, now time.Time) time.Time {
+	var at time.Time
+	for _, s := range sessions {
+		switch {
+		case !s.Counts || s.parked() || s.lapsed(r, o, now):
+		case s.EndedAt == nil:
+			return now
+		case s.EndedAt.After(at):
+			at = *s.EndedAt
+		}
+	}
+	if at.IsZero() {
+		return now
+	}
+	return at
 }

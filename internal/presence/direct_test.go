@@ -2,9 +2,11 @@ package presence
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
 )
@@ -144,4 +146,42 @@ func (p planned) rows() float64 {
 		n += x.rows()
 	}
 	return n
+}
+
+// TestWhoIsNoContactAnyMoreIsLookedAt: of each way in which rows of members make a direct
+// channel one between others, those who were two are touched, and so looked at again.
+func TestWhoIsNoContactAnyMoreIsLookedAt(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for what, c := range map[string]struct {
+		sql  string
+		args []any
+		whom []uuid.UUID
+	}{
+		"three join at once": {`insert into public.nchat_channel_members (channel_id, user_id) select $1, unnest($2::uuid[])`,
+			[]any{demo.DaveAlice, []uuid.UUID{demo.Bob, demo.Carol, demo.Erin}}, []uuid.UUID{demo.Alice, demo.Dave}},
+		"a row goes to another channel": {`update public.nchat_channel_members set channel_id = $1 where channel_id = $2 and user_id = $3`,
+			[]any{demo.Team, demo.DaveAlice, demo.Dave}, []uuid.UUID{demo.Alice, demo.Dave}},
+		"a row goes to another user": {`update public.nchat_channel_members set user_id = $1 where channel_id = $2 and user_id = $3`,
+			[]any{demo.Erin, demo.DaveAlice, demo.Dave}, []uuid.UUID{demo.Alice, demo.Dave, demo.Erin}},
+	} {
+		err := pgx.BeginFunc(t.Context(), r.pool, func(tx pgx.Tx) error {
+			var n int
+			b := &pgx.Batch{}
+			b.Queue(`delete from realtime.audience`)
+			b.Queue(c.sql, c.args...)
+			b.Queue(`select count(distinct user_id) from realtime.audience where user_id = any($1)`, c.whom).
+				QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
+			if err := tx.SendBatch(t.Context(), b).Close(); err != nil {
+				return err
+			}
+			if n != len(c.whom) {
+				t.Errorf("%s: %d of %d are looked at again", what, n, len(c.whom))
+			}
+			return errUndone
+		})
+		if !errors.Is(err, errUndone) {
+			t.Fatal(err)
+		}
+	}
 }

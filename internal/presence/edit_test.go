@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -270,5 +271,39 @@ func TestWithoutAUserNothingIsDone(t *testing.T) {
 		if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != fault.Denied {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestABeatOfWhatIsOver: a session that had lapsed comes back with a doorbell, for others
+// were told by the time alone; a socket that closed does not, and its client has another.
+func TestABeatOfWhatIsOver(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.node(quick)
+	n.stop()
+	<-n.done // so that no sweep comes first
+	first, err := n.Edit.Heartbeat(t.Context(), as(demo.Alice), nil, Activity{Active: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.exec(`update realtime.sessions set lapses_at = clock_timestamp() - interval '1 second'`)
+	r.holdBack()
+	again, err := n.Edit.Heartbeat(t.Context(), as(demo.Alice), &first.SessionID, Activity{Active: true})
+	if err != nil || again.SessionID != first.SessionID {
+		t.Fatal(again, err)
+	}
+	if want := presenceTopic(Key{Tenant: primary, User: demo.Alice}); !slices.Contains(r.held, want) {
+		t.Errorf("rung %v", r.held)
+	}
+	id := uuid.New()
+	r.exec(`insert into realtime.nodes (id, lease_until) values (gen_random_uuid(), now())`)
+	r.exec(`insert into realtime.sessions (id, tenant, user_id, node_id, node_epoch, device, connected_at, last_active_at, ended_at)
+select $1, 'primary', $2, id, epoch, 'web', now(), now(), now() from realtime.nodes limit 1`, id, demo.Alice)
+	fresh, err := n.Edit.Heartbeat(t.Context(), as(demo.Alice), &id, Activity{Active: true})
+	if err != nil || fresh.SessionID == id {
+		t.Error("it beats for a socket that closed:", fresh, err)
+	}
+	if _, err := n.Edit.Heartbeat(t.Context(), as(demo.Bob), &id, Activity{}); err == nil {
+		t.Error("of another's:", err)
 	}
 }

@@ -75,7 +75,7 @@ func (c *changes) take(o *own) {
 		c.touched.add(o.Key, o.ended)
 		return
 	}
-	c.touched.add(o.Key, nil)
+	c.touched.add(o.Key, o.parked) // set offline by hand, and so last seen then
 	c.add(o)
 }
 

@@ -78,12 +78,12 @@ func (e *Editor) httpHeartbeat(ctx context.Context, v viewer.Viewer, id uuid.UUI
 	var edge bool
 	now := e.w.now()
 	err := postgres.Quietly(ctx, e.w.pool, func(tx pgx.Tx) error {
-		old, err := e.ownSession(ctx, tx, v.Key, id)
+		old, id, err := e.ownSession(ctx, tx, v.Key, id)
 		if err != nil {
 			return err
 		}
 		next = old.beat(id, a, e.w.rules, now)
-		edge = old == nil || old.parked() != next.parked() || old.idleAt(now) != next.idleAt(now)
+		edge = old == nil || old.lapsed(e.w.rules, e.w.outage(), now) || old.parked() != next.parked() || old.idleAt(now) != next.idleAt(now)
 		var t touched
 		t.add(v.Key, &now)
 		b := &pgx.Batch{}
@@ -110,21 +110,24 @@ func (e *Editor) httpHeartbeat(ctx context.Context, v viewer.Viewer, id uuid.UUI
 }
 
 // ownSession is the caller's session of an id, locked; nil: there is none yet,
-// and there is room for it.
-func (e *Editor) ownSession(ctx context.Context, tx pgx.Tx, k Key, id uuid.UUID) (*stored, error) {
+// and there is room for it, under the id that it answers. A socket that closed is
+// nobody's session any more: it ends with its grace, whatever is said of it.
+func (e *Editor) ownSession(ctx context.Context, tx pgx.Tx, k Key, id uuid.UUID) (*stored, uuid.UUID, error) {
 	if id != uuid.Nil {
 		old, err := readSession(ctx, tx, id)
-		if err != nil {
-			return nil, err
-		}
-		if old != nil && old.key != k {
-			return nil, fault.Access()
-		}
-		if old != nil {
-			return old, nil
+		switch {
+		case err != nil:
+			return nil, id, err
+		case old == nil:
+		case old.key != k:
+			return nil, id, fault.Access()
+		case old.EndedAt == nil:
+			return old, id, nil
+		default:
+			id = uuid.Nil
 		}
 	}
-	return nil, roomForOne(ctx, tx, k, e.w.rules.HTTPLapse)
+	return nil, id, roomForOne(ctx, tx, k, e.w.rules.HTTPLapse)
 }
 
 // roomForOne refuses a session too many. Sessions of one user begin one at a

@@ -176,7 +176,7 @@ func TestIdleAndParkedAndManual(t *testing.T) {
 	if _, err := n.Edit.SetStatus(t.Context(), alice, Offline, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.see(n, as(demo.Bob), demo.Alice); got.Status != Offline {
+	if got := r.see(n, as(demo.Bob), demo.Alice); got.Status != Offline || got.LastSeenAt == nil {
 		t.Fatalf("offline by hand: %+v", got)
 	}
 	if _, err := n.Edit.SetStatus(t.Context(), as(demo.Alice), Online, nil); err != nil {

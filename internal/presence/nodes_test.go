@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/fault"
@@ -186,6 +187,10 @@ func TestSessionsSurviveWhatTheDatabaseForgets(t *testing.T) {
 		list, err := one.Read.Sessions(t.Context(), alice)
 		return err == nil && len(list) == 1 && list[0].SessionID == alice.Session
 	})
+	var crashed bool
+	if err := r.pool.QueryRow(t.Context(), `select crashed from realtime.boot`).Scan(&crashed); err != nil || !crashed {
+		t.Error("nobody holds it for a crash:", err)
+	}
 	// A node thought dead, which is not: it takes another epoch.
 	r.exec(`delete from realtime.nodes`)
 	eventually(t, "asserted under a new epoch", func() bool {
@@ -386,3 +391,49 @@ func TestContactsByMessagesAreNeverStale(t *testing.T) {
 		t.Fatalf("the words became the system's: %+v", v)
 	}
 }
+
+// TestNobodyEndsInACrash: what ends just after a crash of Postgres took all sessions is no
+// absence, for another of the user's may live; where nothing was lost it is one at once.
+func TestNobodyEndsInACrash(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	key := Key{Tenant: primary, User: demo.Alice}
+	ended := time.Now()
+	for what, c := range map[string]struct {
+		then string
+		here bool
+	}{
+		"no node has looked yet":      {`select`, true},
+		"nodes are about to say":      {`insert into realtime.boot (crashed) values (true)`, true},
+		"they had their time":         {`insert into realtime.boot (crashed, since) values (true, clock_timestamp() - interval '7 seconds')`, false},
+		"nothing was lost":            {`insert into realtime.boot (crashed) values (false)`, false},
+		"one set offline is known of": {`insert into realtime.sessions (id, tenant, user_id, node_id, node_epoch, device, connected_at, last_active_at, parked_at) select gen_random_uuid(), 'primary', '` + demo.Alice.String() + `', id, epoch, 'web', now(), now(), now() from realtime.nodes`, false},
+	} {
+		err := pgx.BeginFunc(t.Context(), r.pool, func(tx pgx.Tx) error {
+			b := &pgx.Batch{}
+			b.Queue(`insert into realtime.nodes (id, lease_until) values (gen_random_uuid(), now())`)
+			b.Queue(`insert into realtime.presence (tenant, user_id, active) values ($1, $2, true)`, key.Tenant, key.User)
+			b.Queue(c.then)
+			var x touched
+			x.add(key, &ended)
+			x.lock(b)
+			x.write(b)
+			var here bool
+			var seen *time.Time
+			b.Queue(`select active, last_seen_at from realtime.presence where user_id = $1`, key.User).
+				QueryRow(func(row pgx.Row) error { return row.Scan(&here, &seen) })
+			if err := tx.SendBatch(t.Context(), b).Close(); err != nil {
+				return err
+			}
+			if here != c.here || (seen == nil) != c.here {
+				t.Errorf("%s: connected %v, last seen %v", what, here, seen)
+			}
+			return errUndone
+		})
+		if !errors.Is(err, errUndone) {
+			t.Fatal(err)
+		}
+	}
+}
+
+var errUndone = errors.New("nothing of this stays")

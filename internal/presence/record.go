@@ -104,6 +104,12 @@ func (s session) end(r Rules, o outage) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// lapsed: it stopped counting by itself, though nobody has taken it away yet.
+func (s session) lapsed(r Rules, o outage, now time.Time) bool {
+	end, ok := s.end(r, o)
+	return ok && !now.Before(end)
+}
+
 // seen is the session's last sign of life.
 func (s session) seen(r Rules) time.Time {
 	switch {

@@ -127,7 +127,7 @@ func sharesReading(rec *record, now time.Time) bool {
 // and never for a viewer. looks: at a device whose session counts.
 func attend(rec *record, looks bool, now time.Time) Attention {
 	var d derived
-	a := Attention{Looking: looks, Busy: d.manual(rec, now) == Busy}
+	a := Attention{Looking: looks, Busy: d.manual(rec, now, now) == Busy}
 	if a.Busy {
 		a.BusyUntil = rec.manualUntil
 	}
