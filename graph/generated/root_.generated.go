@@ -3693,11 +3693,11 @@ type PresenceCounts {
 
 "A snapshot of a page of a channel's members, or what changed in it."
 type PresenceBatch {
-  "Those on the page; after the snapshot only those that changed or came onto it."
+  "Those on the page; after a snapshot only those that came onto it, or that changed since they were told of, on it or not."
   presences: [Presence!]!
   "Over the whole channel, absolute; null where unchanged."
   counts: PresenceCounts
-  "The first answer, or a fresh start after a loss: replace what is held."
+  "The first answer, or a fresh start, after a loss or where somebody is no member any more: replace what is held."
   snapshot: Boolean!
 }
 

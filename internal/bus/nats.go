@@ -23,6 +23,7 @@ const (
 	natsPing    = 2 * time.Second // two unanswered: the connection is dead
 	natsDial    = 2 * time.Second
 	natsRecent  = 10 * time.Second // what was sent so shortly before the connection broke may be lost
+	natsAway    = 10               // probes' times between looks at everything while it is away
 )
 
 // Postgres is the name of the bus that needs nothing but the database.
@@ -63,6 +64,7 @@ type natsRoad struct {
 	conn   *nats.Conn                    // guarded by mu; nil: not begun, or ended
 	prefix string                        // guarded by mu: of this installation's subjects
 	rooms  map[string]*nats.Subscription // guarded by mu: attended; nil: not subscribed yet
+	heard  bool                          // guarded by mu: connected, and what is rung is heard
 	sent   time.Time                     // guarded by mu: the last time
 }
 
@@ -88,10 +90,14 @@ func (r *natsRoad) run(ctx context.Context) {
 	}
 	defer r.close()
 	lost := false
+	away := time.NewTicker(natsAway * r.b.o.ProbeEvery)
+	defer away.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-away.C:
+			r.deaf()
 		case m := <-r.in:
 			r.b.o.Observer.NATSIn()
 			r.b.hear(string(m.Data))
@@ -175,9 +181,29 @@ func (r *natsRoad) connected(conn *nats.Conn) {
 	if err := conn.FlushTimeout(sendLimit); err != nil {
 		return // it is connected again, or ended
 	}
+	r.mu.Lock()
+	r.heard = conn.IsConnected()
+	r.mu.Unlock()
 	r.b.o.Observer.NATS(true)
 	r.b.o.Observer.NATSGap("connect")
 	r.b.o.Log.Info("NATS carries doorbells", "bus", Name(r.servers))
+	r.b.resync()
+}
+
+// deaf has everything looked at while this node does not hear NATS: others may,
+// and ring there alone what no trigger rings. A connection whose server was slow to
+// take note of what is to be heard is asked again.
+func (r *natsRoad) deaf() {
+	r.mu.Lock()
+	conn, heard := r.conn, r.heard
+	r.mu.Unlock()
+	if heard || conn == nil {
+		return
+	}
+	if conn.IsConnected() {
+		r.up.Go(func() { r.connected(conn) })
+		return
+	}
 	r.b.resync()
 }
 
@@ -187,6 +213,7 @@ func (r *natsRoad) lost(err error) {
 	r.mu.Lock()
 	ended := r.conn == nil
 	recent := time.Since(r.sent) < natsRecent
+	r.heard = false
 	r.mu.Unlock()
 	r.b.o.Observer.NATS(false)
 	if ended {

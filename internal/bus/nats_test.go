@@ -156,6 +156,8 @@ func TestNATSStoppedAndStarted(t *testing.T) {
 	}
 	eventually(t, "it is not called stale", func() bool { return !one.Stale() })
 	two.Attend("room/a", true) // as a socket may, meanwhile
+	looked := two.ear.resynced()
+	eventually(t, "others may ring where this one does not hear: it looks by itself", func() bool { return two.ear.resynced() > looked })
 	gaps, resynced := two.gaps.Load(), two.ear.resynced()
 	srv.Start()
 	eventually(t, "everything is looked at", func() bool {

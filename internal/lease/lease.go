@@ -329,7 +329,7 @@ func (l *Lease) Leave(ctx context.Context, grace time.Duration) error {
 		return nil
 	}
 	_, err := l.pool.Exec(ctx, `
-update realtime.nodes set lease_until = clock_timestamp() + $3::interval, bus = $4 where id = $1 and epoch = $2`, id, epoch, min(grace, TTL), left)
+update realtime.nodes set lease_until = clock_timestamp() + $3::interval, bus = $4 where id = $1 and epoch = $2`, id, epoch, grace, left)
 	if err != nil {
 		return fmt.Errorf("leaving: %w", err)
 	}

@@ -168,7 +168,11 @@ func TestNodesOfDifferentBusesRefuseEachOther(t *testing.T) { //nolint:tparallel
 	if _, err := pool.Exec(t.Context(), `delete from realtime.nodes where id <> $1`, first.ID()); err != nil {
 		t.Fatal(err)
 	}
-	leave(t, first, TTL)
+	leave(t, first, time.Minute)
+	var grace bool
+	if err := pool.QueryRow(t.Context(), `select lease_until > clock_timestamp() + interval '50 seconds' from realtime.nodes where id = $1`, first.ID()).Scan(&grace); err != nil || !grace {
+		t.Error("its users have not the whole grace to come back:", err)
+	}
 	last()
 	if err := sure(t, other.Acquire); err != nil {
 		t.Fatal("after the first left:", err)

@@ -210,7 +210,7 @@ func TestAWindowOnAChannel(t *testing.T) {
 	r.exec(`delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.Team, demo.Alice)
 	n.Watch.Notify("members/" + demo.Team.String())
 	b = next(t, w)
-	if len(b.Presences) != 1 || b.Presences[0].UserID != demo.Carol || *b.Counts != (Counts{Online: 2}) {
+	if !b.Snapshot || len(b.Presences) != 2 || b.Presences[0].UserID != demo.Bob || b.Presences[1].UserID != demo.Carol || *b.Counts != (Counts{Online: 2}) {
 		t.Fatalf("alice left, carol moves up: %+v %+v", b, b.Counts)
 	}
 	r.exec(`update public.nchat_channel_members set can_read = false where channel_id = $1 and user_id = $2`, demo.Team, demo.Bob)

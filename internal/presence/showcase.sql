@@ -1,7 +1,8 @@
 -- show writes what everybody may see of users, where it is another than before, and
 -- answers how many that was; null: the node does not keep it any more, and nothing
 -- is written. Whoever was never seen gets no row. It locks the row of showing, so
--- that versions become visible in their order.
+-- that versions become visible in their order. A version is no less than the microsecond
+-- it is given in: a standby that takes over goes on above those it never heard of.
 create or replace function realtime.show(keeper uuid, tenants text[], users uuid[], statuses text[], texts text[], emojis text[],
                                          expiries timestamptz[], seen timestamptz[]) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -9,7 +10,7 @@ declare
   last bigint;
   n bigint;
 begin
-  select h.version into last from realtime.showing h where h.node = keeper and h.until > clock_timestamp() for update;
+  select greatest(h.version, (extract(epoch from clock_timestamp()) * 1000000)::bigint) into last from realtime.showing h where h.node = keeper and h.until > clock_timestamp() for update;
   if not found then
     return null;
   end if;

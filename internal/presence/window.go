@@ -173,37 +173,50 @@ func (w *window) arrange() {
 	sort.Slice(w.order, func(i, j int) bool { return w.order[i].before(w.order[j]) })
 }
 
-// batch is what the reader does not hold yet; false: nothing.
+// batch is what the reader does not hold yet; false: nothing. Where it holds
+// somebody who is no member any more, or as many beside the page as there are on
+// it, it gets the page anew.
 func (w *window) batch(told *Counts) (Batch, bool) {
-	b := Batch{Presences: []View{}, Snapshot: told == nil}
+	b := Batch{Presences: []View{}}
 	at := sort.Search(len(w.order), func(i int) bool { return w.from.before(w.order[i]) })
 	page := w.order[at:min(at+w.size, len(w.order))]
 	next := make(map[uuid.UUID]View, len(page))
 	for _, p := range page {
-		view := w.t.last[p.id]
-		if old, ok := w.told[p.id]; !ok || !old.equal(view) {
+		next[p.id] = w.t.last[p.id]
+	}
+	ids, ok := w.beside(next)
+	if b.Snapshot = told == nil || !ok; b.Snapshot {
+		w.told, ids = nil, nil
+	}
+	for _, p := range page {
+		ids = append(ids, p.id)
+	}
+	for _, id := range ids {
+		view := w.t.last[id]
+		if old, held := w.told[id]; !held || !old.equal(view) {
 			b.Presences = append(b.Presences, view)
 		}
-		next[p.id] = view
+		next[id] = view
 	}
-	w.leave(next, &b)
 	w.told = next
-	if told == nil || *told != w.counts {
+	if b.Snapshot || *told != w.counts {
 		c := w.counts
 		b.Counts = &c
 	}
 	return b, b.Snapshot || b.Counts != nil || len(b.Presences) > 0
 }
 
-// leave adds those who changed and by that moved off the page: the reader must
-// not go on holding what they were.
-func (w *window) leave(next map[uuid.UUID]View, b *Batch) {
-	for id, old := range w.told {
-		if _, on := next[id]; on {
+// beside are those whom the reader holds from before and who are not on the page
+// any more: it must not go on holding what they were. false: it is to hold the page alone.
+func (w *window) beside(page map[uuid.UUID]View) (ids []uuid.UUID, ok bool) {
+	for id := range w.told {
+		if _, on := page[id]; on {
 			continue
 		}
-		if view, member := w.t.last[id]; member && !old.equal(view) {
-			b.Presences = append(b.Presences, view)
+		if _, member := w.t.last[id]; !member || len(ids) == w.size {
+			return nil, false
 		}
+		ids = append(ids, id)
 	}
+	return ids, true
 }
