@@ -109,7 +109,7 @@ func sameKey(ctx context.Context, h hasura.Client, c config.Config) (string, err
 	}
 	token, err := auth.Mint(j, auth.Claims{User: uuid.New(), Role: c.UserRoles[0], TTL: time.Minute})
 	if err != nil {
-		return "not tried: a token cannot be made with a public key", nil //nolint:nilerr // that is an answer
+		return "not tried: " + err.Error(), nil //nolint:nilerr // that is an answer
 	}
 	name, value := j.Bears(token)
 	return "Hasura takes this server's tokens", h.Query(ctx, http.Header{name: {value}}, "{ __typename }")

@@ -1,0 +1,89 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nself-org/nchat-realtime/internal/auth"
+)
+
+// standIn answers where a Hasura is looked for.
+type standIn struct {
+	metadata string
+	asked    func(query string, h http.Header) string // what is wrong with an operation; nil: nothing
+	ran      []string                                 // the operations
+}
+
+// look is what one of doctor's checks finds of it.
+func (s *standIn) look(t *testing.T, name string, env map[string]string) (string, error) {
+	t.Helper()
+	s.ran = nil
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1alpha1/config", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"is_remote_schema_permissions_enabled":true}`)
+	})
+	mux.HandleFunc("/v1/metadata", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"resource_version":1,"metadata":`+s.metadata+`}`)
+	})
+	mux.HandleFunc("/v1/graphql", func(w http.ResponseWriter, r *http.Request) {
+		var body struct{ Query string }
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		s.ran = append(s.ran, body.Query)
+		answer := `{"data":{}}`
+		if s.asked != nil {
+			if wrong := s.asked(body.Query, r.Header); wrong != "" {
+				answer = fmt.Sprintf(`{"errors":[{"message":%q}]}`, wrong)
+			}
+		}
+		_, _ = io.WriteString(w, answer)
+	})
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	given := map[string]string{"HASURA_UPSTREAM_URL": srv.URL}
+	for key, value := range env {
+		given[key] = value
+	}
+	all := hasuraChecks(configured(t, "postgres://nobody@127.0.0.1:1/none", given))
+	at := slices.IndexFunc(all, func(k check) bool { return k.name == name })
+	if at < 0 {
+		t.Fatalf("there is no check of %s", name)
+	}
+	return all[at].look(t.Context())
+}
+
+// TestHasuraTakesOurTokens, with a claims_map that wants more of them than we know
+// of; and where none can be made, doctor says why.
+func TestHasuraTakesOurTokens(t *testing.T) {
+	t.Parallel()
+	key := func(more string) map[string]string {
+		return map[string]string{"HASURA_GRAPHQL_JWT_SECRET": strings.TrimSuffix(testKey, "}") +
+			`,"claims_map":{"x-hasura-allowed-roles":{"path":"$.roles"},"x-hasura-default-role":{"path":"$.role"},"x-hasura-user-id":{"path":"$.sub"},` + more + `}}`}
+	}
+	for more, want := range map[string]string{
+		`"x-hasura-org-id":{"path":"$.org"}`:     "Hasura takes this server's tokens",
+		`"x-hasura-org-id":{"path":"$.orgs[0]"}`: "not tried: claims_map: the place of x-hasura-org-id cannot be filled",
+	} {
+		env := key(more)
+		j, err := auth.ParseJWTConfig(env["HASURA_GRAPHQL_JWT_SECRET"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &standIn{metadata: "{}", asked: func(_ string, h http.Header) string { // it has the same secret
+			if _, err := auth.New(auth.Options{JWT: &j}).Authenticate(t.Context(), h); err != nil {
+				return err.Error()
+			}
+			return ""
+		}}
+		if found, err := s.look(t, "tokens", env); err != nil || found != want {
+			t.Errorf("%s: %q %v", more, found, err)
+		}
+	}
+}
