@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nself-org/nchat-realtime/internal/auth"
+	"github.com/nself-org/nchat-realtime/internal/hasura"
 )
 
 // standIn answers where a Hasura is looked for.
@@ -85,5 +86,50 @@ func TestHasuraTakesOurTokens(t *testing.T) {
 		if found, err := s.look(t, "tokens", env); err != nil || found != want {
 			t.Errorf("%s: %q %v", more, found, err)
 		}
+	}
+}
+
+// mergedInto is a Hasura's metadata once ours are put in.
+func mergedInto(t *testing.T, metadata string) string {
+	t.Helper()
+	var before hasura.Tree
+	if err := json.Unmarshal([]byte(metadata), &before); err != nil {
+		t.Fatal(err)
+	}
+	ours, err := hasura.Project()
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, _, _, err := hasura.Plan{Ours: ours, Roles: []string{"user", "me"}}.Merge(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestAnActionOfTheirsIsNoFault: one of the app's own with a name of ours stays, is
+// named, and is not called to see whether the secret is right.
+func TestAnActionOfTheirsIsNoFault(t *testing.T) {
+	t.Parallel()
+	s := &standIn{metadata: mergedInto(t, `{"version":3,"sources":[],"actions":[{"name":"whoIsOnline","definition":{"handler":"https://app.example.com/who"}}]}`),
+		asked: func(query string, _ http.Header) string {
+			if strings.Contains(query, "whoIsOnline") {
+				return "not a valid json response from webhook"
+			}
+			return ""
+		}}
+	if found, err := s.look(t, "metadata", nil); err != nil || found != "applied; action whoIsOnline is another one: left as it is" {
+		t.Errorf("%q %v", found, err)
+	}
+	if _, err := s.look(t, "secrets", nil); err != nil || len(s.ran) != 1 {
+		t.Errorf("%q %v", s.ran, err)
+	}
+	s.metadata = mergedInto(t, `{"version":3,"sources":[]}`)
+	if _, err := s.look(t, "secrets", nil); err == nil || len(s.ran) != 2 {
+		t.Errorf("our own: %q %v", s.ran, err)
 	}
 }

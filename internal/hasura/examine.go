@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -54,15 +55,19 @@ func (c Client) Query(ctx context.Context, header http.Header, query string) err
 	return nil
 }
 
-// Reaches reports whether Hasura reaches this server with the right secret, for
-// operations and for actions.
-func (c Client) Reaches(ctx context.Context, namespace string) error {
+// Reaches reports whether Hasura, with these metadata, reaches this server with
+// the right secret, for operations and for actions. Of actions it asks one of
+// ours: what another's of that name does is not known.
+func (c Client) Reaches(ctx context.Context, now Tree) error {
 	field := "realtimeConfig { serverTime }"
-	if namespace != "" {
+	if namespace := Namespace(now); namespace != "" {
 		field = namespace + " { " + field + " }"
 	}
 	if err := c.Query(ctx, nil, "{ "+field+" }"); err != nil {
 		return fmt.Errorf("the remote schema: %w", err)
+	}
+	if !slices.ContainsFunc(list(now, "actions"), func(a Tree) bool { return text(a, "name") == "whoIsOnline" && isOurAction(a) }) {
+		return nil
 	}
 	const nobody = "00000000-0000-0000-0000-000000000000"
 	err := c.Query(ctx, nil, `{ whoIsOnline(channelId: "`+nobody+`") { userId } }`)
