@@ -7,7 +7,10 @@ import (
 )
 
 // merger puts ours in piece by piece, and keeps a line for each change.
-type merger struct{ changes, kept []string }
+type merger struct {
+	changes, kept []string
+	unforwarded   []string // what is there and does not pass a client's headers on
+}
 
 func (m *merger) change(format string, args ...any) {
 	m.changes = append(m.changes, fmt.Sprintf(format, args...))
@@ -36,20 +39,59 @@ func (m *merger) put(in Tree, key string, item Tree, what string, isOurs func(Tr
 	name, _ := item["name"].(string)
 	for i, x := range have {
 		x, _ := x.(Tree)
-		switch {
-		case x["name"] != name:
+		if x["name"] != name {
 			continue
-		case covers(x, item, ""):
+		}
+		item = onto(x, item)
+		switch {
 		case !isOurs(x):
-			m.kept = append(m.kept, fmt.Sprintf("%s %s is another one: left as it is", what, name))
-		default:
+			if !covers(x, item, "") {
+				m.kept = append(m.kept, fmt.Sprintf("%s %s is another one: left as it is", what, name))
+			}
+			return
+		case !covers(x, item, ""):
 			m.change("~ %s %s", what, name)
 			have[i] = item
 		}
+		m.forwards(name, item)
 		return
 	}
 	m.change("+ %s %s", what, name)
 	in[key] = append(have, any(item))
+}
+
+// onto is one of theirs with ours laid over it.
+func onto(theirs, ours Tree) Tree {
+	def, ok := ours["definition"].(Tree)
+	if !ok {
+		return ours
+	}
+	out := maps.Clone(ours)
+	def = maps.Clone(def)
+	forwardsAs(def, theirs["definition"])
+	out["definition"] = def
+	return out
+}
+
+const forward = "forward_client_headers"
+
+// forwardsAs leaves it to theirs whether a client's own headers are passed on,
+// where there is one: it depends on how Hasura finds out who asks.
+func forwardsAs(ours Tree, theirs any) {
+	t, there := theirs.(Tree)
+	if _, says := ours[forward]; !says || !there {
+		return
+	}
+	on, _ := t[forward].(bool)
+	ours[forward] = on
+}
+
+// forwards notes what does not pass a client's headers on.
+func (m *merger) forwards(name string, x Tree) {
+	def, _ := x["definition"].(Tree)
+	if def[forward] == false {
+		m.unforwarded = append(m.unforwarded, name)
+	}
 }
 
 func (m *merger) remoteSchema(in, ours Tree) {
@@ -65,6 +107,7 @@ func (m *merger) remoteSchema(in, ours Tree) {
 			m.change("~ remote schema %s", ours["name"])
 			maps.Copy(x, alone)
 		}
+		m.forwards(Name, alone)
 		for _, p := range perms {
 			m.permission(x, p)
 		}
@@ -79,7 +122,7 @@ func (m *merger) remoteSchema(in, ours Tree) {
 }
 
 // over is a definition of theirs with ours laid over it: what they added, more
-// headers for one, stays.
+// headers for one, stays, and so does what clients' headers are done with.
 func over(theirs, ours any) Tree {
 	out := Tree{}
 	if t, ok := theirs.(Tree); ok {
@@ -97,6 +140,7 @@ func over(theirs, ours any) Tree {
 		}
 	}
 	maps.Copy(out, mine)
+	forwardsAs(out, theirs)
 	if headers != nil {
 		out["headers"] = headers
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Plan says how ours is put into theirs.
@@ -18,7 +19,7 @@ type Plan struct {
 // Merge puts ours into theirs: what of ours is missing is added, what is there
 // and differs is made ours, and everything else stays as it is. changes is what
 // that does, a line each; none: nothing is to be done. kept is what was left
-// alone although its name is one of ours.
+// alone although its name is one of ours, or it is not as ours.
 func (p Plan) Merge(theirs Tree) (merged Tree, changes, kept []string, err error) {
 	merged, err = clone(theirs)
 	if err != nil {
@@ -52,6 +53,9 @@ func (p Plan) Merge(theirs Tree) (merged Tree, changes, kept []string, err error
 	merged["custom_types"] = types
 	for _, c := range list(ours, "cron_triggers") {
 		m.put(merged, "cron_triggers", c, "cron trigger", anyway)
+	}
+	if len(m.unforwarded) > 0 {
+		m.kept = append(m.kept, fmt.Sprintf("%s is off on %s: left as it is", forward, strings.Join(m.unforwarded, ", ")))
 	}
 	if len(m.changes) == 0 {
 		return theirs, nil, m.kept, nil
