@@ -81,7 +81,7 @@ func applied(ctx context.Context, h hasura.Client, c config.Config) (string, err
 	if err != nil {
 		return "", err
 	}
-	plan := hasura.Plan{Ours: ours, Roles: c.UserRoles, Custom: hasura.CustomOf(now), View: c.PresenceView}
+	plan := hasura.Plan{Ours: ours, Roles: c.UserRoles, View: c.PresenceView}
 	_, changes, kept, err := plan.Merge(now)
 	if err == nil && len(changes) > 0 {
 		err = fmt.Errorf("not as it should be: %s", strings.Join(changes, "; "))

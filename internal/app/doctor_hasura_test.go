@@ -133,3 +133,13 @@ func TestAnActionOfTheirsIsNoFault(t *testing.T) {
 		t.Errorf("our own: %q %v", s.ran, err)
 	}
 }
+
+// TestHasuraIsAskedByTheNamesItHas: those that its console gave our fields.
+func TestHasuraIsAskedByTheNamesItHas(t *testing.T) {
+	t.Parallel()
+	s := &standIn{metadata: `{"remote_schemas":[{"name":"nchat_realtime","definition":{"customization":{"root_fields_namespace":"live",
+ "field_names":[{"parent_type":"Presence","prefix":"no_"},{"parent_type":"Query","prefix":"rt_","suffix":"_x"},{"parent_type":"RealtimeConfig","mapping":{"serverTime":"now"}}]}}}]}`}
+	if _, err := s.look(t, "secrets", nil); err != nil || !slices.Equal(s.ran, []string{"{ live { rt_realtimeConfig_x { now } } }"}) {
+		t.Errorf("%q %v", s.ran, err)
+	}
+}

@@ -59,7 +59,8 @@ func (c Client) Query(ctx context.Context, header http.Header, query string) err
 // the right secret, for operations and for actions. Of actions it asks one of
 // ours: what another's of that name does is not known.
 func (c Client) Reaches(ctx context.Context, now Tree) error {
-	field := "realtimeConfig { serverTime }"
+	custom := CustomOf(now)
+	field := custom.field("Query", "realtimeConfig") + " { " + custom.field("RealtimeConfig", "serverTime") + " }"
 	if namespace := Namespace(now); namespace != "" {
 		field = namespace + " { " + field + " }"
 	}
@@ -82,8 +83,7 @@ func Impatient(t Tree) (lines []string) {
 	for _, s := range list(t, "sources") {
 		for _, table := range list(s, "tables") {
 			for _, e := range list(table, "event_triggers") {
-				conf, _ := e["retry_conf"].(Tree)
-				if n, _ := conf["num_retries"].(json.Number); strings.HasPrefix(text(e, "name"), Name) && (n == "" || n == "0") {
+				if strings.HasPrefix(text(e, "name"), Name) && !triesAgain(e) {
 					lines = append(lines, text(e, "name")+" has num_retries 0: what fails once is lost")
 				}
 			}
@@ -114,4 +114,21 @@ func CustomOf(t Tree) *Customization {
 		}
 	}
 	return nil
+}
+
+// field is how Hasura calls a field of a type of ours.
+func (c *Customization) field(of, name string) string {
+	if c == nil {
+		return name
+	}
+	for _, x := range c.FieldNames {
+		if x.ParentType != of {
+			continue
+		}
+		if as, ok := x.Mapping[name]; ok {
+			return as
+		}
+		return x.Prefix + name + x.Suffix
+	}
+	return name
 }

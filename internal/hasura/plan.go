@@ -10,10 +10,10 @@ import (
 // Plan says how ours is put into theirs.
 type Plan struct {
 	Ours   Metadata
-	Source string   // the database's name in Hasura; "": the one there is
-	Roles  []string // that get what the project's role user gets
-	Custom *Customization
-	View   bool // track what everybody may see of presence, and join users to it
+	Source string         // the database's name in Hasura; "": the one there is
+	Roles  []string       // that get what the project's role user gets
+	Custom *Customization // put into the one there is; nil: names stay what clients know
+	View   bool           // track what everybody may see of presence, and join users to it
 }
 
 // Merge puts ours into theirs: what of ours is missing is added, what is there
@@ -24,9 +24,6 @@ func (p Plan) Merge(theirs Tree) (merged Tree, changes, kept []string, err error
 	merged, err = clone(theirs)
 	if err != nil {
 		return nil, nil, nil, err
-	}
-	if p.Custom == nil {
-		p.Custom = CustomOf(theirs) // names stay what clients know
 	}
 	ours, err := p.tree()
 	if err != nil {
