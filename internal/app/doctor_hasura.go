@@ -37,9 +37,8 @@ func hasuraChecks(c config.Config) []check {
 			list, err := h.Inconsistent(ctx)
 			return "Hasura has no inconsistent metadata", lines(list, err)
 		}, "mend what Hasura names, then reload its metadata with the remote schemas"},
-		{"permission", func(ctx context.Context) (string, error) {
-			return "roles see what they are granted", h.Enforces(ctx)
-		}, "set HASURA_GRAPHQL_ENABLE_REMOTE_SCHEMA_PERMISSIONS=true on Hasura"},
+		{"permission", func(ctx context.Context) (string, error) { return enforced(ctx, h) },
+			"set HASURA_GRAPHQL_ENABLE_REMOTE_SCHEMA_PERMISSIONS=true on Hasura, and grant roles on your own remote schemas first"},
 		{"secrets", func(ctx context.Context) (string, error) {
 			now, _, err := h.Export(ctx)
 			if err == nil {
@@ -87,6 +86,23 @@ func applied(ctx context.Context, h hasura.Client, c config.Config) (string, err
 		err = fmt.Errorf("not as it should be: %s", strings.Join(changes, "; "))
 	}
 	return strings.Join(append([]string{"applied"}, kept...), "; "), err
+}
+
+// enforced looks whether roles see what they are granted, and names what of the
+// app's own that hides, or will.
+func enforced(ctx context.Context, h hasura.Client) (string, error) {
+	now, _, err := h.Export(ctx)
+	if err != nil {
+		return "", err
+	}
+	hidden := ""
+	for _, line := range hasura.Ungranted(now) {
+		hidden += "; WARNING: " + line
+	}
+	if err := h.Enforces(ctx); err != nil {
+		return "", fmt.Errorf("%w%s", err, hidden)
+	}
+	return "roles see what they are granted" + hidden, nil
 }
 
 // conflicts are the subscriptions of this server that Hasura's schema has no

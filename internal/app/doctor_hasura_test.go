@@ -17,6 +17,7 @@ import (
 // standIn answers where a Hasura is looked for.
 type standIn struct {
 	metadata string
+	open     bool                                     // it does not enforce permissions of remote schemas
 	asked    func(query string, h http.Header) string // what is wrong with an operation; nil: nothing
 	ran      []string                                 // the operations
 }
@@ -27,7 +28,7 @@ func (s *standIn) look(t *testing.T, name string, env map[string]string) (string
 	s.ran = nil
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1alpha1/config", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"is_remote_schema_permissions_enabled":true}`)
+		_, _ = io.WriteString(w, fmt.Sprintf(`{"is_remote_schema_permissions_enabled":%v}`, !s.open))
 	})
 	mux.HandleFunc("/v1/metadata", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"resource_version":1,"metadata":`+s.metadata+`}`)
@@ -141,5 +142,19 @@ func TestHasuraIsAskedByTheNamesItHas(t *testing.T) {
  "field_names":[{"parent_type":"Presence","prefix":"no_"},{"parent_type":"Query","prefix":"rt_","suffix":"_x"},{"parent_type":"RealtimeConfig","mapping":{"serverTime":"now"}}]}}}]}`}
 	if _, err := s.look(t, "secrets", nil); err != nil || !slices.Equal(s.ran, []string{"{ live { rt_realtimeConfig_x { now } } }"}) {
 		t.Errorf("%q %v", s.ran, err)
+	}
+}
+
+// TestRemoteSchemasWithoutPermissionAreNamed: the switch that ours needs hides them.
+func TestRemoteSchemasWithoutPermissionAreNamed(t *testing.T) {
+	t.Parallel()
+	s := &standIn{metadata: `{"remote_schemas":[{"name":"nchat_realtime"},{"name":"shop","permissions":[{"role":"user"}]},{"name":"cms"},{"name":"crm","permissions":[]}]}`}
+	found, err := s.look(t, "permission", nil)
+	if err != nil || strings.Count(found, "WARNING: ") != 2 || !strings.Contains(found, "remote schema cms has no permission") || !strings.Contains(found, "remote schema crm has no permission") {
+		t.Errorf("%q %v", found, err)
+	}
+	s.open = true
+	if found, err := s.look(t, "permission", nil); err == nil || strings.Count(err.Error(), "WARNING: ") != 2 {
+		t.Errorf("before it is switched on: %q %v", found, err)
 	}
 }

@@ -39,6 +39,17 @@ func (c Client) Enforces(ctx context.Context) error {
 	return nil
 }
 
+// Ungranted are remote schemas of the app's own without a permission: with remote
+// schema permissions enforced, which holds for all of them, only admins see those.
+func Ungranted(t Tree) (lines []string) {
+	for _, rs := range list(t, "remote_schemas") {
+		if text(rs, "name") != Name && len(list(rs, "permissions")) == 0 {
+			lines = append(lines, fmt.Sprintf("remote schema %s has no permission: with HASURA_GRAPHQL_ENABLE_REMOTE_SCHEMA_PERMISSIONS=true it is hidden from every role but admin", text(rs, "name")))
+		}
+	}
+	return lines
+}
+
 // Query runs an operation on Hasura's schema.
 func (c Client) Query(ctx context.Context, header http.Header, query string) error {
 	var out struct {
