@@ -1,6 +1,7 @@
 package hasura_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,5 +133,31 @@ func TestNamesAreAddedToNames(t *testing.T) {
 	p.Custom = hasura.Customize("", "now")
 	if m, _, _, err = p.Merge(m); err != nil || hasura.Namespace(m) != "now" || !strings.Contains(str(t, m), strings.ReplaceAll(names, `"live"`, `"now"`)) {
 		t.Errorf("a namespace: %v", err)
+	}
+}
+
+// TestRemoveTakesWhatLeadsToUs: relationships of the app's own remote schemas, and of
+// its tables in whatever form, without which Hasura would refuse it all; and none
+// that lead elsewhere.
+func TestRemoveTakesWhatLeadsToUs(t *testing.T) {
+	t.Parallel()
+	to := func(name, schema string) string {
+		return `{"name":"` + name + `","definition":{"to_remote_schema":{"remote_schema":"` + schema + `","lhs_fields":["id"],"remote_field":{"presence":{"arguments":{"userId":"$id"}}}}}}`
+	}
+	m, _, _, err := plan(t).Merge(tree(t, `{"version":3,"sources":[{"name":"default","tables":[{"table":{"schema":"public","name":"orders"},"remote_relationships":[
+ {"name":"old","definition":{"remote_schema":"nchat_realtime","hasura_fields":["id"],"remote_field":{}}},{"name":"older","definition":{"remote_schema":"cms"}}]}]}],
+ "remote_schemas":[{"name":"crm","remote_relationships":[{"type_name":"Customer","relationships":[`+to("here", "nchat_realtime")+`,`+to("page", "cms")+`]},
+ {"type_name":"Agent","relationships":[`+to("now", "nchat_realtime")+`]}]},{"name":"cms"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, changes, err := hasura.Remove(m)
+	if err != nil || strings.Contains(str(t, left), "nchat_realtime") || !strings.Contains(str(t, left), `"page"`) || !strings.Contains(str(t, left), `"older"`) {
+		t.Errorf("%v: %s", err, str(t, left))
+	}
+	for _, want := range []string{"- relationship of crm's Customer here", "- relationship of crm's Agent now", "- relationship old"} {
+		if !slices.Contains(changes, want) {
+			t.Errorf("it does not say %q: %q", want, changes)
+		}
 	}
 }
