@@ -90,9 +90,11 @@ type Header struct {
 	ValueFromEnv string `json:"value_from_env,omitempty"`
 }
 
-// Columns are those whose change fires a trigger: "*" or a list.
+// Columns are those whose change fires a trigger, and those that it tells (all,
+// where none are named): "*" or a list.
 type Columns struct {
 	Columns any `json:"columns"`
+	Payload any `json:"payload,omitempty"`
 }
 
 // EventTrigger tells of changed rows.
