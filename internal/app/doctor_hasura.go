@@ -9,16 +9,18 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/config"
 	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/hasura"
+	"github.com/nself-org/nchat-realtime/internal/roster"
 )
 
 // hasuraChecks look at a running Hasura; without its address there are none.
-func hasuraChecks(c config.Config) []check {
+func hasuraChecks(c config.Config, pool *pgxpool.Pool) []check {
 	if c.HasuraUpstream == "" {
 		return []check{{"hasura", func(context.Context) (string, error) { return "not looked at: HASURA_UPSTREAM_URL is not set", nil }, ""}}
 	}
@@ -66,6 +68,7 @@ func hasuraChecks(c config.Config) []check {
 			}
 			return "Hasura's permissions tell nothing that is hidden here", lines(found, err)
 		}, "change these permissions in Hasura, each as it says"},
+		{"tenants", func(ctx context.Context) (string, error) { return tenants(ctx, h, c, pool) }, "change these permissions in Hasura, each as it says; hasura apply keeps to it"},
 	}
 }
 
@@ -103,6 +106,27 @@ func enforced(ctx context.Context, h hasura.Client) (string, error) {
 		return "", fmt.Errorf("%w%s", err, hidden)
 	}
 	return "roles see what they are granted" + hidden, nil
+}
+
+// tenants looks for permissions that name a tenant, where there are others.
+func tenants(ctx context.Context, h hasura.Client, c config.Config, pool *pgxpool.Pool) (string, error) {
+	now, _, err := h.Export(ctx)
+	if err != nil {
+		return "", err
+	}
+	found, named := (hasura.Access{Roles: c.UserRoles, Nobody: c.UnauthorizedRole}).OneTenant(now)
+	if len(found) == 0 {
+		return "no permission names a tenant", nil
+	}
+	other, err := roster.TenantBesides(ctx, pool, named)
+	if err != nil || other == "" {
+		return "there is none but those that permissions name", err
+	}
+	lines := make([]string, len(found))
+	for i, f := range found {
+		lines[i] = f.String()
+	}
+	return "", fmt.Errorf("there is a tenant %.40q too: %s", other, strings.Join(lines, "; "))
 }
 
 // conflicts are the subscriptions of this server that Hasura's schema has no

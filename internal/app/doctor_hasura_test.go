@@ -10,8 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/hasura"
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
 
 // standIn answers where a Hasura is looked for.
@@ -20,6 +23,7 @@ type standIn struct {
 	open     bool                                     // it does not enforce permissions of remote schemas
 	asked    func(query string, h http.Header) string // what is wrong with an operation; nil: nothing
 	ran      []string                                 // the operations
+	pool     *pgxpool.Pool                            // its database, where a check asks it
 }
 
 // look is what one of doctor's checks finds of it.
@@ -53,7 +57,7 @@ func (s *standIn) look(t *testing.T, name string, env map[string]string) (string
 	for key, value := range env {
 		given[key] = value
 	}
-	all := hasuraChecks(configured(t, "postgres://nobody@127.0.0.1:1/none", given))
+	all := hasuraChecks(configured(t, "postgres://nobody@127.0.0.1:1/none", given), s.pool)
 	at := slices.IndexFunc(all, func(k check) bool { return k.name == name })
 	if at < 0 {
 		t.Fatalf("there is no check of %s", name)
@@ -156,5 +160,39 @@ func TestRemoteSchemasWithoutPermissionAreNamed(t *testing.T) {
 	s.open = true
 	if found, err := s.look(t, "permission", nil); err == nil || strings.Count(err.Error(), "WARNING: ") != 2 {
 		t.Errorf("before it is switched on: %q %v", found, err)
+	}
+}
+
+// TestASecondTenantIsNotShownTheFirst: with permissions that name the first, doctor
+// fails as soon as there is another; not where each of them is named.
+func TestASecondTenantIsNotShownTheFirst(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs Postgres")
+	}
+	s := &standIn{metadata: mergedInto(t, `{"version":3,"sources":[]}`), pool: pgtest.New(t)}
+	if found, err := s.look(t, "tenants", nil); err != nil {
+		t.Errorf("one tenant: %q %v", found, err)
+	}
+	const named = "there is a tenant \"acme\" too: role user, select of nchat_channels in default: it shows the rows of tenant primary to users of all tenants"
+	for _, of := range []string{`nchat_users (email, display_name, source_account_id) values ('a', 'a', 'acme')`, `nchat_channels (name, slug, source_account_id) values ('a', 'a', 'acme')`} {
+		if _, err := s.pool.Exec(t.Context(), `delete from public.nchat_users`); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.pool.Exec(t.Context(), `insert into public.`+of); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := s.look(t, "tenants", nil); err == nil || !strings.Contains(err.Error(), named) {
+			t.Errorf("two, by %s: %q %v", of, found, err)
+		}
+	}
+	whole := s.metadata
+	s.metadata = strings.ReplaceAll(whole, `"primary"`, `"X-Hasura-Source-Account-Id"`)
+	if found, err := s.look(t, "tenants", nil); err != nil {
+		t.Errorf("by the token: %q %v", found, err)
+	}
+	s.metadata = strings.Replace(whole, `{"_eq":"primary"}`, `{"_in":["primary","acme"]}`, 1)
+	if found, err := s.look(t, "tenants", nil); err != nil {
+		t.Errorf("both are named: %q %v", found, err)
 	}
 }

@@ -25,7 +25,7 @@ func (p Plan) Merge(theirs Tree) (merged Tree, changes, kept []string, err error
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	ours, err := p.tree()
+	ours, err := p.tree(Access{Roles: p.Roles}.bySession(theirs))
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -60,8 +60,8 @@ func (p Plan) Merge(theirs Tree) (merged Tree, changes, kept []string, err error
 	return merged, m.changes, m.kept, nil
 }
 
-// tree is ours for the roles there are.
-func (p Plan) tree() (Tree, error) {
+// tree is ours for the roles there are, and by the caller's tenant where theirs are.
+func (p Plan) tree(byTenant bool) (Tree, error) {
 	var o Metadata // a copy, of its lists too
 	text, err := json.Marshal(p.Ours)
 	if err == nil {
@@ -84,6 +84,11 @@ func (p Plan) tree() (Tree, error) {
 	for i := range o.Sources {
 		for j := range o.Sources[i].Tables {
 			t := &o.Sources[i].Tables[j]
+			for _, x := range t.SelectPermissions {
+				if byTenant {
+					ask(x.Permission.Filter)
+				}
+			}
 			t.SelectPermissions = each(t.SelectPermissions, p.Roles, func(x SelectPermission, role string) SelectPermission { x.Role = role; return x })
 		}
 	}
