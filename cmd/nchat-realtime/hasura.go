@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,7 +65,7 @@ func (a applying) run(ctx context.Context, out io.Writer, c config.Config) error
 	}
 	plan := hasura.Plan{Ours: ours, Source: a.source, Roles: c.UserRoles, Custom: hasura.Customize(a.prefix, a.namespace), View: c.PresenceView}
 	access := hasura.Access{Roles: c.UserRoles, Nobody: c.UnauthorizedRole, LegacyPresence: c.LegacyPresence}
-	var kept []string
+	var kept, hidden []string
 	var found []hasura.Finding
 	change := func(now hasura.Tree) (next hasura.Tree, changes []string, err error) {
 		if a.remove {
@@ -73,6 +74,7 @@ func (a applying) run(ctx context.Context, out io.Writer, c config.Config) error
 		if next, changes, kept, err = plan.Merge(now); err != nil {
 			return nil, nil, err
 		}
+		hidden = hasura.Ungranted(next)
 		if found = access.Examine(next); len(found) > 0 && !a.dry && !a.despite {
 			return nil, nil, fmt.Errorf("nothing is changed: by %d permissions Hasura tells or believes what this server would not (--despite-permissions changes it all the same):\n%s",
 				len(found), join(found))
@@ -83,7 +85,7 @@ func (a applying) run(ctx context.Context, out io.Writer, c config.Config) error
 	if err != nil {
 		return err
 	}
-	for _, line := range append(changes, kept...) {
+	for _, line := range slices.Concat(changes, kept, hidden) {
 		if _, err := fmt.Fprintln(out, line); err != nil {
 			return fmt.Errorf("printing: %w", err)
 		}

@@ -36,7 +36,7 @@ func Examine(ctx context.Context, out io.Writer, c config.Config) error {
 	}
 	defer pool.Close()
 	ill := 0
-	for _, k := range append(checks(c, pool), hasuraChecks(c)...) {
+	for _, k := range append(checks(c, pool), hasuraChecks(c, pool)...) {
 		one, cancel := context.WithTimeout(ctx, 15*time.Second)
 		found, err := k.look(one)
 		cancel()

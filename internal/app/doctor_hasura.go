@@ -9,16 +9,18 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nself-org/nchat-realtime/graph/generated"
 	"github.com/nself-org/nchat-realtime/internal/auth"
 	"github.com/nself-org/nchat-realtime/internal/config"
 	"github.com/nself-org/nchat-realtime/internal/door"
 	"github.com/nself-org/nchat-realtime/internal/hasura"
+	"github.com/nself-org/nchat-realtime/internal/roster"
 )
 
 // hasuraChecks look at a running Hasura; without its address there are none.
-func hasuraChecks(c config.Config) []check {
+func hasuraChecks(c config.Config, pool *pgxpool.Pool) []check {
 	if c.HasuraUpstream == "" {
 		return []check{{"hasura", func(context.Context) (string, error) { return "not looked at: HASURA_UPSTREAM_URL is not set", nil }, ""}}
 	}
@@ -31,19 +33,18 @@ func hasuraChecks(c config.Config) []check {
 	}
 	return []check{
 		{"hasura", h.Version, "check HASURA_UPSTREAM_URL and that Hasura, version 2, runs there"},
-		{"metadata", func(ctx context.Context) (string, error) { return "applied", applied(ctx, h, c) },
+		{"metadata", func(ctx context.Context) (string, error) { return applied(ctx, h, c) },
 			"run nchat-realtime hasura apply (with --dry-run first, to see what that changes); a wrong admin secret fails here too"},
 		{"consistent", func(ctx context.Context) (string, error) {
 			list, err := h.Inconsistent(ctx)
 			return "Hasura has no inconsistent metadata", lines(list, err)
 		}, "mend what Hasura names, then reload its metadata with the remote schemas"},
-		{"permission", func(ctx context.Context) (string, error) {
-			return "roles see what they are granted", h.Enforces(ctx)
-		}, "set HASURA_GRAPHQL_ENABLE_REMOTE_SCHEMA_PERMISSIONS=true on Hasura"},
+		{"permission", func(ctx context.Context) (string, error) { return enforced(ctx, h) },
+			"set HASURA_GRAPHQL_ENABLE_REMOTE_SCHEMA_PERMISSIONS=true on Hasura, and grant roles on your own remote schemas first"},
 		{"secrets", func(ctx context.Context) (string, error) {
 			now, _, err := h.Export(ctx)
 			if err == nil {
-				err = h.Reaches(ctx, hasura.Namespace(now))
+				err = h.Reaches(ctx, now)
 			}
 			return "the admin secret and the webhook secret match", err
 		}, "give Hasura NCHAT_REALTIME_URL and the same HASURA_WEBHOOK_SECRET, and this server Hasura's admin secret; the server must run"},
@@ -67,27 +68,65 @@ func hasuraChecks(c config.Config) []check {
 			}
 			return "Hasura's permissions tell nothing that is hidden here", lines(found, err)
 		}, "change these permissions in Hasura, each as it says"},
+		{"tenants", func(ctx context.Context) (string, error) { return tenants(ctx, h, c, pool) }, "change these permissions in Hasura, each as it says; hasura apply keeps to it"},
 	}
 }
 
-func applied(ctx context.Context, h hasura.Client, c config.Config) error {
+// applied looks whether Hasura has all that is ours. What was left as it is, is as
+// it should be: it is said.
+func applied(ctx context.Context, h hasura.Client, c config.Config) (string, error) {
 	now, _, err := h.Export(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	ours, err := hasura.Project()
 	if err != nil {
-		return err
+		return "", err
 	}
-	plan := hasura.Plan{Ours: ours, Roles: c.UserRoles, Custom: hasura.CustomOf(now), View: c.PresenceView}
+	plan := hasura.Plan{Ours: ours, Roles: c.UserRoles, View: c.PresenceView}
 	_, changes, kept, err := plan.Merge(now)
 	if err == nil && len(changes) > 0 {
 		err = fmt.Errorf("not as it should be: %s", strings.Join(changes, "; "))
 	}
-	if err == nil && len(kept) > 0 {
-		err = errors.New(strings.Join(kept, "; "))
+	return strings.Join(append([]string{"applied"}, kept...), "; "), err
+}
+
+// enforced looks whether roles see what they are granted, and names what of the
+// app's own that hides, or will.
+func enforced(ctx context.Context, h hasura.Client) (string, error) {
+	now, _, err := h.Export(ctx)
+	if err != nil {
+		return "", err
 	}
-	return err
+	hidden := ""
+	for _, line := range hasura.Ungranted(now) {
+		hidden += "; WARNING: " + line
+	}
+	if err := h.Enforces(ctx); err != nil {
+		return "", fmt.Errorf("%w%s", err, hidden)
+	}
+	return "roles see what they are granted" + hidden, nil
+}
+
+// tenants looks for permissions that name a tenant, where there are others.
+func tenants(ctx context.Context, h hasura.Client, c config.Config, pool *pgxpool.Pool) (string, error) {
+	now, _, err := h.Export(ctx)
+	if err != nil {
+		return "", err
+	}
+	found, named := (hasura.Access{Roles: c.UserRoles, Nobody: c.UnauthorizedRole}).OneTenant(now)
+	if len(found) == 0 {
+		return "no permission names a tenant", nil
+	}
+	other, err := roster.TenantBesides(ctx, pool, named)
+	if err != nil || other == "" {
+		return "there is none but those that permissions name", err
+	}
+	lines := make([]string, len(found))
+	for i, f := range found {
+		lines[i] = f.String()
+	}
+	return "", fmt.Errorf("there is a tenant %.40q too: %s", other, strings.Join(lines, "; "))
 }
 
 // conflicts are the subscriptions of this server that Hasura's schema has no
@@ -109,7 +148,7 @@ func sameKey(ctx context.Context, h hasura.Client, c config.Config) (string, err
 	}
 	token, err := auth.Mint(j, auth.Claims{User: uuid.New(), Role: c.UserRoles[0], TTL: time.Minute})
 	if err != nil {
-		return "not tried: a token cannot be made with a public key", nil //nolint:nilerr // that is an answer
+		return "not tried: " + err.Error(), nil //nolint:nilerr // that is an answer
 	}
 	name, value := j.Bears(token)
 	return "Hasura takes this server's tokens", h.Query(ctx, http.Header{name: {value}}, "{ __typename }")

@@ -98,7 +98,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		"no shared secret":   {healthy, map[string]string{"HASURA_WEBHOOK_SECRET": ""}, []string{"secret"}, "HASURA_WEBHOOK_SECRET"},
 		"LISTEN elsewhere":   {healthy, map[string]string{"LISTEN_DATABASE_URL": "postgres://127.0.0.1:1/none"}, []string{"listen"}, "LISTEN_DATABASE_URL"},
 		"no Hasura there": {healthy, map[string]string{"HASURA_UPSTREAM_URL": "http://127.0.0.1:1"},
-			[]string{"hasura", "metadata", "consistent", "permission", "secrets", "schema", "tokens", "retries", "access"}, "HASURA_UPSTREAM_URL"},
+			[]string{"hasura", "metadata", "consistent", "permission", "secrets", "schema", "tokens", "retries", "access", "tenants"}, "HASURA_UPSTREAM_URL"},
 	} {
 		said, err := examined(t, c.url, c.env)
 		if err == nil || err.Error() != fmt.Sprintf("%d of the checks failed", len(c.wrong)) || !strings.Contains(said, c.mend) {

@@ -227,7 +227,9 @@ func mints(t *testing.T) {
 	user := uuid.MustParse(alice)
 	for _, options := range []string{`"issuer":"i","audience":["a","b"]`, `"claims_namespace":"n"`, `"claims_namespace_path":"$"`, `"claims_namespace_path":"$.a.b"`, `"claims_namespace_path":"$['a b']"`,
 		`"claims_format":"stringified_json"`, `"claims_format":"stringified_json","claims_namespace_path":"$.a"`,
-		`"claims_map":{"x-hasura-allowed-roles":{"path":"$.r"},"x-hasura-default-role":"user","x-hasura-user-id":{"path":"$.u.id"},"x-hasura-source-account-id":{"path":"$.t"}}`} {
+		`"claims_map":{"x-hasura-allowed-roles":{"path":"$.r"},"x-hasura-default-role":"user","x-hasura-user-id":{"path":"$.u.id"},"x-hasura-source-account-id":{"path":"$.t"}}`,
+		`"claims_map":{"x-hasura-allowed-roles":{"path":"$.r"},"x-hasura-default-role":"user","x-hasura-user-id":{"path":"$.u.id"},"x-hasura-source-account-id":{"path":"$.t"},
+		 "x-hasura-org-id":{"path":"$.u.org"},"x-hasura-own-id":{"path":"$.u.id"},"x-hasura-team":{"path":"$.teams[0]","default":"x"}}`} {
 		c, err := ParseJWTConfig(jwtWith(options))
 		if err != nil {
 			t.Fatal(err)
@@ -243,13 +245,14 @@ func mints(t *testing.T) {
 		}
 	}
 	for cfg, want := range map[string]string{
-		`{"jwk_url":"https://keys.example"}`:             "HMAC key",
-		config("RS256", keyText("RS256")):                "HMAC key",
-		jwtWith(`"claims_namespace_path":"$.a[0]"`):      "cannot be filled",
-		jwtWith(`"claims_namespace_path":"$.sub.x"`):     "cannot be filled",
-		mapWith(`"x-hasura-a":"1"`):                      "from elsewhere",
-		mapWith(`"x-hasura-user-id":"` + bob + `"`):      "from elsewhere",
-		mapWith(`"x-hasura-user-id":{"path":"$.sub.x"}`): "cannot be filled",
+		`{"jwk_url":"https://keys.example"}`:                                                  "HMAC key",
+		config("RS256", keyText("RS256")):                                                     "HMAC key",
+		jwtWith(`"claims_namespace_path":"$.a[0]"`):                                           "cannot be filled",
+		jwtWith(`"claims_namespace_path":"$.sub.x"`):                                          "cannot be filled",
+		mapWith(`"x-hasura-a":"1"`):                                                           "from elsewhere",
+		mapWith(`"x-hasura-user-id":"` + bob + `"`):                                           "from elsewhere",
+		mapWith(`"x-hasura-user-id":{"path":"$.sub.x"}`):                                      "cannot be filled",
+		mapWith(`"x-hasura-user-id":{"path":"$.sub"},"x-hasura-org-id":{"path":"$.orgs[0]"}`): "the place of x-hasura-org-id cannot be filled",
 	} {
 		c, err := ParseJWTConfig(cfg)
 		if err != nil {

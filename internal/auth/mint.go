@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -89,19 +90,7 @@ func Mint(c JWTConfig, cl Claims) (string, error) {
 // place puts the session variables where c will look for them.
 func (c JWTConfig) place(claims jwt.MapClaims, session map[string]any) error {
 	if c.claims != nil {
-		for name, v := range session {
-			src, ok := c.claims[name]
-			if !ok || src.path == nil {
-				if !ok || !reflect.DeepEqual(src.literal, v) {
-					return fmt.Errorf("claims_map takes %s from elsewhere: no token can say it", name)
-				}
-				continue
-			}
-			if !src.path.put(claims, v) {
-				return fmt.Errorf("claims_map: the place of %s cannot be filled", name)
-			}
-		}
-		return nil
+		return c.placeMapped(claims, session)
 	}
 	var ns any = session
 	if c.stringly {
@@ -119,6 +108,33 @@ func (c JWTConfig) place(claims jwt.MapClaims, session map[string]any) error {
 	default:
 		if !c.nsPath.put(claims, ns) {
 			return errors.New("claims_namespace_path: the place cannot be filled")
+		}
+	}
+	return nil
+}
+
+// placeMapped puts them where claims_map says. What else it takes from a token and
+// has no default for has to be there too: it is empty.
+func (c JWTConfig) placeMapped(claims map[string]any, session map[string]any) error {
+	for name, v := range session {
+		src, ok := c.claims[name]
+		if !ok || src.path == nil {
+			if !ok || !reflect.DeepEqual(src.literal, v) {
+				return fmt.Errorf("claims_map takes %s from elsewhere: no token can say it", name)
+			}
+			continue
+		}
+		if !src.path.put(claims, v) {
+			return fmt.Errorf("claims_map: the place of %s cannot be filled", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.claims)) {
+		src := c.claims[name]
+		if src.path == nil || src.hasDef {
+			continue
+		}
+		if _, there := src.path.find(claims); !there && !src.path.put(claims, "") {
+			return fmt.Errorf("claims_map: the place of %s cannot be filled", name)
 		}
 	}
 	return nil

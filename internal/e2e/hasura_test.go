@@ -183,7 +183,7 @@ func hooksOf(t *testing.T, d *double) {
 	t.Helper()
 	event := fmt.Sprintf(`{"id":%q,"created_at":"2026-01-01T00:00:00Z","trigger":{"name":"nchat_realtime_member"},"table":{"schema":"public","name":"nchat_channel_members"},
 	  "delivery_info":{"max_retries":10,"current_retry":0},"event":{"op":"INSERT","session_variables":null,"trace_context":null,
-	  "data":{"old":null,"new":{"id":%q,"channel_id":%q,"user_id":%q}}}}`, uuid.NewString(), uuid.NewString(), demo.Team, demo.Bob)
+	  "data":{"old":null,"new":{"channel_id":%q,"user_id":%q}}}}`, uuid.NewString(), demo.Team, demo.Bob)
 	if got := d.deliver("nchat_realtime_member", "nchat_channel_members", 2, event); fmt.Sprint(got) != "[200 200]" {
 		t.Errorf("an event twice: %v", got)
 	}

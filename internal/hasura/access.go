@@ -51,6 +51,25 @@ var (
 
 // Examine looks at every permission of the roles, and of those they inherit.
 func (a Access) Examine(t Tree) (found []Finding) {
+	a.each(t, func(where string, p perm) {
+		for _, c := range p.checks() {
+			if reason, mend := c(a, p); reason != "" {
+				found = append(found, Finding{where, reason, mend})
+			}
+		}
+	})
+	for _, s := range list(t, "sources") {
+		for _, f := range list(s, "functions") {
+			if id, _ := f["function"].(Tree); text(id, "schema") == ourSchema {
+				found = append(found, Finding{fmt.Sprintf("function %s in %s", tableName(id), text(s, "name")), "it is this server's own", "untrack it"})
+			}
+		}
+	}
+	return found
+}
+
+// each calls f with every permission of the roles, and of those they inherit.
+func (a Access) each(t Tree, f func(where string, p perm)) {
 	roles := a.roles(t)
 	for _, s := range list(t, "sources") {
 		for _, table := range list(s, "tables") {
@@ -61,22 +80,11 @@ func (a Access) Examine(t Tree) (found []Finding) {
 						continue
 					}
 					p := perm{source: s, table: table, name: tableName(table["table"]), op: op, body: body}
-					where := fmt.Sprintf("role %s, %s of %s in %s", text(x, "role"), op, p.name, text(s, "name"))
-					for _, c := range p.checks() {
-						if reason, mend := c(a, p); reason != "" {
-							found = append(found, Finding{where, reason, mend})
-						}
-					}
+					f(fmt.Sprintf("role %s, %s of %s in %s", text(x, "role"), op, p.name, text(s, "name")), p)
 				}
 			}
 		}
-		for _, f := range list(s, "functions") {
-			if id, _ := f["function"].(Tree); text(id, "schema") == ourSchema {
-				found = append(found, Finding{fmt.Sprintf("function %s in %s", tableName(id), text(s, "name")), "it is this server's own", "untrack it"})
-			}
-		}
 	}
-	return found
 }
 
 const ourSchema = "realtime"

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -38,6 +39,17 @@ func (c Client) Enforces(ctx context.Context) error {
 	return nil
 }
 
+// Ungranted are remote schemas of the app's own without a permission: with remote
+// schema permissions enforced, which holds for all of them, only admins see those.
+func Ungranted(t Tree) (lines []string) {
+	for _, rs := range list(t, "remote_schemas") {
+		if text(rs, "name") != Name && len(list(rs, "permissions")) == 0 {
+			lines = append(lines, fmt.Sprintf("remote schema %s has no permission: with HASURA_GRAPHQL_ENABLE_REMOTE_SCHEMA_PERMISSIONS=true it is hidden from every role but admin", text(rs, "name")))
+		}
+	}
+	return lines
+}
+
 // Query runs an operation on Hasura's schema.
 func (c Client) Query(ctx context.Context, header http.Header, query string) error {
 	var out struct {
@@ -54,15 +66,20 @@ func (c Client) Query(ctx context.Context, header http.Header, query string) err
 	return nil
 }
 
-// Reaches reports whether Hasura reaches this server with the right secret, for
-// operations and for actions.
-func (c Client) Reaches(ctx context.Context, namespace string) error {
-	field := "realtimeConfig { serverTime }"
-	if namespace != "" {
+// Reaches reports whether Hasura, with these metadata, reaches this server with
+// the right secret, for operations and for actions. Of actions it asks one of
+// ours: what another's of that name does is not known.
+func (c Client) Reaches(ctx context.Context, now Tree) error {
+	custom := CustomOf(now)
+	field := custom.field("Query", "realtimeConfig") + " { " + custom.field("RealtimeConfig", "serverTime") + " }"
+	if namespace := Namespace(now); namespace != "" {
 		field = namespace + " { " + field + " }"
 	}
 	if err := c.Query(ctx, nil, "{ "+field+" }"); err != nil {
 		return fmt.Errorf("the remote schema: %w", err)
+	}
+	if !slices.ContainsFunc(list(now, "actions"), func(a Tree) bool { return text(a, "name") == "whoIsOnline" && isOurAction(a) }) {
+		return nil
 	}
 	const nobody = "00000000-0000-0000-0000-000000000000"
 	err := c.Query(ctx, nil, `{ whoIsOnline(channelId: "`+nobody+`") { userId } }`)
@@ -77,8 +94,7 @@ func Impatient(t Tree) (lines []string) {
 	for _, s := range list(t, "sources") {
 		for _, table := range list(s, "tables") {
 			for _, e := range list(table, "event_triggers") {
-				conf, _ := e["retry_conf"].(Tree)
-				if n, _ := conf["num_retries"].(json.Number); strings.HasPrefix(text(e, "name"), Name) && (n == "" || n == "0") {
+				if strings.HasPrefix(text(e, "name"), Name) && !triesAgain(e) {
 					lines = append(lines, text(e, "name")+" has num_retries 0: what fails once is lost")
 				}
 			}
@@ -109,4 +125,21 @@ func CustomOf(t Tree) *Customization {
 		}
 	}
 	return nil
+}
+
+// field is how Hasura calls a field of a type of ours.
+func (c *Customization) field(of, name string) string {
+	if c == nil {
+		return name
+	}
+	for _, x := range c.FieldNames {
+		if x.ParentType != of {
+			continue
+		}
+		if as, ok := x.Mapping[name]; ok {
+			return as
+		}
+		return x.Prefix + name + x.Suffix
+	}
+	return name
 }

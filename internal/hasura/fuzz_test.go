@@ -15,6 +15,7 @@ func FuzzMerge(f *testing.F) {
 	f.Add(`{}`)
 	f.Add(`{"sources":[{"name":"a","tables":[{"table":"nchat_messages","remote_relationships":[{"name":"presence"}],"event_triggers":[{}]}]}],"remote_schemas":[{"name":"nchat_realtime","permissions":{},"definition":[]}]}`)
 	f.Add(`{"sources":[{"kind":"postgres","tables":[1,{"table":{"name":"nchat_users"}}]}],"actions":[{"name":"whoIsOnline","definition":{"handler":"{{NCHAT_REALTIME_URL}}/hasura/actions/x"},"permissions":null}],"custom_types":[]}`)
+	f.Add(`{"remote_schemas":[{"name":"nchat_realtime","definition":{"headers":[{"name":{}},1],"customization":[]},"permissions":[null]}],"cron_triggers":[{"name":"nchat_realtime_expiry","headers":[{"name":[]}],"retry_conf":{"num_retries":"x"}}]}`)
 	m, err := hasura.Project()
 	if err != nil {
 		f.Fatal(err)

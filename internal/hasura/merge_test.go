@@ -222,6 +222,46 @@ func TestMergeKeepsWhatIsTheirsOfOurs(t *testing.T) {
 	}
 }
 
+// definitions are those of the remote schema and of the actions that are ours.
+func definitions(merged hasura.Tree) (out []hasura.Tree) {
+	for _, x := range append(merged["remote_schemas"].([]any), merged["actions"].([]any)...) {
+		if def := x.(hasura.Tree)["definition"].(hasura.Tree); def["forward_client_headers"] != nil {
+			out = append(out, def)
+		}
+	}
+	return out
+}
+
+// TestForwardingIsTheirs: switched off where Hasura authenticates by a webhook, it
+// stays off, also when something else of ours changes; and that is said.
+func TestForwardingIsTheirs(t *testing.T) {
+	t.Parallel()
+	off, _, kept, err := plan(t).Merge(tree(t, `{"version":3,"sources":[]}`))
+	if err != nil || len(kept) > 0 || len(definitions(off)) != 5 {
+		t.Fatalf("%d %q %v", len(definitions(off)), kept, err)
+	}
+	for i, def := range definitions(off) {
+		if def["forward_client_headers"] != true {
+			t.Errorf("added without: %v", def)
+		}
+		if def["forward_client_headers"] = false; i > 2 {
+			delete(def, "forward_client_headers") // as Hasura exports it of actions
+		}
+	}
+	const want = "forward_client_headers is off on nchat_realtime, setUserStatus, markChannelRead, sendChatMessage, whoIsOnline: left as it is"
+	if _, changes, kept, err := plan(t).Merge(off); err != nil || len(changes) > 0 || !slices.Equal(kept, []string{want}) {
+		t.Errorf("%q %q %v", changes, kept, err)
+	}
+	for _, key := range []string{"remote_schemas", "actions"} {
+		off[key].([]any)[0].(hasura.Tree)["comment"] = "of an older version"
+		off[key].([]any)[0].(hasura.Tree)["definition"].(hasura.Tree)["timeout"] = json.Number("7")
+	}
+	newer, changes, _, err := plan(t).Merge(off)
+	if err != nil || len(changes) != 2 || strings.Contains(str(t, newer), `"forward_client_headers":true`) {
+		t.Errorf("%q %v", changes, err)
+	}
+}
+
 func TestImpatientTriggers(t *testing.T) {
 	t.Parallel()
 	if lines := hasura.Impatient(tree(t, `{"sources":[{"tables":[{"event_triggers":[{"name":"nchat_realtime_user","retry_conf":{"num_retries":0}},{"name":"theirs"},{"name":"nchat_realtime_message","retry_conf":{"num_retries":3}}]}]}]}`)); len(lines) != 1 {

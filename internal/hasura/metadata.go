@@ -90,9 +90,11 @@ type Header struct {
 	ValueFromEnv string `json:"value_from_env,omitempty"`
 }
 
-// Columns are those whose change fires a trigger: "*" or a list.
+// Columns are those whose change fires a trigger, and those that it tells (all,
+// where none are named): "*" or a list.
 type Columns struct {
 	Columns any `json:"columns"`
+	Payload any `json:"payload,omitempty"`
 }
 
 // EventTrigger tells of changed rows.
@@ -129,14 +131,24 @@ type RemoteSchema struct {
 
 // Customization renames what a remote schema brings into Hasura's.
 type Customization struct {
-	RootFieldsNamespace string     `json:"root_fields_namespace,omitempty"`
-	TypeNames           *TypeNames `json:"type_names,omitempty"`
+	RootFieldsNamespace string       `json:"root_fields_namespace,omitempty"`
+	TypeNames           *TypeNames   `json:"type_names,omitempty"`
+	FieldNames          []FieldNames `json:"field_names,omitempty"`
 }
 
-// TypeNames renames types; Mapping wins over Prefix.
+// TypeNames renames types; Mapping wins over the others.
 type TypeNames struct {
 	Prefix  string            `json:"prefix,omitempty"`
+	Suffix  string            `json:"suffix,omitempty"`
 	Mapping map[string]string `json:"mapping,omitempty"`
+}
+
+// FieldNames renames fields of a type, which it calls as we do; Mapping wins.
+type FieldNames struct {
+	ParentType string            `json:"parent_type"`
+	Prefix     string            `json:"prefix,omitempty"`
+	Suffix     string            `json:"suffix,omitempty"`
+	Mapping    map[string]string `json:"mapping,omitempty"`
 }
 
 // RemotePermission is what a role sees of a remote schema, as SDL.

@@ -4,30 +4,28 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Plan says how ours is put into theirs.
 type Plan struct {
 	Ours   Metadata
-	Source string   // the database's name in Hasura; "": the one there is
-	Roles  []string // that get what the project's role user gets
-	Custom *Customization
-	View   bool // track what everybody may see of presence, and join users to it
+	Source string         // the database's name in Hasura; "": the one there is
+	Roles  []string       // that get what the project's role user gets
+	Custom *Customization // put into the one there is; nil: names stay what clients know
+	View   bool           // track what everybody may see of presence, and join users to it
 }
 
 // Merge puts ours into theirs: what of ours is missing is added, what is there
 // and differs is made ours, and everything else stays as it is. changes is what
 // that does, a line each; none: nothing is to be done. kept is what was left
-// alone although its name is one of ours.
+// alone although its name is one of ours, or it is not as ours.
 func (p Plan) Merge(theirs Tree) (merged Tree, changes, kept []string, err error) {
 	merged, err = clone(theirs)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if p.Custom == nil {
-		p.Custom = CustomOf(theirs) // names stay what clients know
-	}
-	ours, err := p.tree()
+	ours, err := p.tree(Access{Roles: p.Roles}.bySession(theirs))
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -53,14 +51,17 @@ func (p Plan) Merge(theirs Tree) (merged Tree, changes, kept []string, err error
 	for _, c := range list(ours, "cron_triggers") {
 		m.put(merged, "cron_triggers", c, "cron trigger", anyway)
 	}
+	if len(m.unforwarded) > 0 {
+		m.kept = append(m.kept, fmt.Sprintf("%s is off on %s: left as it is", forward, strings.Join(m.unforwarded, ", ")))
+	}
 	if len(m.changes) == 0 {
 		return theirs, nil, m.kept, nil
 	}
 	return merged, m.changes, m.kept, nil
 }
 
-// tree is ours for the roles there are.
-func (p Plan) tree() (Tree, error) {
+// tree is ours for the roles there are, and by the caller's tenant where theirs are.
+func (p Plan) tree(byTenant bool) (Tree, error) {
 	var o Metadata // a copy, of its lists too
 	text, err := json.Marshal(p.Ours)
 	if err == nil {
@@ -83,6 +84,11 @@ func (p Plan) tree() (Tree, error) {
 	for i := range o.Sources {
 		for j := range o.Sources[i].Tables {
 			t := &o.Sources[i].Tables[j]
+			for _, x := range t.SelectPermissions {
+				if byTenant {
+					ask(x.Permission.Filter)
+				}
+			}
 			t.SelectPermissions = each(t.SelectPermissions, p.Roles, func(x SelectPermission, role string) SelectPermission { x.Role = role; return x })
 		}
 	}

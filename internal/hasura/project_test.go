@@ -158,12 +158,11 @@ func TestEveryNameExists(t *testing.T) {
 			if e.RetryConf.NumRetries == 0 || !strings.HasPrefix(e.Name, hasura.Name) || !strings.HasSuffix(e.Webhook, "/hasura/events/"+e.Name) || !secret(e.Headers) {
 				t.Errorf("event trigger %s: %+v", e.Name, e)
 			}
-			for _, c := range []*hasura.Columns{e.Definition.Insert, e.Definition.Update, e.Definition.Delete} {
-				if c != nil {
-					if list, ok := c.Columns.([]any); ok {
-						for _, name := range list {
-							columns = append(columns, fmt.Sprint(name))
-						}
+			for _, c := range operations(e) {
+				for _, names := range []any{c.Columns, c.Payload} {
+					list, _ := names.([]any)
+					for _, name := range list {
+						columns = append(columns, fmt.Sprint(name))
 					}
 				}
 			}
@@ -192,6 +191,47 @@ func TestEveryNameExists(t *testing.T) {
 		if !secret(c.Headers) || !regexp.MustCompile(`^\S+ \S+ \S+ \S+ \S+$`).MatchString(c.Schedule) {
 			t.Errorf("cron trigger %s: %+v", c.Name, c)
 		}
+	}
+}
+
+// operations are what an event trigger tells of.
+func operations(e hasura.EventTrigger) (out []*hasura.Columns) {
+	for _, c := range []*hasura.Columns{e.Definition.Insert, e.Definition.Update, e.Definition.Delete} {
+		if c != nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// TestEventsTellIdsAlone: what the webhook reads. All else of a row would stay in
+// Hasura's event log, a message's text and a user's address too, also where they
+// were deleted; and where the triggers are there already it is taken out of them.
+func TestEventsTellIdsAlone(t *testing.T) {
+	t.Parallel()
+	m, _ := project(t)
+	reads := map[string]string{"nchat_messages": "[id]", "nchat_users": "[id]", "nchat_channel_members": "[channel_id user_id]"} // internal/webhook/events.go
+	n := 0
+	for _, x := range m.Sources[0].Tables {
+		for _, e := range x.EventTriggers {
+			for _, c := range operations(e) {
+				if n++; fmt.Sprint(c.Payload) != reads[x.Table.Name] {
+					t.Errorf("%s tells %v", e.Name, c.Payload)
+				}
+			}
+		}
+	}
+	if n != 8 {
+		t.Errorf("%d operations", n)
+	}
+	before, _, _, err := plan(t).Merge(tree(t, `{"version":3,"sources":[]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := tree(t, strings.ReplaceAll(str(t, before), `,"payload":["id"]`, ``))
+	after, changes, _, err := plan(t).Merge(wide)
+	if err != nil || len(changes) != 2 || str(t, after) != str(t, before) {
+		t.Errorf("%q %v", changes, err)
 	}
 }
 

@@ -38,7 +38,12 @@ func Remove(theirs Tree) (merged Tree, changes []string, err error) {
 		for _, t := range list(s, "tables") {
 			drop(t, "object_relationships", "relationship", leadsToView)
 			drop(t, "event_triggers", "event trigger", named)
-			drop(t, "remote_relationships", "relationship", joinsUs)
+			drop(t, "remote_relationships", "relationship", leadsToUs)
+		}
+	}
+	for _, rs := range list(merged, "remote_schemas") {
+		for _, of := range list(rs, "remote_relationships") {
+			drop(of, "relationships", "relationship of "+text(rs, "name")+"'s "+text(of, "type_name"), leadsToUs)
 		}
 	}
 	types := typesOf(theirs)
@@ -50,3 +55,7 @@ func Remove(theirs Tree) (merged Tree, changes []string, err error) {
 	drop(merged, "remote_schemas", "remote schema", func(x Tree) bool { return text(x, "name") == Name })
 	return merged, changes, nil
 }
+
+// leadsToUs reports whether a relationship, also one written as Hasura 2.0 did, is
+// to our remote schema: without that it would not be consistent.
+func leadsToUs(x Tree) bool { return joinsUs(x) || text(x, "definition", "remote_schema") == Name }
