@@ -56,53 +56,67 @@ create table if not exists public.nchat_channels (
   unique (workspace_id, slug)
 );
 
-create table if not exists public.nchat_channel_members (
-  id uuid primary key default gen_random_uuid(),
-  source_account_id text not null default 'primary',
-  channel_id uuid not null references public.nchat_channels (id) on delete cascade,
-  user_id uuid not null references public.nchat_users (id) on delete cascade,
-  role public.member_role default 'member',
-  can_read boolean,
-  can_write boolean,
-  is_muted boolean default false,
-  notification_level varchar(20) default 'all',
-  last_read_message_id uuid,
-  last_read_at timestamptz,
-  unread_count integer default 0,
-  mention_count integer default 0,
-  joined_at timestamptz not null default now(),
-  created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now(),
-  unique (channel_id, user_id)
-);
-create index if not exists nchat_channel_members_user_idx on public.nchat_channel_members (user_id);
+-- +goose StatementBegin
+do $$
+begin
+  if to_regclass('public.nchat_channel_members') is null then
+    create table public.nchat_channel_members (
+      id uuid primary key default gen_random_uuid(),
+      source_account_id text not null default 'primary',
+      channel_id uuid not null references public.nchat_channels (id) on delete cascade,
+      user_id uuid not null references public.nchat_users (id) on delete cascade,
+      role public.member_role default 'member',
+      can_read boolean,
+      can_write boolean,
+      is_muted boolean default false,
+      notification_level varchar(20) default 'all',
+      last_read_message_id uuid,
+      last_read_at timestamptz,
+      unread_count integer default 0,
+      mention_count integer default 0,
+      joined_at timestamptz not null default now(),
+      created_at timestamptz not null default now(),
+      updated_at timestamptz not null default now(),
+      unique (channel_id, user_id)
+    );
+    create index nchat_channel_members_user_idx on public.nchat_channel_members (user_id);
+  end if;
+end $$;
+-- +goose StatementEnd
 
-create table if not exists public.nchat_messages (
-  id uuid primary key default gen_random_uuid(),
-  source_account_id text not null default 'primary',
-  channel_id uuid not null references public.nchat_channels (id) on delete cascade,
-  user_id uuid references public.nchat_users (id) on delete set null,
-  thread_id uuid,
-  parent_message_id uuid,
-  content text,
-  content_html text,
-  content_plain text,
-  type public.message_type default 'text',
-  metadata jsonb default '{}',
-  mentions uuid[],
-  is_edited boolean default false,
-  is_deleted boolean default false,
-  is_system boolean default false,
-  reply_count integer default 0,
-  scheduled_at timestamptz,
-  published_at timestamptz,
-  edited_at timestamptz,
-  deleted_at timestamptz,
-  created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now()
-);
-create index if not exists nchat_messages_channel_idx on public.nchat_messages (channel_id, created_at);
-create index if not exists nchat_messages_author_idx on public.nchat_messages (channel_id, user_id, created_at);
+-- +goose StatementBegin
+do $$
+begin
+  if to_regclass('public.nchat_messages') is null then
+    create table public.nchat_messages (
+      id uuid primary key default gen_random_uuid(),
+      source_account_id text not null default 'primary',
+      channel_id uuid not null references public.nchat_channels (id) on delete cascade,
+      user_id uuid references public.nchat_users (id) on delete set null,
+      thread_id uuid,
+      parent_message_id uuid,
+      content text,
+      content_html text,
+      content_plain text,
+      type public.message_type default 'text',
+      metadata jsonb default '{}',
+      mentions uuid[],
+      is_edited boolean default false,
+      is_deleted boolean default false,
+      is_system boolean default false,
+      reply_count integer default 0,
+      scheduled_at timestamptz,
+      published_at timestamptz,
+      edited_at timestamptz,
+      deleted_at timestamptz,
+      created_at timestamptz not null default now(),
+      updated_at timestamptz not null default now()
+    );
+    create index nchat_messages_channel_idx on public.nchat_messages (channel_id, created_at);
+    create index nchat_messages_author_idx on public.nchat_messages (channel_id, user_id, created_at);
+  end if;
+end $$;
+-- +goose StatementEnd
 
 create table if not exists public.nchat_threads (
   id uuid primary key default gen_random_uuid(),

@@ -75,6 +75,7 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 		}, "run nchat-realtime migrate with a role that may create in the database"},
 		{"rows", func(ctx context.Context) (string, error) { return seesRows(ctx, pool) },
 			"let this role own the nchat tables, or give it BYPASSRLS: row level security hides rows from it, and what it cannot see it hides from everybody"},
+		{"indexes", func(ctx context.Context) (string, error) { return indexed(ctx, pool) }, "run nchat-realtime migrate, which makes nchat's tables where they are missing"},
 		{"numbering", func(ctx context.Context) (string, error) {
 			done, all, err := feed.Backfill(ctx, pool)
 			return fmt.Sprintf("%d of %d channels that had messages before", done, all), err
@@ -145,6 +146,16 @@ func warnOfWay(here, encrypted, mayFallBack bool) string {
 		return "; WARNING: encrypted, but would do without if it had to: add sslmode=verify-full to DATABASE_URL"
 	}
 	return ""
+}
+
+// indexed warns of indexes that the app's own tables lack: where a table was there
+// before, it is the app's to make them.
+func indexed(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	lacking, err := postgres.Unindexed(ctx, pool)
+	if err != nil || len(lacking) == 0 {
+		return "members and messages are found by them", err
+	}
+	return "WARNING: members or messages are looked for through whole tables; mend with " + strings.Join(lacking, "; "), nil
 }
 
 // seesRows looks for row level security that would blind this role.
