@@ -5,7 +5,7 @@ create or replace function realtime.insert_message(ten text, channel uuid, who u
 returns uuid language sql volatile as $$
   insert into public.nchat_messages ({{list "channel_id" "user_id" "content" "type"
     (cols "nchat_messages" "thread_id" "parent_message_id" "metadata" "mentions" "content_plain" "source_account_id")}})
-  values ({{list "channel" "who" "said" "kind::public.message_type"
+  values ({{list "channel" "who" "said" (print "kind::" (kind "nchat_messages" "type"))
     (and (has "nchat_messages" "thread_id") "thread")
     (and (has "nchat_messages" "parent_message_id") "parent")
     (and (has "nchat_messages" "metadata") "coalesce(meta, '{}')")
