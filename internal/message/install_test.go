@@ -65,7 +65,7 @@ func TestInstallsWithFewerColumns(t *testing.T) {
 
 // TestInstallsBesideOtherTypes: where an app has types of its own that are named as nchat's are,
 // the tables that are made have others, and in a table of the app's a message's type is of whatever
-// type it is.
+// type it is. What Postgres computes there is written by nobody.
 func TestInstallsBesideOtherTypes(t *testing.T) {
 	t.Parallel()
 	r := &rig{t: t, pool: pgtest.Pool(t, pgtest.Empty(t))}
@@ -75,7 +75,10 @@ create table public.channel_type (name text);
 create type public.member_role as enum ('owner', 'admin', 'moderator', 'member', 'guest', 'pope');
 create type public.message_type as enum ('letter');
 create table public.nchat_messages (id uuid primary key default gen_random_uuid(), channel_id uuid not null, user_id uuid, thread_id uuid, content text, type varchar(20) not null default 'text',
-  deleted_at timestamptz, created_at timestamptz not null default now())`)
+  content_plain text generated always as (lower(content)) stored, content_html text generated always as ('<p>' || content || '</p>') stored,
+  edited_at timestamptz, is_edited boolean generated always as (edited_at is not null) stored,
+  deleted_at timestamptz, is_deleted boolean generated always as (deleted_at is not null) stored,
+  created_at timestamptz not null default now(), updated_at timestamptz not null default now())`)
 	pgtest.Migrate(t, r.pool)
 	if _, err := demo.Load(t.Context(), r.pool); err != nil {
 		t.Fatal(err)
@@ -94,6 +97,22 @@ create table public.nchat_messages (id uuid primary key default gen_random_uuid(
 	if res.Err != nil || res.Message == nil || res.Message.Type != "text" {
 		t.Fatal(res)
 	}
+	computed := func(want string) {
+		t.Helper()
+		const q = `select count(*) from public.nchat_messages where id = $1 and concat_ws(' ', content_plain, content_html, is_edited, is_deleted) = $2`
+		if n := r.count(q, res.Message.ID, want); n != 1 {
+			t.Errorf("want a message of %s", want)
+		}
+	}
+	computed("hello <p>Hello</p> f f")
+	if m, _, err := r.one.Edit(t.Context(), as(demo.Bob), res.Message.ID, "There", 1); err != nil || *m.Content != "There" || m.EditedAt == nil {
+		t.Fatal(m, err)
+	}
+	computed("there <p>There</p> t f")
+	if m, err := r.one.Delete(t.Context(), as(demo.Bob), res.Message.ID); err != nil || m.For(demo.Bob).Content != nil {
+		t.Fatal(m, err)
+	}
+	computed("there <p>There</p> t t")
 }
 
 // TestAskingHoldsUpNobody: whoever may not write is answered at once, however

@@ -46,13 +46,23 @@ type columns map[string]map[string]column
 
 // column is one that is there.
 type column struct {
-	kind string // its type, with its schema
+	kind     string // its type, with its schema
+	computed bool   // by Postgres: nobody may write it
 }
 
 func (c columns) has(table, column string) bool { _, there := c[table][column]; return there }
 
 func (c columns) cols(table string, names ...string) string {
 	return strings.Join(slices.DeleteFunc(names, func(n string) bool { return !c.has(table, n) }), comma)
+}
+
+func (c columns) writable(table, column string) bool {
+	is, there := c[table][column]
+	return there && !is.computed
+}
+
+func (c columns) writables(table string, names ...string) string {
+	return strings.Join(slices.DeleteFunc(names, func(n string) bool { return !c.writable(table, n) }), comma)
 }
 
 func (c columns) kind(table, column string) string { return c[table][column].kind }
@@ -76,7 +86,7 @@ func list(items ...any) string {
 }
 
 const readColumns = `
-select c.relname, a.attname, format('%I.%I', n.nspname, y.typname)
+select c.relname, a.attname, format('%I.%I', n.nspname, y.typname), a.attgenerated <> '' or a.attidentity = 'a'
   from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
   join pg_type y on y.oid = a.atttypid
@@ -88,7 +98,7 @@ func loadColumns(ctx context.Context, tx *sql.Tx) (columns, error) {
 	err := each(ctx, tx, readColumns, func(scan func(...any) error) error {
 		var table, name string
 		var is column
-		if err := scan(&table, &name, &is.kind); err != nil {
+		if err := scan(&table, &name, &is.kind, &is.computed); err != nil {
 			return err
 		}
 		if out[table] == nil {
@@ -102,7 +112,8 @@ func loadColumns(ctx context.Context, tx *sql.Tx) (columns, error) {
 
 // fit makes the files into SQL for the columns there are.
 func fit(files map[string]string, found columns) (map[string]string, error) {
-	set := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"has": found.has, "cols": found.cols, "kind": found.kind, "of": of, "list": list})
+	set := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"has": found.has, "cols": found.cols, "writable": found.writable, "writables": found.writables,
+		"kind": found.kind, "of": of, "list": list})
 	for name, text := range files {
 		if _, err := set.New(name).Parse(text); err != nil {
 			return nil, fmt.Errorf("reading the SQL: %w", err)
