@@ -78,7 +78,7 @@ create table public.nchat_messages (id uuid primary key default gen_random_uuid(
   content_plain text generated always as (lower(content)) stored, content_html text generated always as ('<p>' || content || '</p>') stored,
   edited_at timestamptz, is_edited boolean generated always as (edited_at is not null) stored,
   deleted_at timestamptz, is_deleted boolean generated always as (deleted_at is not null) stored,
-  created_at timestamptz not null default now(), updated_at timestamptz not null default now())`)
+  created_at timestamptz not null default now())`)
 	pgtest.Migrate(t, r.pool)
 	if _, err := demo.Load(t.Context(), r.pool); err != nil {
 		t.Fatal(err)

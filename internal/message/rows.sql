@@ -14,11 +14,12 @@ returns uuid language sql volatile as $$
     (and (writable "nchat_messages" "source_account_id") "ten")}}) returning id
 $$;
 
+{{define "touched"}}{{if has "nchat_messages" "updated_at"}}o.updated_at{{else}}o.created_at{{end}}{{end}}
 {{define "deleted at" -}}
   {{if and (has "nchat_messages" "deleted_at") (has "nchat_messages" "is_deleted") -}}
-    case when o.is_deleted then coalesce(o.deleted_at, o.updated_at) else o.deleted_at end
+    case when o.is_deleted then coalesce(o.deleted_at, {{template "touched"}}) else o.deleted_at end
   {{- else if has "nchat_messages" "deleted_at"}}o.deleted_at
-  {{- else if has "nchat_messages" "is_deleted"}}case when o.is_deleted then o.updated_at end
+  {{- else if has "nchat_messages" "is_deleted"}}case when o.is_deleted then {{template "touched"}} end
   {{- else}}null::timestamptz{{end}}
 {{- end}}
 create or replace function realtime.message_rows()
