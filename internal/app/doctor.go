@@ -71,6 +71,9 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 			if err == nil && !is.Ready() {
 				err = &unmigratedError{is}
 			}
+			if err == nil {
+				err = fitted(ctx, pool)
+			}
 			return fmt.Sprintf("%d of %d", is.Have, is.Want), err
 		}, "run nchat-realtime migrate with a role that may create in the database"},
 		{"rows", func(ctx context.Context) (string, error) { return seesRows(ctx, pool) },
@@ -146,6 +149,15 @@ func warnOfWay(here, encrypted, mayFallBack bool) string {
 		return "; WARNING: encrypted, but would do without if it had to: add sslmode=verify-full to DATABASE_URL"
 	}
 	return ""
+}
+
+// fitted is an error where the app has changed columns that functions and triggers were made for.
+func fitted(ctx context.Context, pool *pgxpool.Pool) error {
+	changed, err := postgres.ColumnsChanged(ctx, pool, Code())
+	if err == nil && changed {
+		err = errColumnsChanged
+	}
+	return err
 }
 
 // indexed warns of indexes that the app's own tables lack: where a table was there

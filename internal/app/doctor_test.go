@@ -90,6 +90,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		mend  string
 	}{
 		"no migrations":      {pgtest.Empty(t), nil, []string{"migrations", "numbering", "noted", "forgetting"}, "nchat-realtime migrate"},
+		"a column that came": {changed(t, pgtest.NewURL(t), `alter table public.nchat_channel_members add column muted_until timestamptz`), nil, []string{"migrations"}, "have changed since"},
 		"a trigger disabled": {changed(t, pgtest.NewURL(t), `alter table public.nchat_messages disable trigger "!realtime_feed_insert"`), nil, []string{"noted"}, `"!realtime_feed_insert" on nchat_messages`},
 		"a replica's write": {changed(t, past, `set session_replication_role = replica`, `insert into public.nchat_messages (channel_id, content) values ('`+demo.Team.String()+`', 'x')`),
 			nil, []string{"noted"}, "1 messages without a number"},

@@ -40,6 +40,10 @@ func (e *unmigratedError) Error() string {
 	return "the database " + what + ": run `nchat-realtime migrate`"
 }
 
+// errColumnsChanged is of a database that a server may work on all the same: most of it fits.
+var errColumnsChanged = errors.New("columns of nchat's tables have changed since functions and triggers were fitted to them: " +
+	"the app's own writes may fail, and what is new is not looked at: run `nchat-realtime migrate`")
+
 func tryEnter(ctx context.Context, p *parts) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -49,6 +53,11 @@ func tryEnter(ctx context.Context, p *parts) error {
 	}
 	if !migrated.Ready() {
 		return &unmigratedError{migrated}
+	}
+	if err := fitted(ctx, p.pool); errors.Is(err, errColumnsChanged) {
+		p.log.WarnContext(ctx, "the database has changed", "error", err)
+	} else if err != nil {
+		return err
 	}
 	hidden, err := presence.Blind(ctx, p.pool)
 	if err != nil {

@@ -62,6 +62,20 @@ func TestADatabaseThatIsNotMigrated(t *testing.T) {
 	}
 }
 
+// TestColumnsThatChanged keep no server from starting: it says so.
+func TestColumnsThatChanged(t *testing.T) {
+	t.Parallel()
+	o, log := options(t, changed(t, pgtest.NewURL(t), `alter table public.nchat_users drop column avatar_url`), nil)
+	p, err := build(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if err := enter(t.Context(), p); err != nil || !strings.Contains(log.String(), "have changed since") {
+		t.Errorf("%v\n%s", err, log)
+	}
+}
+
 // TestAnOutageAtTheStartIsWaitedFor, until whoever started it gives up.
 func TestAnOutageAtTheStartIsWaitedFor(t *testing.T) {
 	t.Parallel()

@@ -95,19 +95,21 @@ select c.relname, a.attname, format('%I.%I', n.nspname, y.typname), a.attgenerat
 
 func loadColumns(ctx context.Context, tx *sql.Tx) (columns, error) {
 	out := columns{}
-	err := each(ctx, tx, readColumns, func(scan func(...any) error) error {
-		var table, name string
-		var is column
-		if err := scan(&table, &name, &is.kind, &is.computed); err != nil {
-			return err
-		}
-		if out[table] == nil {
-			out[table] = map[string]column{}
-		}
-		out[table][name] = is
-		return nil
-	})
-	return out, err
+	return out, each(ctx, tx, readColumns, out.put)
+}
+
+// put takes one of readColumns' rows.
+func (c columns) put(scan func(...any) error) error {
+	var table, name string
+	var is column
+	if err := scan(&table, &name, &is.kind, &is.computed); err != nil {
+		return err
+	}
+	if c[table] == nil {
+		c[table] = map[string]column{}
+	}
+	c[table][name] = is
+	return nil
 }
 
 // fit makes the files into SQL for the columns there are.
