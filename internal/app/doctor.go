@@ -74,10 +74,13 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 			if err == nil {
 				err = fitted(ctx, pool)
 			}
+			if postgres.Forbidden(err) {
+				err = &forbiddenError{err}
+			}
 			return fmt.Sprintf("%d of %d", is.Have, is.Want), err
-		}, "run nchat-realtime migrate with a role that may create in the database"},
+		}, "run nchat-realtime migrate with this very role; it has to own nchat's tables, and may create in the database"},
 		{"rows", func(ctx context.Context) (string, error) { return seesRows(ctx, pool) },
-			"let this role own the nchat tables, or give it BYPASSRLS: row level security hides rows from it, and what it cannot see it hides from everybody"},
+			"let this role own nchat's tables, and give it BYPASSRLS too where row level security is forced on their owner: row level security hides rows from it, and what it cannot see it hides from everybody"},
 		{"indexes", func(ctx context.Context) (string, error) { return indexed(ctx, pool) }, "run nchat-realtime migrate, which makes nchat's tables where they are missing"},
 		{"numbering", func(ctx context.Context) (string, error) {
 			done, all, err := feed.Backfill(ctx, pool)
