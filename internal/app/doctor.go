@@ -17,6 +17,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/roster"
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
@@ -82,6 +83,7 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 		{"rows", func(ctx context.Context) (string, error) { return seesRows(ctx, pool) },
 			"let this role own nchat's tables, and give it BYPASSRLS too where row level security is forced on their owner: row level security hides rows from it, and what it cannot see it hides from everybody"},
 		{"indexes", func(ctx context.Context) (string, error) { return indexed(ctx, pool) }, "run nchat-realtime migrate, which makes nchat's tables where they are missing"},
+		{"users", func(ctx context.Context) (string, error) { return peopled(ctx, pool) }, "run nchat-realtime migrate"},
 		{"numbering", func(ctx context.Context) (string, error) {
 			done, all, err := feed.Backfill(ctx, pool)
 			return fmt.Sprintf("%d of %d channels that had messages before", done, all), err
@@ -171,6 +173,15 @@ func indexed(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 		return "members and messages are found by them", err
 	}
 	return "WARNING: members or messages are looked for through whole tables; mend with " + strings.Join(lacking, "; "), nil
+}
+
+// peopled warns where there is nobody who could be seen.
+func peopled(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	some, err := roster.Anybody(ctx, pool)
+	if err == nil && !some {
+		return "WARNING: nchat_users has no user, and nobody is seen: fill it from your own table (docs/hasura.md, Your own tables)", nil
+	}
+	return "nchat_users has some", err
 }
 
 // seesRows looks for row level security that would blind this role.
