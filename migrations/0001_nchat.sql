@@ -2,107 +2,150 @@
 -- nchat's own tables, for a database that does not have them: the same names,
 -- types and defaults as nchat's. Where they exist, nothing here touches them.
 
+-- The types of those that are to be made. An app may have one of its own by such a
+-- name, with other labels or of another kind: ours is then called nchat_….
+-- +goose StatementBegin
+do $$
+declare
+  t record;
+  called text;
+begin
+  for t in
+    select * from (values
+      ('nchat_users', 'user_status', array['active', 'inactive', 'suspended', 'deleted']),
+      ('nchat_channels', 'channel_type', array['public', 'private', 'direct', 'group', 'announcement']),
+      ('nchat_messages', 'message_type', array['text', 'system', 'bot', 'file', 'voice', 'video', 'embed']),
+      ('nchat_channel_members', 'member_role', array['owner', 'admin', 'moderator', 'member', 'guest'])) v (tbl, typ, labels)
+     where to_regclass('public.' || v.tbl) is null
+  loop
+    called := t.typ;
+    if to_regtype('public.' || called) is not null and exists (
+         select unnest(t.labels) except select e.enumlabel::text from pg_enum e where e.enumtypid = to_regtype('public.' || called)) then
+      called := 'nchat_' || called;
+    end if;
+    if to_regtype('public.' || called) is null then
+      execute format('create type public.%I as enum (%s)', called,
+                     (select string_agg(quote_literal(l), ', ' order by n) from unnest(t.labels) with ordinality x (l, n)));
+    end if;
+  end loop;
+end $$;
+-- +goose StatementEnd
+
 -- +goose StatementBegin
 do $$
 begin
-  if to_regtype('public.user_status') is null then
-    create type public.user_status as enum ('active', 'inactive', 'suspended', 'deleted');
-  end if;
-  if to_regtype('public.channel_type') is null then
-    create type public.channel_type as enum ('public', 'private', 'direct', 'group', 'announcement');
-  end if;
-  if to_regtype('public.message_type') is null then
-    create type public.message_type as enum ('text', 'system', 'bot', 'file', 'voice', 'video', 'embed');
-  end if;
-  if to_regtype('public.member_role') is null then
-    create type public.member_role as enum ('owner', 'admin', 'moderator', 'member', 'guest');
+  if to_regclass('public.nchat_users') is null then
+    execute format($table$
+    create table public.nchat_users (
+      id uuid primary key default gen_random_uuid(),
+      source_account_id text not null default 'primary',
+      email varchar(255) unique not null,
+      display_name varchar(100) not null,
+      username varchar(50) unique,
+      avatar_url text,
+      status %s default 'active',
+      email_verified boolean not null default false,
+      metadata jsonb default '{}',
+      last_seen_at timestamptz,
+      deleted_at timestamptz,
+      created_at timestamptz not null default now(),
+      updated_at timestamptz not null default now()
+    )$table$, coalesce(to_regtype('public.nchat_user_status'), to_regtype('public.user_status')));
   end if;
 end $$;
 -- +goose StatementEnd
 
-create table if not exists public.nchat_users (
-  id uuid primary key default gen_random_uuid(),
-  source_account_id text not null default 'primary',
-  email varchar(255) unique not null,
-  display_name varchar(100) not null,
-  username varchar(50) unique,
-  avatar_url text,
-  status public.user_status default 'active',
-  email_verified boolean not null default false,
-  metadata jsonb default '{}',
-  last_seen_at timestamptz,
-  deleted_at timestamptz,
-  created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now()
-);
+-- +goose StatementBegin
+do $$
+begin
+  if to_regclass('public.nchat_channels') is null then
+    execute format($table$
+    create table public.nchat_channels (
+      id uuid primary key default gen_random_uuid(),
+      source_account_id text not null default 'primary',
+      workspace_id uuid,
+      name varchar(100) not null,
+      slug varchar(100) not null,
+      type %s not null default 'public',
+      is_archived boolean default false,
+      is_readonly boolean default false,
+      member_count integer default 0,
+      message_count integer default 0,
+      last_message_at timestamptz,
+      last_message_id uuid,
+      created_by uuid references public.nchat_users (id) on delete set null,
+      archived_at timestamptz,
+      created_at timestamptz not null default now(),
+      updated_at timestamptz not null default now(),
+      unique (workspace_id, slug)
+    )$table$, coalesce(to_regtype('public.nchat_channel_type'), to_regtype('public.channel_type')));
+  end if;
+end $$;
+-- +goose StatementEnd
 
-create table if not exists public.nchat_channels (
-  id uuid primary key default gen_random_uuid(),
-  source_account_id text not null default 'primary',
-  workspace_id uuid,
-  name varchar(100) not null,
-  slug varchar(100) not null,
-  type public.channel_type not null default 'public',
-  is_archived boolean default false,
-  is_readonly boolean default false,
-  member_count integer default 0,
-  message_count integer default 0,
-  last_message_at timestamptz,
-  last_message_id uuid,
-  created_by uuid references public.nchat_users (id) on delete set null,
-  archived_at timestamptz,
-  created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now(),
-  unique (workspace_id, slug)
-);
+-- +goose StatementBegin
+do $$
+begin
+  if to_regclass('public.nchat_channel_members') is null then
+    execute format($table$
+    create table public.nchat_channel_members (
+      id uuid primary key default gen_random_uuid(),
+      source_account_id text not null default 'primary',
+      channel_id uuid not null references public.nchat_channels (id) on delete cascade,
+      user_id uuid not null references public.nchat_users (id) on delete cascade,
+      role %s default 'member',
+      can_read boolean,
+      can_write boolean,
+      is_muted boolean default false,
+      notification_level varchar(20) default 'all',
+      last_read_message_id uuid,
+      last_read_at timestamptz,
+      unread_count integer default 0,
+      mention_count integer default 0,
+      joined_at timestamptz not null default now(),
+      created_at timestamptz not null default now(),
+      updated_at timestamptz not null default now(),
+      unique (channel_id, user_id)
+    )$table$, coalesce(to_regtype('public.nchat_member_role'), to_regtype('public.member_role')));
+    create index nchat_channel_members_user_idx on public.nchat_channel_members (user_id);
+  end if;
+end $$;
+-- +goose StatementEnd
 
-create table if not exists public.nchat_channel_members (
-  id uuid primary key default gen_random_uuid(),
-  source_account_id text not null default 'primary',
-  channel_id uuid not null references public.nchat_channels (id) on delete cascade,
-  user_id uuid not null references public.nchat_users (id) on delete cascade,
-  role public.member_role default 'member',
-  can_read boolean,
-  can_write boolean,
-  is_muted boolean default false,
-  notification_level varchar(20) default 'all',
-  last_read_message_id uuid,
-  last_read_at timestamptz,
-  unread_count integer default 0,
-  mention_count integer default 0,
-  joined_at timestamptz not null default now(),
-  created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now(),
-  unique (channel_id, user_id)
-);
-create index if not exists nchat_channel_members_user_idx on public.nchat_channel_members (user_id);
-
-create table if not exists public.nchat_messages (
-  id uuid primary key default gen_random_uuid(),
-  source_account_id text not null default 'primary',
-  channel_id uuid not null references public.nchat_channels (id) on delete cascade,
-  user_id uuid references public.nchat_users (id) on delete set null,
-  thread_id uuid,
-  parent_message_id uuid,
-  content text,
-  content_html text,
-  content_plain text,
-  type public.message_type default 'text',
-  metadata jsonb default '{}',
-  mentions uuid[],
-  is_edited boolean default false,
-  is_deleted boolean default false,
-  is_system boolean default false,
-  reply_count integer default 0,
-  scheduled_at timestamptz,
-  published_at timestamptz,
-  edited_at timestamptz,
-  deleted_at timestamptz,
-  created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now()
-);
-create index if not exists nchat_messages_channel_idx on public.nchat_messages (channel_id, created_at);
-create index if not exists nchat_messages_author_idx on public.nchat_messages (channel_id, user_id, created_at);
+-- +goose StatementBegin
+do $$
+begin
+  if to_regclass('public.nchat_messages') is null then
+    execute format($table$
+    create table public.nchat_messages (
+      id uuid primary key default gen_random_uuid(),
+      source_account_id text not null default 'primary',
+      channel_id uuid not null references public.nchat_channels (id) on delete cascade,
+      user_id uuid references public.nchat_users (id) on delete set null,
+      thread_id uuid,
+      parent_message_id uuid,
+      content text,
+      content_html text,
+      content_plain text,
+      type %s default 'text',
+      metadata jsonb default '{}',
+      mentions uuid[],
+      is_edited boolean default false,
+      is_deleted boolean default false,
+      is_system boolean default false,
+      reply_count integer default 0,
+      scheduled_at timestamptz,
+      published_at timestamptz,
+      edited_at timestamptz,
+      deleted_at timestamptz,
+      created_at timestamptz not null default now(),
+      updated_at timestamptz not null default now()
+    )$table$, coalesce(to_regtype('public.nchat_message_type'), to_regtype('public.message_type')));
+    create index nchat_messages_channel_idx on public.nchat_messages (channel_id, created_at);
+    create index nchat_messages_author_idx on public.nchat_messages (channel_id, user_id, created_at);
+  end if;
+end $$;
+-- +goose StatementEnd
 
 create table if not exists public.nchat_threads (
   id uuid primary key default gen_random_uuid(),

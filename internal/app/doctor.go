@@ -17,6 +17,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/feed"
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/presence"
+	"github.com/nself-org/nchat-realtime/internal/roster"
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
@@ -71,10 +72,18 @@ func checks(c config.Config, pool *pgxpool.Pool) []check {
 			if err == nil && !is.Ready() {
 				err = &unmigratedError{is}
 			}
+			if err == nil {
+				err = fitted(ctx, pool)
+			}
+			if postgres.Forbidden(err) {
+				err = &forbiddenError{err}
+			}
 			return fmt.Sprintf("%d of %d", is.Have, is.Want), err
-		}, "run nchat-realtime migrate with a role that may create in the database"},
+		}, "run nchat-realtime migrate with this very role; it has to own nchat's tables, and may create in the database"},
 		{"rows", func(ctx context.Context) (string, error) { return seesRows(ctx, pool) },
-			"let this role own the nchat tables, or give it BYPASSRLS: row level security hides rows from it, and what it cannot see it hides from everybody"},
+			"let this role own nchat's tables, and give it BYPASSRLS too where row level security is forced on their owner: row level security hides rows from it, and what it cannot see it hides from everybody"},
+		{"indexes", func(ctx context.Context) (string, error) { return indexed(ctx, pool) }, "run nchat-realtime migrate, which makes nchat's tables where they are missing"},
+		{"users", func(ctx context.Context) (string, error) { return peopled(ctx, pool) }, "run nchat-realtime migrate"},
 		{"numbering", func(ctx context.Context) (string, error) {
 			done, all, err := feed.Backfill(ctx, pool)
 			return fmt.Sprintf("%d of %d channels that had messages before", done, all), err
@@ -145,6 +154,34 @@ func warnOfWay(here, encrypted, mayFallBack bool) string {
 		return "; WARNING: encrypted, but would do without if it had to: add sslmode=verify-full to DATABASE_URL"
 	}
 	return ""
+}
+
+// fitted is an error where the app has changed columns that functions and triggers were made for.
+func fitted(ctx context.Context, pool *pgxpool.Pool) error {
+	changed, err := postgres.ColumnsChanged(ctx, pool, Code())
+	if err == nil && changed {
+		err = errColumnsChanged
+	}
+	return err
+}
+
+// indexed warns of indexes that the app's own tables lack: where a table was there
+// before, it is the app's to make them.
+func indexed(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	lacking, err := postgres.Unindexed(ctx, pool)
+	if err != nil || len(lacking) == 0 {
+		return "members and messages are found by them", err
+	}
+	return "WARNING: members or messages are looked for through whole tables; mend with " + strings.Join(lacking, "; "), nil
+}
+
+// peopled warns where there is nobody who could be seen.
+func peopled(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	some, err := roster.Anybody(ctx, pool)
+	if err == nil && !some {
+		return "WARNING: nchat_users has no user, and nobody is seen: fill it from your own table (docs/hasura.md, Your own tables)", nil
+	}
+	return "nchat_users has some", err
 }
 
 // seesRows looks for row level security that would blind this role.

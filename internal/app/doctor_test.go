@@ -47,10 +47,10 @@ func TestAHealthyServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, err := examined(t, url, nil)
-	if err != nil || strings.Contains(said, "FAIL") || !strings.Contains(said, "HASURA_UPSTREAM_URL is not set") {
+	if err != nil || strings.Contains(said, "FAIL") || strings.Contains(said, "WARNING") || !strings.Contains(said, "HASURA_UPSTREAM_URL is not set") {
 		t.Errorf("%v\n%s", err, said)
 	}
-	for _, check := range []string{"postgres", "migrations", "rows", "numbering", "noted", "forgetting", "listen", "jwt", "secret", "hasura"} {
+	for _, check := range []string{"postgres", "migrations", "rows", "indexes", "users", "numbering", "noted", "forgetting", "listen", "jwt", "secret", "hasura"} {
 		if got := verdict(t, said, check); got != "ok" {
 			t.Errorf("%s: %s", check, got)
 		}
@@ -89,7 +89,8 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		wrong []string
 		mend  string
 	}{
-		"no migrations":      {pgtest.Empty(t), nil, []string{"migrations", "numbering", "noted", "forgetting"}, "nchat-realtime migrate"},
+		"no migrations":      {pgtest.Empty(t), nil, []string{"migrations", "users", "numbering", "noted", "forgetting"}, "nchat-realtime migrate"},
+		"a column that came": {changed(t, pgtest.NewURL(t), `alter table public.nchat_channel_members add column muted_until timestamptz`), nil, []string{"migrations"}, "have changed since"},
 		"a trigger disabled": {changed(t, pgtest.NewURL(t), `alter table public.nchat_messages disable trigger "!realtime_feed_insert"`), nil, []string{"noted"}, `"!realtime_feed_insert" on nchat_messages`},
 		"a replica's write": {changed(t, past, `set session_replication_role = replica`, `insert into public.nchat_messages (channel_id, content) values ('`+demo.Team.String()+`', 'x')`),
 			nil, []string{"noted"}, "1 messages without a number"},
@@ -111,6 +112,21 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		}
 		if n := strings.Count(said, "to mend: "); n != len(c.wrong) {
 			t.Errorf("%s: %d ways to mend %d things", what, n, len(c.wrong))
+		}
+	}
+}
+
+// TestWarnings are of what works, and not well: nothing fails for them.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	url := changed(t, pgtest.NewURL(t), `drop index nchat_messages_channel_idx`)
+	said, err := examined(t, url, nil)
+	if err != nil {
+		t.Errorf("%v\n%s", err, said)
+	}
+	for check, want := range map[string]string{"indexes": "create index concurrently on public.nchat_messages (channel_id, created_at)", "users": "has no user"} {
+		if verdict(t, said, check) != "ok" || !strings.Contains(said, want) {
+			t.Errorf("%s: want a warning that has %q\n%s", check, want, said)
 		}
 	}
 }

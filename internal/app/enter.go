@@ -25,6 +25,9 @@ func enter(ctx context.Context, p *parts) error {
 		if other, ok := errors.AsType[*lease.OtherBus](err); ok {
 			return other
 		}
+		if postgres.Forbidden(err) {
+			return &forbiddenError{err}
+		}
 		p.log.WarnContext(ctx, "waiting for Postgres", "error", err)
 		wait.For(ctx, 2*time.Second)
 	}
@@ -40,6 +43,19 @@ func (e *unmigratedError) Error() string {
 	return "the database " + what + ": run `nchat-realtime migrate`"
 }
 
+// forbiddenError is of a role that lacks a right: somebody else has migrated.
+type forbiddenError struct{ err error }
+
+func (e *forbiddenError) Error() string {
+	return fmt.Sprintf("the server's database role lacks a right: migrate and serve with one role, which owns nchat's tables: %v", e.err)
+}
+
+func (e *forbiddenError) Unwrap() error { return e.err }
+
+// errColumnsChanged is of a database that a server may work on all the same: most of it fits.
+var errColumnsChanged = errors.New("columns of nchat's tables have changed since functions and triggers were fitted to them: " +
+	"the app's own writes may fail, and what is new is not looked at: run `nchat-realtime migrate`")
+
 func tryEnter(ctx context.Context, p *parts) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -50,12 +66,17 @@ func tryEnter(ctx context.Context, p *parts) error {
 	if !migrated.Ready() {
 		return &unmigratedError{migrated}
 	}
+	if err := fitted(ctx, p.pool); errors.Is(err, errColumnsChanged) {
+		p.log.WarnContext(ctx, "the database has changed", "error", err)
+	} else if err != nil {
+		return err
+	}
 	hidden, err := presence.Blind(ctx, p.pool)
 	if err != nil {
 		return err
 	}
 	if hidden != "" {
-		p.log.ErrorContext(ctx, "row level security hides rows from this server's role, which therefore hides them from everybody: let the role own the tables or give it BYPASSRLS", "tables", hidden)
+		p.log.ErrorContext(ctx, "row level security hides rows from this server's role, which therefore hides them from everybody: let the role own the tables, and have BYPASSRLS where it is forced on their owner", "tables", hidden)
 	}
 	if err := p.revoked.load(ctx); err != nil {
 		return err

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
 // TestTheAdminPort: dev moves on from a port that is taken, serve does not, and
@@ -60,6 +64,57 @@ func TestADatabaseThatIsNotMigrated(t *testing.T) {
 	if _, _, leased := p.lease.Identity(); leased {
 		t.Error("it has a lease")
 	}
+}
+
+// TestColumnsThatChanged keep no server from starting: it says so.
+func TestColumnsThatChanged(t *testing.T) {
+	t.Parallel()
+	o, log := options(t, changed(t, pgtest.NewURL(t), `alter table public.nchat_users drop column avatar_url`), nil)
+	p, err := build(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if err := enter(t.Context(), p); err != nil || !strings.Contains(log.String(), "have changed since") {
+		t.Errorf("%v\n%s", err, log)
+	}
+}
+
+// TestARoleThatDidNotMigrate is no outage either, and is told what it lacks.
+func TestARoleThatDidNotMigrate(t *testing.T) {
+	t.Parallel()
+	db, role := pgtest.NewURL(t), "nchat_other_"+strings.ReplaceAll(uuid.NewString(), "-", "")
+	changed(t, db, `create role `+role+` login`)
+	t.Cleanup(func() {
+		if _, err := pgtest.Pool(t, db).Exec(context.Background(), `drop role `+role); err != nil {
+			t.Error(err)
+		}
+	})
+	o, _ := options(t, as(t, db, role), nil)
+	p, err := build(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := enter(ctx, p); !postgres.Forbidden(err) || !strings.Contains(err.Error(), "one role") {
+		t.Errorf("%v", err)
+	}
+	if said, err := examined(t, as(t, db, role), nil); err == nil || verdict(t, said, "migrations") != "FAIL" || !strings.Contains(said, "one role") {
+		t.Errorf("%v\n%s", err, said)
+	}
+}
+
+// as is a database's URL for another role.
+func as(t *testing.T, raw, role string) string {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(role)
+	return u.String()
 }
 
 // TestAnOutageAtTheStartIsWaitedFor, until whoever started it gives up.

@@ -22,7 +22,7 @@ type Options struct {
 	Revocations      *Revocations
 	Now              func() time.Time
 	Client           *http.Client // for jwk_url; default: 10 s, and no step from https down to http
-	Log              *slog.Logger // of the jwk_url's troubles; default: nowhere
+	Log              *slog.Logger // of the jwk_url's troubles, and of tokens that are nobody's; default: nowhere
 }
 
 // Authenticator says who a caller is. It is safe for use by many at once.
@@ -35,6 +35,7 @@ type Authenticator struct {
 	revoked   *Revocations
 	now       func() time.Time
 	keys      *keySet // with a jwk_url
+	nobodies  *nobodies
 }
 
 // New is an authenticator. With a jwk_url, Run must run.
@@ -53,6 +54,10 @@ func New(o Options) *Authenticator {
 	if a.revoked == nil {
 		a.revoked = NewRevocations(0)
 	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	a.nobodies = &nobodies{log: o.Log, now: a.now, users: a.userRoles, anonymous: o.UnauthorizedRole, said: map[string]time.Time{}}
 	if o.JWT != nil && o.JWT.jwkURL != "" {
 		a.keys = newKeySet(o.JWT.jwkURL, o.Client, o.Log)
 	}
@@ -108,6 +113,14 @@ func (a *Authenticator) Authenticate(ctx context.Context, h http.Header) (Identi
 
 // Token says who a bare token is, for a role ("": its default).
 func (a *Authenticator) Token(ctx context.Context, text, role string) (Identity, error) {
+	id, err := a.token(ctx, text, role)
+	if err == nil {
+		a.nobodies.meet(ctx, id)
+	}
+	return id, err
+}
+
+func (a *Authenticator) token(ctx context.Context, text, role string) (Identity, error) {
 	if a.jwt == nil {
 		return Identity{}, fault.New(fault.InvalidHeaders, "no JWT is configured")
 	}
@@ -166,7 +179,7 @@ func (a *Authenticator) passedOn(ctx context.Context, id Identity, h http.Header
 		return Identity{}, err
 	}
 	if found {
-		byToken, err := a.Token(ctx, text, "")
+		byToken, err := a.token(ctx, text, "")
 		if err != nil {
 			return Identity{}, err
 		}
@@ -177,6 +190,9 @@ func (a *Authenticator) passedOn(ctx context.Context, id Identity, h http.Header
 	}
 	if a.revoked.Refused(id) {
 		return Identity{}, Revoked()
+	}
+	if found {
+		a.nobodies.meet(ctx, id)
 	}
 	return id, nil
 }

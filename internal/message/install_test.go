@@ -2,6 +2,8 @@ package message
 
 import (
 	"context"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +61,58 @@ func TestInstallsWithFewerColumns(t *testing.T) {
 	if n := r.count(`select coalesce(max(oid::bigint), 0) from pg_trigger where tgname like 'realtime%'`); n != before {
 		t.Error("triggers are made anew though nothing changed")
 	}
+}
+
+// TestInstallsBesideOtherTypes: where an app has types of its own that are named as nchat's are,
+// the tables that are made have others, and in a table of the app's a message's type is of whatever
+// type it is. What Postgres computes there is written by nobody.
+func TestInstallsBesideOtherTypes(t *testing.T) {
+	t.Parallel()
+	r := &rig{t: t, pool: pgtest.Pool(t, pgtest.Empty(t))}
+	r.exec(`
+create type public.user_status as enum ('active', 'retired');
+create table public.channel_type (name text);
+create type public.member_role as enum ('owner', 'admin', 'moderator', 'member', 'guest', 'pope');
+create type public.message_type as enum ('letter');
+create table public.nchat_messages (id uuid primary key default gen_random_uuid(), channel_id uuid not null, user_id uuid, thread_id uuid, content text, type varchar(20) not null default 'text',
+  content_plain text generated always as (lower(content)) stored, content_html text generated always as ('<p>' || content || '</p>') stored,
+  edited_at timestamptz, is_edited boolean generated always as (edited_at is not null) stored,
+  deleted_at timestamptz, is_deleted boolean generated always as (deleted_at is not null) stored,
+  created_at timestamptz not null default now())`)
+	pgtest.Migrate(t, r.pool)
+	if _, err := demo.Load(t.Context(), r.pool); err != nil {
+		t.Fatal(err)
+	}
+	for column, want := range map[string]string{"nchat_users.status": "nchat_user_status", "nchat_channels.type": "nchat_channel_type", "nchat_channel_members.role": "member_role"} {
+		table, name, _ := strings.Cut(column, ".")
+		if n := r.count(`select count(*) from pg_attribute where attrelid = $1::text::regclass and attname = $2 and atttypid = $3::text::regtype`, table, name, want); n != 1 {
+			t.Errorf("%s is not of type %s", column, want)
+		}
+	}
+	if n := r.count(`select count(*) from pg_type where typname in ('nchat_member_role', 'nchat_message_type')`); n != 0 {
+		t.Error("types are made that nothing has")
+	}
+	r.one = New(Options{Pool: r.pool, Committed: func() {}, Settle: r.settle, Content: 10000, Batch: 100, Log: slog.New(slog.DiscardHandler)})
+	res := r.send(r.one, as(demo.Bob), say("k", demo.Team, "Hello"))
+	if res.Err != nil || res.Message == nil || res.Message.Type != "text" {
+		t.Fatal(res)
+	}
+	computed := func(want string) {
+		t.Helper()
+		const q = `select count(*) from public.nchat_messages where id = $1 and concat_ws(' ', content_plain, content_html, is_edited, is_deleted) = $2`
+		if n := r.count(q, res.Message.ID, want); n != 1 {
+			t.Errorf("want a message of %s", want)
+		}
+	}
+	computed("hello <p>Hello</p> f f")
+	if m, _, err := r.one.Edit(t.Context(), as(demo.Bob), res.Message.ID, "There", 1); err != nil || *m.Content != "There" || m.EditedAt == nil {
+		t.Fatal(m, err)
+	}
+	computed("there <p>There</p> t f")
+	if m, err := r.one.Delete(t.Context(), as(demo.Bob), res.Message.ID); err != nil || m.For(demo.Bob).Content != nil {
+		t.Fatal(m, err)
+	}
+	computed("there <p>There</p> t t")
 }
 
 // TestAskingHoldsUpNobody: whoever may not write is answered at once, however

@@ -4,21 +4,22 @@
 create or replace function realtime.insert_message(ten text, channel uuid, who uuid, thread uuid, parent uuid, said text, kind text, meta jsonb, named uuid[])
 returns uuid language sql volatile as $$
   insert into public.nchat_messages ({{list "channel_id" "user_id" "content" "type"
-    (cols "nchat_messages" "thread_id" "parent_message_id" "metadata" "mentions" "content_plain" "source_account_id")}})
-  values ({{list "channel" "who" "said" "kind::public.message_type"
-    (and (has "nchat_messages" "thread_id") "thread")
-    (and (has "nchat_messages" "parent_message_id") "parent")
-    (and (has "nchat_messages" "metadata") "coalesce(meta, '{}')")
-    (and (has "nchat_messages" "mentions") "named")
-    (and (has "nchat_messages" "content_plain") "said")
-    (and (has "nchat_messages" "source_account_id") "ten")}}) returning id
+    (writables "nchat_messages" "thread_id" "parent_message_id" "metadata" "mentions" "content_plain" "source_account_id")}})
+  values ({{list "channel" "who" "said" (print "kind::" (kind "nchat_messages" "type"))
+    (and (writable "nchat_messages" "thread_id") "thread")
+    (and (writable "nchat_messages" "parent_message_id") "parent")
+    (and (writable "nchat_messages" "metadata") "coalesce(meta, '{}')")
+    (and (writable "nchat_messages" "mentions") "named")
+    (and (writable "nchat_messages" "content_plain") "said")
+    (and (writable "nchat_messages" "source_account_id") "ten")}}) returning id
 $$;
 
+{{define "touched"}}{{if has "nchat_messages" "updated_at"}}o.updated_at{{else}}o.created_at{{end}}{{end}}
 {{define "deleted at" -}}
   {{if and (has "nchat_messages" "deleted_at") (has "nchat_messages" "is_deleted") -}}
-    case when o.is_deleted then coalesce(o.deleted_at, o.updated_at) else o.deleted_at end
+    case when o.is_deleted then coalesce(o.deleted_at, {{template "touched"}}) else o.deleted_at end
   {{- else if has "nchat_messages" "deleted_at"}}o.deleted_at
-  {{- else if has "nchat_messages" "is_deleted"}}case when o.is_deleted then o.updated_at end
+  {{- else if has "nchat_messages" "is_deleted"}}case when o.is_deleted then {{template "touched"}} end
   {{- else}}null::timestamptz{{end}}
 {{- end}}
 create or replace function realtime.message_rows()
@@ -37,16 +38,16 @@ $$;
 
 create or replace function realtime.edit_message(message uuid, said text) returns void language sql volatile as $$
   update public.nchat_messages set {{list "content = said"
-    (and (has "nchat_messages" "content_plain") "content_plain = said")
-    (and (has "nchat_messages" "content_html") "content_html = null")
-    (and (has "nchat_messages" "is_edited") "is_edited = true")
-    (and (has "nchat_messages" "edited_at") "edited_at = clock_timestamp()")}} where id = message
+    (and (writable "nchat_messages" "content_plain") "content_plain = said")
+    (and (writable "nchat_messages" "content_html") "content_html = null")
+    (and (writable "nchat_messages" "is_edited") "is_edited = true")
+    (and (writable "nchat_messages" "edited_at") "edited_at = clock_timestamp()")}} where id = message
 $$;
 
 -- Without a column that says so, a deletion is for good.
 {{$erased := list
-  (and (has "nchat_messages" "is_deleted") "is_deleted = true")
-  (and (has "nchat_messages" "deleted_at") "deleted_at = coalesce(deleted_at, clock_timestamp())") -}}
+  (and (writable "nchat_messages" "is_deleted") "is_deleted = true")
+  (and (writable "nchat_messages" "deleted_at") "deleted_at = coalesce(deleted_at, clock_timestamp())") -}}
 create or replace function realtime.erase_message(message uuid) returns void language sql volatile as $$
   {{if $erased}}update public.nchat_messages set {{$erased}} where id = message{{else}}delete from public.nchat_messages where id = message{{end}}
 $$;

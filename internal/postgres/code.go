@@ -24,7 +24,9 @@ import (
 //
 // It is a text/template over nchat's tables as they are found, in the schema
 // public: has "TABLE" "COLUMN" tells whether a column is there; cols "TABLE"
-// "COLUMN" … lists those that are, with commas between; of "ROW" LIST puts a
+// "COLUMN" … lists those that are, with commas between; writable and
+// writables are the same of columns that are there and not generated; kind "TABLE" "COLUMN" is
+// its type, to cast to; of "ROW" LIST puts a
 // row's name before each; list joins what is text and not empty, so that (and
 // (has …) "…") in it is there or not. What one file defines every other may use.
 type Code map[string]fs.FS

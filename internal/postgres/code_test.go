@@ -163,6 +163,36 @@ func TestStatusKnowsTheCode(t *testing.T) {
 	}
 }
 
+// A column that is gone, that has come, or is of another type is noticed where a function or a
+// trigger is another for it, and nothing else is.
+func TestColumnsThatChangedAreNoticed(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	for _, step := range []struct {
+		change string
+		want   bool
+	}{
+		{"select", false},
+		{"alter table public.nchat_users add column shoe_size integer", false},
+		{"alter table public.nchat_channel_members add column muted_until timestamptz", true},
+		{"alter table public.nchat_channel_members drop column muted_until", false},
+		{"alter table public.nchat_users drop column avatar_url", true},
+		{"alter table public.nchat_users add column avatar_url varchar(500)", false},
+		{"alter table public.nchat_messages drop column content_plain, add column content_plain text generated always as (lower(content)) stored", true},
+	} {
+		if _, err := pool.Exec(t.Context(), step.change); err != nil {
+			t.Fatalf("%s: %v", step.change, err)
+		}
+		if got, err := postgres.ColumnsChanged(t.Context(), pool, pgtest.Code()); err != nil || got != step.want {
+			t.Errorf("after %s: %v, %v; want %v", step.change, got, err, step.want)
+		}
+	}
+	other := with("create or replace function realtime.own() returns integer language sql as $$ select 1 $$;")
+	if got, err := postgres.ColumnsChanged(t.Context(), pool, other); err != nil || got {
+		t.Errorf("of a version that was never here: %v, %v", got, err)
+	}
+}
+
 // Databases of before the first release count their versions otherwise.
 func TestAnUnreleasedDatabaseIsNamed(t *testing.T) {
 	t.Parallel()

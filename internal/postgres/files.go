@@ -41,14 +41,31 @@ func sumOf(files map[string]string) string {
 	return fmt.Sprintf("%x", h.Sum(nil)[:16])
 }
 
-// columns are nchat's, by table.
-type columns map[string]map[string]bool
+// columns are nchat's, by table and name.
+type columns map[string]map[string]column
 
-func (c columns) has(table, column string) bool { return c[table][column] }
+// column is one that is there.
+type column struct {
+	kind     string // its type, with its schema
+	computed bool   // by Postgres: nobody may write it
+}
+
+func (c columns) has(table, column string) bool { _, there := c[table][column]; return there }
 
 func (c columns) cols(table string, names ...string) string {
-	return strings.Join(slices.DeleteFunc(names, func(n string) bool { return !c[table][n] }), comma)
+	return strings.Join(slices.DeleteFunc(names, func(n string) bool { return !c.has(table, n) }), comma)
 }
+
+func (c columns) writable(table, column string) bool {
+	is, there := c[table][column]
+	return there && !is.computed
+}
+
+func (c columns) writables(table string, names ...string) string {
+	return strings.Join(slices.DeleteFunc(names, func(n string) bool { return !c.writable(table, n) }), comma)
+}
+
+func (c columns) kind(table, column string) string { return c[table][column].kind }
 
 const comma = ", "
 
@@ -69,30 +86,36 @@ func list(items ...any) string {
 }
 
 const readColumns = `
-select c.relname, a.attname
+select c.relname, a.attname, format('%I.%I', n.nspname, y.typname), a.attgenerated <> '' or a.attidentity = 'a'
   from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+  join pg_type y on y.oid = a.atttypid
+  join pg_namespace n on n.oid = y.typnamespace
  where c.relnamespace = 'public'::regnamespace and c.relname like 'nchat\_%' and c.relkind in ('r', 'p', 'f', 'v', 'm')`
 
 func loadColumns(ctx context.Context, tx *sql.Tx) (columns, error) {
 	out := columns{}
-	err := each(ctx, tx, readColumns, func(scan func(...any) error) error {
-		var table, column string
-		if err := scan(&table, &column); err != nil {
-			return err
-		}
-		if out[table] == nil {
-			out[table] = map[string]bool{}
-		}
-		out[table][column] = true
-		return nil
-	})
-	return out, err
+	return out, each(ctx, tx, readColumns, out.put)
+}
+
+// put takes one of readColumns' rows.
+func (c columns) put(scan func(...any) error) error {
+	var table, name string
+	var is column
+	if err := scan(&table, &name, &is.kind, &is.computed); err != nil {
+		return err
+	}
+	if c[table] == nil {
+		c[table] = map[string]column{}
+	}
+	c[table][name] = is
+	return nil
 }
 
 // fit makes the files into SQL for the columns there are.
 func fit(files map[string]string, found columns) (map[string]string, error) {
-	set := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"has": found.has, "cols": found.cols, "of": of, "list": list})
+	set := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"has": found.has, "cols": found.cols, "writable": found.writable, "writables": found.writables,
+		"kind": found.kind, "of": of, "list": list})
 	for name, text := range files {
 		if _, err := set.New(name).Parse(text); err != nil {
 			return nil, fmt.Errorf("reading the SQL: %w", err)

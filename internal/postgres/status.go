@@ -52,6 +52,41 @@ func MigrationStatus(ctx context.Context, pool *pgxpool.Pool, code Code) (s Stat
 	return s, nil
 }
 
+// ColumnsChanged reports whether nchat's tables have other columns than those that code was fitted
+// to. Until the next Migrate a function may name what is no more, with which the app's own writes
+// fail, for triggers call it; and what is new is not looked at. False where functions of another
+// version are in their place: what these were fitted to only that knows.
+func ColumnsChanged(ctx context.Context, db DB, code Code) (bool, error) {
+	files, err := code.source()
+	if err != nil {
+		return false, err
+	}
+	found := columns{}
+	rows, err := db.Query(ctx, readColumns)
+	if err != nil {
+		return false, fmt.Errorf("reading nchat's columns: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := found.put(rows.Scan); err != nil {
+			return false, fmt.Errorf("reading nchat's columns: %w", err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return false, fmt.Errorf("reading nchat's columns: %w", err)
+	}
+	fitted, err := fit(files, found)
+	if err != nil {
+		return false, err
+	}
+	var changed bool
+	const q = `select coalesce((select c.source = $1 and c.fitted <> $2 from realtime.code c order by c.installed_at desc limit 1), false)`
+	if err := db.QueryRow(ctx, q, sumOf(files), sumOf(fitted)).Scan(&changed); err != nil {
+		return false, fmt.Errorf("reading what functions were fitted to: %w", err)
+	}
+	return changed, nil
+}
+
 func newest() (int64, error) {
 	names, err := fs.Glob(migrations.FS, "*.sql")
 	if err != nil {

@@ -97,6 +97,9 @@ func Collided(err error) bool {
 // lost meanwhile.
 func RightLost(err error) bool { return state(err) == rightLost }
 
+// Forbidden reports whether the database role lacks a right: waiting gives it none.
+func Forbidden(err error) bool { return state(err) == insufficientRights }
+
 // Outage is Retryable without what may time out again and again by its own
 // weight: the statement or the caller's patience.
 func Outage(err error) bool {

@@ -29,10 +29,10 @@ end $$;
 
 -- legacy_count brings the old columns of everybody in a channel up to date.
 create or replace function realtime.legacy_count(channel uuid) returns void language sql as $$
-{{- if has "nchat_channel_members" "unread_count"}}
-  update public.nchat_channel_members m set unread_count = u.n{{if has "nchat_channel_members" "mention_count"}}, mention_count = u.mentioned{{end}} from realtime.unread(channel, null, true) u
+{{- if writable "nchat_channel_members" "unread_count"}}
+  update public.nchat_channel_members m set unread_count = u.n{{if writable "nchat_channel_members" "mention_count"}}, mention_count = u.mentioned{{end}} from realtime.unread(channel, null, true) u
    where m.channel_id = channel and u.user_id = m.user_id
-     and (m.unread_count{{if has "nchat_channel_members" "mention_count"}}, m.mention_count{{end}}) is distinct from (u.n{{if has "nchat_channel_members" "mention_count"}}, u.mentioned{{end}});
+     and (m.unread_count{{if writable "nchat_channel_members" "mention_count"}}, m.mention_count{{end}}) is distinct from (u.n{{if writable "nchat_channel_members" "mention_count"}}, u.mentioned{{end}});
 {{- end}}
 {{- if has "nchat_channel_members" "last_read_at"}}
   select realtime.legacy_read(channel, k.user_id)
@@ -43,16 +43,16 @@ $$;
 
 -- legacy_read brings those of one member up to date with its mark.
 {{$sets := list
-  (and (has "nchat_channel_members" "unread_count") "unread_count")
-  (and (has "nchat_channel_members" "mention_count") "mention_count")
-  (and (has "nchat_channel_members" "last_read_message_id") "last_read_message_id")
-  (and (has "nchat_channel_members" "last_read_at") "last_read_at") -}}
+  (and (writable "nchat_channel_members" "unread_count") "unread_count")
+  (and (writable "nchat_channel_members" "mention_count") "mention_count")
+  (and (writable "nchat_channel_members" "last_read_message_id") "last_read_message_id")
+  (and (writable "nchat_channel_members" "last_read_at") "last_read_at") -}}
 {{$news := list
-  (and (has "nchat_channel_members" "unread_count") "u.n")
-  (and (has "nchat_channel_members" "mention_count") "u.mentioned")
-  (and (has "nchat_channel_members" "last_read_message_id") `(select x.message_id from realtime.messages x
+  (and (writable "nchat_channel_members" "unread_count") "u.n")
+  (and (writable "nchat_channel_members" "mention_count") "u.mentioned")
+  (and (writable "nchat_channel_members" "last_read_message_id") `(select x.message_id from realtime.messages x
                        where x.channel_id = k.channel_id and x.seq <= k.told_seq and x.seq > c.void and not x.gone order by x.seq desc limit 1)`)
-  (and (has "nchat_channel_members" "last_read_at") "k.told_at") -}}
+  (and (writable "nchat_channel_members" "last_read_at") "k.told_at") -}}
 create or replace function realtime.legacy_read(channel uuid, who uuid) returns void language sql as $$
 {{- if $sets}}
   update public.nchat_channel_members m set ({{$sets}}) = row({{$news}})
@@ -65,9 +65,9 @@ $$;
 -- legacy_threads brings those of one member in the threads of a channel up to date,
 -- where everybody may know how far it has read and did as it read.
 {{$threads := list
-  (and (has "nchat_thread_members" "unread_count") "unread_count = u.n")
-  (and (has "nchat_thread_members" "last_read_message_id") "last_read_message_id = u.last_read")
-  (and (has "nchat_thread_members" "last_read_at") "last_read_at = u.read_at") -}}
+  (and (writable "nchat_thread_members" "unread_count") "unread_count = u.n")
+  (and (writable "nchat_thread_members" "last_read_message_id") "last_read_message_id = u.last_read")
+  (and (writable "nchat_thread_members" "last_read_at") "last_read_at = u.read_at") -}}
 create or replace function realtime.legacy_threads(ten text, who uuid, channel uuid) returns void language sql as $$
 {{- if and $threads (has "nchat_thread_members" "thread_id") (has "nchat_thread_members" "user_id")}}
   update public.nchat_thread_members m set {{$threads}}

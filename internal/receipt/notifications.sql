@@ -43,7 +43,7 @@ language sql stable rows 1 set search_path = pg_catalog, pg_temp as $$
             from public.nchat_channel_members m where m.channel_id = channel and m.user_id = who) k
 $$;
 
-{{- $muted := has "nchat_channel_members" "is_muted"}}{{$ends := has "nchat_channel_members" "muted_until"}}
+{{- $muted := writable "nchat_channel_members" "is_muted"}}{{$ends := has "nchat_channel_members" "muted_until"}}
 
 -- set_notifications writes a choice; new_level null: it stays, and so does the
 -- mute unless sets_until. false: that user is no member. path is its caller's: the app's

@@ -162,7 +162,7 @@ begin
     return false;
   end if;
   {{- $there := and (has "nchat_threads" "channel_id") (has "nchat_thread_members" "thread_id") (has "nchat_thread_members" "user_id")}}
-  {{- $flag := has "nchat_thread_members" "is_subscribed"}}
+  {{- $flag := writable "nchat_thread_members" "is_subscribed"}}
   {{- if not $there}}
   return false;
   {{- else}}
@@ -177,8 +177,8 @@ begin
      where m.thread_id operator(pg_catalog.=) thread and m.user_id operator(pg_catalog.=) who and m.is_subscribed is not false
     {{- else}}delete from public.nchat_thread_members m where m.thread_id operator(pg_catalog.=) thread and m.user_id operator(pg_catalog.=) who{{end}};
   else
-    insert into public.nchat_thread_members as m ({{list "thread_id" "user_id" (cols "nchat_thread_members" "is_subscribed" "source_account_id")}})
-    values ({{list "thread" "who" (and $flag "true") (and (has "nchat_thread_members" "source_account_id") "ten")}})
+    insert into public.nchat_thread_members as m ({{list "thread_id" "user_id" (writables "nchat_thread_members" "is_subscribed" "source_account_id")}})
+    values ({{list "thread" "who" (and $flag "true") (and (writable "nchat_thread_members" "source_account_id") "ten")}})
     on conflict (thread_id, user_id) do {{if $flag}}update set is_subscribed = true where m.is_subscribed is false{{else}}nothing{{end}};
   end if;
   perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);

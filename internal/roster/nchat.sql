@@ -1,7 +1,8 @@
 -- How we read nchat's tables. An install may lack a column or a table, or gain
 -- one later: these are fitted to what is there with every migrate. They are
 -- string-bodied SQL functions and not views: Postgres inlines them all the same,
--- and they never stand in the way of an ALTER TABLE of nchat's.
+-- and they do not stand in the way of an ALTER TABLE of nchat's. Triggers do, for
+-- the columns that their conditions name: docs/hasura.md says which, and the way.
 
 -- Whose a row is that does not say: the tenant of those whose session does not say either.
 {{define "tenant" -}}

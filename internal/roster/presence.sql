@@ -6,7 +6,7 @@ create or replace function realtime.show_legacy(after bigint, most integer, path
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   upto bigint;
-{{- if has "nchat_users" "last_seen_at"}}
+{{- if writable "nchat_users" "last_seen_at"}}
   ids uuid[];
   seen timestamptz[];
 {{- end}}
@@ -15,7 +15,7 @@ declare
 {{- end}}
 begin
   select max(x.version) into upto from (select s.version from realtime.public_presence s where s.version > after order by s.version limit most) x;
-{{- if has "nchat_users" "last_seen_at"}}
+{{- if writable "nchat_users" "last_seen_at"}}
   select array_agg(u.id), array_agg(s.last_seen_at) into ids, seen
     from realtime.public_presence s
     join realtime.nchat_users() k on k.id = s.user_id and k.tenant = s.tenant
@@ -28,15 +28,15 @@ begin
 {{- if and (has "nchat_presence" "user_id") (has "nchat_presence" "status")}}
 {{- $sets := list
   "status = excluded.status"
-  (and (has "nchat_presence" "custom_message") "custom_message = excluded.custom_message")
-  (and (has "nchat_presence" "last_heartbeat_at") "last_heartbeat_at = excluded.last_heartbeat_at")
-  (and (has "nchat_presence" "current_channel_id") "current_channel_id = default")
-  (and (has "nchat_presence" "device_info") "device_info = default")
-  (and (has "nchat_presence" "is_mobile") "is_mobile = default")}}
+  (and (writable "nchat_presence" "custom_message") "custom_message = excluded.custom_message")
+  (and (writable "nchat_presence" "last_heartbeat_at") "last_heartbeat_at = excluded.last_heartbeat_at")
+  (and (writable "nchat_presence" "current_channel_id") "current_channel_id = default")
+  (and (writable "nchat_presence" "device_info") "device_info = default")
+  (and (writable "nchat_presence" "is_mobile") "is_mobile = default")}}
 {{- $cols := list "user_id" "status"
-  (and (has "nchat_presence" "custom_message") "custom_message")
-  (and (has "nchat_presence" "last_heartbeat_at") "last_heartbeat_at")
-  (and (has "nchat_presence" "source_account_id") "source_account_id")}}
+  (and (writable "nchat_presence" "custom_message") "custom_message")
+  (and (writable "nchat_presence" "last_heartbeat_at") "last_heartbeat_at")
+  (and (writable "nchat_presence" "source_account_id") "source_account_id")}}
   select array_agg(r) into rows
     from realtime.public_presence s
     join realtime.nchat_users() k on k.id = s.user_id and k.tenant = s.tenant
@@ -63,7 +63,7 @@ declare
   more bigint;
   ids uuid[];
 begin
-{{- if has "nchat_users" "last_seen_at"}}
+{{- if writable "nchat_users" "last_seen_at"}}
   ids := array(select x.id from public.nchat_users x
                 where x.last_seen_at is not null and not exists (select from realtime.public_presence s where s.user_id = x.id) limit most);
   perform set_config('search_path', path, true);
@@ -74,11 +74,11 @@ begin
 {{- end}}
 {{- if and (has "nchat_presence" "user_id") (has "nchat_presence" "status")}}
 {{- $sets := list
-  (and (has "nchat_presence" "custom_message") "custom_message = null")
-  (and (has "nchat_presence" "last_heartbeat_at") "last_heartbeat_at = 'epoch'")
-  (and (has "nchat_presence" "current_channel_id") "current_channel_id = default")
-  (and (has "nchat_presence" "device_info") "device_info = default")
-  (and (has "nchat_presence" "is_mobile") "is_mobile = default")}}
+  (and (writable "nchat_presence" "custom_message") "custom_message = null")
+  (and (writable "nchat_presence" "last_heartbeat_at") "last_heartbeat_at = 'epoch'")
+  (and (writable "nchat_presence" "current_channel_id") "current_channel_id = default")
+  (and (writable "nchat_presence" "device_info") "device_info = default")
+  (and (writable "nchat_presence" "is_mobile") "is_mobile = default")}}
   ids := array(select x.user_id from public.nchat_presence x
                 where x.status <> 'offline' and not exists (select from realtime.public_presence s where s.user_id = x.user_id) limit most);
   perform set_config('search_path', path, true);

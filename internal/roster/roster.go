@@ -88,6 +88,15 @@ type Person struct {
 	AvatarURL   *string
 }
 
+// Anybody is whether there is any user: where there is none, nothing fills the app's table.
+func Anybody(ctx context.Context, db postgres.DB) (bool, error) {
+	var some bool
+	if err := db.QueryRow(ctx, `select exists (select from realtime.nchat_users())`).Scan(&some); err != nil {
+		return false, fmt.Errorf("looking for users: %w", err)
+	}
+	return some, nil
+}
+
 // People are users by id; those unknown in the tenant are left out.
 func People(ctx context.Context, db postgres.DB, tenant string, users []uuid.UUID) (map[uuid.UUID]Person, error) {
 	rows, err := db.Query(ctx, `select id, display_name, avatar_url from realtime.nchat_users() where tenant = $1 and id = any($2)`, tenant, users)
