@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	runs "github.com/99designs/gqlgen/graphql/executor"
@@ -24,7 +25,7 @@ func newDoor(p *parts) (*door.Door, error) {
 	if c.HasuraUpstream == "" {
 		return nil, nil
 	}
-	pages, ips := ownPages(p), clientip.New(c.TrustedProxies)
+	ips := clientip.New(c.TrustedProxies)
 	o := door.Options{Upstream: c.HasuraUpstream, BodyTimeout: c.Limits.RequestTimeout, Paths: c.FrontDoorPaths, Schema: generated.NewExecutableSchema(generated.Config{}).Schema(),
 		Own: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.own.ServeHTTP(w, r) }), Executor: shows(p),
 		Role: func(ctx context.Context, h http.Header) (string, error) {
@@ -34,23 +35,7 @@ func newDoor(p *parts) (*door.Door, error) {
 			id, err := p.authn.Authenticate(ctx, h)
 			return id.Role, err
 		},
-		Admit: func(r *http.Request) (context.Context, error) {
-			if !pages.Allowed(r) {
-				return nil, fault.New(fault.Denied, "origin not allowed")
-			}
-			id, err := p.authn.Authenticate(r.Context(), r.Header)
-			if err != nil && err.Error() == auth.Revoked().Error() {
-				return nil, err
-			}
-			// Also where the token is none for us: it may be one for Hasura.
-			if name, _ := p.jwt.Bears(""); len(r.Header.Values("Cookie")) > 0 && !pages.MayUseCookie(r) && (err == nil && id.FromCookie || err != nil && name == "Cookie") {
-				return nil, cookieRefused()
-			}
-			if err != nil { // Hasura says what is wrong with other credentials; their address pays
-				id = auth.Identity{}
-			}
-			return context.WithValue(auth.With(r.Context(), id), ipKey{}, clientip.Bucket(ips.From(r))), nil
-		},
+		Admit:    admit(p),
 		Take:     func(ctx context.Context) (func(), error) { return p.budgets.operation(ctx, 1) },
 		ClientIP: ips.From, Encrypted: ips.Encrypted, BodyBytes: int64(c.Limits.BodyBytes) * hasuraBody, HeldBytes: 4 * c.Limits.FrameBytes, WriteTimeout: c.Limits.WriteTimeout,
 		Observer: p.metrics.door(), Log: p.log}
@@ -63,6 +48,35 @@ func newDoor(p *parts) (*door.Door, error) {
 		o.Direct = p.direct
 	}
 	return door.New(o)
+}
+
+// admit says who asks at the one endpoint, by what Hasura will be shown of its headers:
+// by all of them Hasura might take it for another than it is here. What Hasura might read
+// as a token, and is none here, does not go there: it could be one that was revoked.
+func admit(p *parts) func(*http.Request, http.Header) (context.Context, error) {
+	pages, ips := ownPages(p), clientip.New(p.config.TrustedProxies)
+	return func(r *http.Request, upstream http.Header) (context.Context, error) {
+		if !pages.Allowed(r) {
+			return nil, fault.New(fault.Denied, "origin not allowed")
+		}
+		if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") { // of a socket connection_init says who it is, and what is no token is refused then
+			if err := p.authn.Plain(upstream); err != nil {
+				return nil, err
+			}
+		}
+		id, err := p.authn.Authenticate(r.Context(), upstream)
+		if err != nil && err.Error() == auth.Revoked().Error() {
+			return nil, err
+		}
+		// Also where the token is none for us: it may be one for Hasura.
+		if name, _ := p.jwt.Bears(""); len(upstream.Values("Cookie")) > 0 && !pages.MayUseCookie(r) && (err == nil && id.FromCookie || err != nil && name == "Cookie") {
+			return nil, cookieRefused()
+		}
+		if err != nil { // Hasura says what is wrong with other credentials; their address pays
+			id = auth.Identity{}
+		}
+		return context.WithValue(auth.With(r.Context(), id), ipKey{}, clientip.Bucket(ips.From(r))), nil
+	}
 }
 
 func cookieRefused() error {

@@ -45,15 +45,17 @@ const (
 
 // Options of a door. Only what BodyBytes and what follows it are has a default, and Header, Direct.
 type Options struct {
-	Upstream  string      // Hasura's base URL
-	Paths     []string    // served besides /v1/graphql and /v1beta1/relay; with / at the end, all below
-	Schema    *ast.Schema // this server's
-	Own       http.Handler
-	Sockets   http.Handler                                       // takes an upgrade, with Through in its context
-	Executor  func(*ast.Schema) graphql.GraphExecutor            // executes introspection of a schema
-	Role      func(context.Context, http.Header) (string, error) // of a caller
-	Admit     func(*http.Request) (context.Context, error)       // refuses a page, or a cookie from one; else who asks
-	Take      func(context.Context) (back func(), err error)     // refuses an operation too many; back undoes it
+	Upstream string      // Hasura's base URL
+	Paths    []string    // served besides /v1/graphql and /v1beta1/relay; with / at the end, all below
+	Schema   *ast.Schema // this server's
+	Own      http.Handler
+	Sockets  http.Handler                                       // takes an upgrade, with Through in its context
+	Executor func(*ast.Schema) graphql.GraphExecutor            // executes introspection of a schema
+	Role     func(context.Context, http.Header) (string, error) // of a caller
+	// Admit refuses a page, a cookie from one, or who is not let in; else it says who asks, by
+	// the headers that go upstream: those of a request are not all.
+	Admit     func(r *http.Request, upstream http.Header) (context.Context, error)
+	Take      func(context.Context) (back func(), err error) // refuses an operation too many; back undoes it
 	ClientIP  func(*http.Request) string
 	Encrypted func(*http.Request) bool // the client came over TLS
 	Header    string                   // the header, besides Authorization, in which a token comes; "": none
@@ -190,14 +192,19 @@ func Through(ctx context.Context) bool {
 
 // ServeHTTP serves a path for which Serves is true.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	who, err := d.o.Admit(r)
+	socket := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	upstream := request(r, d.o.Header)
+	if socket {
+		upstream = forward(r.Header, asAdmin(r.Header), d.o.Header)
+	}
+	who, err := d.o.Admit(r, upstream)
 	if err != nil {
 		d.answered("refused")
 		fail(w, http.StatusForbidden, err)
 		return
 	}
-	switch upgrade := r.Header.Get("Upgrade"); {
-	case !strings.EqualFold(upgrade, "websocket"):
+	switch {
+	case !socket:
 		d.serveHTTP(w, r.WithContext(who)) //nolint:contextcheck // it is r's, with who asks; a socket's connection_init says that
 	case graphs(r.URL.Path):
 		t := through{r.URL.Path, http.Header{}}

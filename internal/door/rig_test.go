@@ -142,7 +142,7 @@ func newRig(t *testing.T, s setup) *rig {
 	r.h = double.New(ho)
 	t.Cleanup(r.h.Stop)
 	o := Options{Upstream: r.h.URL(), Schema: r.engine.schema, Role: func(context.Context, http.Header) (string, error) { return "user", nil },
-		Admit: func(r *http.Request) (context.Context, error) { return r.Context(), nil }, Take: func(context.Context) (func(), error) { return func() {}, nil },
+		Admit: func(r *http.Request, _ http.Header) (context.Context, error) { return r.Context(), nil }, Take: func(context.Context) (func(), error) { return func() {}, nil },
 		Encrypted: func(*http.Request) bool { return false },
 		ClientIP:  func(*http.Request) string { return "192.0.2.7" }, Observer: r.observer()}
 	o.Sockets = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.tr.Do(w, q, executor.New(r.engine)) })
