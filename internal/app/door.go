@@ -35,8 +35,14 @@ func newDoor(p *parts) (*door.Door, error) {
 			id, err := p.authn.Authenticate(ctx, h)
 			return id.Role, err
 		},
-		Admit:    admit(p),
-		Take:     func(ctx context.Context) (func(), error) { return p.budgets.operation(ctx, 1) },
+		Admit: admit(p),
+		Take:  func(ctx context.Context) (func(), error) { return p.budgets.operation(ctx, 1) },
+		Room: func(ctx context.Context, bytes int) (func(), error) {
+			if bytes <= limit.Roomy {
+				return func() {}, nil
+			}
+			return p.budgets.room(ctx, bytes)
+		},
 		ClientIP: ips.From, Encrypted: ips.Encrypted, BodyBytes: int64(c.Limits.BodyBytes) * hasuraBody, HeldBytes: 4 * c.Limits.FrameBytes, WriteTimeout: c.Limits.WriteTimeout,
 		Observer: p.metrics.door(), Log: p.log}
 	o.Sockets = o.Own
@@ -90,7 +96,8 @@ const (
 	metaAliases = 2
 )
 
-// shows executes introspection of any schema.
+// shows executes introspection of any schema, which costs what that of ours does. What is
+// larger than a caller may leave unread is not built: lists in lists of it soon are.
 func shows(p *parts) func(*ast.Schema) graphql.GraphExecutor {
 	return func(s *ast.Schema) graphql.GraphExecutor {
 		e := runs.New(generated.NewExecutableSchema(generated.Config{Schema: s}))
@@ -99,6 +106,8 @@ func shows(p *parts) func(*ast.Schema) graphql.GraphExecutor {
 		e.SetParserTokenLimit(limit.ParserTokens)
 		e.Use(limit.Length{Bytes: p.config.Limits.DocumentBytes})
 		e.Use(limit.Size{Depth: metaDepth, Roots: metaAliases + 1, Aliases: metaAliases})
+		e.Use(limit.Answer{Bytes: heldAnswers})
+		e.Use(p.budgets.cost(p.config.Limits, 0))
 		e.Use(extension.Introspection{})
 		return e
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -38,12 +39,32 @@ func hasuraAt(t *testing.T, answer string) (url string, asked *atomic.Int64) {
 	return srv.URL, asked
 }
 
-// TestARevokedUserIsRefusedAtTheDoor whatever else it sends: Hasura, which knows of no
-// revocation, gets nothing that it might take for its token. Whoever cannot be told goes on.
-func TestARevokedUserIsRefusedAtTheDoor(t *testing.T) {
+// manyTypes is an introspection of a schema that is large where it is asked for within itself.
+func manyTypes() string {
+	types := strings.Builder{}
+	for i := range 24 {
+		fmt.Fprintf(&types, `,{"kind":"OBJECT","name":"T%d","fields":[`, i)
+		for j := range 24 {
+			fmt.Fprintf(&types, `%s{"name":"f%d","description":"`+strings.Repeat("x", 4<<10)+`","args":[],"type":{"kind":"OBJECT","name":"T%d"}}`, map[bool]string{true: ","}[j > 0], j, j)
+		}
+		types.WriteString("]}")
+	}
+	return `{"data":{"__schema":{"queryType":{"name":"Q"},"directives":[],"types":[{"kind":"OBJECT","name":"Q","fields":[{"name":"a","args":[],"type":{"kind":"OBJECT","name":"T1"}}]}` + types.String() + `]}}}`
+}
+
+// TestAtTheDoor is what it refuses, of one server.
+func TestAtTheDoor(t *testing.T) {
 	t.Parallel()
-	url, asked := hasuraAt(t, `{"data":{}}`)
-	p := built(t, map[string]string{"HASURA_UPSTREAM_URL": url, "FRONT_DOOR_PATHS": "/api/rest/"})
+	url, asked := hasuraAt(t, manyTypes())
+	p := built(t, map[string]string{"HASURA_UPSTREAM_URL": url, "FRONT_DOOR_PATHS": "/api/rest/", "POINTS_PER_MINUTE": "200"})
+	t.Run("a revoked user", func(t *testing.T) { refusesRevoked(t, p, asked) })
+	t.Run("introspection", func(t *testing.T) { chargesForSchemas(t, p) })
+}
+
+// refusesRevoked: whatever else a revoked user sends, Hasura, which knows of no revocation,
+// gets nothing that it might take for its token. Whoever cannot be told goes on.
+func refusesRevoked(t *testing.T, p *parts, asked *atomic.Int64) {
+	t.Helper()
 	if err := p.revoked.store.Revoke(t.Context(), "primary", demo.Alice, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -103,5 +124,25 @@ func TestARevokedUserIsRefusedAtTheDoor(t *testing.T) {
 		if w := atDoor(t, p, "/v1/graphql", `{"query":"{ items { id } }"}`, header...); w.Code != http.StatusOK || asked.Swap(0) != 1 {
 			t.Errorf("%s: %d %s", what, w.Code, w.Body)
 		}
+	}
+}
+
+// chargesForSchemas: introspection costs what that of this server does, whoever else has
+// asked the same; and what is larger than a caller may leave unread is not built.
+func chargesForSchemas(t *testing.T, p *parts) {
+	t.Helper()
+	ask := func(who auth.Claims, query string) string {
+		t.Helper()
+		return atDoor(t, p, "/v1/graphql", `{"query":"`+query+`"}`, "Authorization", "Bearer "+token(t, who)).Body.String()
+	}
+	bob, carol := auth.Claims{TTL: time.Hour, User: demo.Bob}, auth.Claims{TTL: time.Hour, User: demo.Carol}
+	const small = `{ __schema { queryType { name } } }`
+	for i := range 3 {
+		if got := ask(bob, small); strings.Contains(got, "more than 200 points a minute") != (i == 2) || strings.Contains(got, `"name":"Q"`) != (i < 2) {
+			t.Error(i, got)
+		}
+	}
+	if got := ask(carol, `{ __schema { types { fields { type { fields { description } } } } } }`); !strings.Contains(got, "the answer has more than") || len(got) > 1<<10 {
+		t.Errorf("%.200s", got)
 	}
 }

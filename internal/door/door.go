@@ -50,12 +50,15 @@ type Options struct {
 	Schema   *ast.Schema // this server's
 	Own      http.Handler
 	Sockets  http.Handler                                       // takes an upgrade, with Through in its context
-	Executor func(*ast.Schema) graphql.GraphExecutor            // executes introspection of a schema
+	Executor func(*ast.Schema) graphql.GraphExecutor            // executes introspection of a schema, once it is paid for
 	Role     func(context.Context, http.Header) (string, error) // of a caller
 	// Admit refuses a page, a cookie from one, or who is not let in; else it says who asks, by
 	// the headers that go upstream: those of a request are not all.
-	Admit     func(r *http.Request, upstream http.Header) (context.Context, error)
-	Take      func(context.Context) (back func(), err error) // refuses an operation too many; back undoes it
+	Admit func(r *http.Request, upstream http.Header) (context.Context, error)
+	Take  func(context.Context) (back func(), err error) // refuses an operation too many; back undoes it
+	// Room holds bytes of an answer of the door's own until its caller has taken them: a
+	// rate-limited one is said instead. nil: there is room for everything.
+	Room      func(ctx context.Context, bytes int) (done func(), err error)
 	ClientIP  func(*http.Request) string
 	Encrypted func(*http.Request) bool // the client came over TLS
 	Header    string                   // the header, besides Authorization, in which a token comes; "": none
@@ -132,6 +135,9 @@ func New(o Options) (*Door, error) {
 	if o.HeldBytes == 0 {
 		o.HeldBytes = 4 << 20
 	}
+	if o.Room == nil {
+		o.Room = func(context.Context, int) (func(), error) { return func() {}, nil }
+	}
 	if o.BodyTimeout == 0 {
 		o.BodyTimeout = 30 * time.Second
 	}
@@ -200,7 +206,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	who, err := d.o.Admit(r, upstream)
 	if err != nil {
 		d.answered("refused")
-		fail(w, http.StatusForbidden, err)
+		fail(d.leaving(w), http.StatusForbidden, err)
 		return
 	}
 	switch {
@@ -211,7 +217,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.tell(t.told, r)
 		d.o.Sockets.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), throughKey{}, t)))
 	default:
-		fail(w, http.StatusBadRequest, fault.New(fault.Unsupported, "sockets are served at "+pathGraphQL))
+		fail(d.leaving(w), http.StatusBadRequest, fault.New(fault.Unsupported, "sockets are served at "+pathGraphQL))
 	}
 }
 
