@@ -101,6 +101,7 @@ func (d *Door) Elsewhere(ctx context.Context, f wsock.Foreign) (wsock.End, bool)
 	if meta {
 		return l.introspect(ctx, f)
 	}
+	f.Taken() // for as long as it runs, Hasura is sent what was sent
 	return l.run(ctx, f, p.kind), true
 }
 

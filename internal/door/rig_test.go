@@ -123,6 +123,8 @@ type setup struct {
 	times   func(*times)
 	limits  wsock.Limits
 	tables  bool
+
+	elsewhere func(wsock.Elsewhere) wsock.Elsewhere // around the door's
 }
 
 func newRig(t *testing.T, s setup) *rig {
@@ -161,7 +163,11 @@ func newRig(t *testing.T, s setup) *rig {
 		s.times(&d.times)
 	}
 	s.limits.SocketsPerIP, s.limits.InitTimeout = 10000, patient
-	r.tr = wsock.New(wsock.Options{Limits: s.limits, CheckOrigin: func(*http.Request) bool { return true }, Elsewhere: d.Elsewhere, Init: r.init})
+	elsewhere := wsock.Elsewhere(d.Elsewhere)
+	if s.elsewhere != nil {
+		elsewhere = s.elsewhere(elsewhere)
+	}
+	r.tr = wsock.New(wsock.Options{Limits: s.limits, CheckOrigin: func(*http.Request) bool { return true }, Elsewhere: elsewhere, Init: r.init})
 	srv := httptest.NewServer(d)
 	r.url = srv.URL
 	t.Cleanup(func() {

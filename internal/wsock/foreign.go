@@ -24,6 +24,10 @@ type End struct {
 // Params are what was asked, and what the executor will be.
 func (f Foreign) Params() *graphql.RawParams { return f.o.params }
 
+// Taken says that the executor will not be asked: what was decoded of the payload, many
+// times as large as what was sent, is let go, and Params is nil.
+func (f Foreign) Taken() { f.o.params = nil }
+
 // Sent is the subscribe's payload as it came.
 func (f Foreign) Sent() json.RawMessage { return f.o.sent }
 
