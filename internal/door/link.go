@@ -76,6 +76,10 @@ func (d *Door) Elsewhere(ctx context.Context, f wsock.Foreign) (wsock.End, bool)
 	if !ok {
 		return wsock.End{}, false
 	}
+	back, err := d.o.Take(ctx) // to plan it costs something, too
+	if err != nil {
+		return wsock.End{Err: err}, true
+	}
 	params := f.Params()
 	p := plan{}
 	if params.Query != "" { // a persisted query is the upstream's to know
@@ -89,14 +93,13 @@ func (d *Door) Elsewhere(ctx context.Context, f wsock.Foreign) (wsock.End, bool)
 			params.Query = p.text
 			delete(params.Extensions, "persistedQuery") // it was the hash of the other text
 		}
+		back() // our engine counts it
 		return wsock.End{}, false
 	}
 	meta := p.side == schema && l.path == pathGraphQL
 	if !meta && p.kind.once() && d.direct(ctx, p, params) {
-		return wsock.End{}, false // our engine counts it
-	}
-	if _, err := d.o.Take(ctx); err != nil {
-		return wsock.End{Err: err}, true
+		back()
+		return wsock.End{}, false
 	}
 	if meta {
 		return l.introspect(ctx, f)
