@@ -86,7 +86,7 @@ type Observer struct {
 const (
 	redialsEach  = 200 // a second, of the whole node
 	redialsBurst = 100
-	frameBytes   = 64 << 20 // of the upstream's
+	frameBytes   = 16 << 20 // of an upstream: what one answer of ours may have
 )
 
 // times are how long the door waits for what.
@@ -111,6 +111,7 @@ var usual = times{dial: 10 * time.Second, first: 10 * time.Second, again: time.M
 type Door struct {
 	o       Options
 	times   times
+	frame   int // bytes, of the upstream's
 	base    *url.URL
 	planner *planner
 	schemas *schemas
@@ -146,7 +147,7 @@ func New(o Options) (*Door, error) {
 	}
 	times := usual
 	times.body = o.BodyTimeout
-	d := &Door{o: o, times: times, base: base, planner: newPlanner(o.Schema), pace: rate.NewLimiter(redialsEach, redialsBurst)}
+	d := &Door{o: o, times: times, frame: frameBytes, base: base, planner: newPlanner(o.Schema), pace: rate.NewLimiter(redialsEach, redialsBurst)}
 	under := &http.Transport{ // no proxy, no compression of its own, no redirects: what comes is Hasura's
 		DialContext: dialTaking(o.WriteTimeout), MaxIdleConnsPerHost: 256, IdleConnTimeout: 25 * time.Second,
 		DisableCompression: true, ResponseHeaderTimeout: 5 * time.Minute, TLSHandshakeTimeout: 5 * time.Second,

@@ -122,24 +122,25 @@ func (s *schemas) load(ctx context.Context, h http.Header) (*role, error) {
 }
 
 // run answers an introspection from the schema of both: what was asked last, without
-// executing it again.
-func (s *role) run(ctx context.Context, params *graphql.RawParams) ([]byte, error) {
+// executing it again. ran false: it was refused.
+func (s *role) run(ctx context.Context, params *graphql.RawParams) (answer []byte, ran bool, err error) {
 	ctx = graphql.StartOperationTrace(ctx)
 	oc, errs := s.exec.CreateOperationContext(ctx, params) // it is paid for by now, also where it was said before
 	if len(errs) > 0 {
-		return json.Marshal(graphql.Response{Errors: errs})
+		answer, err = json.Marshal(graphql.Response{Errors: errs})
+		return answer, false, err
 	}
 	asked, err := askedFor(params)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if last := s.last.Load(); last != nil && last.asked == asked {
-		return last.answer, nil
+		return last.answer, true, nil
 	}
 	responses, ctx := s.exec.DispatchOperation(graphql.WithOperationContext(ctx, oc), oc)
 	r := responses(ctx)
 	if r == nil {
-		return nil, errors.New("an introspection without a response")
+		return nil, true, errors.New("an introspection without a response")
 	}
 	var b bytes.Buffer
 	b.WriteString(`{"data":`)
@@ -150,7 +151,7 @@ func (s *role) run(ctx context.Context, params *graphql.RawParams) ([]byte, erro
 	if len(r.Errors) > 0 {
 		list, err := json.Marshal(r.Errors)
 		if err != nil {
-			return nil, err
+			return nil, true, err
 		}
 		b.WriteString(`,"errors":`)
 		b.Write(list)
@@ -159,7 +160,7 @@ func (s *role) run(ctx context.Context, params *graphql.RawParams) ([]byte, erro
 	if len(r.Errors) == 0 {
 		s.last.Store(&told{asked, b.Bytes()})
 	}
-	return b.Bytes(), nil
+	return b.Bytes(), true, nil
 }
 
 // askedFor tells introspections apart.
@@ -180,7 +181,7 @@ func (d *Door) introspected(w http.ResponseWriter, r *http.Request, params *grap
 	is, err := d.schemas.of(r.Context(), role, h)
 	var body []byte
 	if err == nil {
-		body, err = is.run(r.Context(), params)
+		body, _, err = is.run(r.Context(), params)
 	}
 	if err != nil {
 		return d.noSchema(w, r, err)
@@ -236,8 +237,9 @@ func (l *Link) introspect(ctx context.Context, f wsock.Foreign) (wsock.End, bool
 	l.mu.Unlock()
 	is, err := l.d.schemas.of(ctx, role, h)
 	var body []byte
+	ran := true
 	if err == nil {
-		body, err = is.run(ctx, f.Params())
+		body, ran, err = is.run(ctx, f.Params())
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok && json.Valid(refused.body) {
 		body, err = refused.body, nil
@@ -246,6 +248,8 @@ func (l *Link) introspect(ctx context.Context, f wsock.Foreign) (wsock.End, bool
 		l.d.o.Log.WarnContext(ctx, "no schema of both", "error", err)
 		return wsock.End{Err: fault.Later(fault.Upstream, time.Second, "Hasura's schema cannot be had")}, true
 	}
-	f.Next(body)
-	return wsock.End{}, true
+	if err := f.Next(body); err != nil {
+		return wsock.End{Err: err}, true
+	}
+	return wsock.End{Refused: !ran}, true
 }

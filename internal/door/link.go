@@ -78,7 +78,7 @@ func (d *Door) Elsewhere(ctx context.Context, f wsock.Foreign) (wsock.End, bool)
 	}
 	back, err := d.o.Take(ctx) // to plan it costs something, too
 	if err != nil {
-		return wsock.End{Err: err}, true
+		return wsock.End{Err: err, Refused: true}, true
 	}
 	params := f.Params()
 	p := plan{}
@@ -87,7 +87,7 @@ func (d *Door) Elsewhere(ctx context.Context, f wsock.Foreign) (wsock.End, bool)
 	}
 	switch {
 	case p.err != nil:
-		return wsock.End{Err: p.err}, true
+		return wsock.End{Err: p.err, Refused: true}, true
 	case p.side == ours:
 		if p.text != "" {
 			params.Query = p.text
@@ -113,7 +113,7 @@ func (l *Link) run(ctx context.Context, f wsock.Foreign, k kind) wsock.End {
 	o := &op{f: f, kind: k, sent: f.Sent(), done: make(chan wsock.End, 1), since: time.Now()}
 	up, err := l.enter(o)
 	if err != nil {
-		return wsock.End{Err: err}
+		return wsock.End{Err: err, Refused: true}
 	}
 	if up != nil {
 		up.send(o)

@@ -125,6 +125,7 @@ type setup struct {
 	tables  bool
 
 	elsewhere func(wsock.Elsewhere) wsock.Elsewhere // around the door's
+	room      func(context.Context, int) (func(), error)
 }
 
 func newRig(t *testing.T, s setup) *rig {
@@ -167,7 +168,7 @@ func newRig(t *testing.T, s setup) *rig {
 	if s.elsewhere != nil {
 		elsewhere = s.elsewhere(elsewhere)
 	}
-	r.tr = wsock.New(wsock.Options{Limits: s.limits, CheckOrigin: func(*http.Request) bool { return true }, Elsewhere: elsewhere, Init: r.init})
+	r.tr = wsock.New(wsock.Options{Limits: s.limits, CheckOrigin: func(*http.Request) bool { return true }, Elsewhere: elsewhere, Init: r.init, Room: s.room})
 	srv := httptest.NewServer(d)
 	r.url = srv.URL
 	t.Cleanup(func() {
