@@ -207,7 +207,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	who, err := d.o.Admit(r, upstream)
 	if err != nil {
 		d.answered("refused")
-		fail(d.leaving(w), http.StatusForbidden, err)
+		fail(newLeaving(w, d.o.WriteTimeout), http.StatusForbidden, err)
 		return
 	}
 	switch {
@@ -218,7 +218,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.tell(t.told, r)
 		d.o.Sockets.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), throughKey{}, t)))
 	default:
-		fail(d.leaving(w), http.StatusBadRequest, fault.New(fault.Unsupported, "sockets are served at "+pathGraphQL))
+		fail(newLeaving(w, d.o.WriteTimeout), http.StatusBadRequest, fault.New(fault.Unsupported, "sockets are served at "+pathGraphQL))
 	}
 }
 

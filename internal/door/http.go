@@ -75,7 +75,7 @@ func (d *Door) tell(h http.Header, r *http.Request) {
 func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength > d.o.BodyBytes {
 		d.answered("refused")
-		fail(d.leaving(w), http.StatusRequestEntityTooLarge, fault.New(fault.Invalid, "the body has more than %d bytes", d.o.BodyBytes))
+		fail(newLeaving(w, d.o.WriteTimeout), http.StatusRequestEntityTooLarge, fault.New(fault.Invalid, "the body has more than %d bytes", d.o.BodyBytes))
 		return
 	}
 	control := http.NewResponseController(w)
@@ -90,7 +90,7 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, done := lasting(r.Context())
 	defer done()
-	d.proxy.ServeHTTP(d.leaving(w), r.WithContext(f.follow(ctx)))
+	d.proxy.ServeHTTP(newLeaving(w, d.o.WriteTimeout), r.WithContext(f.follow(ctx)))
 	_ = control.SetWriteDeadline(time.Now().Add(d.o.WriteTimeout)) // for the end of the answer, which net/http writes
 }
 
@@ -109,7 +109,7 @@ func (f *fate) tooMany(d *Door, w http.ResponseWriter, r *http.Request) bool {
 	if r.ContentLength >= 0 && r.ContentLength <= lookedAt { // what is larger would be held meanwhile
 		wait.For(r.Context(), d.times.refusal) // whoever asks over and over does so no faster
 	}
-	fail(d.leaving(w), http.StatusTooManyRequests, err)
+	fail(newLeaving(w, d.o.WriteTimeout), http.StatusTooManyRequests, err)
 	return true
 }
 
@@ -277,8 +277,8 @@ type leaving struct {
 	timeout time.Duration
 }
 
-func (d *Door) leaving(w http.ResponseWriter) *leaving {
-	return &leaving{w, http.NewResponseController(w), d.o.WriteTimeout}
+func newLeaving(w http.ResponseWriter, each time.Duration) *leaving {
+	return &leaving{w, http.NewResponseController(w), each}
 }
 
 func (l *leaving) Unwrap() http.ResponseWriter { return l.ResponseWriter }

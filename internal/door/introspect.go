@@ -186,13 +186,13 @@ func (d *Door) introspected(w http.ResponseWriter, r *http.Request, params *grap
 	if err != nil {
 		return d.noSchema(w, r, err)
 	}
-	d.send(w, r, "schema", http.StatusOK, body)
+	d.schemas.send(w, r, "schema", http.StatusOK, body)
 	return true
 }
 
 func (d *Door) noSchema(w http.ResponseWriter, r *http.Request, err error) bool {
 	if refused, ok := errors.AsType[*refusal](err); ok {
-		d.send(w, r, "refused", refused.status, refused.body)
+		d.schemas.send(w, r, "refused", refused.status, refused.body)
 		return true
 	}
 	d.o.Log.WarnContext(r.Context(), "no schema of both: what Hasura shows is shown alone", "error", err)
@@ -200,17 +200,17 @@ func (d *Door) noSchema(w http.ResponseWriter, r *http.Request, err error) bool 
 }
 
 // send answers, where there is room for it, piece by piece, each in its time.
-func (d *Door) send(w http.ResponseWriter, r *http.Request, how string, status int, body []byte) {
+func (s *schemas) send(w http.ResponseWriter, r *http.Request, how string, status int, body []byte) {
 	const piece = 64 << 10
-	out := d.leaving(w)
-	done, err := d.o.Room(r.Context(), len(body))
+	out := newLeaving(w, s.d.o.WriteTimeout)
+	done, err := s.d.o.Room(r.Context(), len(body))
 	if err != nil {
-		d.answered("refused")
+		s.d.answered("refused")
 		fail(out, http.StatusTooManyRequests, err)
 		return
 	}
 	defer done()
-	d.answered(how)
+	s.d.answered(how)
 	h := w.Header()
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Cache-Control", "private, no-store")
