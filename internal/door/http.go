@@ -83,6 +83,9 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		f.arriving = &arriving{ReadCloser: http.MaxBytesReader(w, r.Body, d.o.BodyBytes), control: control, began: time.Now(), stalled: d.times.body}
 		r.Body = f.arriving
+		if graphs(r.URL.Path) {
+			r.Body = &batch{ReadCloser: r.Body, take: func() (func(), error) { return d.o.Take(r.Context()) }}
+		}
 	}
 	r.Header.Del("Upgrade") // of another kind than WebSocket's: nothing is tunnelled
 	if f.tooMany(d, w, r) || d.answer(w, r, f) {
@@ -140,6 +143,10 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, f *fate) bool {
 		return false
 	}
 	head, err := io.ReadAll(io.LimitReader(r.Body, lookedAt+1))
+	if _, many := errors.AsType[*manyError](err); many {
+		d.failed(newLeaving(w, d.o.WriteTimeout), r, err)
+		return true
+	}
 	rest := r.Body
 	r.Body = struct {
 		io.Reader
