@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	runs "github.com/99designs/gqlgen/graphql/executor"
@@ -24,7 +25,7 @@ func newDoor(p *parts) (*door.Door, error) {
 	if c.HasuraUpstream == "" {
 		return nil, nil
 	}
-	pages, ips := ownPages(p), clientip.New(c.TrustedProxies)
+	ips := clientip.New(c.TrustedProxies)
 	o := door.Options{Upstream: c.HasuraUpstream, BodyTimeout: c.Limits.RequestTimeout, Paths: c.FrontDoorPaths, Schema: generated.NewExecutableSchema(generated.Config{}).Schema(),
 		Own: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.own.ServeHTTP(w, r) }), Executor: shows(p),
 		Role: func(ctx context.Context, h http.Header) (string, error) {
@@ -34,24 +35,14 @@ func newDoor(p *parts) (*door.Door, error) {
 			id, err := p.authn.Authenticate(ctx, h)
 			return id.Role, err
 		},
-		Admit: func(r *http.Request) (context.Context, error) {
-			if !pages.Allowed(r) {
-				return nil, fault.New(fault.Denied, "origin not allowed")
+		Admit: admit(p),
+		Take:  func(ctx context.Context) (func(), error) { return p.budgets.operation(ctx, 1) },
+		Room: func(ctx context.Context, bytes int) (func(), error) {
+			if bytes <= limit.Roomy {
+				return func() {}, nil
 			}
-			id, err := p.authn.Authenticate(r.Context(), r.Header)
-			if err != nil && err.Error() == auth.Revoked().Error() {
-				return nil, err
-			}
-			// Also where the token is none for us: it may be one for Hasura.
-			if name, _ := p.jwt.Bears(""); len(r.Header.Values("Cookie")) > 0 && !pages.MayUseCookie(r) && (err == nil && id.FromCookie || err != nil && name == "Cookie") {
-				return nil, cookieRefused()
-			}
-			if err != nil { // Hasura says what is wrong with other credentials; their address pays
-				id = auth.Identity{}
-			}
-			return context.WithValue(auth.With(r.Context(), id), ipKey{}, clientip.Bucket(ips.From(r))), nil
+			return p.budgets.room(ctx, bytes)
 		},
-		Take:     func(ctx context.Context) (func(), error) { return p.budgets.operation(ctx, 1) },
 		ClientIP: ips.From, Encrypted: ips.Encrypted, BodyBytes: int64(c.Limits.BodyBytes) * hasuraBody, HeldBytes: 4 * c.Limits.FrameBytes, WriteTimeout: c.Limits.WriteTimeout,
 		Observer: p.metrics.door(), Log: p.log}
 	o.Sockets = o.Own
@@ -65,6 +56,35 @@ func newDoor(p *parts) (*door.Door, error) {
 	return door.New(o)
 }
 
+// admit says who asks at the one endpoint, by what Hasura will be shown of its headers:
+// by all of them Hasura might take it for another than it is here. What Hasura might read
+// as a token, and is none here, does not go there: it could be one that was revoked.
+func admit(p *parts) func(*http.Request, http.Header) (context.Context, error) {
+	pages, ips := ownPages(p), clientip.New(p.config.TrustedProxies)
+	return func(r *http.Request, upstream http.Header) (context.Context, error) {
+		if !pages.Allowed(r) {
+			return nil, fault.New(fault.Denied, "origin not allowed")
+		}
+		if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") { // of a socket connection_init says who it is, and what is no token is refused then
+			if err := p.authn.Plain(upstream); err != nil {
+				return nil, err
+			}
+		}
+		id, err := p.authn.Authenticate(r.Context(), upstream)
+		if err != nil && err.Error() == auth.Revoked().Error() {
+			return nil, err
+		}
+		// Also where the token is none for us: it may be one for Hasura.
+		if name, _ := p.jwt.Bears(""); len(upstream.Values("Cookie")) > 0 && !pages.MayUseCookie(r) && (err == nil && id.FromCookie || err != nil && name == "Cookie") {
+			return nil, cookieRefused()
+		}
+		if err != nil { // Hasura says what is wrong with other credentials; their address pays
+			id = auth.Identity{}
+		}
+		return context.WithValue(auth.With(r.Context(), id), ipKey{}, clientip.Bucket(ips.From(r))), nil
+	}
+}
+
 func cookieRefused() error {
 	return fault.New(fault.Denied, "a token in a cookie needs a POST of JSON, from a listed Origin if from a page")
 }
@@ -76,7 +96,8 @@ const (
 	metaAliases = 2
 )
 
-// shows executes introspection of any schema.
+// shows executes introspection of any schema, which costs what that of ours does. What is
+// larger than a caller may leave unread is not built: lists in lists of it soon are.
 func shows(p *parts) func(*ast.Schema) graphql.GraphExecutor {
 	return func(s *ast.Schema) graphql.GraphExecutor {
 		e := runs.New(generated.NewExecutableSchema(generated.Config{Schema: s}))
@@ -85,6 +106,8 @@ func shows(p *parts) func(*ast.Schema) graphql.GraphExecutor {
 		e.SetParserTokenLimit(limit.ParserTokens)
 		e.Use(limit.Length{Bytes: p.config.Limits.DocumentBytes})
 		e.Use(limit.Size{Depth: metaDepth, Roots: metaAliases + 1, Aliases: metaAliases})
+		e.Use(limit.Answer{Bytes: heldAnswers})
+		e.Use(p.budgets.cost(p.config.Limits, 0))
 		e.Use(extension.Introspection{})
 		return e
 	}

@@ -17,6 +17,8 @@ func TestIntrospectionIsNoBomb(t *testing.T) {
 	t.Parallel()
 	p := &parts{log: slog.New(slog.DiscardHandler)}
 	p.config.Limits.DocumentBytes = 64 << 10
+	p.config.Limits.PointsPerMinute = 1000
+	p.budgets = newBudgets(p.config.Limits, 4)
 	exec := shows(p)(generated.NewExecutableSchema(generated.Config{}).Schema())
 	for query, ok := range map[string]bool{
 		introspection.Query: true,

@@ -45,6 +45,8 @@ func headerRules() []rule {
 			refused(t, a, bearer(good), noToken)
 			refused(t, a, header("Cookie", "jwt="), unpacked)
 			refused(t, a, header("Cookie", "jwt="+good+"; jwt="+hs(session, `"a":1`)), "invalid-headers: Malformed Cookie header")
+			refused(t, a, header("Cookie", "jwt="+good+"; jwt =x y"), "invalid-headers: Malformed Cookie header")
+			refused(t, a, header("Cookie", strings.Repeat("a=b;", 5000)+"jwt="+good), "invalid-headers: Malformed Cookie header") // of which net/http reads none
 		}},
 		{"cookie", "that holds no good token is an error, never nobody", func(t *testing.T) {
 			a := rig(t, cookie, Options{UnauthorizedRole: "anon"})

@@ -45,15 +45,20 @@ const (
 
 // Options of a door. Only what BodyBytes and what follows it are has a default, and Header, Direct.
 type Options struct {
-	Upstream  string      // Hasura's base URL
-	Paths     []string    // served besides /v1/graphql and /v1beta1/relay; with / at the end, all below
-	Schema    *ast.Schema // this server's
-	Own       http.Handler
-	Sockets   http.Handler                                       // takes an upgrade, with Through in its context
-	Executor  func(*ast.Schema) graphql.GraphExecutor            // executes introspection of a schema
-	Role      func(context.Context, http.Header) (string, error) // of a caller
-	Admit     func(*http.Request) (context.Context, error)       // refuses a page, or a cookie from one; else who asks
-	Take      func(context.Context) (back func(), err error)     // refuses an operation too many; back undoes it
+	Upstream string      // Hasura's base URL
+	Paths    []string    // served besides /v1/graphql and /v1beta1/relay; with / at the end, all below
+	Schema   *ast.Schema // this server's
+	Own      http.Handler
+	Sockets  http.Handler                                       // takes an upgrade, with Through in its context
+	Executor func(*ast.Schema) graphql.GraphExecutor            // executes introspection of a schema, once it is paid for
+	Role     func(context.Context, http.Header) (string, error) // of a caller
+	// Admit refuses a page, a cookie from one, or who is not let in; else it says who asks, by
+	// the headers that go upstream: those of a request are not all.
+	Admit func(r *http.Request, upstream http.Header) (context.Context, error)
+	Take  func(context.Context) (back func(), err error) // refuses an operation too many; back undoes it
+	// Room holds bytes of an answer of the door's own until its caller has taken them: a
+	// rate-limited one is said instead. nil: there is room for everything.
+	Room      func(ctx context.Context, bytes int) (done func(), err error)
 	ClientIP  func(*http.Request) string
 	Encrypted func(*http.Request) bool // the client came over TLS
 	Header    string                   // the header, besides Authorization, in which a token comes; "": none
@@ -81,7 +86,7 @@ type Observer struct {
 const (
 	redialsEach  = 200 // a second, of the whole node
 	redialsBurst = 100
-	frameBytes   = 64 << 20 // of the upstream's
+	frameBytes   = 16 << 20 // of an upstream: what one answer of ours may have
 )
 
 // times are how long the door waits for what.
@@ -106,6 +111,7 @@ var usual = times{dial: 10 * time.Second, first: 10 * time.Second, again: time.M
 type Door struct {
 	o       Options
 	times   times
+	frame   int // bytes, of the upstream's
 	base    *url.URL
 	planner *planner
 	schemas *schemas
@@ -130,6 +136,9 @@ func New(o Options) (*Door, error) {
 	if o.HeldBytes == 0 {
 		o.HeldBytes = 4 << 20
 	}
+	if o.Room == nil {
+		o.Room = func(context.Context, int) (func(), error) { return func() {}, nil }
+	}
 	if o.BodyTimeout == 0 {
 		o.BodyTimeout = 30 * time.Second
 	}
@@ -138,7 +147,7 @@ func New(o Options) (*Door, error) {
 	}
 	times := usual
 	times.body = o.BodyTimeout
-	d := &Door{o: o, times: times, base: base, planner: newPlanner(o.Schema), pace: rate.NewLimiter(redialsEach, redialsBurst)}
+	d := &Door{o: o, times: times, frame: frameBytes, base: base, planner: newPlanner(o.Schema), pace: rate.NewLimiter(redialsEach, redialsBurst)}
 	under := &http.Transport{ // no proxy, no compression of its own, no redirects: what comes is Hasura's
 		DialContext: dialTaking(o.WriteTimeout), MaxIdleConnsPerHost: 256, IdleConnTimeout: 25 * time.Second,
 		DisableCompression: true, ResponseHeaderTimeout: 5 * time.Minute, TLSHandshakeTimeout: 5 * time.Second,
@@ -190,21 +199,26 @@ func Through(ctx context.Context) bool {
 
 // ServeHTTP serves a path for which Serves is true.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	who, err := d.o.Admit(r)
+	socket := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	upstream := request(r, d.o.Header)
+	if socket {
+		upstream = forward(r.Header, asAdmin(r.Header), d.o.Header)
+	}
+	who, err := d.o.Admit(r, upstream)
 	if err != nil {
 		d.answered("refused")
-		fail(w, http.StatusForbidden, err)
+		fail(newLeaving(w, d.o.WriteTimeout), http.StatusForbidden, err)
 		return
 	}
-	switch upgrade := r.Header.Get("Upgrade"); {
-	case !strings.EqualFold(upgrade, "websocket"):
+	switch {
+	case !socket:
 		d.serveHTTP(w, r.WithContext(who)) //nolint:contextcheck // it is r's, with who asks; a socket's connection_init says that
 	case graphs(r.URL.Path):
 		t := through{r.URL.Path, http.Header{}}
 		d.tell(t.told, r)
 		d.o.Sockets.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), throughKey{}, t)))
 	default:
-		fail(w, http.StatusBadRequest, fault.New(fault.Unsupported, "sockets are served at "+pathGraphQL))
+		fail(newLeaving(w, d.o.WriteTimeout), http.StatusBadRequest, fault.New(fault.Unsupported, "sockets are served at "+pathGraphQL))
 	}
 }
 

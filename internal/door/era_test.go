@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -284,14 +285,16 @@ func TestAClientThatDoesNotRead(t *testing.T) {
 // often it may ask; each refusal is its operation's, and typed.
 func TestTooMuch(t *testing.T) {
 	t.Parallel()
-	tired := false
+	var tired atomic.Bool
+	var counted atomic.Int64
 	r := newRig(t, setup{tables: true, limits: wsock.Limits{Operations: 10, MessageRate: 10000}, options: []func(*Options){func(o *Options) {
 		o.HeldBytes = 2000
 		o.Take = func(context.Context) (func(), error) {
-			if tired {
+			if tired.Load() {
 				return nil, fault.Later(fault.RateLimited, time.Second, "too many")
 			}
-			return func() {}, nil
+			counted.Add(1)
+			return func() { counted.Add(-1) }, nil
 		}
 	}}})
 	p := r.open(wsock.TransportWS)
@@ -316,11 +319,17 @@ func TestTooMuch(t *testing.T) {
 	}
 	p.start("long", `{ whoami } # `+strings.Repeat("x", 2000))
 	p.expect(`"id":"long"`, `"code":"rate-limited"`, `"retryable":true`)
-	tired = true
-	p.start("often", `{ whoami }`)
-	p.expect(`"id":"often"`, `"code":"rate-limited"`, `"retryAfterMs":1000`)
+	before := counted.Load()
 	p.start("ours", `subscription { ours }`)
 	p.expect(`"id":"ours"`, `{"ours":0}`)
+	if n := counted.Load() - before; n != 0 {
+		t.Error("what is our engine's to count is counted twice:", n)
+	}
+	tired.Store(true)
+	for _, query := range []string{`{ whoami }`, `subscription { ours items { id } }`, `subscription { ours }`} { // before it is looked at whose it is
+		p.start("often", query)
+		p.expect(`"id":"often"`, `"code":"rate-limited"`, `"retryAfterMs":1000`)
+	}
 }
 
 // TestAnIdleUpstreamIsClosed, and dialled again when it is needed.

@@ -44,7 +44,16 @@ func (d *Door) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil && f.arriving != nil { // net/http ends it first, when the connection's time is over
 		slow = slow || f.arriving.late()
 	}
+	many, tooMany := errors.AsType[*manyError](err)
 	switch {
+	case tooMany: // and Hasura has no whole request
+		d.answered("refused")
+		status := http.StatusBadRequest
+		if fault.From(many).Code == fault.RateLimited {
+			status = http.StatusTooManyRequests
+		}
+		fail(w, status, many)
+		return
 	case large:
 		d.answered("refused")
 		fail(w, http.StatusRequestEntityTooLarge, fault.New(fault.Invalid, "the body has more than %d bytes", d.o.BodyBytes))

@@ -75,7 +75,7 @@ func (d *Door) tell(h http.Header, r *http.Request) {
 func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength > d.o.BodyBytes {
 		d.answered("refused")
-		fail(w, http.StatusRequestEntityTooLarge, fault.New(fault.Invalid, "the body has more than %d bytes", d.o.BodyBytes))
+		fail(newLeaving(w, d.o.WriteTimeout), http.StatusRequestEntityTooLarge, fault.New(fault.Invalid, "the body has more than %d bytes", d.o.BodyBytes))
 		return
 	}
 	control := http.NewResponseController(w)
@@ -83,6 +83,9 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		f.arriving = &arriving{ReadCloser: http.MaxBytesReader(w, r.Body, d.o.BodyBytes), control: control, began: time.Now(), stalled: d.times.body}
 		r.Body = f.arriving
+		if graphs(r.URL.Path) {
+			r.Body = &batch{ReadCloser: r.Body, take: func() (func(), error) { return d.o.Take(r.Context()) }}
+		}
 	}
 	r.Header.Del("Upgrade") // of another kind than WebSocket's: nothing is tunnelled
 	if f.tooMany(d, w, r) || d.answer(w, r, f) {
@@ -90,7 +93,7 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, done := lasting(r.Context())
 	defer done()
-	d.proxy.ServeHTTP(&leaving{w, control, d.o.WriteTimeout}, r.WithContext(f.follow(ctx)))
+	d.proxy.ServeHTTP(newLeaving(w, d.o.WriteTimeout), r.WithContext(f.follow(ctx)))
 	_ = control.SetWriteDeadline(time.Now().Add(d.o.WriteTimeout)) // for the end of the answer, which net/http writes
 }
 
@@ -109,7 +112,7 @@ func (f *fate) tooMany(d *Door, w http.ResponseWriter, r *http.Request) bool {
 	if r.ContentLength >= 0 && r.ContentLength <= lookedAt { // what is larger would be held meanwhile
 		wait.For(r.Context(), d.times.refusal) // whoever asks over and over does so no faster
 	}
-	fail(w, http.StatusTooManyRequests, err)
+	fail(newLeaving(w, d.o.WriteTimeout), http.StatusTooManyRequests, err)
 	return true
 }
 
@@ -140,6 +143,10 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, f *fate) bool {
 		return false
 	}
 	head, err := io.ReadAll(io.LimitReader(r.Body, lookedAt+1))
+	if _, many := errors.AsType[*manyError](err); many {
+		d.failed(newLeaving(w, d.o.WriteTimeout), r, err)
+		return true
+	}
 	rest := r.Body
 	r.Body = struct {
 		io.Reader
@@ -275,6 +282,10 @@ type leaving struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
+}
+
+func newLeaving(w http.ResponseWriter, each time.Duration) *leaving {
+	return &leaving{w, http.NewResponseController(w), each}
 }
 
 func (l *leaving) Unwrap() http.ResponseWriter { return l.ResponseWriter }

@@ -201,7 +201,7 @@ func TestWhatTheDoorAnswersItself(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, setup{options: []func(*Options){func(o *Options) {
 		o.BodyBytes = 100 << 10
-		o.Admit = func(r *http.Request) (context.Context, error) {
+		o.Admit = func(r *http.Request, _ http.Header) (context.Context, error) {
 			if r.Header.Get("Origin") == "https://evil.example" {
 				return nil, fault.New(fault.Denied, "origin not allowed")
 			}

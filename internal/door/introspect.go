@@ -3,11 +3,15 @@ package door
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -31,7 +35,7 @@ const (
 // schemas are what each role sees of both servers, as one schema.
 type schemas struct {
 	d      *Door
-	kept   *lru.Cache[string, role]
+	kept   *lru.Cache[string, *role]
 	asking singleflight.Group
 
 	mu   sync.Mutex
@@ -42,11 +46,18 @@ type schemas struct {
 type role struct {
 	exec graphql.GraphExecutor
 	at   time.Time
+	last atomic.Pointer[told] // tools ask the same of it, and it is large
+}
+
+// told is an introspection and its answer.
+type told struct {
+	asked  [sha256.Size]byte
+	answer []byte
 }
 
 func newSchemas(d *Door) *schemas {
 	s := &schemas{d: d, said: map[string]bool{}}
-	s.kept, _ = lru.New[string, role](schemaRoles) //nolint:errcheck // its size is positive
+	s.kept, _ = lru.New[string, *role](schemaRoles) //nolint:errcheck // its size is positive
 	return s
 }
 
@@ -65,23 +76,23 @@ var ErrHidden = errors.New("Hasura shows no schema")
 
 // of is the schema of a role, asked for with a caller's headers. Errors:
 // *refusal where Hasura refuses, and so do we.
-func (s *schemas) of(ctx context.Context, name string, h http.Header) (graphql.GraphExecutor, error) {
+func (s *schemas) of(ctx context.Context, name string, h http.Header) (*role, error) {
 	if asAdmin(h) { // may be shown more than others of the role
 		return s.load(ctx, h)
 	}
 	if is, ok := s.kept.Get(name); ok && time.Since(is.at) < schemaFresh {
-		return is.exec, nil
+		return is, nil
 	}
 	mine := false
 	made, err, _ := s.asking.Do(name, func() (any, error) {
 		mine = true
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), schemaTime) // others may wait for it
 		defer cancel()
-		exec, err := s.load(ctx, h)
+		is, err := s.load(ctx, h)
 		if err == nil {
-			s.kept.Add(name, role{exec, time.Now()})
+			s.kept.Add(name, is)
 		}
-		return exec, err
+		return is, err
 	})
 	if errors.Is(err, ErrHidden) && !mine { // it was somebody else who was refused
 		return s.load(ctx, h)
@@ -89,11 +100,11 @@ func (s *schemas) of(ctx context.Context, name string, h http.Header) (graphql.G
 	if err != nil {
 		return nil, err
 	}
-	exec, _ := made.(graphql.GraphExecutor)
-	return exec, nil
+	is, _ := made.(*role)
+	return is, nil
 }
 
-func (s *schemas) load(ctx context.Context, h http.Header) (graphql.GraphExecutor, error) {
+func (s *schemas) load(ctx context.Context, h http.Header) (*role, error) {
 	merged, conflicts, err := s.d.merged(ctx, h)
 	if err != nil {
 		return nil, err
@@ -107,20 +118,29 @@ func (s *schemas) load(ctx context.Context, h http.Header) (graphql.GraphExecuto
 			s.d.o.Log.WarnContext(ctx, "the two schemas are at odds", "conflict", c)
 		}
 	}
-	return s.d.o.Executor(merged), nil
+	return &role{exec: s.d.o.Executor(merged), at: time.Now()}, nil
 }
 
-// run answers an introspection from the schema of both.
-func run(ctx context.Context, exec graphql.GraphExecutor, params *graphql.RawParams) ([]byte, error) {
+// run answers an introspection from the schema of both: what was asked last, without
+// executing it again. ran false: it was refused.
+func (s *role) run(ctx context.Context, params *graphql.RawParams) (answer []byte, ran bool, err error) {
 	ctx = graphql.StartOperationTrace(ctx)
-	oc, errs := exec.CreateOperationContext(ctx, params)
+	oc, errs := s.exec.CreateOperationContext(ctx, params) // it is paid for by now, also where it was said before
 	if len(errs) > 0 {
-		return json.Marshal(graphql.Response{Errors: errs})
+		answer, err = json.Marshal(graphql.Response{Errors: errs})
+		return answer, false, err
 	}
-	responses, ctx := exec.DispatchOperation(graphql.WithOperationContext(ctx, oc), oc)
+	asked, err := askedFor(params)
+	if err != nil {
+		return nil, false, err
+	}
+	if last := s.last.Load(); last != nil && last.asked == asked {
+		return last.answer, true, nil
+	}
+	responses, ctx := s.exec.DispatchOperation(graphql.WithOperationContext(ctx, oc), oc)
 	r := responses(ctx)
 	if r == nil {
-		return nil, errors.New("an introspection without a response")
+		return nil, true, errors.New("an introspection without a response")
 	}
 	var b bytes.Buffer
 	b.WriteString(`{"data":`)
@@ -131,13 +151,22 @@ func run(ctx context.Context, exec graphql.GraphExecutor, params *graphql.RawPar
 	if len(r.Errors) > 0 {
 		list, err := json.Marshal(r.Errors)
 		if err != nil {
-			return nil, err
+			return nil, true, err
 		}
 		b.WriteString(`,"errors":`)
 		b.Write(list)
 	}
 	b.WriteByte('}')
-	return b.Bytes(), nil
+	if len(r.Errors) == 0 {
+		s.last.Store(&told{asked, b.Bytes()})
+	}
+	return b.Bytes(), true, nil
+}
+
+// askedFor tells introspections apart.
+func askedFor(params *graphql.RawParams) ([sha256.Size]byte, error) {
+	b, err := json.Marshal([]any{params.Query, params.OperationName, params.Variables})
+	return sha256.Sum256(b), err
 }
 
 // introspected answers an introspection over HTTP; false: Hasura is to answer it,
@@ -149,34 +178,49 @@ func (d *Door) introspected(w http.ResponseWriter, r *http.Request, params *grap
 		return false
 	}
 	d.tell(h, r)
-	exec, err := d.schemas.of(r.Context(), role, h)
+	is, err := d.schemas.of(r.Context(), role, h)
 	var body []byte
 	if err == nil {
-		body, err = run(r.Context(), exec, params)
+		body, _, err = is.run(r.Context(), params)
 	}
 	if err != nil {
 		return d.noSchema(w, r, err)
 	}
-	d.answered("schema")
-	answer(w, http.StatusOK, body)
+	d.schemas.send(w, r, "schema", http.StatusOK, body)
 	return true
 }
 
 func (d *Door) noSchema(w http.ResponseWriter, r *http.Request, err error) bool {
 	if refused, ok := errors.AsType[*refusal](err); ok {
-		d.answered("refused")
-		answer(w, refused.status, refused.body)
+		d.schemas.send(w, r, "refused", refused.status, refused.body)
 		return true
 	}
 	d.o.Log.WarnContext(r.Context(), "no schema of both: what Hasura shows is shown alone", "error", err)
 	return false
 }
 
-func answer(w http.ResponseWriter, status int, body []byte) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Cache-Control", "private, no-store")
+// send answers, where there is room for it, piece by piece, each in its time.
+func (s *schemas) send(w http.ResponseWriter, r *http.Request, how string, status int, body []byte) {
+	const piece = 64 << 10
+	out := newLeaving(w, s.d.o.WriteTimeout)
+	done, err := s.d.o.Room(r.Context(), len(body))
+	if err != nil {
+		s.d.answered("refused")
+		fail(out, http.StatusTooManyRequests, err)
+		return
+	}
+	defer done()
+	s.d.answered(how)
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Cache-Control", "private, no-store")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	for part := range slices.Chunk(body, piece) {
+		if _, err := out.Write(part); err != nil {
+			return
+		}
+	}
 }
 
 // introspect answers an introspection over a socket.
@@ -191,10 +235,11 @@ func (l *Link) introspect(ctx context.Context, f wsock.Foreign) (wsock.End, bool
 		h.Set(name, value)
 	}
 	l.mu.Unlock()
-	exec, err := l.d.schemas.of(ctx, role, h)
+	is, err := l.d.schemas.of(ctx, role, h)
 	var body []byte
+	ran := true
 	if err == nil {
-		body, err = run(ctx, exec, f.Params())
+		body, ran, err = is.run(ctx, f.Params())
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok && json.Valid(refused.body) {
 		body, err = refused.body, nil
@@ -203,6 +248,8 @@ func (l *Link) introspect(ctx context.Context, f wsock.Foreign) (wsock.End, bool
 		l.d.o.Log.WarnContext(ctx, "no schema of both", "error", err)
 		return wsock.End{Err: fault.Later(fault.Upstream, time.Second, "Hasura's schema cannot be had")}, true
 	}
-	f.Next(body)
-	return wsock.End{}, true
+	if err := f.Next(body); err != nil {
+		return wsock.End{Err: err}, true
+	}
+	return wsock.End{Refused: !ran}, true
 }

@@ -76,6 +76,10 @@ func (d *Door) Elsewhere(ctx context.Context, f wsock.Foreign) (wsock.End, bool)
 	if !ok {
 		return wsock.End{}, false
 	}
+	back, err := d.o.Take(ctx) // to plan it costs something, too
+	if err != nil {
+		return wsock.End{Err: err, Refused: true}, true
+	}
 	params := f.Params()
 	p := plan{}
 	if params.Query != "" { // a persisted query is the upstream's to know
@@ -83,24 +87,24 @@ func (d *Door) Elsewhere(ctx context.Context, f wsock.Foreign) (wsock.End, bool)
 	}
 	switch {
 	case p.err != nil:
-		return wsock.End{Err: p.err}, true
+		return wsock.End{Err: p.err, Refused: true}, true
 	case p.side == ours:
 		if p.text != "" {
 			params.Query = p.text
 			delete(params.Extensions, "persistedQuery") // it was the hash of the other text
 		}
+		back() // our engine counts it
 		return wsock.End{}, false
 	}
 	meta := p.side == schema && l.path == pathGraphQL
 	if !meta && p.kind.once() && d.direct(ctx, p, params) {
-		return wsock.End{}, false // our engine counts it
-	}
-	if _, err := d.o.Take(ctx); err != nil {
-		return wsock.End{Err: err}, true
+		back()
+		return wsock.End{}, false
 	}
 	if meta {
 		return l.introspect(ctx, f)
 	}
+	f.Taken() // for as long as it runs, Hasura is sent what was sent
 	return l.run(ctx, f, p.kind), true
 }
 
@@ -109,7 +113,7 @@ func (l *Link) run(ctx context.Context, f wsock.Foreign, k kind) wsock.End {
 	o := &op{f: f, kind: k, sent: f.Sent(), done: make(chan wsock.End, 1), since: time.Now()}
 	up, err := l.enter(o)
 	if err != nil {
-		return wsock.End{Err: err}
+		return wsock.End{Err: err, Refused: true}
 	}
 	if up != nil {
 		up.send(o)

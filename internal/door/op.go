@@ -44,12 +44,13 @@ func (o *op) end(e wsock.End) {
 }
 
 // next passes a result on, unless it is the first from another upstream and is
-// what the client has, or the operation has gone elsewhere meanwhile.
-func (o *op) next(up *upstream, result json.RawMessage) {
+// what the client has, or the operation has gone elsewhere meanwhile. A fault is what it
+// has to end with: there is no room for the result.
+func (o *op) next(up *upstream, result json.RawMessage) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.up.Load() != up {
-		return
+		return nil
 	}
 	o.fresh.Store(true)
 	if o.kind == live {
@@ -60,9 +61,13 @@ func (o *op) next(up *upstream, result json.RawMessage) {
 			if up.l.d.o.Observer.Unchanged != nil {
 				up.l.d.o.Observer.Unchanged()
 			}
-			return
+			return nil
 		}
 	}
 	o.has.Store(true)
-	o.f.Next(result)
+	err := o.f.Next(result)
+	if err != nil {
+		return o.unread(err)
+	}
+	return nil
 }

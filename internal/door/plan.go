@@ -98,7 +98,7 @@ func (p *planner) make(document, name string) plan {
 	if op == nil {
 		return plan{}
 	}
-	r := rootsOf(doc, op)
+	r := rootsOf(fragmentsOf(doc), op)
 	made := plan{kind: kindOf(op, r)}
 	mine, others, meta := 0, 0, 0
 	for _, f := range r.names {
@@ -160,7 +160,18 @@ type roots struct {
 	conditions bool // the root type is named, and may be named otherwise there
 }
 
-func rootsOf(doc *ast.QueryDocument, op *ast.OperationDefinition) (r roots) {
+// fragmentsOf are a document's fragments by their names: where two have one, the first.
+func fragmentsOf(doc *ast.QueryDocument) map[string]*ast.FragmentDefinition {
+	all := make(map[string]*ast.FragmentDefinition, len(doc.Fragments))
+	for _, f := range doc.Fragments {
+		if all[f.Name] == nil {
+			all[f.Name] = f
+		}
+	}
+	return all
+}
+
+func rootsOf(fragments map[string]*ast.FragmentDefinition, op *ast.OperationDefinition) (r roots) {
 	seen := map[string]bool{}
 	var walk func(set ast.SelectionSet)
 	walk = func(set ast.SelectionSet) {
@@ -174,7 +185,7 @@ func rootsOf(doc *ast.QueryDocument, op *ast.OperationDefinition) (r roots) {
 				r.conditions = r.conditions || x.TypeCondition != ""
 				walk(x.SelectionSet)
 			case *ast.FragmentSpread:
-				f := doc.Fragments.ForName(x.Name)
+				f := fragments[x.Name]
 				if f == nil || seen[x.Name] {
 					continue
 				}
@@ -206,7 +217,7 @@ func alone(doc *ast.QueryDocument, op *ast.OperationDefinition, r roots) string 
 	}
 	out := &ast.QueryDocument{Operations: ast.OperationList{op}, Fragments: doc.Fragments}
 	if len(doc.Operations) > 1 { // fragments of the others would be unused, and a fault
-		out.Fragments = reached(doc, op.SelectionSet)
+		out.Fragments = reached(fragmentsOf(doc), op.SelectionSet)
 	}
 	var b bytes.Buffer
 	formatter.NewFormatter(&b).FormatQueryDocument(out)
@@ -214,7 +225,7 @@ func alone(doc *ast.QueryDocument, op *ast.OperationDefinition, r roots) string 
 }
 
 // reached are the fragments that a selection uses.
-func reached(doc *ast.QueryDocument, set ast.SelectionSet) (out ast.FragmentDefinitionList) {
+func reached(fragments map[string]*ast.FragmentDefinition, set ast.SelectionSet) (out ast.FragmentDefinitionList) {
 	seen := map[string]bool{}
 	var walk func(set ast.SelectionSet)
 	walk = func(set ast.SelectionSet) {
@@ -225,7 +236,7 @@ func reached(doc *ast.QueryDocument, set ast.SelectionSet) (out ast.FragmentDefi
 			case *ast.InlineFragment:
 				walk(x.SelectionSet)
 			case *ast.FragmentSpread:
-				if f := doc.Fragments.ForName(x.Name); f != nil && !seen[x.Name] {
+				if f := fragments[x.Name]; f != nil && !seen[x.Name] {
 					seen[x.Name] = true
 					out = append(out, f)
 					walk(f.SelectionSet)

@@ -1,11 +1,14 @@
 package door
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
@@ -67,6 +70,45 @@ func TestPlans(t *testing.T) {
 	}
 	if got := p.plan("{ "+strings.Repeat("x ", plannedTokens)+"}", ""); got.err == nil {
 		t.Error("without end")
+	}
+}
+
+// TestALongDocumentIsPlannedInTime: in a few times what it takes to be read, however many
+// fragments it has and however often each is spread.
+func TestALongDocumentIsPlannedInTime(t *testing.T) {
+	t.Parallel()
+	const fragments, spreads = 3500, 12500
+	var b strings.Builder
+	b.WriteString("query Q { a } subscription S {")
+	for range spreads {
+		fmt.Fprintf(&b, "...f%d ", fragments-1)
+	}
+	b.WriteString("}")
+	for i := range fragments {
+		fmt.Fprintf(&b, "fragment f%d on x{ours}", i)
+	}
+	p, text := newPlanner(newSchema()), b.String()
+	least := func(f func()) time.Duration {
+		best := time.Hour
+		for range 3 {
+			began := time.Now()
+			f()
+			best = min(best, time.Since(began))
+		}
+		return best
+	}
+	reading := least(func() {
+		if _, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, plannedTokens); err != nil {
+			t.Fatal(err)
+		}
+	})
+	planning := least(func() {
+		if got := p.make(text, "S"); got.side != ours || !strings.HasSuffix(strings.TrimSpace(got.text), "ours\n}") {
+			t.Fatalf("%+v", got)
+		}
+	})
+	if t.Logf("read in %s, planned in %s", reading, planning); planning > 8*reading {
+		t.Errorf("it is read in %s, and planned in %s", reading, planning)
 	}
 }
 

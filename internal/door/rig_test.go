@@ -123,6 +123,9 @@ type setup struct {
 	times   func(*times)
 	limits  wsock.Limits
 	tables  bool
+
+	elsewhere func(wsock.Elsewhere) wsock.Elsewhere // around the door's
+	room      func(context.Context, int) (func(), error)
 }
 
 func newRig(t *testing.T, s setup) *rig {
@@ -142,7 +145,7 @@ func newRig(t *testing.T, s setup) *rig {
 	r.h = double.New(ho)
 	t.Cleanup(r.h.Stop)
 	o := Options{Upstream: r.h.URL(), Schema: r.engine.schema, Role: func(context.Context, http.Header) (string, error) { return "user", nil },
-		Admit: func(r *http.Request) (context.Context, error) { return r.Context(), nil }, Take: func(context.Context) (func(), error) { return func() {}, nil },
+		Admit: func(r *http.Request, _ http.Header) (context.Context, error) { return r.Context(), nil }, Take: func(context.Context) (func(), error) { return func() {}, nil },
 		Encrypted: func(*http.Request) bool { return false },
 		ClientIP:  func(*http.Request) string { return "192.0.2.7" }, Observer: r.observer()}
 	o.Sockets = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.tr.Do(w, q, executor.New(r.engine)) })
@@ -161,7 +164,11 @@ func newRig(t *testing.T, s setup) *rig {
 		s.times(&d.times)
 	}
 	s.limits.SocketsPerIP, s.limits.InitTimeout = 10000, patient
-	r.tr = wsock.New(wsock.Options{Limits: s.limits, CheckOrigin: func(*http.Request) bool { return true }, Elsewhere: d.Elsewhere, Init: r.init})
+	elsewhere := wsock.Elsewhere(d.Elsewhere)
+	if s.elsewhere != nil {
+		elsewhere = s.elsewhere(elsewhere)
+	}
+	r.tr = wsock.New(wsock.Options{Limits: s.limits, CheckOrigin: func(*http.Request) bool { return true }, Elsewhere: elsewhere, Init: r.init, Room: s.room})
 	srv := httptest.NewServer(d)
 	r.url = srv.URL
 	t.Cleanup(func() {

@@ -123,6 +123,7 @@ func (u *upstream) open(first []byte) error {
 		}
 		switch f.kind {
 		case "connection_ack":
+			u.ws.SetReadLimit(0) // what is larger is nobody's, and its socket goes on
 			return u.ws.SetReadDeadline(time.Time{})
 		case "connection_error":
 			return &refusedError{textOf(f.payload)}
@@ -166,9 +167,19 @@ func (u *upstream) read() {
 		if err != nil {
 			return
 		}
-		data, err := io.ReadAll(hearing{u, in})
+		data, err := io.ReadAll(io.LimitReader(hearing{u, in}, int64(u.l.d.frame)+1))
 		if err != nil {
 			return
+		}
+		if len(data) > u.l.d.frame {
+			if u.large(data) != nil {
+				why = "garbage"
+				return
+			}
+			if _, err := io.Copy(io.Discard, hearing{u, in}); err != nil {
+				return
+			}
+			continue
 		}
 		u.busy.Store(true)
 		f, err := scan(data)
@@ -218,7 +229,9 @@ func (u *upstream) handle(f frame) error {
 			return errGarbage
 		}
 		if o := u.find(f.id); o != nil {
-			o.next(u, f.payload)
+			if err := o.next(u, f.payload); err != nil {
+				u.giveUp(o, f.id, err)
+			}
 		}
 	case "error":
 		if o := u.take(f.id); o != nil {

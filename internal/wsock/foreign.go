@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 
 	"github.com/99designs/gqlgen/graphql"
+
+	"github.com/nself-org/nchat-realtime/internal/limit"
 )
 
 // Elsewhere runs an operation that is not the executor's, to its end, in the
@@ -13,16 +15,24 @@ import (
 type Elsewhere func(ctx context.Context, f Foreign) (end End, ran bool)
 
 // Foreign is an operation as it is offered to Elsewhere.
-type Foreign struct{ o *operation }
+type Foreign struct {
+	o   *operation
+	ctx context.Context //nolint:containedctx // as Elsewhere has it, by which room is taken
+}
 
 // End is how a foreign operation ended. The zero value: it completed.
 type End struct {
 	Payload json.RawMessage // of an error message, as the socket's subprotocol has it
 	Err     error           // a fault, where there is no payload
+	Refused bool            // it was not run: its socket is read more slowly
 }
 
 // Params are what was asked, and what the executor will be.
 func (f Foreign) Params() *graphql.RawParams { return f.o.params }
+
+// Taken says that the executor will not be asked: what was decoded of the payload, many
+// times as large as what was sent, is let go, and Params is nil.
+func (f Foreign) Taken() { f.o.params = nil }
 
 // Sent is the subscribe's payload as it came.
 func (f Foreign) Sent() json.RawMessage { return f.o.sent }
@@ -31,13 +41,20 @@ func (f Foreign) Sent() json.RawMessage { return f.o.sent }
 func (f Foreign) Legacy() bool { return f.o.c.legacy }
 
 // Next sends a result, an encoded ExecutionResult. It waits while the socket's
-// queue is full; false: the operation is over. Results keep the order of calls.
-func (f Foreign) Next(result json.RawMessage) bool {
-	kind := "next"
-	if f.o.c.legacy {
-		kind = "data"
+// queue is full, and holds room for a large one until it is written: a fault says that
+// there is none, and then nothing is sent. Results keep the order of calls.
+func (f Foreign) Next(result json.RawMessage) error {
+	out := frame{op: f.o}
+	if len(result) > limit.Roomy {
+		done, err := f.o.room(f.ctx, len(result))
+		if err != nil {
+			return err
+		}
+		out.done = done
 	}
-	return f.o.c.put(f.o.ctx, frame{data: f.o.envelope(kind, result), op: f.o})
+	out.data = f.o.envelope(f.o.kind(), result)
+	f.o.c.put(f.o.ctx, out)
+	return nil
 }
 
 // elsewhere offers the operation to who may run it, and is the message to end
@@ -47,8 +64,11 @@ func (o *operation) elsewhere(ctx context.Context) (last []byte, ran bool) {
 		o.sent = nil
 		return nil, false
 	}
-	end, ran := o.c.t.o.Elsewhere(ctx, Foreign{o})
+	end, ran := o.c.t.o.Elsewhere(ctx, Foreign{o, ctx})
 	o.sent = nil
+	if end.Refused {
+		o.c.refused()
+	}
 	switch {
 	case !ran || o.ctx.Err() != nil:
 		return nil, ran
