@@ -61,11 +61,19 @@ func paramsOf(fields map[string]json.RawMessage) (p *graphql.RawParams, wrong st
 		into       any
 	}{
 		{"query", "a string", &p.Query}, {"operationName", "a string or null", &p.OperationName},
-		{"variables", "an object or null", &p.Variables}, {"extensions", "an object or null", &p.Extensions},
+		{"variables", "an object or null", &p.Variables},
 	} {
 		if !decode(fields[f.name], f.into) {
 			return nil, f.name + " must be " + f.want
 		}
+	}
+	extensions := json.RawMessage(bytes.TrimSpace(fields["extensions"])) // a GET's are not JSON yet
+	if string(extensions) == "null" || fields["extensions"] == nil {
+		extensions = nil
+	}
+	var ok bool
+	if p.Extensions, ok = limit.Extensions(extensions); !ok {
+		return nil, "extensions must be an object or null"
 	}
 	if p.Query == "" && p.Extensions["persistedQuery"] == nil {
 		return nil, "query is missing"

@@ -62,8 +62,9 @@ const sdl = `
 type schema struct {
 	s     *ast.Schema
 	ran   atomic.Int64
-	ended chan error // how the context of a forever or flood ended
-	tick  chan int   // what forever sends
+	ended chan error                               // how the context of a forever or flood ended
+	tick  chan int                                 // what forever sends
+	asked atomic.Pointer[graphql.OperationContext] // the newest
 }
 
 func newSchema() *schema {
@@ -82,6 +83,7 @@ func data(field, value string) *graphql.Response {
 func (s *schema) Exec(ctx context.Context) graphql.ResponseHandler {
 	oc := graphql.GetOperationContext(ctx)
 	s.ran.Add(1)
+	s.asked.Store(oc)
 	field, ok := oc.Operation.SelectionSet[0].(*ast.Field)
 	if !ok {
 		return graphql.OneShot(data("none", "null"))

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/99designs/gqlgen/graphql"
+
+	"github.com/nself-org/nchat-realtime/internal/limit"
 )
 
 // longestID bounds an operation's id, which each of its messages repeats.
@@ -74,7 +76,11 @@ func subscribeParams(m message) (*graphql.RawParams, bool) {
 	if p.Variables, ok = variables(raw["variables"]); !ok {
 		return nil, false
 	}
-	if p.Extensions, ok = object(raw["extensions"]); !ok {
+	extensions := raw["extensions"]
+	if !isSet(extensions) {
+		extensions = nil
+	}
+	if p.Extensions, ok = limit.Extensions(extensions); !ok {
 		return nil, false
 	}
 	_, persisted := p.Extensions["persistedQuery"] // may stand for the query
