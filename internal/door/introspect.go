@@ -181,6 +181,10 @@ func answer(w http.ResponseWriter, status int, body []byte) {
 
 // introspect answers an introspection over a socket.
 func (l *Link) introspect(ctx context.Context, f wsock.Foreign) (wsock.End, bool) {
+	params, err := f.Whole()
+	if err != nil {
+		return wsock.End{Err: err}, true
+	}
 	role, err := l.d.o.Role(ctx, nil)
 	if err != nil {
 		return wsock.End{Err: err}, true
@@ -194,7 +198,7 @@ func (l *Link) introspect(ctx context.Context, f wsock.Foreign) (wsock.End, bool
 	exec, err := l.d.schemas.of(ctx, role, h)
 	var body []byte
 	if err == nil {
-		body, err = run(ctx, exec, f.Params())
+		body, err = run(ctx, exec, params)
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok && json.Valid(refused.body) {
 		body, err = refused.body, nil

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+
+	"github.com/nself-org/nchat-realtime/internal/fault"
 )
 
 // Members are some members of a JSON object, in the order of names: each as it stands in
@@ -92,6 +94,68 @@ func valueEnd(raw []byte, i int) int {
 		}
 	}
 	return i
+}
+
+// Elements are those of a JSON array, each as it stands in raw: at most one more than
+// most, which says that there are too many. false: raw is not one JSON array.
+func Elements(raw []byte, most int) (list []json.RawMessage, ok bool) {
+	i := blanks(raw, 0)
+	if !json.Valid(raw) || raw[i] != '[' {
+		return nil, false
+	}
+	for i = blanks(raw, i+1); raw[i] != ']' && len(list) <= most; {
+		from := i
+		i = valueEnd(raw, from)
+		list = append(list, raw[from:i:i])
+		if i = blanks(raw, i); raw[i] == ',' {
+			i = blanks(raw, i+1)
+		}
+	}
+	return list, true
+}
+
+const (
+	objectCounts = 8    // values: what a map takes beside what is in it
+	valueTakes   = 64   // bytes, about, once it is decoded
+	textFor      = 32   // bytes that may be sent for each value; an id has 39
+	fewest       = 4096 // values that there may be at least
+)
+
+// MostValues is how many values a JSON text may have where so many bytes may be sent.
+// With one for every 32 bytes what is decoded has some three times as many bytes as what
+// was sent, where otherwise it could have fifty times as many.
+func MostValues(bytes int64) int { return max(int(bytes/textFor), fewest) }
+
+// Takes is how many bytes a valid JSON text takes once it is decoded, about; nil: none.
+// Errors: validation-failed for one of more than most values, an object counting for
+// eight. Nothing is decoded.
+func Takes(raw json.RawMessage, most int) (bytes int, err error) {
+	values := 0
+	for i := 0; i < len(raw); i++ {
+		switch raw[i] {
+		case '"':
+			i = textEnd(raw, i) - 1
+		case '{':
+			values += objectCounts
+		case '[', ',':
+			values++
+		}
+	}
+	if values > most {
+		return 0, fault.Field("variables", "variables have more than %d values; an object counts for %d", most, objectCounts)
+	}
+	return len(raw) + values*valueTakes, nil
+}
+
+// Variables decodes an operation's, which Members found to be there and Takes to be no
+// more than may be: numbers as they are written. ok false: they are no object.
+func Variables(raw json.RawMessage) (m map[string]any, ok bool) {
+	if raw == nil {
+		return nil, true
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	return m, d.Decode(&m) == nil
 }
 
 // longestHash is what a SHA-256 in hexadecimal takes as JSON, however it is written.

@@ -2,6 +2,8 @@ package limit
 
 import (
 	"encoding/json"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -61,4 +63,75 @@ func TestExtensionsAreNotKept(t *testing.T) {
 			t.Errorf("%s is taken", raw)
 		}
 	}
+}
+
+// FuzzElements: an array's are what decoding finds.
+func FuzzElements(f *testing.F) {
+	for _, s := range []string{`[1,{"a":[2,"]"]},"x\"",null]`, ` [ ] `, `[[],[]]`, `{}`, `[1]2`, `null`, ``} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		const most = 3
+		var want []json.RawMessage
+		good := json.Unmarshal([]byte(text), &want) == nil && want != nil
+		got, ok := Elements([]byte(text), most)
+		if ok != good || len(got) != min(len(want), most+1) {
+			t.Fatalf("%q: %v, %d", text, ok, len(got))
+		}
+		for i := range got {
+			if string(got[i]) != string(want[i]) {
+				t.Errorf("%q: %s, not %s", text, got[i], want[i])
+			}
+		}
+	})
+}
+
+// TestWhatVariablesTake: as many as may be take no more than is said of them, by a half,
+// whatever they are; and what takes fifty times its bytes is refused undecoded. Not
+// parallel: it counts the bytes that live.
+func TestWhatVariablesTake(t *testing.T) { //nolint:paralleltest // see above
+	const sent = 1 << 18
+	most := MostValues(sent)
+	var keys strings.Builder
+	for i := range most - 2*objectCounts - 2 {
+		fmt.Fprintf(&keys, `"%d":0,`, i)
+	}
+	for name, inner := range map[string]string{
+		"objects":     strings.Repeat(`{"":0},`, most/(objectCounts+1)-2),
+		"one in one":  strings.Repeat(`{"":`, most/objectCounts-2) + "0" + strings.Repeat("}", most/objectCounts-2) + ",",
+		"names":       "{" + strings.TrimSuffix(keys.String(), ",") + "},",
+		"numbers":     strings.Repeat("0,", most-objectCounts-2),
+		"lists":       strings.Repeat("[0],", most/2-objectCounts),
+		"ids":         strings.Repeat(`"00000000-0000-0000-0000-000000000000",`, sent/39),
+		"punctuation": `"` + strings.Repeat(`{[,\"`, 10000) + `",`,
+	} {
+		raw := json.RawMessage(`{"x":[` + inner + `0]}`)
+		if name == "names" {
+			raw = json.RawMessage(`{"x":` + strings.TrimSuffix(inner, ",") + `}`)
+		}
+		takes, err := Takes(raw, most)
+		before := live()
+		m, ok := Variables(raw)
+		took := live() - before
+		if err != nil || !ok || took > takes*3/2 || takes > 3*sent {
+			t.Errorf("%s: %v, %v, take %d, said to take %d", name, err, ok, took, takes)
+		}
+		runtime.KeepAlive(m)
+	}
+	for name, raw := range map[string]string{"objects": `{"x":[` + strings.Repeat(`{"":0},`, 37_000) + `0]}`, "numbers": `{"x":[` + strings.Repeat(`0,`, most) + `0]}`} {
+		if _, err := Takes(json.RawMessage(raw), most); err == nil || !strings.Contains(err.Error(), "more than 8192 values") {
+			t.Errorf("too many %s: %v", name, err)
+		}
+	}
+	if n := MostValues(1024); n != fewest {
+		t.Errorf("%d of a kilobyte", n)
+	}
+}
+
+// live is how many bytes are in use.
+func live() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc) //nolint:gosec // it is no more than there are
 }

@@ -21,11 +21,20 @@ type End struct {
 	Err     error           // a fault, where there is no payload
 }
 
-// Params are what was asked, and what the executor will be.
+// Params are what was asked, and what the executor will be; without the variables, which
+// are not decoded before it is known that it is the executor's.
 func (f Foreign) Params() *graphql.RawParams { return f.o.params }
 
+// Whole are Params with the variables. Errors: validation-failed for too many.
+func (f Foreign) Whole() (*graphql.RawParams, error) {
+	whole := *f.o.params
+	var err error
+	whole.Variables, _, err = f.o.asked.decode(f.o.c.t.o.Limits)
+	return &whole, err
+}
+
 // Sent is the subscribe's payload as it came.
-func (f Foreign) Sent() json.RawMessage { return f.o.sent }
+func (f Foreign) Sent() json.RawMessage { return f.o.asked.payload }
 
 // Legacy says that the socket speaks the older protocol.
 func (f Foreign) Legacy() bool { return f.o.c.legacy }
@@ -44,11 +53,9 @@ func (f Foreign) Next(result json.RawMessage) bool {
 // with; nil: the peer wants none.
 func (o *operation) elsewhere(ctx context.Context) (last []byte, ran bool) {
 	if o.c.t.o.Elsewhere == nil {
-		o.sent = nil
 		return nil, false
 	}
 	end, ran := o.c.t.o.Elsewhere(ctx, Foreign{o})
-	o.sent = nil
 	switch {
 	case !ran || o.ctx.Err() != nil:
 		return nil, ran

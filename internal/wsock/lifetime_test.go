@@ -257,7 +257,9 @@ func FuzzParse(f *testing.F) {
 		if err == nil && m.kind == "" && !strings.Contains(string(data), `""`) {
 			t.Errorf("no type and no error: %q", data)
 		}
-		subscribeParams(m)
+		if a, ok := askedIn(m); ok {
+			a.params()
+		}
 		object(m.payload)
 	})
 }

@@ -1,8 +1,10 @@
 package wsock
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -21,4 +23,57 @@ func TestExtensionsAreNotKept(t *testing.T) {
 	if got := fmt.Sprint(r.engine.asked.Load().Extensions); got != "map[persistedQuery:map[sha256Hash:x version:1]]" {
 		t.Errorf("kept: %.200s", got)
 	}
+}
+
+// TestTooManyValues: what would take many times its bytes is refused before it is
+// decoded, and costs its operation and not the socket. What is to run elsewhere is not
+// decoded at all.
+func TestTooManyValues(t *testing.T) {
+	t.Parallel()
+	seen := make(chan Foreign, 1)
+	r := newRig(t, func(o *Options) {
+		o.Elsewhere = func(_ context.Context, f Foreign) (End, bool) {
+			if f.Params().OperationName != "there" {
+				return End{}, false
+			}
+			seen <- f
+			return End{}, true
+		}
+	})
+	p := r.open()
+	ask := func(id, name string, n int) {
+		p.say(`{"id":"` + id + `","type":"subscribe","payload":{"query":"query ` + name + ` { hello }","operationName":"` + name + `","variables":{"x":` + many(n) + `}}}`)
+	}
+	ask("1", "here", 3000)
+	p.expect(`"id":"1"`, `"next"`)
+	p.expect(`"id":"1"`, `"complete"`)
+	ask("2", "here", 4000)
+	p.expect(`"id":"2"`, `"error"`, "variables have more than 32768 values; an object counts for 8", "validation-failed")
+	ask("3", "there", 4000)
+	p.expect(`"id":"3"`, `"complete"`)
+	if f := <-seen; f.Params().Variables != nil {
+		t.Error("they are decoded")
+	} else if _, err := f.Whole(); err == nil || len(f.Sent()) < 4000 {
+		t.Errorf("%v, %d bytes", err, len(f.Sent()))
+	}
+}
+
+// TestRoomForASubscriptionsVariables: they are held as long as it lives.
+func TestRoomForASubscriptionsVariables(t *testing.T) {
+	t.Parallel()
+	var held atomic.Int64
+	r := newRig(t, func(o *Options) {
+		o.Room = func(_ context.Context, bytes int) (func(), error) {
+			held.Add(int64(bytes))
+			return func() { held.Add(-int64(bytes)) }, nil
+		}
+	})
+	p := r.open()
+	p.say(`{"id":"1","type":"subscribe","payload":{"query":"subscription { forever }","variables":{"x":` + many(3000) + `}}}`)
+	eventually(t, "it runs", func() bool { return r.engine.running.Load() == 1 })
+	if n := held.Load(); n < 1<<20 || n > 3<<20 {
+		t.Errorf("%d bytes are held", n)
+	}
+	p.say(`{"id":"1","type":"complete"}`)
+	eventually(t, "it is given back", func() bool { return held.Load() == 0 })
 }

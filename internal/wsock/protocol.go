@@ -104,12 +104,12 @@ func (p protocol) onSubscribe(m message) {
 		p.c.Close(closeUnauthorized, "Unauthorized")
 		return
 	}
-	params, ok := subscribeParams(m)
+	asked, ok := askedIn(m)
 	if !ok {
 		p.bad(m, m.kind+" needs an id and a payload with a query")
 		return
 	}
-	p.c.ops.add(&operation{c: p.c, id: m.id, params: params, bytes: m.bytes, sent: m.payload})
+	p.c.ops.add(&operation{c: p.c, id: m.id, asked: asked, bytes: m.bytes})
 }
 
 func (p protocol) onComplete(m message) {
