@@ -42,14 +42,12 @@ func isString(raw json.RawMessage, into *string) bool {
 	return len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, into) == nil
 }
 
-// object reads a payload that may be absent or null; false: it is neither that
-// nor an object.
-func object(raw json.RawMessage) (map[string]any, bool) {
-	if raw == nil {
-		return nil, true
+// object decodes a payload that is one, or absent.
+func object(raw json.RawMessage) (m map[string]any) {
+	if raw != nil {
+		_ = json.Unmarshal(raw, &m)
 	}
-	var m map[string]any
-	return m, json.Unmarshal(raw, &m) == nil
+	return m
 }
 
 func connectionError(text string, extensions map[string]any) []byte {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/gorilla/websocket"
 )
 
 // many is a JSON array of n small objects.
@@ -76,4 +78,55 @@ func TestRoomForASubscriptionsVariables(t *testing.T) {
 	}
 	p.say(`{"id":"1","type":"complete"}`)
 	eventually(t, "it is given back", func() bool { return held.Load() == 0 })
+}
+
+// TestBeforeTheAckLittleIsTaken: 64 KiB a message, and of a connection_init few values; and
+// what the older protocol's clients send ahead is not decoded before it runs. Who is in
+// may send more.
+func TestBeforeTheAckLittleIsTaken(t *testing.T) {
+	t.Parallel()
+	let := make(chan struct{})
+	r := newRig(t, func(o *Options) {
+		in := o.Init
+		o.Init = func(ctx context.Context, q Request) (Accepted, error) {
+			if q.Payload["waits"] == true {
+				<-let
+			}
+			return in(ctx, q)
+		}
+	})
+	text := func(n int) string { return `"` + strings.Repeat("x", n) + `"` }
+	for _, protocol := range []string{TransportWS, LegacyWS} {
+		p := r.dial(protocol)
+		p.say(`{"type":"connection_init","payload":{"x":` + text(70<<10) + `}}`)
+		p.ends(websocket.CloseMessageTooBig)
+		p = r.dial(protocol)
+		p.say(`{"type":"connection_init","payload":{"x":` + text(60<<10) + `}}`)
+		p.expect(`"connection_ack"`)
+		kind := map[string]string{TransportWS: "subscribe", LegacyWS: "start"}[protocol]
+		p.say(`{"id":"1","type":"` + kind + `","payload":{"query":"{ hello }","x":` + text(100<<10) + `}}`)
+		for got := p.expect(); !strings.Contains(got, `"world"`); got = p.expect() {
+		}
+	}
+	p := r.dial(TransportWS)
+	p.say(`{"type":"connection_init","payload":{"x":` + many(200) + `}}`)
+	p.ends(4400)
+
+	p = r.dial(LegacyWS)
+	p.say(`{"type":"connection_init","payload":{"waits":true}}`)
+	p.say(`{"id":"1","type":"start","payload":{"query":"{ hello }","variables":{"x":` + many(1000) + `}}}`)
+	var ahead []*operation
+	eventually(t, "it waits", func() bool {
+		for _, c := range r.tr.list() {
+			c.ops.mu.Lock()
+			ahead = append(ahead, c.ops.held...)
+			c.ops.mu.Unlock()
+		}
+		return len(ahead) > 0
+	})
+	if op := ahead[0]; op.params != nil || op.asked == nil {
+		t.Errorf("it is decoded: %v", op.params)
+	}
+	close(let)
+	p.expect(`"connection_ack"`)
 }

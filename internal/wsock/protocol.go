@@ -1,10 +1,13 @@
 package wsock
 
 import (
+	"fmt"
+
 	"github.com/gorilla/websocket"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/limit"
 )
 
 // Close codes of graphql-transport-ws, and one of ours.
@@ -70,7 +73,7 @@ func (p protocol) bad(m message, why string) {
 }
 
 func (p protocol) onPing(m message) {
-	if m.payload != nil && m.payload[0] != '{' {
+	if m.payload != nil && !begins(m.payload, '{') {
 		p.bad(m, "payload must be an object")
 		return
 	}
@@ -84,16 +87,24 @@ func (p protocol) onPing(m message) {
 	p.c.answer(frame{data: answer})
 }
 
+// initValues is how many values a connection_init may have, an object counting for eight:
+// they are decoded for whoever sends them.
+const initValues = 1024
+
 func (p protocol) onInit(m message) {
-	payload, ok := object(m.payload)
-	if !ok {
+	if m.payload != nil && !begins(m.payload, '{') {
 		p.bad(m, "payload must be an object")
+		return
+	}
+	if _, err := limit.Takes(m.payload, initValues); err != nil {
+		p.bad(m, fmt.Sprintf("payload has more than %d values", initValues))
 		return
 	}
 	if !p.c.ops.judge() {
 		p.c.Close(closeTooManyInits, "Too many initialisation requests")
 		return
 	}
+	payload := object(m.payload)
 	p.c.ops.all.Go(func() { // off the reader, which goes on minding the protocol
 		(&handshake{p.c}).run(payload)
 	})

@@ -116,20 +116,29 @@ func (r *reader) next() (kind int, data []byte, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	data, err = io.ReadAll(hearing{r, in})
+	data, err = io.ReadAll(&hearing{r: r, in: in})
 	return kind, data, err
 }
 
-// hearing is a message that tells the reader of each part that came.
+// openingBytes is how much a message may have until the socket is acknowledged: nobody
+// knows yet whose it is.
+const openingBytes = 64 << 10
+
+// hearing is a message that tells the reader of each part that came, and ends where it is
+// larger than it may be by then.
 type hearing struct {
-	r  *reader
-	in io.Reader
+	r     *reader
+	in    io.Reader
+	bytes int
 }
 
-func (h hearing) Read(p []byte) (int, error) {
+func (h *hearing) Read(p []byte) (int, error) {
 	n, err := h.in.Read(p)
 	if n > 0 {
 		h.r.heard()
+	}
+	if h.bytes += n; h.bytes > openingBytes && h.r.c.ops.at() != ready {
+		return n, websocket.ErrReadLimit
 	}
 	return n, err //nolint:wrapcheck // a reader's errors are the reader's
 }
