@@ -16,7 +16,7 @@ type message struct {
 	hasID   bool
 	kind    string
 	payload json.RawMessage // nil: absent or null; part of the message
-	bytes   int             // of a message that may have to wait
+	bytes   int             // of the message
 }
 
 // parse reads one message. Anything but one object with a type is an error.

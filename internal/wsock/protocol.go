@@ -36,11 +36,11 @@ func (p protocol) handle(data []byte) (free bool) {
 		p.bad(m, err.Error())
 		return false
 	}
+	m.bytes = len(data)
 	switch {
 	case m.kind == connectionInit:
 		p.onInit(m)
 	case p.c.legacy && m.kind == "start", !p.c.legacy && m.kind == "subscribe":
-		m.bytes = len(data)
 		p.onSubscribe(m)
 	case p.c.legacy && m.kind == "stop", !p.c.legacy && m.kind == "complete":
 		p.onComplete(m)
@@ -72,7 +72,15 @@ func (p protocol) bad(m message, why string) {
 	p.c.answer(frame{data: connectionError(said[0].Message, said[0].Extensions)})
 }
 
+// pingBytes is how much a ping or a pong may have: what is sent comes back, ahead of all
+// else, to whoever it may be.
+const pingBytes = 4 << 10
+
 func (p protocol) onPing(m message) {
+	if m.bytes > pingBytes {
+		p.bad(m, fmt.Sprintf("a %s has at most %d bytes", m.kind, pingBytes))
+		return
+	}
 	if m.payload != nil && !begins(m.payload, '{') {
 		p.bad(m, "payload must be an object")
 		return
