@@ -225,6 +225,10 @@ func (s *schemas) send(w http.ResponseWriter, r *http.Request, how string, statu
 
 // introspect answers an introspection over a socket.
 func (l *Link) introspect(ctx context.Context, f wsock.Foreign) (wsock.End, bool) {
+	params, err := f.Whole()
+	if err != nil {
+		return wsock.End{Err: err}, true
+	}
 	role, err := l.d.o.Role(ctx, nil)
 	if err != nil {
 		return wsock.End{Err: err}, true
@@ -239,7 +243,7 @@ func (l *Link) introspect(ctx context.Context, f wsock.Foreign) (wsock.End, bool
 	var body []byte
 	ran := true
 	if err == nil {
-		body, ran, err = is.run(ctx, f.Params())
+		body, ran, err = is.run(ctx, params)
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok && json.Valid(refused.body) {
 		body, err = refused.body, nil

@@ -20,6 +20,7 @@ type answer struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	media string
+	began time.Time
 	room  *room
 }
 
@@ -30,7 +31,7 @@ func (t Transport) begin(w http.ResponseWriter, r *http.Request) answer {
 	h.Add("Vary", "Authorization, Cookie, Origin, Accept")
 	h.Set("X-Content-Type-Options", "nosniff")
 	ctx := r.Context()
-	return answer{t, w, r, negotiate(r.Header), &room{take: func(bytes int) (func(), error) { return t.o.Room(ctx, bytes) },
+	return answer{t, w, r, negotiate(r.Header), graphql.Now(), &room{take: func(bytes int) (func(), error) { return t.o.Room(ctx, bytes) },
 		says: func(err error) gqlerror.List { return gqlerror.List{t.o.Present(ctx, err)} }}}
 }
 

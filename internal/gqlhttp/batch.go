@@ -12,18 +12,20 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/limit"
 )
 
 // maxBatch is how many operations one request may hold; each of them counts for
 // a caller's limits as one that came alone.
 const maxBatch = 100
 
-// batchOf reads an array of operations, to be answered in a type, or says what is
-// wrong with it.
-func batchOf(raw []byte, media string) (list []map[string]json.RawMessage, wrong string) {
-	switch err := json.Unmarshal(raw, &list); {
-	case err != nil:
-		wrong = "the body must be one JSON object, or an array of them"
+// batchOf are the operations of an array, to be answered in a type, or what is wrong
+// with it.
+func batchOf(raw []byte, media string) (list []json.RawMessage, wrong string) {
+	list, ok := limit.Elements(raw, maxBatch)
+	switch {
+	case !ok:
+		wrong = notOne
 	case len(list) == 0 || len(list) > maxBatch:
 		wrong = fmt.Sprintf("a batch has 1 to %d operations", maxBatch)
 	case media == mediaSSE:
@@ -36,11 +38,11 @@ func batchOf(raw []byte, media string) (list []map[string]json.RawMessage, wrong
 // operations would be answered alone, carried out one after the other.
 func (a answer) executeAll(list []operation, exec graphql.GraphExecutor) {
 	body, refused := []byte{'['}, gqlerror.List(nil)
-	for i, op := range list {
+	for i := range list {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		r := a.one(len(body), op, exec)
+		r := a.one(len(body), &list[i], exec)
 		if a.r.Context().Err() != nil { // nobody is left to answer
 			return
 		}
@@ -53,17 +55,18 @@ func (a answer) executeAll(list []operation, exec graphql.GraphExecutor) {
 	a.write(http.StatusOK, append(body, ']'))
 }
 
-// one carries out an operation of a batch, whose answer has so many bytes already.
-func (a answer) one(before int, op operation, exec graphql.GraphExecutor) *graphql.Response {
+// one carries out an operation of a batch, of which nothing is left as it was sent, and whose answer has so many bytes already.
+func (a answer) one(before int, op *operation, exec graphql.GraphExecutor) *graphql.Response {
 	ctx := graphql.StartOperationTrace(a.r.Context())
-	oc, errs := a.prepare(ctx, op.params, exec)
+	oc, errs := a.prepare(ctx, op.params(a), exec)
 	switch {
 	case errs != nil:
 	case oc.Operation.Operation == ast.Subscription:
 		errs = gqlerror.List{a.t.o.Present(ctx, fault.New(fault.Unsupported, "subscriptions are not served in a batch"))}
 	default:
-		errs = a.room.toRun(before, oc, op.sent)
+		errs = a.room.toRun(before, oc, op)
 	}
+	*op = operation{}
 	if errs != nil {
 		return a.room.fit(before, nil, &graphql.Response{Errors: errs})
 	}

@@ -143,21 +143,23 @@ func (t Transport) Do(w http.ResponseWriter, r *http.Request, exec graphql.Graph
 	case batch:
 		a.executeAll(list, exec)
 	default:
-		a.execute(list[0], exec)
+		a.execute(&list[0], exec)
 	}
 }
 
 const allowed = "GET, POST, OPTIONS"
 
-func (a answer) execute(op operation, exec graphql.GraphExecutor) {
+// execute carries out an operation, of which nothing is left as it was sent.
+func (a answer) execute(op *operation, exec graphql.GraphExecutor) {
 	ctx := graphql.StartOperationTrace(a.r.Context())
-	oc, errs := a.prepare(ctx, op.params, exec)
+	oc, errs := a.prepare(ctx, op.params(a), exec)
 	if errs == nil {
 		if a.misplaced(oc) { // and answered
 			return
 		}
-		errs = a.room.toRun(0, oc, op.sent)
+		errs = a.room.toRun(0, oc, op)
 	}
+	*op = operation{}
 	switch {
 	case a.media == mediaSSE:
 		a.stream(ctx, oc, errs, exec)

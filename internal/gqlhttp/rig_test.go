@@ -62,8 +62,10 @@ const sdl = `
 type schema struct {
 	s     *ast.Schema
 	ran   atomic.Int64
-	ended chan error // how the context of a forever or flood ended
-	tick  chan int   // what forever sends
+	ended chan error                               // how the context of a forever or flood ended
+	tick  chan int                                 // what forever sends
+	asked atomic.Pointer[graphql.OperationContext] // the newest
+	runs  func()                                   // called as one is executed; nil: nobody asks
 }
 
 func newSchema() *schema {
@@ -82,6 +84,10 @@ func data(field, value string) *graphql.Response {
 func (s *schema) Exec(ctx context.Context) graphql.ResponseHandler {
 	oc := graphql.GetOperationContext(ctx)
 	s.ran.Add(1)
+	s.asked.Store(oc)
+	if s.runs != nil {
+		s.runs()
+	}
 	field, ok := oc.Operation.SelectionSet[0].(*ast.Field)
 	if !ok {
 		return graphql.OneShot(data("none", "null"))

@@ -21,13 +21,18 @@ type room struct {
 // upTo holds so many bytes in all; what is small needs none.
 func (m *room) upTo(bytes int) error { return m.UpTo(bytes, m.take) }
 
-// toRun takes room for what a mutation will be answered, before it runs: beside
-// so many bytes that the answer has already. Where there is none it does not run.
-func (m *room) toRun(before int, oc *graphql.OperationContext, sent int) gqlerror.List {
-	if oc.Operation.Operation != ast.Mutation {
-		return nil
+// toRun takes room for what a mutation will be answered, before it runs, beside so many
+// bytes that the answer has already; and for a subscription's variables, which it has for
+// as long as it lives. Where there is none it does not run.
+func (m *room) toRun(before int, oc *graphql.OperationContext, op *operation) gqlerror.List {
+	bytes := 0
+	switch oc.Operation.Operation {
+	case ast.Mutation:
+		bytes = before + max(limit.Echo(len(op.variables)+len(oc.RawQuery)), limit.Roomy/2)
+	case ast.Subscription:
+		bytes = op.takes
 	}
-	if err := m.upTo(before + max(limit.Echo(sent+len(oc.RawQuery)), limit.Roomy/2)); err != nil {
+	if err := m.upTo(bytes); err != nil {
 		return m.says(err)
 	}
 	return nil

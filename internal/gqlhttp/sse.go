@@ -3,6 +3,7 @@ package gqlhttp
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -16,7 +17,8 @@ import (
 // connections mode: its responses are next events, its end a complete event.
 // Errors before execution are a next event as well, with status 200. A stream
 // cut short, because its context has ended, has no complete: the client is to
-// come back.
+// come back. What is no subscription has the time of any operation, and is then
+// answered as any other.
 func (a answer) stream(ctx context.Context, oc *graphql.OperationContext, errs gqlerror.List, exec graphql.GraphExecutor) {
 	if errs == nil && oc.Operation.Operation == ast.Subscription {
 		inner, ended, err := a.t.o.Stream(ctx)
@@ -32,12 +34,22 @@ func (a answer) stream(ctx context.Context, oc *graphql.OperationContext, errs g
 	defer cancel()
 	s := a.open(cancel)
 	defer s.close()
-	responses := graphql.OneShot(&graphql.Response{Errors: errs})
-	if errs == nil {
+	responses, running := graphql.OneShot(&graphql.Response{Errors: errs}), ctx
+	lasts := errs == nil && oc.Operation.Operation == ast.Subscription
+	switch {
+	case lasts:
 		responses, ctx = a.dispatch(ctx, oc, exec)
+		running = ctx
+	case errs == nil:
+		timed, late := context.WithTimeout(ctx, a.t.o.OperationTimeout)
+		defer late()
+		responses, running = a.dispatch(timed, oc, exec)
 	}
-	for ctx.Err() == nil {
-		r := a.next(ctx, responses)
+	for first := true; ctx.Err() == nil; first = false {
+		r := a.next(running, responses)
+		if r == nil && first && !lasts && running.Err() != nil {
+			r = &graphql.Response{Errors: gqlerror.List{a.t.o.Present(ctx, errors.New("an operation without a response"))}}
+		}
 		if r == nil {
 			break
 		}

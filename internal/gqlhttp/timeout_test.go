@@ -8,7 +8,7 @@ import (
 )
 
 // TestAnOperationHasItsTime: one that takes longer is ended, and answered all the
-// same, alone and in a batch.
+// same, alone, in a batch and as an event stream; a subscription is not.
 func TestAnOperationHasItsTime(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{OperationTimeout: time.Millisecond})
@@ -17,4 +17,24 @@ func TestAnOperationHasItsTime(t *testing.T) {
 			t.Errorf("%s: %d %s", body, status, got)
 		}
 	}
+	resp := s.subscribe(t, "{ endless }") //nolint:bodyclose // by subscribe
+	if got := all(t, resp); !strings.HasPrefix(got, begun+`event: next`+"\n"+`data: {"errors"`) || !strings.HasSuffix(got, completed) {
+		t.Errorf("as an event stream: %q", got)
+	}
+	lasting := lines(s.subscribe(t, "subscription { forever }").Body) //nolint:bodyclose // by subscribe
+	<-time.After(5 * time.Millisecond)
+	select {
+	case s.schema.tick <- 1:
+	case <-s.schema.ended:
+		t.Fatal("the subscription has ended")
+	}
+	for l := range lasting {
+		if strings.HasPrefix(l, "data: ") {
+			if !strings.Contains(l, `{"forever":1}`) {
+				t.Error(l)
+			}
+			return
+		}
+	}
+	t.Error("the subscription says nothing")
 }

@@ -27,15 +27,24 @@ type End struct {
 	Refused bool            // it was not run: its socket is read more slowly
 }
 
-// Params are what was asked, and what the executor will be.
+// Params are what was asked, and what the executor will be; without the variables, which
+// are not decoded before it is known that it is the executor's.
 func (f Foreign) Params() *graphql.RawParams { return f.o.params }
 
-// Taken says that the executor will not be asked: what was decoded of the payload, many
-// times as large as what was sent, is let go, and Params is nil.
+// Taken says that the executor will not be asked: what was read of the payload is let go,
+// Params is nil, and Sent alone stays.
 func (f Foreign) Taken() { f.o.params = nil }
 
+// Whole are Params with the variables. Errors: validation-failed for too many.
+func (f Foreign) Whole() (*graphql.RawParams, error) {
+	whole := *f.o.params
+	var err error
+	whole.Variables, _, err = f.o.asked.decode(f.o.c.t.o.Limits)
+	return &whole, err
+}
+
 // Sent is the subscribe's payload as it came.
-func (f Foreign) Sent() json.RawMessage { return f.o.sent }
+func (f Foreign) Sent() json.RawMessage { return f.o.asked.payload }
 
 // Legacy says that the socket speaks the older protocol.
 func (f Foreign) Legacy() bool { return f.o.c.legacy }
@@ -61,11 +70,9 @@ func (f Foreign) Next(result json.RawMessage) error {
 // with; nil: the peer wants none.
 func (o *operation) elsewhere(ctx context.Context) (last []byte, ran bool) {
 	if o.c.t.o.Elsewhere == nil {
-		o.sent = nil
 		return nil, false
 	}
 	end, ran := o.c.t.o.Elsewhere(ctx, Foreign{o, ctx})
-	o.sent = nil
 	if end.Refused {
 		o.c.refused()
 	}

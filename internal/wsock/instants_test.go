@@ -318,6 +318,15 @@ func TestAFloodIsReadNoFasterThanTheRate(t *testing.T) {
 		if d := time.Since(began).Round(100 * time.Millisecond); d != 2*time.Second {
 			t.Errorf("6000 pings in %v", d)
 		}
+		// One of 3 KiB is four.
+		began = time.Now()
+		for range 100 {
+			c.send(`{"type":"ping","payload":{"x":"` + strings.Repeat("x", 3<<10) + `"}}`)
+			<-c.got
+		}
+		if d := time.Since(began).Round(100 * time.Millisecond); d != 800*time.Millisecond {
+			t.Errorf("100 large pings in %v", d)
+		}
 		asks := func(n int, query, answer string) time.Duration {
 			t.Helper()
 			began := time.Now()

@@ -257,7 +257,11 @@ func FuzzParse(f *testing.F) {
 		if err == nil && m.kind == "" && !strings.Contains(string(data), `""`) {
 			t.Errorf("no type and no error: %q", data)
 		}
-		subscribeParams(m)
-		object(m.payload)
+		if a, ok := askedIn(m); ok {
+			a.params()
+		}
+		if begins(m.payload, '{') && object(m.payload) == nil {
+			t.Errorf("%q is no object", m.payload)
+		}
 	})
 }

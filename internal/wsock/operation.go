@@ -20,8 +20,8 @@ import (
 type operation struct {
 	c      *Conn
 	id     string
-	params *graphql.RawParams // until it runs
-	sent   json.RawMessage    // the payload as it came, until it is known who runs it
+	asked  *asked             // until it runs here
+	params *graphql.RawParams // from when it runs until it is executed
 	bytes  int                // of its message
 	ctx    context.Context    //nolint:containedctx // the operation is its lifetime
 	cancel context.CancelFunc
@@ -83,9 +83,16 @@ func (o *operation) guarded(say func() ([]byte, bool)) (last []byte, rests bool)
 // with; nil: the peer wants none. rests: it goes on without a goroutine.
 func (o *operation) execute() (last []byte, rests bool) {
 	ctx := o.c.t.o.Operation(graphql.StartOperationTrace(o.ctx), o.c)
+	o.params = o.asked.params()
 	if end, ran := o.elsewhere(ctx); ran {
 		return end, false
 	}
+	variables, takes, err := o.asked.decode(o.c.t.o.Limits)
+	if err != nil {
+		o.c.refused()
+		return o.errorFrame(told(err)), false
+	}
+	o.params.Variables, o.asked = variables, nil
 	exec := o.c.exec
 	oc, errs := exec.CreateOperationContext(ctx, o.params)
 	o.params = nil
@@ -96,7 +103,7 @@ func (o *operation) execute() (last []byte, rests bool) {
 		o.c.refused()
 		return o.errorFrame(exec.DispatchError(ctx, errs).Errors), false
 	}
-	if err := o.toRun(ctx, oc); err != nil {
+	if err := o.toRun(ctx, oc, takes); err != nil {
 		return o.errorFrame(told(err)), false
 	}
 	if cached := oc.Operation.Position.Src.Input; cached == oc.RawQuery { // many subscriptions of one text keep it once

@@ -25,7 +25,7 @@ type Limits struct {
 	QueuedFrames   int           // outbound; 256
 	QueuedBytes    int           // outbound; 1 MiB
 	OpeningPerIP   int           // sockets that have not been let in yet; SocketsPerIP
-	MessageRate    float64       // inbound messages a second, past a burst of ten seconds' worth; slower reading beyond; 50. Large ones, and operations refused before they run, count for several. Pings, pongs and completes: ten times that, apart
+	MessageRate    float64       // inbound messages a second, past a burst of ten seconds' worth; slower reading beyond; 50. Large ones, and operations refused before they run, count for several. Pings, pongs and completes: ten times that, apart, large ones several too
 	InitTimeout    time.Duration // 10 s
 	PingEvery      time.Duration // 25 s
 	WriteTimeout   time.Duration // 10 s

@@ -32,8 +32,9 @@ type Subscription { ticks(n: Int!): Int forever: Int breaks: Int spoils: Int end
 // engine is a schema executed by hand: enough for every way an operation goes.
 type engine struct {
 	schema  *ast.Schema
-	running atomic.Int64 // subscriptions not ended
-	stated  atomic.Int64 // how often state was read
+	running atomic.Int64                             // subscriptions not ended
+	stated  atomic.Int64                             // how often state was read
+	asked   atomic.Pointer[graphql.OperationContext] // the newest
 }
 
 func newEngine() *engine {
@@ -54,6 +55,7 @@ func reply(field string, v any) *graphql.Response {
 func (e *engine) Exec(ctx context.Context) graphql.ResponseHandler {
 	oc := graphql.GetOperationContext(ctx)
 	field := oc.Operation.SelectionSet[0].(*ast.Field)
+	e.asked.Store(oc)
 	if oc.Operation.Operation != ast.Subscription {
 		return once(field.Name)
 	}

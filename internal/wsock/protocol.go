@@ -1,10 +1,13 @@
 package wsock
 
 import (
+	"fmt"
+
 	"github.com/gorilla/websocket"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/limit"
 )
 
 // Close codes of graphql-transport-ws, and one of ours.
@@ -33,11 +36,11 @@ func (p protocol) handle(data []byte) (free bool) {
 		p.bad(m, err.Error())
 		return false
 	}
+	m.bytes = len(data)
 	switch {
 	case m.kind == connectionInit:
 		p.onInit(m)
 	case p.c.legacy && m.kind == "start", !p.c.legacy && m.kind == "subscribe":
-		m.bytes = len(data)
 		p.onSubscribe(m)
 	case p.c.legacy && m.kind == "stop", !p.c.legacy && m.kind == "complete":
 		p.onComplete(m)
@@ -69,8 +72,16 @@ func (p protocol) bad(m message, why string) {
 	p.c.answer(frame{data: connectionError(said[0].Message, said[0].Extensions)})
 }
 
+// pingBytes is how much a ping or a pong may have: what is sent comes back, ahead of all
+// else, to whoever it may be.
+const pingBytes = 4 << 10
+
 func (p protocol) onPing(m message) {
-	if m.payload != nil && m.payload[0] != '{' {
+	if m.bytes > pingBytes {
+		p.bad(m, fmt.Sprintf("a %s has at most %d bytes", m.kind, pingBytes))
+		return
+	}
+	if m.payload != nil && !begins(m.payload, '{') {
 		p.bad(m, "payload must be an object")
 		return
 	}
@@ -84,16 +95,24 @@ func (p protocol) onPing(m message) {
 	p.c.answer(frame{data: answer})
 }
 
+// initValues is how many values a connection_init may have, an object counting for eight:
+// they are decoded for whoever sends them.
+const initValues = 1024
+
 func (p protocol) onInit(m message) {
-	payload, ok := object(m.payload)
-	if !ok {
+	if m.payload != nil && !begins(m.payload, '{') {
 		p.bad(m, "payload must be an object")
+		return
+	}
+	if _, err := limit.Takes(m.payload, initValues); err != nil {
+		p.bad(m, fmt.Sprintf("payload has more than %d values", initValues))
 		return
 	}
 	if !p.c.ops.judge() {
 		p.c.Close(closeTooManyInits, "Too many initialisation requests")
 		return
 	}
+	payload := object(m.payload)
 	p.c.ops.all.Go(func() { // off the reader, which goes on minding the protocol
 		(&handshake{p.c}).run(payload)
 	})
@@ -104,12 +123,12 @@ func (p protocol) onSubscribe(m message) {
 		p.c.Close(closeUnauthorized, "Unauthorized")
 		return
 	}
-	params, ok := subscribeParams(m)
+	asked, ok := askedIn(m)
 	if !ok {
 		p.bad(m, m.kind+" needs an id and a payload with a query")
 		return
 	}
-	p.c.ops.add(&operation{c: p.c, id: m.id, params: params, bytes: m.bytes, sent: m.payload})
+	p.c.ops.add(&operation{c: p.c, id: m.id, asked: asked, bytes: m.bytes})
 }
 
 func (p protocol) onComplete(m message) {

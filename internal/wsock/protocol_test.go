@@ -154,6 +154,8 @@ func TestMoreBadMessages(t *testing.T) {
 		"null query":           `{"id":"1","type":"subscribe","payload":{"query":null}}`,
 		"null payload":         `{"id":"1","type":"subscribe","payload":null}`,
 		"pong payload":         `{"type":"pong","payload":"x"}`,
+		"pong too large":       `{"type":"pong","payload":{"x":"` + strings.Repeat("x", 4<<10) + `"}}`,
+		"ping too large":       `{"type":"ping"` + strings.Repeat(" ", 4<<10) + `}`,
 		"null id":              `{"id":null,"type":"complete"}`,
 		"older protocol's":     `{"type":"connection_terminate"}`,
 	} {

@@ -200,14 +200,19 @@ func FuzzMessages(f *testing.F) {
 		case bad, m.kind != kind, m.hasID != hasID, m.id != id, (m.payload == nil) != (plain["payload"] == nil):
 			t.Errorf("%+v of %q", m, data)
 		}
-		p, ok := subscribeParams(m)
-		if ok != (p != nil) && ok {
-			t.Error("no parameters and no error")
-		}
+		a, ok := askedIn(m)
 		if ok && m.id == "" {
 			t.Error("a subscribe without an id")
 		}
 		op := operation{id: m.id}
+		if ok {
+			want, _ := plain["payload"].(map[string]any)
+			query, _ := want["query"].(string)
+			vars, _ := want["variables"].(map[string]any)
+			if variables, _, err := a.decode(Limits{}.withDefaults()); err != nil || len(variables) != len(vars) || a.params().Query != query {
+				t.Errorf("%v, %v of %q", variables, err, data)
+			}
+		}
 		if out := op.envelope("next", []byte(`{}`)); !json.Valid(out) || !utf8.Valid(out) {
 			t.Errorf("answered with %q", out)
 		}

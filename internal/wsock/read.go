@@ -20,13 +20,13 @@ type reader struct {
 	init     *time.Timer   // closes a socket that sends no connection_init
 }
 
-// What a message that counts takes from the socket's pace, besides one for itself.
+// What a message takes from the socket's pace, besides one for itself.
 const (
 	messageBytes = 1 << 10 // one more for each of these
 	refusedShare = 5       // these more for an operation refused before it ran: it cost more than reading it
 )
 
-// spareShare is how many pings, pongs and completes there may be for each message
+// spareShare is how many small pings, pongs and completes there may be for each message
 // that counts: they cost nothing, and a flood of them would not either.
 const spareShare = 10
 
@@ -87,12 +87,17 @@ func (r *reader) run() (more bool) {
 		}
 		// A flood is read no faster than this, and costs nobody else anything.
 		if r.handle(data) {
-			_ = r.spare.Wait(c.ctx)
+			_ = r.spare.WaitN(c.ctx, costOf(data, r.spare))
 			continue
 		}
-		_ = c.pace.WaitN(c.ctx, min(1+len(data)/messageBytes, c.pace.Burst()))
+		_ = c.pace.WaitN(c.ctx, costOf(data, c.pace))
 		return true
 	}
+}
+
+// costOf is what a message takes of a pace.
+func costOf(data []byte, pace *rate.Limiter) int {
+	return min(1+len(data)/messageBytes, pace.Burst())
 }
 
 // paceOf is so many a second, past a burst of ten seconds' worth.
@@ -116,20 +121,29 @@ func (r *reader) next() (kind int, data []byte, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	data, err = io.ReadAll(hearing{r, in})
+	data, err = io.ReadAll(&hearing{r: r, in: in})
 	return kind, data, err
 }
 
-// hearing is a message that tells the reader of each part that came.
+// openingBytes is how much a message may have until the socket is acknowledged: nobody
+// knows yet whose it is.
+const openingBytes = 64 << 10
+
+// hearing is a message that tells the reader of each part that came, and ends where it is
+// larger than it may be by then.
 type hearing struct {
-	r  *reader
-	in io.Reader
+	r     *reader
+	in    io.Reader
+	bytes int
 }
 
-func (h hearing) Read(p []byte) (int, error) {
+func (h *hearing) Read(p []byte) (int, error) {
 	n, err := h.in.Read(p)
 	if n > 0 {
 		h.r.heard()
+	}
+	if h.bytes += n; h.bytes > openingBytes && h.r.c.ops.at() != ready {
+		return n, websocket.ErrReadLimit
 	}
 	return n, err //nolint:wrapcheck // a reader's errors are the reader's
 }

@@ -112,7 +112,7 @@ func TestASlowUploadIsNotSilence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := `{"type":"ping","payload":{"x":"` + strings.Repeat("x", 100<<10) + `"}}`
+		text := `{"id":"1","type":"subscribe","payload":{"query":"{ hello }","x":"` + strings.Repeat("x", 100<<10) + `"}}`
 		for len(text) > 0 { // 4 KiB in five seconds: more than two minutes
 			n := min(len(text), 4<<10)
 			if _, err := io.WriteString(w, text[:n]); err != nil {
@@ -124,7 +124,7 @@ func TestASlowUploadIsNotSilence(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if m := <-c.got; m.Type != "pong" {
+		if m := <-c.got; m.Type != "next" {
 			t.Errorf("%+v", m)
 		}
 	})

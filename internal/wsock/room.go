@@ -59,12 +59,16 @@ func (h *holding) less(change func()) {
 	}
 }
 
-// toRun takes room for what a mutation will be answered, before it runs.
-func (o *operation) toRun(ctx context.Context, oc *graphql.OperationContext) error {
-	if oc.Operation.Operation != ast.Mutation {
-		return nil
+// toRun takes room for what a mutation will be answered, before it runs, and for a
+// subscription's variables, of so many bytes, which it has for as long as it lives.
+func (o *operation) toRun(ctx context.Context, oc *graphql.OperationContext, variables int) error {
+	switch oc.Operation.Operation {
+	case ast.Mutation:
+		return o.hold(ctx, limit.Echo(o.bytes+len(oc.RawQuery)))
+	case ast.Subscription:
+		return o.hold(ctx, variables)
 	}
-	return o.hold(ctx, limit.Echo(o.bytes+len(oc.RawQuery)))
+	return nil
 }
 
 // noRoom is what becomes of a response there is no room for: the operation's end. Of a

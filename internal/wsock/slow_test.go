@@ -118,7 +118,7 @@ func TestASlowLinkIsNotADeadOne(t *testing.T) {
 
 func TestAPeerThatAsksAndDoesNotReadIsGivenUp(t *testing.T) {
 	t.Parallel()
-	payload := strings.Repeat("x", 64<<10)
+	payload := strings.Repeat("x", 3<<10)
 	for name, ask := range map[string]func(p *peer) error{
 		"ping": func(p *peer) error {
 			return p.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping","payload":{"x":"`+payload+`"}}`))
