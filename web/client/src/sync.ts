@@ -220,7 +220,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
     },
     async edit(messageId, content, baseVersion) {
       const base = baseVersion ?? messages.find(messageId)?.version;
-      if (base === undefined) throw new RealtimeError("validation-failed", "The version the edit was made from is not known");
+      if (base === undefined) throw new RealtimeError("validation-failed", "baseVersion is not known");
       const { editMessage } = await connection.request(Edit, { messageId, content, baseVersion: base });
       state.took([editMessage.message]);
       const c = editMessage.conflict;

@@ -229,3 +229,21 @@ test.each(["pagehide", "freeze", "visibilitychange"])("what came is stored when 
   await pass(0);
   expect((await disk(wire))!.messages).toEqual(["m1"]);
 });
+
+test("where no token can be had, what is stored of a user whose id is given is there, and what is written waits", async () => {
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: "k1", messages: [message("m1")], channels: [channel("c1")] } });
+  const first = await connected(wire);
+  await pass(1000);
+  first.network(false);
+  await first.rt.send("c1", "written before");
+  first.rt.close();
+  await pass(500);
+  const second = wire.tab({ getToken: () => { throw new Error("a tunnel"); } });
+  second.network(false);
+  second.rt.connect();
+  await pass(500);
+  let stored = false;
+  void second.rt.send("c1", "written now").then(() => { stored = true; });
+  await pass(500);
+  expect([stored, second.rt.timeline("c1").get().map(m => m.content), (await disk(wire))!.outbox]).toEqual([true, ["m1", "written before", "written now"], ["written before", "written now"]]);
+});
