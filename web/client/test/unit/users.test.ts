@@ -218,3 +218,18 @@ test.each([["another id than the server knows its user by", claims("auth0|17")],
   await pass(600_000);
   expect([told, wire.of("Refresh").length, wire.sockets.length]).toEqual([[], 1, 2]);
 });
+
+test("a sign-out counts what was not sent when it is over", async () => {
+  const { rt } = await connected(wire);
+  let sent!: () => void, out!: () => void;
+  wire.replies.Send = op => new Promise(r => { sent = () => r({ sendMessages: { results: (op.variables.input as unknown as { clientMessageId: string }[]).map(i => ({ clientMessageId: i.clientMessageId, status: "sent", duplicate: false, message: { ...message("m1"), clientMessageId: i.clientMessageId }, error: null })) } }); });
+  wire.replies.SignOut = () => new Promise(r => { out = () => r({ signOutSession: true }); });
+  await rt.send("c1", "m1");
+  await pass(500);
+  const signedOut = rt.signOut();
+  await pass(10);
+  sent();
+  await pass(500);
+  out();
+  expect((await Promise.all([signedOut, pass(2000)]))[0]).toEqual({ discarded: 0 });
+});
