@@ -98,6 +98,15 @@ describe("activity", () => {
     expect(said().lastActivityAgoMs).toBeGreaterThanOrEqual(600_000);
     expect(beats()).toHaveLength(1); // that it was hidden, on the first
   });
+  test("that the page is hidden is said again where it was not taken", async () => {
+    const tab = await connected(wire), { Heartbeat } = wire.replies;
+    wire.replies.Heartbeat = () => refusal("rate-limited", true);
+    tab.hide(true);
+    await pass(1000);
+    wire.replies.Heartbeat = Heartbeat!;
+    await pass(120_000);
+    expect(beats()).toMatchObject([{ hidden: true, active: false }, { hidden: true, active: false }]);
+  });
   test("a client that must not be seen says nothing", async () => {
     const tab = await connected(wire, { presence: false });
     tab.window.dispatchEvent(new Event("keydown"));
