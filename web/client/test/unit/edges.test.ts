@@ -2,6 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test, vi } from "vitest";
 import { ALICE, BOB } from "../browser.js";
+import { execute } from "../../src/cache.js";
 import { legacyBus } from "../../src/legacy.js";
 import { connected, eachOnItsWire, emptyPage, pass, settle, wire } from "./wire.js";
 
@@ -104,4 +105,16 @@ test("a bus keeps no callback that it no longer calls", async () => {
     collect();
   }
   expect(held.map(r => r.deref())).toEqual([undefined, undefined]);
+});
+
+test("a document's operation is known, whatever fragments stand before it", () => {
+  const run = (query: string) => {
+    let ran = "";
+    execute({ connection: { live: () => { ran = "subscription"; return () => {}; }, ask: () => { ran = "query"; return new Promise(() => {}); } } } as never, query, {}, {});
+    return ran;
+  };
+  const fragment = "# of { one\nfragment F on Presence { id customStatus { text # {\n emoji } a(x: \"}\", y: \"\"\"{\"\"\") { b { c } } }\n";
+  for (const op of ["subscription", "query"]) for (const before of ["", fragment, fragment + fragment.replace("F", "G")]) expect(run(`${before}${op} S($o: O = {a: 1}) { x { ...F } }`)).toBe(op);
+  expect(run("subscription{x}")).toBe("subscription");
+  expect(run("query Q { subscription }\nfragment F on X { subscription { y } }")).toBe("query");
 });
