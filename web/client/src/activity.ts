@@ -33,7 +33,10 @@ export function createActivity(connection: Connection, env: Env, idleAfter: () =
     const active = fresh;
     told = Date.now();
     await connection.request(Heartbeat, { input: { active, ...is() } }, { socketOnly: true })
-      .catch(() => { fresh ||= active; });
+      .catch(() => {
+        fresh ||= active;
+        beat ??= setTimeout(tell, every); // also that the page is hidden, which nothing else says again
+      });
   }
   function active() {
     const now = Date.now(), wasIdle = state.get().idle, since = now - told;
@@ -42,7 +45,7 @@ export function createActivity(connection: Connection, env: Env, idleAfter: () =
     if (wasIdle) state.set({ ...state.get(), idle: false });
     idle ??= setTimeout(rest, idleAfter());
     if (wasIdle || since >= every || since < 0) void tell(); // below: the clock was set back
-    else beat ??= setTimeout(() => void tell(), every - since);
+    else beat ??= setTimeout(tell, every - since);
   }
   function rest() {
     idle = undefined;

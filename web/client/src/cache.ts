@@ -18,11 +18,18 @@ const wire = <R>({ data, errors }: Answer<R>) => ({
   data, ...(errors.length > 0 && { errors: errors.map(e => ({ message: e.message, extensions: { code: e.code, retryable: e.retryable, retryAfterMs: e.retryAfterMs } })) }),
 });
 
+// Whether a document's operation is a subscription, whatever fragments stand before it: strings and comments go, then braces from the inside.
+function subscribes(query: string) {
+  let text = query.replace(/"""[^]*?"""|"(?:\\.|[^"\\\n])*"|#.*/g, "");
+  for (let before = ""; before !== text;) text = (before = text).replace(/\{[^{}]*\}/g, ";");
+  return /(?:^|;)\s*subscription\b/.test(text);
+}
+
 /** Runs an operation on the client's connection; a subscription is made again on each new socket. Answers what ends it. */
 export function execute(rt: Realtime, query: string, variables: Record<string, unknown>, sink: Observer): () => void {
   const doc = query as Doc<Record<string, unknown>, Record<string, unknown>>;
   const to = sink as { next?: (v: unknown) => void; error?: (e: RealtimeError) => void; complete?: () => void };
-  if (/^\s*(?:#.*\s*|fragment\b[^{]*(?:\{[^}]*\}\s*)+)*subscription\b/.test(query)) {
+  if (subscribes(query)) {
     const stop = rt.connection.live(doc, variables, data => to.next?.({ data }), e => {
       stop();
       to.error?.(e);

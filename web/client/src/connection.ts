@@ -81,7 +81,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   };
   const info = store(nothing), own = o.userId?.toLowerCase();
   let wanted = false, socket: Socket | undefined, generation = 0, attempt = 0, dialedAt = 0, upAt = 0, ackAt = 0;
-  let user: string | null | undefined, stale = false, refreshed = false, ack: Ack | undefined, refreshAt = 0;
+  let user: string | null | undefined, says: string | null, stale = false, refreshed = false, ack: Ack | undefined, refreshAt = 0;
   let latencies: number[] = [], pingAt = 0, heard = false;
   const timers: Partial<Record<"dial" | "retry" | "ping" | "pong" | "refresh" | "show", ReturnType<typeof setTimeout>>> = {};
   const cancel = (...names: (keyof typeof timers)[]) => names.forEach(n => { clearTimeout(timers[n]); delete timers[n]; });
@@ -95,6 +95,11 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   };
   const online = () => env.navigator?.onLine !== false;
   const is = (...states: ConnectionState[]) => states.includes(info.get().state);
+
+  const be = (id: string | null) => { if (user !== id) events.emit("user", (user = id)); };
+  // A token may say another id than the server knows its user by, or none. One that says what that of the last dial did is the same user's.
+  const said = (token: string) => own ?? userOf(token);
+  const whoseIs = (token: string) => (said(token) === says && user) || said(token);
 
   // stale: the token was refused. Until one is accepted each dial wants a new one, and only a new one that is refused too is the end.
   async function dial() {
@@ -111,8 +116,8 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     }
     if (mine !== generation) return;
     refreshed = refresh;
-    const whose = token ? own ?? userOf(token) : null;
-    if (user !== whose) events.emit("user", (user = whose));
+    be(token ? whoseIs(token) : null);
+    says = token && said(token);
     if (!token) return unauthorized("There is no token");
     const headers = { Authorization: `Bearer ${token}` };
     const params = { headers, device: o.device, ...(o.presence === false && { presence: false }), ...(o.autoDeliver && { autoDeliver: true }) };
@@ -131,7 +136,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     stale = refreshed = false;
     cancel("dial", "show");
     say({ state: "connected", error: null, sessionId: a.sessionId, attempts: 0, interrupted: false });
-    if (a.userId && a.userId !== user) events.emit("user", (user = a.userId));
+    if (a.userId) be(a.userId);
     planRefresh(a.expiresAt);
     ping();
     events.emit("up", a);
@@ -174,6 +179,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   function again(error: RealtimeError, wait = 0) {
     generation++;
     cancel("dial");
+    if (own && user === undefined) be(own); // no token can be had now: what is stored is there all the same
     if (!online()) attempt = Math.max(attempt, 5); // no network, says the browser; it has been wrong before
     wait = Math.min(SLOW * 2, wait + backoff(attempt++, env.random));
     say({ state: online() ? "reconnecting" : "offline", quality: "unknown", latencyMs: null, sessionId: null, attempts: attempt, error, retryAt: Date.now() + wait });
@@ -208,7 +214,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     cancel("pong");
     if (heard) return;
     if (Date.now() - pingAt > PING + DEADLINE) return check(); // frozen meanwhile: ask again
-    drop(1006, "Nothing comes any more");
+    drop(1006, "nothing answers");
   }
   function check() {
     if (!wanted) return;
@@ -222,7 +228,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
       attempt = Math.min(attempt, 1);
       after("retry", Math.min(250, Math.max(0, dialedAt + 250 - Date.now())), () => void dial()); // at once, but for a network that flaps
     } else if (timers.dial && Date.now() - dialedAt > DEADLINE) {
-      drop(1006, "It did not answer before a sleep");
+      drop(1006, "nothing answers");
       void dial();
     }
   }
@@ -243,8 +249,8 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     try {
       const token = await o.getToken({ refresh: true });
       if (!token || mine !== generation) return;
-      const whose = own ?? userOf(token);
-      if (whose && whose !== user) return drop(4403, "The token is somebody else's"); // dials anew, as that user
+      const whose = whoseIs(token);
+      if (whose && whose !== user) return drop(4403, "The token is another user's"); // dials anew, as that user
       const { refreshSession } = await request(Refresh, { token, sessionId }, { socketOnly: true });
       if (mine === generation) planRefresh(refreshSession.expiresAt);
     } catch (e) {
@@ -278,8 +284,8 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     const before = user, token = await o.getToken({ refresh: false });
     if (user !== before) throw lost(); // signed in as another meanwhile
     if (!token) throw new RealtimeError("needs-auth", "There is no token");
-    const whose = own ?? userOf(token);
-    if (user != null && whose != null && whose !== user) throw new RealtimeError("needs-auth", "The token is another user's");
+    const whose = whoseIs(token);
+    if (user && whose && whose !== user) throw new RealtimeError("needs-auth", "The token is another user's");
     try {
       const signal = typeof AbortSignal.timeout === "function" ? AbortSignal.timeout(REQUEST) : null;
       const res = await env.fetch(o.url, {

@@ -23,7 +23,7 @@ export interface CoreOptions {
   /** The same for WebSocket; default: url with ws instead of http. */
   wsUrl?: string;
   getToken: GetToken;
-  /** Whose tokens these are, where they do not tell: x-hasura-user-id, or sub. */
+  /** Whose tokens these are; default: what they tell, x-hasura-user-id, or sub. With it what is stored is there before a token can be had, and where tokens tell nothing, or another id than the server. */
   userId?: string;
   device?: { id?: string; type?: "web" | "ios" | "android" | "desktop"; name?: string };
   /** false: this client must not make its user appear online, and reports no activity. */
@@ -54,7 +54,7 @@ export interface Core {
 /** http(s)://host[:port][/path] as it is dialed: with /graphql where it names no path. */
 export function endpoints(url: string, wsUrl?: string): { url: string; wsUrl: string } {
   const at = (u: string) => {
-    const parsed = new URL(u, typeof location === "undefined" ? undefined : location.href);
+    const parsed = new URL(u, globalThis.location?.href ?? "http://localhost");
     if (parsed.pathname === "/") parsed.pathname = "/graphql";
     return parsed.href;
   };

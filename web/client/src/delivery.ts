@@ -4,7 +4,7 @@ import { Acknowledge, type MarkInput, MarkUnread, UnreadTotals as UnreadTotalsDo
 import type { Keeper } from "./keeper.js";
 import type { Messages } from "./messages.js";
 import type { State } from "./state.js";
-import { type Readable, store } from "./store.js";
+import { both, type Readable, store } from "./store.js";
 import type { ReadState, ThreadState, UnreadTotals } from "./types.js";
 
 export interface DeliveryService {
@@ -109,10 +109,7 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
     thread: threads.of,
     totals: {
       get: totals.get,
-      subscribe(listener) {
-        const offs = [totals.subscribe(listener), held.subscribe(() => {})];
-        return () => offs.forEach(f => f());
-      },
+      subscribe: listener => both(totals.subscribe(listener), held.subscribe(() => {})),
     },
   };
   return {

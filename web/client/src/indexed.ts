@@ -60,8 +60,7 @@ export async function indexed(name: string, keep: number, env: Env): Promise<Dat
     rows: () => run(db => db.getAll("outbox")),
     add: row => run(async db => {
       const tx = db.transaction("outbox", "readwrite", { durability: "strict" });
-      await tx.store.add(row as Row);
-      await tx.done;
+      await Promise.all([tx.store.add(row as Row), tx.done]);
     }),
     settle: (remove, put = []) => run(async db => {
       const tx = db.transaction("outbox", "readwrite");
@@ -69,7 +68,7 @@ export async function indexed(name: string, keep: number, env: Env): Promise<Dat
     }),
     load: () => run(async db => {
       const tx = db.transaction(["messages", "kv"]), kv = tx.objectStore("kv");
-      const [messages, keys, values] = await Promise.all([tx.objectStore("messages").getAll(), kv.getAllKeys(), kv.getAll()]);
+      const [messages, keys, values] = await Promise.all([tx.objectStore("messages").getAll(), kv.getAllKeys(), kv.getAll(), tx.done]);
       return { messages: messages.map(({ at: _, ...m }) => m), kv: new Map(keys.map((key, i) => [key, values[i]])) };
     }),
     save: change => run(async db => {

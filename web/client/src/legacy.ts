@@ -1,6 +1,7 @@
 import type { PresenceStatus } from "./generated.js";
 import type { Realtime } from "./realtime.js";
 import { roomName as nameOf, roomChannel, roomInput } from "./rooms.js";
+import type { Readable } from "./store.js";
 import type { Message, Presence, Queued, RoomTyping } from "./types.js";
 
 // What nchat's own services called things, made of what this client has.
@@ -55,6 +56,16 @@ export function asUserPresence(p: Presence): UserPresence {
 export const asTypingUsers = (t: RoomTyping | undefined): TypingUser[] =>
   (t?.users ?? []).map(u => ({ userId: u.userId, startedAt: new Date(u.startedAt), ...(u.displayName && { userName: u.displayName }), ...(u.avatarUrl && { userAvatar: u.avatarUrl }) }));
 
+/** Tells what changes in a map; undefined: it is there no more. Answers what ends that. */
+export function changed<T>(all: Readable<ReadonlyMap<string, T>>, tell: (value: T | undefined, key: string) => void): () => void {
+  let last = all.get();
+  return all.subscribe(() => {
+    const before = last, now = (last = all.get());
+    for (const [key, value] of now) if (before.get(key) !== value) tell(value, key);
+    for (const key of before.keys()) if (!now.has(key)) tell(undefined, key);
+  });
+}
+
 /** The name of a room as nchat's hooks have it: a name, or an id with its kind. */
 export function legacyRoom(roomName: string, type: "channel" | "thread" | "dm" = "channel", threadId?: string): string {
   return nameOf(/^(channel|dm):/.test(roomName) ? roomName : type === "dm" ? `dm:${roomName}` : roomName, type === "dm" ? undefined : threadId);
@@ -94,8 +105,8 @@ export function legacyBus(rt: Realtime, debug = false): LegacyBus {
       case "message:sent": return rt.queue.events.on("sent", m => tell({ clientMessageId: m.clientMessageId, serverMessageId: m.id, sentAt: m.createdAt, channelId: m.channelId }));
       case "message:delivered": case "message:read": return rt.on("delivery", d => d.status === event.slice(8) && tell(d));
       case "message:failed": return rt.queue.events.on("failed", (q: Queued) => tell({ clientMessageId: q.clientMessageId, errorCode: q.error?.code, errorMessage: q.error?.message, retryable: false }));
-      case "presence:changed": return rt.presence.all.subscribe(() => rt.presence.all.get().forEach(p => tell(asUserPresence(p))));
-      case "typing:changed": return rt.typing.all.subscribe(() => rt.typing.all.get().forEach(t => tell({ roomName: t.room.name, users: asTypingUsers(t), text: t.text })));
+      case "presence:changed": return changed(rt.presence.all, p => p && tell(asUserPresence(p)));
+      case "typing:changed": return changed(rt.typing.all, (t, roomName) => tell({ roomName, users: asTypingUsers(t), text: t?.text ?? null }));
       case "user:joined": return rt.on("member", m => m.kind === "joined" && tell({ roomName: nameOf(m.channelId), userId: m.userId }));
       case "user:left": return rt.on("member", m => m.kind === "left" && tell({ roomName: nameOf(m.channelId), userId: m.userId }));
       case "connection:state": return rt.connection.events.on("state", tell);

@@ -1,4 +1,4 @@
-import { type Family, family, type Readable } from "./store.js";
+import { both, type Family, family, type Readable } from "./store.js";
 import type { Delivery, Message, Queued, TimelineMessage } from "./types.js";
 
 /** The messages of a channel that are here, in its order. */
@@ -10,8 +10,10 @@ export interface ChannelLog {
 export interface Messages {
   get(channelId: string): readonly Message[];
   find(messageId: string): Message | undefined;
-  /** Takes messages; answers those that were not here. With old ones that are asked for a channel grows past what is held of others. */
-  put(messages: readonly Message[], grow?: boolean): Message[];
+  /** Takes messages; answers those that were not here. */
+  put(messages: readonly Message[]): Message[];
+  /** How far back a channel was read, and each of its threads; null: to its beginning. It is forgotten with the channel. One that is asked for grows past what is held of others. */
+  past(channelId: string): Map<string, string | null>;
   remove(messageId: string): Message | undefined;
   /** A moment, for `alive`. */
   now(): number;
@@ -28,7 +30,7 @@ const by = (a: Message, b: Message) => Number(a.seq) - Number(b.seq);
 
 export function createMessages(most: number): Messages {
   const logs = family<ChannelLog>();
-  const grown = new Set<string>();
+  const pasts = new Map<string, Map<string, string | null>>();
   const gone = new Map<string, number>(); // of messages and channels, when; the last thousands
   let moment = 0, floor = 0;
   const bury = (id: string) => {
@@ -39,8 +41,7 @@ export function createMessages(most: number): Messages {
   const places = new Map<string, string>(); // of each message its channel
   const get = (id: string) => logs.get(id)?.messages ?? none;
   const find = (id: string) => get(places.get(id) ?? "").find(m => m.id === id);
-  function put(incoming: readonly Message[], grow = false) {
-    if (grow) for (const m of incoming) grown.add(m.channelId);
+  function put(incoming: readonly Message[]) {
     const fresh: Message[] = [], changed = new Map<string, Map<string, Message>>();
     for (const m of incoming) {
       if (m.deletedAt) {
@@ -55,7 +56,7 @@ export function createMessages(most: number): Messages {
     }
     for (const [channelId, log] of changed) {
       const messages = [...log.values()].sort(by);
-      for (const m of messages.splice(0, grown.has(channelId) ? 0 : Math.max(0, messages.length - most))) places.delete(m.id);
+      for (const m of messages.splice(0, pasts.has(channelId) ? 0 : Math.max(0, messages.length - most))) places.delete(m.id);
       for (const m of messages) places.set(m.id, channelId);
       logs.set(channelId, { messages });
     }
@@ -71,6 +72,11 @@ export function createMessages(most: number): Messages {
   }
   return {
     get, find, put, remove,
+    past(id) {
+      const past = pasts.get(id) ?? new Map<string, string | null>();
+      pasts.set(id, past);
+      return past;
+    },
     now: () => moment,
     alive: (list, since) => list.filter(m => !(gone.get(m.id!)! > (since ?? 0)) && !(since! < floor || gone.get(m.channelId)! > since!)),
     deliver(d) {
@@ -82,13 +88,13 @@ export function createMessages(most: number): Messages {
     forget(channelId) {
       bury(channelId);
       for (const m of get(channelId)) places.delete(m.id);
-      grown.delete(channelId);
+      pasts.delete(channelId);
       logs.set(channelId, undefined);
     },
     clear() {
       floor = ++moment;
       places.clear();
-      grown.clear();
+      pasts.clear();
       logs.clear();
     },
     all: logs,
@@ -120,10 +126,7 @@ export function timeline(channelId: string, messages: Messages, queue: Readable<
       ];
       return value;
     },
-    subscribe(listener) {
-      const offs = [log.subscribe(listener), queue.subscribe(listener)];
-      return () => offs.forEach(f => f());
-    },
+    subscribe: listener => both(log.subscribe(listener), queue.subscribe(listener)),
   };
 }
 

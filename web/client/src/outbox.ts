@@ -107,7 +107,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
     const same = state.get().items.find(q => q.clientMessageId === clientMessageId);
     if (same) return Promise.resolve(same);
     if (state.get().items.length >= o.maxQueued) {
-      return Promise.reject(new RealtimeError("queue-full", `${o.maxQueued} messages wait already; none of them was dropped for this one`, true));
+      return Promise.reject(new RealtimeError("queue-full", `${o.maxQueued} messages wait already`, true));
     }
     const draft: Queued = { clientMessageId, channelId: input.channelId, input, status: "pending", attempts: 0, error: null, createdAt: Date.now() };
     drafts = [...drafts, draft];
@@ -206,7 +206,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
       if (Date.now() - row.createdAt > o.maxAgeMs) dead.push({ ...row, dead: { code: "expired", message: "It could not be sent for too long" } });
       else if (size(row) > o.maxFrame() - AROUND) dead.push({ ...row, dead: LARGE });
       else if (row.checksum && row.checksum !== ((await digest([row.input], env)) ?? row.checksum)) {
-        dead.push({ ...row, dead: { code: "corrupted", message: "What is stored is not what was written" } });
+        dead.push({ ...row, dead: { code: "corrupted", message: "It is not what was written" } });
       }
     }
     if (dead.length) await settle(at, [], [], dead);
@@ -234,7 +234,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
           put.push({ ...row, attempts: row.attempts + 1, notBefore: Date.now() + Math.min(wait, LONGEST) });
         } else put.push({ ...row, dead: result.error ?? { code: "unexpected", message: "It was refused" } });
       }
-      if (!gone.length && !put.length) throw new RealtimeError("unexpected", "The answer is about none of it", true);
+      if (!gone.length && !put.length) throw new RealtimeError("unexpected", "An answer without data", true);
       answered = true;
       failures = 0;
       plain = false;

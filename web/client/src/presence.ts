@@ -6,7 +6,7 @@ import {
   type CustomStatusInput, type Doc, MyPresence as MyPresenceDoc, PresenceChanged, Presences, type PresenceSettingsInput, type PresenceStatus,
   PresenceWindow, SetCustomStatus, SetPresence, UpdateSettings, Visibility,
 } from "./generated.js";
-import { type Family, family, type Readable, store, type Writable } from "./store.js";
+import { both, type Family, family, type Readable, store, type Writable } from "./store.js";
 import type { Conflict, MyPresence, Presence, PresenceCounts, PresenceSettings, PresenceVisibility } from "./types.js";
 import { createWatch, type Watch } from "./watch.js";
 
@@ -149,8 +149,3 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
     },
   };
 }
-
-const both = (a: () => void, b: () => void) => () => {
-  a();
-  b();
-};

@@ -172,8 +172,9 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     },
     ...reins(connection),
     async signOut() {
-      const discarded = outbox.queue.get().items.length, { sessionId } = connection.get(), id = user.get();
+      const { sessionId } = connection.get(), id = user.get();
       if (sessionId) await connection.request(SignOut, { sessionId }).catch(() => {});
+      const discarded = user.get() === id && outbox.queue.get().items.length;
       if (user.get() === id) leave(); // else another is there by now
       const wiped = opening.then(() => tabs.wipe(id ?? last ?? o.userId?.toLowerCase())).catch(() => 0);
       opening = wiped.then(() => {}); // and who comes back meanwhile begins after it

@@ -1,6 +1,6 @@
 import type { ConnectionInfo } from "./connection.js";
 import type { PresenceSettingsInput, PresenceStatus, Visibility } from "./generated.js";
-import { asTypingUsers, asUserPresence, type CustomStatus, legacyBus, type LegacyBus, legacyRoom, sendLegacy, type SendMessageOptions, type TypingUser, type UserPresence } from "./legacy.js";
+import { asTypingUsers, asUserPresence, changed, type CustomStatus, legacyBus, type LegacyBus, legacyRoom, sendLegacy, type SendMessageOptions, type TypingUser, type UserPresence } from "./legacy.js";
 import type { Realtime, RealtimeOptions } from "./realtime.js";
 import { configuredToken, configureRealtime, sharedClient } from "./shared.js";
 import type { Delivery, Message, PresenceSettings, PresenceVisibility, Queued, SyncResult } from "./types.js";
@@ -103,15 +103,7 @@ const presenceService = {
   subscribeToUsers: (ids: string[]) => ids.forEach(id => watched.has(id) || watched.set(id, rt().presence.watch(id))),
   unsubscribeFromUsers: (ids: string[]) => ids.forEach(id => { watched.get(id)?.(); watched.delete(id); }),
   /** Of those subscribed to. */
-  onPresenceChange(callback: (presence: UserPresence) => void): () => void {
-    const { all } = rt().presence;
-    let last = all.get();
-    return all.subscribe(() => {
-      const before = last;
-      last = all.get();
-      for (const [id, p] of last) if (before.get(id) !== p) callback(asUserPresence(p));
-    });
-  },
+  onPresenceChange: (callback: (presence: UserPresence) => void): (() => void) => changed(rt().presence.all, p => p && callback(asUserPresence(p))),
   getPresence(id: string): UserPresence | undefined {
     const p = rt().presence.all.get().get(id);
     return p && asUserPresence(p);
@@ -134,9 +126,10 @@ const typingService = {
   handleInputChange: (channel: string, value: string, threadId?: string) => rt().typing.input(thread(channel, threadId), value),
   getTypingUsers: (channel: string, threadId?: string): TypingUser[] => asTypingUsers(rt().typing.room(thread(channel, threadId)).get()),
   getTypingText: (channel: string, threadId?: string): string | null => rt().typing.room(thread(channel, threadId)).get()?.text ?? null,
-  /** Called at once with who types, and after each change. */
-  onRoomTypingChange(name: string, type: "channel" | "thread" | "dm", callback: (roomName: string, users: TypingUser[]) => void, threadId?: string): () => void {
-    const room = legacyRoom(name, type, threadId), at = rt().typing.room(room), tell = () => callback(room, asTypingUsers(at.get()));
+  getTypingUsersInRoom: (name: string, type: "channel" | "thread" | "dm", threadId?: string): TypingUser[] => asTypingUsers(rt().typing.room(legacyRoom(name, type, threadId)).get()),
+  /** Called at once with who types, and after each change; with the room's name and thread as they were given here. */
+  onRoomTypingChange(name: string, type: "channel" | "thread" | "dm", callback: (roomName: string, users: TypingUser[], threadId?: string) => void, threadId?: string): () => void {
+    const at = rt().typing.room(legacyRoom(name, type, threadId)), tell = () => callback(name, asTypingUsers(at.get()), threadId);
     tell();
     return at.subscribe(tell);
   },

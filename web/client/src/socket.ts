@@ -1,6 +1,7 @@
 import { createClient } from "graphql-ws/client";
 import { asError, lost, RealtimeError, fromWire, type WireError } from "./errors.js";
 import type { Doc } from "./generated.js";
+import { guarded } from "./store.js";
 
 export interface Ack {
   sessionId: string;
@@ -84,7 +85,7 @@ export function openSocket(url: string, params: Record<string, unknown>, impl: u
       const finish = (error: RealtimeError | null) => {
         if (done) return;
         done = true;
-        sink.end(error);
+        guarded(e => sink.end(e), error);
       };
       if (!alive) {
         queueMicrotask(() => finish(lost()));
@@ -92,7 +93,8 @@ export function openSocket(url: string, params: Record<string, unknown>, impl: u
       }
       const stop = client.subscribe<R>({ query: doc, variables: variables as Record<string, unknown> }, {
         next: r => {
-          if (!done) sink.next({ data: (r.data as R | null | undefined) ?? null, errors: ((r.errors ?? []) as unknown as WireError[]).map(fromWire) });
+          // graphql-ws takes what is thrown here for a server that talks nonsense, and ends the socket
+          if (!done) guarded(a => sink.next(a), { data: (r.data as R | null | undefined) ?? null, errors: ((r.errors ?? []) as unknown as WireError[]).map(fromWire) });
         },
         error: e => finish(Array.isArray(e) ? fromWire(e[0] as WireError) : lost()),
         complete: () => finish(alive ? null : lost()), // a client that is disposed of completes what is open

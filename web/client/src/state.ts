@@ -69,18 +69,29 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
       keeper.kv(`thread:${t.threadId}`, t);
     }
   }
-  function take(list: readonly Message[], silent: boolean, since?: number) {
+  const begun = new Set<string>(); // channels that began with this page, or one before that had more: what they bring is history; what a direct one brings is not
+  // So is what was edited of before all that is here.
+  const old = (m: Message) => m.version > 1 && Number(m.seq) < Number(messages.get(m.channelId)[0]?.seq);
+  function take(list: readonly Message[], since?: number, silent?: boolean) {
     const incoming = messages.alive(list, since);
+    for (const m of incoming) if (silent || begun.has(m.channelId) || old(m)) told.add(m.id);
     const fresh = messages.put(incoming);
     keeper.put(incoming.filter(m => !m.deletedAt).map(m => messages.find(m.id) ?? m));
     keeper.remove(incoming.filter(m => m.deletedAt).map(m => m.id));
-    if (silent) fresh.forEach(m => told.add(m.id));
-    else fresh.forEach(announce);
+    fresh.forEach(announce);
     return fresh;
   }
-  function counted({ channelId, memberCount }: MemberChange) {
-    const c = channels.get().get(channelId);
+  function delivered(list: readonly Delivery[]) {
+    for (const d of list) {
+      messages.deliver(d);
+      events.emit("delivery", d);
+    }
+    keeper.put(list.flatMap(d => messages.find(d.messageId) ?? []));
+  }
+  function member(change: MemberChange) {
+    const { channelId, memberCount } = change, c = channels.get().get(channelId);
     if (c && memberCount != null) setChannels(map => map.set(channelId, { ...c, memberCount }));
+    events.emit("member", change);
   }
   function drop(messageId: string) {
     const m = messages.remove(messageId);
@@ -105,6 +116,7 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
 
   function empty() {
     messages.clear();
+    begun.clear();
     channels.set(new Map());
     readStates.clear();
     threads.clear();
@@ -115,28 +127,28 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
     page(p, fresh, since) {
       const [known, list, reads] = [messages.alive(p.channels, since), messages.alive(p.messages, since), messages.alive(p.readStates, since)];
       p.leftChannelIds.forEach(leave);
-      if (known.length) setChannels(map => known.forEach(c => map.set(c.channelId, c)));
+      if (known.length) setChannels(map => known.forEach(c => {
+        if (!map.has(c.channelId) && c.type !== "direct") begun.add(c.channelId);
+        map.set(c.channelId, c);
+      }));
       p.members.forEach(m => events.emit("member", m));
-      const news = take(list, fresh, Infinity);
+      const news = take(list, Infinity, fresh);
+      if (!p.hasMore) begun.clear();
       p.deletedMessageIds.forEach(drop);
       read(reads);
       readThreads(p.threadReadStates);
-      p.deliveries.forEach(d => {
-        messages.deliver(d);
-        events.emit("delivery", d);
-      });
-      keeper.put(p.deliveries.flatMap(d => messages.find(d.messageId) ?? []));
+      delivered(p.deliveries);
       if (p.settings) set(p.settings);
       return news.length;
     },
     event(e) {
       switch (e.__typename) {
         case "MessageCreated":
-          take([e.message], false, Infinity);
+          take([e.message], Infinity);
           break;
         case "MessageUpdated": {
           const known = messages.find(e.message.id);
-          take([e.message], !known && Number(e.message.seq) < Number(messages.get(e.message.channelId)[0]?.seq ?? -Infinity), Infinity);
+          take([e.message], Infinity);
           if (known) events.emit("message:updated", e.message);
           break;
         }
@@ -144,9 +156,7 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
           drop(e.messageId);
           break;
         case "DeliveryChanged":
-          messages.deliver(e.delivery);
-          events.emit("delivery", e.delivery);
-          keeper.put([messages.find(e.delivery.messageId) ?? []].flat());
+          delivered([e.delivery]);
           break;
         case "ReadStateChanged":
           read([e.readState]);
@@ -160,22 +170,18 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
           return known ? null : e.channel.channelId;
         }
         case "MemberJoined":
-          counted(e.change);
-          events.emit("member", e.change);
+          member(e.change);
           break;
         case "MemberLeft":
           if (e.change.userId === me()) leave(e.change.channelId);
-          else {
-            counted(e.change);
-            events.emit("member", e.change);
-          }
+          else member(e.change);
           break;
         case "SettingsChanged":
           set(e.settings);
       }
       return null;
     },
-    took: incoming => void take(incoming, false),
+    took: incoming => void take(incoming),
     clear() {
       empty();
       keeper.clear();

@@ -18,6 +18,12 @@ export function guarded<A extends unknown[]>(fn: (...args: A) => void, ...args: 
   }
 }
 
+/** Ends two things at once. */
+export const both = (a: () => void, b: () => void) => () => {
+  a();
+  b();
+};
+
 /** A store. With watch, that runs while there are subscribers, and a second longer: a list that is drawn anew is no new watch. */
 export function store<T>(value: T, watch?: () => () => void): Writable<T> {
   const listeners = new Set<() => void>();

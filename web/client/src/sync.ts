@@ -50,11 +50,12 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   const say = (change: Partial<SyncState>) => info.set({ ...info.get(), ...change });
   let cursor: string | null = null, generation = 0, stop: (() => void) | undefined, failures = 0, count = { conflicts: 0 };
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const past = new Map<string, string | null>(); // how far back a channel was read; null: to its beginning
-  let gap: string | null = null, filling = 0; // a cursor before what is missing of channels; until it is there, nothing begins or is stored after it
+  // A cursor before what is missing of channels; until it is there, nothing begins or is stored after it. "": a fresh start that is not over: what it brings
+  // is history, also after an interruption, and a page that goes before its end begins anew.
+  let gap: string | null = null, filling = 0;
   const moved = (to: string) => {
     cursor = to;
-    if (!gap) keeper.kv("cursor", to);
+    if (gap === null) keeper.kv("cursor", to);
   };
 
   async function run(): Promise<SyncResult> {
@@ -107,9 +108,11 @@ export function createSync(connection: Connection, env: Env, state: State, messa
 
   async function pages(stale: () => void, step: (p: number, done: number, total: number) => void) {
     const got = { messages: 0, channels: 0 };
-    let done = 0, fresh = false;
-    if (gap) cursor = gap;
-    gap = null;
+    let done = 0;
+    if (gap) {
+      cursor = gap;
+      gap = null;
+    }
     for (;;) {
       let page, since = messages.now();
       try {
@@ -122,13 +125,13 @@ export function createSync(connection: Connection, env: Env, state: State, messa
       }
       stale();
       if (!cursor || page.reset) {
-        past.clear();
         state.clear();
         since = messages.now();
-        fresh = true;
+        gap = "";
       }
-      got.messages += state.page(page, fresh, since);
+      got.messages += state.page(page, gap === "", since);
       got.channels += page.channels.length;
+      if (!page.hasMore) gap = null;
       moved(page.cursor);
       done += page.messages.length;
       const total = Math.max(done, page.progress.total);
@@ -173,7 +176,6 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   // A channel of which older messages may be read now, or no longer.
   async function refill(channelId: string, from: string) {
     state.forget(channelId);
-    past.clear();
     gap ??= from; // of several the first is before the others
     keeper.kv("cursor", gap);
     filling++;
@@ -208,19 +210,20 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   const service: SyncService = {
     get: info.get, subscribe: info.subscribe, run, channel, events,
     async older(channelId, threadId, first = 50) {
-      const key = `${channelId} ${threadId ?? ""}`, had = messages.get(channelId).length;
+      const key = threadId ?? "", had = messages.get(channelId).length;
       for (;;) { // the first pages may hold what is here already
-        const before = past.get(key);
+        const past = messages.past(channelId), before = past.get(key);
         if (before === null) return { messages: messages.get(channelId), more: false };
         const since = messages.now(), { messages: page } = await connection.request(History, { channelId, threadId: threadId ?? null, before: before ?? null, first });
-        messages.put(messages.alive(page.messages, since), true);
-        past.set(key, page.pageInfo.hasNextPage ? page.pageInfo.endCursor : null);
-        if (messages.get(channelId).length > had || !page.pageInfo.hasNextPage) return { messages: messages.get(channelId), more: page.pageInfo.hasNextPage };
+        messages.put(messages.alive(page.messages, since));
+        const { hasNextPage: more, endCursor } = page.pageInfo;
+        past.set(key, more ? endCursor : null);
+        if (messages.get(channelId).length > had || !more) return { messages: messages.get(channelId), more };
       }
     },
     async edit(messageId, content, baseVersion) {
       const base = baseVersion ?? messages.find(messageId)?.version;
-      if (base === undefined) throw new RealtimeError("validation-failed", "The version the edit was made from is not known");
+      if (base === undefined) throw new RealtimeError("validation-failed", "baseVersion is not known");
       const { editMessage } = await connection.request(Edit, { messageId, content, baseVersion: base });
       state.took([editMessage.message]);
       const c = editMessage.conflict;
@@ -248,10 +251,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
       clearTimeout(timer);
       stop?.();
       say({ state: "idle", ...(forget && { result: null, conflicts: [] }) });
-      if (forget) {
-        cursor = gap = null;
-        past.clear();
-      }
+      if (forget) cursor = gap = null;
     },
   };
 }

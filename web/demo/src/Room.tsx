@@ -13,7 +13,7 @@ export function Room({ channel, title, threadId, openThread }: Props) {
   const all = useMessages(channel.channelId);
   const shown = useMemo(() => all.filter(m => (m.threadId ?? null) === threadId || (threadId !== null && all.some(r => r.threadId === threadId && r.parentMessageId === m.id))), [all, threadId]);
   const replies = useMemo(() => repliesOf(all), [all]);
-  useRead(channel.channelId, all);
+  useRead(channel.channelId, shown);
   return (
     <>
       <header className="head">
@@ -37,9 +37,9 @@ function repliesOf(all: readonly TimelineMessage[]) {
   return map;
 }
 
-/** What is open in a page that is seen has been read. */
-function useRead(channelId: string, all: readonly TimelineMessage[]) {
-  const { acknowledgeRead } = useDelivery(), last = all.findLast(m => m.seq !== null && !m.mine)?.id;
+/** What is shown in a page that is seen has been read: of a channel not its threads. */
+function useRead(channelId: string, shown: readonly TimelineMessage[]) {
+  const { acknowledgeRead } = useDelivery(), last = shown.findLast(m => m.seq !== null && !m.mine)?.id;
   useEffect(() => {
     if (!last) return;
     const look = () => { if (!document.hidden) acknowledgeRead(channelId, last); };

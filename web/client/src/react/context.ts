@@ -5,10 +5,12 @@ import { asCustomStatus, asTypingUsers, asUserPresence, type CustomStatus, legac
 import type { ConnectionInfo, ConnectionState } from "../connection.js";
 import type { RealtimeError } from "../errors.js";
 import type { ConnectionQuality, PresenceStatus } from "../generated.js";
+import type { PresenceService } from "../presence.js";
 import { createRealtime, type Realtime, type RealtimeOptions } from "../realtime.js";
 import { optionsOf, publicEnv, sharedClient } from "../shared.js";
 import { hold, type Readable } from "../store.js";
 import type { GetToken } from "../token.js";
+import type { MyPresence } from "../types.js";
 
 /** As nchat's client had them, and ours. `authenticated` and `error` are there to be compared with: connected is authenticated. */
 export type RealtimeConnectionState = Exclude<ConnectionState, "idle" | "closed"> | "disconnected" | "authenticated" | "error";
@@ -75,6 +77,17 @@ export const useRealtimeClient = (): Realtime => useHeld().client;
 /** A store's value, followed. On the server, and in the first drawing of a page it drew: what it is now. */
 export function useStore<T>(store: Readable<T>): T {
   return useSyncExternalStore(store.subscribe, store.get, store.get);
+}
+
+/** The caller's status: what was chosen here, until the server's word of it comes. */
+export function useChosen(presence: PresenceService, mine: MyPresence | null, connected: boolean) {
+  const [chosen, choose] = useState<PresenceStatus | null>(null);
+  useEffect(() => choose(null), [mine]);
+  const setStatus = useCallback((s: PresenceStatus) => {
+    choose(s);
+    void presence.setStatus(s).catch(() => choose(now => (now === s ? null : now))); // refused
+  }, [presence]);
+  return [chosen ?? mine?.status ?? (connected ? "online" : "offline"), setStatus] as const;
 }
 
 /** Follows a store that is made anew for each key. */
@@ -221,18 +234,13 @@ export function membersOf(rt: Realtime, name: string): RoomMember[] {
 /** Everything at once, as nchat's provider gave it. Parts that show one thing are better served by the hook for it. */
 export function useRealtimeContext(): RealtimeContextValue {
   const base = useRealtime({ autoConnect: false }), { client, typing } = useHeld(), rooms = useRooms();
-  const mine = useStore(client.presence.mine), [local, setLocal] = useState<PresenceStatus | null>(null);
+  const mine = useStore(client.presence.mine), [status, setPresenceStatus] = useChosen(client.presence, mine, base.isConnected);
   const held = useHolds(useCallback((name: string) => openRoom(client, name), [client]));
   const watched = useHolds(useCallback((id: string) => client.presence.watch(id), [client]));
-  const status = mine?.status ?? local ?? (base.isConnected ? "online" : "offline");
   return useMemo(() => {
     const room = (name: string, threadId?: string) => legacyRoom(name, threadId ? "thread" : "channel", threadId);
     return {
-      ...base, rooms, presenceStatus: status, customStatus: asCustomStatus(mine?.customStatus) ?? null,
-      setPresenceStatus: s => {
-        setLocal(s);
-        void client.presence.setStatus(s).catch(() => {});
-      },
+      ...base, rooms, presenceStatus: status, customStatus: asCustomStatus(mine?.customStatus) ?? null, setPresenceStatus,
       setCustomStatus: s => void client.presence.setCustomStatus(s).catch(() => {}),
       subscribeToPresence: ids => ids.forEach(watched.add),
       unsubscribeFromPresence: ids => ids.forEach(watched.drop),
@@ -243,13 +251,13 @@ export function useRealtimeContext(): RealtimeContextValue {
       getTypingUsers: (name, thread) => asTypingUsers(client.typing.room(room(name, thread)).get()),
       getTypingText: (name, thread) => client.typing.room(room(name, thread)).get()?.text ?? null,
       joinRoom: async name => {
-        held.add(name);
+        held.add(legacyRoom(name));
         return { name: legacyRoom(name), type: name.startsWith("dm:") ? "dm" as const : "channel" as const, visibility: "private" as const };
       },
-      leaveRoom: held.drop,
+      leaveRoom: name => held.drop(legacyRoom(name)),
       sendMessage: (name, content, o) => sendLegacy(client, name, content, o),
       isInRoom: name => client.rooms.has(name),
       getRoomMembers: name => membersOf(client, name),
     };
-  }, [base, rooms, status, mine, client, typing, held.add, held.drop, watched.add, watched.drop]);
+  }, [base, rooms, status, setPresenceStatus, mine, client, typing, held.add, held.drop, watched.add, watched.drop]);
 }

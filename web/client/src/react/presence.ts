@@ -5,7 +5,7 @@ import type { PresenceSettingsInput, PresenceStatus, Visibility } from "../gener
 import { asCustomStatus, asUserPresence, type CustomStatus, type UserPresence } from "../legacy.js";
 import { family, type Readable } from "../store.js";
 import type { Presence, PresenceSettings, PresenceVisibility } from "../types.js";
-import { useHeld, useHolds, useKeyed, useRealtimeClient, useStore } from "./context.js";
+import { useChosen, useHeld, useHolds, useKeyed, useRealtimeClient, useStore } from "./context.js";
 
 export interface FilteredUserPresence extends UserPresence { canViewOnlineStatus: boolean; canViewLastSeen: boolean; isContact: boolean }
 
@@ -74,7 +74,7 @@ function useMany(options: UseRealtimePresenceOptions | null): UseRealtimePresenc
   const { client } = useHeld(), { presence } = client;
   const mine = useStore(options ? presence.mine : nothing), activity = useStore(options ? presence.activity : nothing), all = useStore(options ? presence.all : noMap);
   const settings = useStore(options ? presence.settings : nothing), info = useStore(options ? client.connection : nothing);
-  const [local, setLocal] = useState<PresenceStatus | null>(null), [filtered, setFiltered] = useState(new Map<string, FilteredUserPresence>());
+  const [filtered, setFiltered] = useState(new Map<string, FilteredUserPresence>());
   const watched = useHolds(useCallback((id: string) => presence.watch(id), [presence]));
   const ids = (options?.userIds ?? []).join(), initial = options?.initialStatus;
   useEffect(() => {
@@ -83,18 +83,14 @@ function useMany(options: UseRealtimePresenceOptions | null): UseRealtimePresenc
   }, [presence, ids]);
   useEffect(() => { if (initial) void presence.setStatus(initial).catch(() => {}); }, [presence, initial]);
   const presences = useMemo(() => new Map([...all].map(([id, p]) => [id, asUserPresence(p)])), [all]);
-  const status = mine?.status ?? local ?? (info?.state === "connected" ? "online" : "offline");
+  const [status, setStatus] = useChosen(presence, mine, info?.state === "connected");
   return useMemo((): UseRealtimePresenceReturn => {
     const setCustomStatus = (s: CustomStatus | null) => void presence.setCustomStatus(s).catch(() => {});
     const update = (input: PresenceSettingsInput) => presence.updateSettings(input).then(() => true, () => false);
     const fetched = async (userIds: string[]) => new Map((await presence.fetch(userIds)).map(p => [p.userId, asUserPresence(p)]));
     return {
       status, customStatus: asCustomStatus(mine?.customStatus) ?? null, isIdle: activity?.idle ?? false, presences, filteredPresences: filtered,
-      setStatus(s) {
-        setLocal(s);
-        void presence.setStatus(s).catch(() => {});
-      },
-      setCustomStatus, clearCustomStatus: () => setCustomStatus(null),
+      setStatus, setCustomStatus, clearCustomStatus: () => setCustomStatus(null),
       subscribeToUsers: list => list.forEach(watched.add), unsubscribeFromUsers: list => list.forEach(watched.drop),
       getPresence: id => presences.get(id), getFilteredPresence: id => filtered.get(id), fetchPresence: fetched,
       async fetchFilteredPresence(userIds) {
@@ -109,7 +105,7 @@ function useMany(options: UseRealtimePresenceOptions | null): UseRealtimePresenc
       presenceSettings: settings, updatePresenceSettings: update, isInvisible: settings?.invisibleMode ?? mine?.invisible ?? false,
       setInvisibleMode: enabled => update({ invisibleMode: enabled }), refreshPresenceSettings: async () => {}, // they come by themselves
     };
-  }, [status, mine, activity, presences, filtered, presence, settings, watched.add, watched.drop]);
+  }, [status, setStatus, mine, activity, presences, filtered, presence, settings, watched.add, watched.drop]);
 }
 
 export const useUserPresence = (userId: string): UserPresence | undefined => useSingle(userId).presence;

@@ -3,6 +3,8 @@
 import { useCallback, useEffect, useMemo, useRef } from "react";
 import type { Visibility } from "../generated.js";
 import { asTypingUsers, legacyRoom, type TypingUser } from "../legacy.js";
+import { family } from "../store.js";
+import type { RoomTyping } from "../types.js";
 import { useHeld, useKeyed, useStore } from "./context.js";
 
 export type TypingRoomType = "channel" | "thread" | "dm";
@@ -33,15 +35,17 @@ export interface UseRealtimeTypingReturn {
   updatePrivacySettings: (settings: Partial<TypingPrivacySettings>) => void;
 }
 
-/** Who types in a room, and that the caller does. By the channel's id, or by nchat's options. */
+const nobody = family<RoomTyping>().of("");
+
+/** Who types in a room, and that the caller does. By the channel's id, or by nchat's options. Of a room that is not known yet (""): nobody, and nothing is said. */
 export function useRealtimeTyping(what: string | UseRealtimeTypingOptions): UseRealtimeTypingReturn {
   const o: UseRealtimeTypingOptions = typeof what === "string" ? { roomName: what } : what;
   const { client, typing: allowed } = useHeld(), { typing, presence } = client;
-  const enabled = (o.enabled ?? true) && allowed, room = legacyRoom(o.roomName, o.threadId ? "thread" : o.roomType, o.threadId);
-  const now = useKeyed(() => typing.room(room), [typing, room]), isTyping = useStore(typing.own).has(room), began = useRef(false);
+  const room = o.roomName && legacyRoom(o.roomName, o.threadId ? "thread" : o.roomType, o.threadId), enabled = (o.enabled ?? true) && allowed && room !== "";
+  const now = useKeyed(() => (room ? typing.room(room) : nobody), [typing, room]), isTyping = useStore(typing.own).has(room), began = useRef(false);
   const stopTyping = useCallback(() => {
     began.current = false;
-    typing.stop(room);
+    if (room) typing.stop(room);
   }, [typing, room]);
   useEffect(() => () => { if (began.current) stopTyping(); }, [stopTyping]); // who leaves the room types there no more; who only showed it never did
   const startTyping = useCallback(() => {

@@ -185,3 +185,17 @@ test("an answer that does not come is an error in ten seconds; one that is lost 
   await pass(2000);
   await expect(tab.rt.connection.request(doc, {})).rejects.toMatchObject({ code: "rate-limited", retryAfterMs: 700 });
 });
+
+test("an app's callback that throws is reported, and ends neither its subscription nor the connection", async () => {
+  const tab = await connected(wire), told: unknown[] = [], reported = vi.spyOn(console, "error").mockImplementation(() => {});
+  const fails = (what: unknown) => { told.push(what); throw new Error("the app's"); };
+  tab.rt.connection.live("subscription Live { x }" as never, {}, fails, e => fails(e.code));
+  await pass(10);
+  const op = wire.of("Live")[0]!;
+  op.socket.next(op.id, { x: 1 });
+  op.socket.next(op.id, { x: 2 });
+  op.socket.say({ id: op.id, type: "error", payload: [{ message: "no", extensions: { code: "access-denied", retryable: false } }] });
+  await pass(100);
+  expect([state(tab).state, told, reported.mock.calls.length]).toEqual(["connected", [{ x: 1 }, { x: 2 }, "access-denied"], 3]);
+  reported.mockRestore();
+});

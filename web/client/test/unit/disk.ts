@@ -35,7 +35,7 @@ export function tell(wire: Wire, cursor: string, payload: object) {
 export const created = (m: Message) => ({ __typename: "MessageCreated", message: m });
 
 /** The objects of IndexedDB that every browser of a test has: to make them fail. Answers what mends it. */
-export async function spoil(method: "put" | "getAll" | "getAllKeys", name: string, of: (store: IDBObjectStore, value: unknown) => boolean = () => true) {
+export async function spoil(method: "add" | "put" | "getAll" | "getAllKeys", name: string, of: (store: IDBObjectStore, value: unknown) => boolean = () => true) {
   const proto = ((await import("fake-indexeddb")).IDBObjectStore as unknown as { prototype: Record<string, (...a: unknown[]) => unknown> }).prototype, real = proto[method]!;
   proto[method] = function (this: IDBObjectStore, ...args: unknown[]) {
     if (of(this, args[0])) throw new DOMException("of this test", name);

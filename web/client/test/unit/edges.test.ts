@@ -2,6 +2,8 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test, vi } from "vitest";
 import { ALICE, BOB } from "../browser.js";
+import { execute } from "../../src/cache.js";
+import { endpoints } from "../../src/core.js";
 import { legacyBus } from "../../src/legacy.js";
 import { connected, eachOnItsWire, emptyPage, pass, settle, wire } from "./wire.js";
 
@@ -104,4 +106,39 @@ test("a bus keeps no callback that it no longer calls", async () => {
     collect();
   }
   expect(held.map(r => r.deref())).toEqual([undefined, undefined]);
+});
+
+test("a bus tells of presence and typing what changed, and no more; and that nobody types where the connection is lost", async () => {
+  const { rt } = await connected(wire), bus = legacyBus(rt), told: unknown[] = [];
+  bus.on<{ userId: string; status: string }>("presence:changed", p => told.push(`${p.userId} ${p.status}`));
+  bus.on<{ roomName: string; users: unknown[]; text: string | null }>("typing:changed", t => told.push([t.roomName, t.users.length, t.text]));
+  ["a", "b"].forEach(rt.presence.watch);
+  rt.typing.watch("c1");
+  await pass(50);
+  const [presence, typing] = [wire.of("PresenceChanged")[0]!, wire.of("TypingChanged")[0]!];
+  const say = (userId: string, status: string) => presence.socket.next(presence.id, { presenceChanged: { userId, status, customStatus: null, lastSeenAt: null, device: null } });
+  say("a", "online");
+  say("b", "online");
+  say("a", "away");
+  typing.socket.next(typing.id, { typingChanged: [{ room: { name: "channel:c1" }, users: [{ userId: "a", startedAt: "" }], text: "a types", totalCount: 1 }] });
+  await pass(50);
+  wire.socket.end(1006, "");
+  await pass(50);
+  expect(told).toEqual(["a online", "b online", "a away", ["channel:c1", 1, "a types"], ["channel:c1", 0, null]]);
+});
+
+test("a document's operation is known, whatever fragments stand before it", () => {
+  const run = (query: string) => {
+    let ran = "";
+    execute({ connection: { live: () => { ran = "subscription"; return () => {}; }, ask: () => { ran = "query"; return new Promise(() => {}); } } } as never, query, {}, {});
+    return ran;
+  };
+  const fragment = "# of { one\nfragment F on Presence { id customStatus { text # {\n emoji } a(x: \"}\", y: \"\"\"{\"\"\") { b { c } } }\n";
+  for (const op of ["subscription", "query"]) for (const before of ["", fragment, fragment + fragment.replace("F", "G")]) expect(run(`${before}${op} S($o: O = {a: 1}) { x { ...F } }`)).toBe(op);
+  expect(run("subscription{x}")).toBe("subscription");
+  expect(run("query Q { subscription }\nfragment F on X { subscription { y } }")).toBe("query");
+});
+
+test("an address without a host is one, also where there is no page", () => {
+  expect(endpoints("/graphql")).toEqual({ url: "http://localhost/graphql", wsUrl: "ws://localhost/graphql" });
 });

@@ -106,3 +106,21 @@ test("where what is stored cannot be read it is fetched, and what is queued is s
   expect(tab.rt.timeline("c1").get().map(m => m.id)[0]).toBe("m1");
   expect(wire.of("Send")).toHaveLength(1);
 });
+
+test.each(["add", "getAll"] as const)("a transaction that the browser ends is no error that nobody hears: %s", async method => {
+  const said = vi.fn();
+  process.on("unhandledRejection", said);
+  let times = 0;
+  mend = await spoil(method, "", store => {
+    if (store.name === (method === "add" ? "outbox" : "messages") && !times++) queueMicrotask(() => store.transaction.abort());
+    return false;
+  });
+  const tab = await connected(wire);
+  await pass(500);
+  await tab.rt.send("c1", "hello");
+  await pass(500);
+  await new Promise(r => setImmediate(r));
+  process.off("unhandledRejection", said);
+  expect(times).toBeGreaterThan(1); // once more, on a new connection
+  expect(said).not.toHaveBeenCalled();
+});

@@ -2,7 +2,7 @@
 import { act, cleanup, render } from "@testing-library/react";
 import { afterEach, expect, test } from "vitest";
 import { StrictMode } from "react";
-import { RealtimeProvider, useRealtimeContext, useRealtimeRooms, useRealtimeTyping, type UseRealtimeTypingReturn, useTypingIndicatorDisplay } from "../../src/react.js";
+import { RealtimeProvider, useRealtimeContext, useRealtimePresence, useRealtimeRooms, useRealtimeTyping, type UseRealtimeTypingReturn, useTypingIndicatorDisplay } from "../../src/react.js";
 import { until } from "../browser.js";
 import { Wire } from "./wire.js";
 
@@ -78,4 +78,53 @@ test("what is held is held on the client that is there now", async () => {
   unmount();
   one.rt.close();
   two.rt.close();
+});
+
+test("of a room that is not known yet nobody is shown typing, and nothing is said", async () => {
+  const { rt, said } = page();
+  let own!: UseRealtimeTypingReturn;
+  const Composer = ({ id }: { id: string }) => { own = useRealtimeTyping(id); useTypingIndicatorDisplay(id, "thread", "t1"); return null; };
+  const draw = (id: string) => <RealtimeProvider client={rt}><Composer id={id} /></RealtimeProvider>, { rerender } = render(draw(""));
+  await until("connected", () => rt.connection.get().state === "connected");
+  act(() => { own.handleInputChange("h"); own.startTyping(); own.handleMessageSend(); });
+  expect([own.typingUsers, own.typingText, own.typingCount, own.isTyping, said()]).toEqual([[], null, 0, false, []]);
+  rerender(draw("c1"));
+  act(() => own.startTyping());
+  expect(own.isTyping).toBe(true);
+  rt.close();
+});
+
+test("a status that is chosen is shown at once, also without a network; what the server says then counts", async () => {
+  const { rt, tab, wire } = page(), seen: string[][] = [];
+  let context!: ReturnType<typeof useRealtimeContext>;
+  const Page = () => {
+    context = useRealtimeContext();
+    seen.push([context.presenceStatus, useRealtimePresence().status]);
+    return null;
+  };
+  render(<RealtimeProvider client={rt}><Page /></RealtimeProvider>);
+  const tell = async (status: string) => {
+    const op = await until("watched", () => wire.of("MyPresence").findLast(o => o.socket.readyState === 1));
+    await act(async () => { op.socket.next(op.id, { myPresenceChanged: { status, customStatus: null, invisible: false } }); });
+  };
+  await tell("online");
+  await until("told", () => seen.at(-1)!.join() === "online,online");
+  act(() => tab.network(false));
+  act(() => context.setPresenceStatus("busy"));
+  expect(seen.at(-1)).toEqual(["busy", "online"]);
+  act(() => tab.network(true));
+  await tell("away");
+  await until("told", () => seen.at(-1)!.join() === "away,away");
+  rt.close();
+});
+
+test("a room of the context is left by any of its names", async () => {
+  const { rt } = page();
+  let context!: ReturnType<typeof useRealtimeContext>;
+  const Page = () => { context = useRealtimeContext(); return null; };
+  render(<RealtimeProvider client={rt}><Page /></RealtimeProvider>);
+  await act(() => context.joinRoom("c1").then(() => {}));
+  act(() => context.leaveRoom("channel:c1"));
+  expect(rt.rooms.get()).toEqual([]);
+  rt.close();
 });

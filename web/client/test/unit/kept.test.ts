@@ -229,3 +229,73 @@ test.each(["pagehide", "freeze", "visibilitychange"])("what came is stored when 
   await pass(0);
   expect((await disk(wire))!.messages).toEqual(["m1"]);
 });
+
+test("where no token can be had, what is stored of a user whose id is given is there, and what is written waits", async () => {
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: "k1", messages: [message("m1")], channels: [channel("c1")] } });
+  const first = await connected(wire);
+  await pass(1000);
+  first.network(false);
+  await first.rt.send("c1", "written before");
+  first.rt.close();
+  await pass(500);
+  const second = wire.tab({ getToken: () => { throw new Error("a tunnel"); } });
+  second.network(false);
+  second.rt.connect();
+  await pass(500);
+  let stored = false;
+  void second.rt.send("c1", "written now").then(() => { stored = true; });
+  await pass(500);
+  expect([stored, second.rt.timeline("c1").get().map(m => m.content), (await disk(wire))!.outbox]).toEqual([true, ["m1", "written before", "written now"], ["written before", "written now"]]);
+});
+
+test("a fresh start that is interrupted goes on: what it brings is no news, and no page goes on from its middle", async () => {
+  const pages = (one: string, two: string) => (op: Operation) => ({ sync: op.variables.cursor as unknown
+    ? { ...emptyPage, cursor: two, messages: [message("m2", "2", "c2")] } : { ...emptyPage, cursor: one, hasMore: true, messages: [message("m1")], channels: [channel("c1"), channel("c2")] } });
+  const told: string[] = [], broken = (op: Operation) => (op.variables.cursor as unknown ? void op.socket.end(1006, "") : pages("p1", "p2")(op));
+  wire.replies.Sync = broken;
+  const tab = wire.tab();
+  tab.rt.on("message", m => told.push(m.id));
+  tab.rt.connect();
+  await pass(400);
+  expect([ids(tab), (await disk(wire))!.messages, (await disk(wire))!.kv.cursor || null]).toEqual([["m1"], ["m1"], null]);
+  wire.replies.Sync = pages("p1", "p2");
+  await pass(5000);
+  tell(wire, "e1", created(message("m3", "3", "c2")));
+  await pass(500);
+  expect([cursors(), ids(tab, "c2"), told]).toEqual([[null, "p1", "p1"], ["m2", "m3"], ["m3"]]);
+  expect((await disk(wire))!.kv.cursor).toBe("e1");
+});
+
+test("what a channel brings that began meanwhile, or what was edited of before all that is here, is no news; what was written is", async () => {
+  const told: string[] = [], tab = wire.tab(), edited = { ...message("m1", "1"), version: 2 };
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: "k1", messages: [message("m5", "5")], channels: [channel("c1"), channel("empty")] } });
+  tab.rt.on("message", m => told.push(m.id));
+  tab.rt.connect();
+  await pass(500);
+  wire.replies.Sync = op => ({ sync: (op.variables.cursor as unknown) === "k1"
+    ? { ...emptyPage, cursor: "k2", hasMore: true, channels: [channel("new"), { ...channel("dm"), type: "direct" }], messages: [edited, message("m6", "6"), message("n2", "2", "new"), message("d1", "1", "dm")] }
+    : { ...emptyPage, cursor: "k3", messages: [message("e1", "1", "empty"), message("n1", "1", "new")] } });
+  wire.socket.end(1006, "");
+  await pass(5000);
+  tell(wire, "e1", created(message("n3", "3", "new")));
+  await pass(100);
+  expect([ids(tab), ids(tab, "new")]).toEqual([["m1", "m5", "m6"], ["n1", "n2", "n3"]]);
+  expect(told).toEqual(["m6", "d1", "e1", "n3"]);
+});
+
+test("a channel that began anew is read back anew", async () => {
+  const page = { ...emptyPage, messages: [message("m9", "9")], channels: [channel("c1")] };
+  wire.replies.Sync = () => ({ sync: page });
+  wire.replies.History = () => ({ messages: { messages: [message("m8", "8")], pageInfo: { endCursor: "h8", hasNextPage: false } } });
+  const tab = await connected(wire), older = async () => {
+    const [{ more }] = await Promise.all([tab.rt.sync.older("c1"), pass(100)]);
+    return [ids(tab), more, wire.of("History").length];
+  };
+  await pass(500);
+  expect([await older(), await older()]).toEqual([[["m8", "m9"], false, 1], [["m8", "m9"], false, 1]]);
+  wire.replies.Sync = () => ({ sync: { ...page, leftChannelIds: ["c1"] } }); // left, and joined again
+  wire.socket.end(1006, "");
+  await pass(5000);
+  expect(ids(tab)).toEqual(["m9"]);
+  expect(await older()).toEqual([["m8", "m9"], false, 2]);
+});

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { ALICE, BOB } from "../browser.js";
 import { createCore } from "../../src/core.js";
 import { roomInput, roomName } from "../../src/index.js";
-import { realtimeClient } from "../../src/services.js";
+import { getTypingService, realtimeClient } from "../../src/services.js";
 import { configureRealtime, resetShared } from "../../src/shared.js";
 import { createMessages } from "../../src/messages.js";
 import { canonical } from "../../src/digest.js";
@@ -97,6 +97,15 @@ describe("activity", () => {
     expect(said().hidden).toBe(true);
     expect(said().lastActivityAgoMs).toBeGreaterThanOrEqual(600_000);
     expect(beats()).toHaveLength(1); // that it was hidden, on the first
+  });
+  test("that the page is hidden is said again where it was not taken", async () => {
+    const tab = await connected(wire), { Heartbeat } = wire.replies;
+    wire.replies.Heartbeat = () => refusal("rate-limited", true);
+    tab.hide(true);
+    await pass(1000);
+    wire.replies.Heartbeat = Heartbeat!;
+    await pass(120_000);
+    expect(beats()).toMatchObject([{ hidden: true, active: false }, { hidden: true, active: false }]);
   });
   test("a client that must not be seen says nothing", async () => {
     const tab = await connected(wire, { presence: false });
@@ -320,5 +329,21 @@ test("nchat's connect ends, when disconnect comes meanwhile; not for a token tha
   realtimeClient.reconnect();
   await pass(500);
   expect(await Promise.race([second, Promise.resolve("hangs")])).toBe("connected");
+  resetShared();
+});
+
+test("nchat's typing service tells a room by the name it was asked for, as nchat's own hook compares it", async () => {
+  configureRealtime({ environment: { WebSocket: Object.assign(function () { return wire.open(); }, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 }) } as never, storage: "memory", getToken: () => "a.b.c" });
+  const service = getTypingService(), told: unknown[] = [];
+  void realtimeClient.connect();
+  const off = service.onRoomTypingChange("c1", "thread", (...what) => told.push(what), "t1");
+  await pass(100);
+  const op = wire.of("TypingChanged")[0]!, user = { userId: BOB, startedAt: "2026-01-01T12:00:00Z", displayName: "Bob", avatarUrl: null };
+  op.socket.next(op.id, { typingChanged: [{ room: { name: "channel:c1:thread:t1" }, users: [user], text: "Bob is typing", totalCount: 1 }] });
+  await pass(10);
+  const bob = [{ userId: BOB, userName: "Bob", startedAt: new Date(user.startedAt) }];
+  expect(told).toEqual([["c1", [], "t1"], ["c1", bob, "t1"]]);
+  expect(service.getTypingUsersInRoom("c1", "thread", "t1")).toEqual(bob);
+  off();
   resetShared();
 });

@@ -187,3 +187,49 @@ test("what was sent for a user is not told to the next", async () => {
   await pass(500);
   expect(told).toBeUndefined();
 });
+
+test("who is signed out stays so where no token can be had, also with an id that is given", async () => {
+  let token: string | null = "a.b.c";
+  const { rt } = await connected(wire, { getToken: () => { if (token === "none") throw new Error("no network"); return token; } });
+  token = null;
+  rt.authChanged();
+  await pass(500);
+  token = "none";
+  rt.connect();
+  await pass(5000);
+  expect([rt.user.get(), rt.connection.get().state]).toEqual([null, "reconnecting"]);
+});
+
+test.each([["another id than the server knows its user by", claims("auth0|17")], ["no id", "opaque"]])("a token that says %s changes nobody, whatever ends and begins again", async (_, token) => {
+  wire.ack = () => ({ sessionId: "s", userId: ALICE, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: new Date(Date.now() + 600_000).toISOString() });
+  wire.fetch = (async () => ({ json: async () => ({ data: { messages: { messages: [message("older")], pageInfo: { endCursor: null, hasNextPage: false } } } }) })) as never;
+  wire.replies.Sync = op => ({ sync: { ...emptyPage, messages: op.variables.cursor as unknown ? [] : [{ ...message("m1"), seq: "2" }] } });
+  wire.replies.Refresh = () => ({ refreshSession: { expiresAt: null } });
+  const tab = await connected(wire, { userId: undefined, getToken: () => token }), { rt } = tab, told: (string | null)[] = [];
+  await pass(500);
+  rt.connection.events.on("user", id => told.push(id));
+  tab.network(false);
+  expect(await Promise.all([rt.sync.older("c1").then(o => o.more, e => e.message), pass(100)])).toEqual([false, undefined]);
+  await rt.send("c1", "offline");
+  tab.network(true);
+  await pass(5000);
+  expect(wire.of("Send").flatMap(o => (o.variables.input as { content: string }[]).map(i => i.content))).toEqual(["offline"]);
+  expect(rt.timeline("c1").get().slice(0, 2).map(m => m.id)).toEqual(["older", "m1"]);
+  await pass(600_000);
+  expect([told, wire.of("Refresh").length, wire.sockets.length]).toEqual([[], 1, 2]);
+});
+
+test("a sign-out counts what was not sent when it is over", async () => {
+  const { rt } = await connected(wire);
+  let sent!: () => void, out!: () => void;
+  wire.replies.Send = op => new Promise(r => { sent = () => r({ sendMessages: { results: (op.variables.input as unknown as { clientMessageId: string }[]).map(i => ({ clientMessageId: i.clientMessageId, status: "sent", duplicate: false, message: { ...message("m1"), clientMessageId: i.clientMessageId }, error: null })) } }); });
+  wire.replies.SignOut = () => new Promise(r => { out = () => r({ signOutSession: true }); });
+  await rt.send("c1", "m1");
+  await pass(500);
+  const signedOut = rt.signOut();
+  await pass(10);
+  sent();
+  await pass(500);
+  out();
+  expect((await Promise.all([signedOut, pass(2000)]))[0]).toEqual({ discarded: 0 });
+});
