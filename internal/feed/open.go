@@ -24,7 +24,7 @@ func (s *Service) Open(ctx context.Context, v viewer.Viewer, cursor string, chan
 	if err := x.start(ctx, cursor); err != nil {
 		return nil, err
 	}
-	x.sub = s.tail.hub.Subscribe(topic{id: v.User})
+	x.sub = s.tail.hub.Subscribe(topicOf(v.User))
 	lookAgain(x)
 	if err := x.regrant(ctx); err != nil {
 		x.Close()

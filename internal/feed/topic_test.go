@@ -31,7 +31,7 @@ func TestTheIndexFindsWhatAScanFinds(t *testing.T) {
 	rs, read := make([]reader, readers), 0
 	subs := make([]func() ([]Item, state, bool, bool), readers)
 	for i := range rs {
-		rs[i] = reader{dirty: map[topic]struct{}{}, topics: []topic{{id: ids[r.IntN(len(ids))]}, {id: ids[r.IntN(len(ids))], rights: true}, {id: ids[i]}}}
+		rs[i] = reader{dirty: map[topic]struct{}{}, topics: []topic{{id: ids[r.IntN(len(ids))]}, {id: ids[r.IntN(len(ids))], rights: true}, topicOf(ids[i])}}
 		sub := x.hub.Subscribe(rs[i].topics...)
 		subs[i] = func() ([]Item, state, bool, bool) { return x.news(sub, rs[i].dirty, rs[i].pos) }
 	}
