@@ -19,6 +19,7 @@ type state struct {
 	standing   int64 // of the entry where the reader stands that asked; 0: there is none
 	epoch      [8]byte
 	secret     []byte
+	turn       int // of the tail's: how often it had begun anew by then
 }
 
 // A database promoted or copied goes on counting from where it was, and gives

@@ -193,10 +193,9 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 	if _, err := x.s.tail.known(ctx); err != nil {
 		return Batch{}, err
 	}
-	turn := x.s.tail.turns()
 	items, st, ok := x.look()
-	if turn != x.turn || st.epoch != x.epoch {
-		x.turn = turn
+	if st.turn != x.turn || st.epoch != x.epoch {
+		x.turn = st.turn
 		return Batch{}, x.begin(st, Changed)
 	}
 	if !ok {
