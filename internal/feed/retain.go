@@ -30,14 +30,18 @@ delete from realtime.stints s
 	}
 }
 
-func (s *Service) sweepLog(ctx context.Context, most int) (n int, err error) {
-	const q = `
-with old as (select l.pos from realtime.log l where l.pos > (select floor from realtime.head) and l.at < clock_timestamp() - $1::interval order by l.pos limit $2),
-     gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos, l.mark),
+// Old are those of the first ones that are: to look for most of them would be, where there are
+// fewer, to look at all.
+const forgetLog = `
+with old as (select x.row from (select l.ctid as row, l.at from realtime.log l where l.pos > (select floor from realtime.head) order by l.pos limit $2) x
+              where x.at < clock_timestamp() - $1::interval),
+     gone as (delete from realtime.log l where l.ctid = any (array(select o.row from old o)) returning l.pos, l.mark),
      top as (select count(*) as n, max(pos) as pos, (array_agg(mark order by pos desc))[1] as mark from gone),
      head as (update realtime.head h set floor = top.pos, mark = top.mark from top where top.pos > h.floor returning 1)
 select n from top`
-	if err := s.o.Pool.QueryRow(ctx, q, s.o.Retention, most).Scan(&n); err != nil {
+
+func (s *Service) sweepLog(ctx context.Context, most int) (n int, err error) {
+	if err := s.o.Pool.QueryRow(ctx, forgetLog, s.o.Retention, most).Scan(&n); err != nil {
 		return 0, fmt.Errorf("forgetting old entries: %w", err)
 	}
 	return n, nil

@@ -1,10 +1,13 @@
 package feed
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
@@ -132,6 +135,37 @@ func TestWhatIsThereHoldsUpNoSweep(t *testing.T) {
 	}
 	if n := number(t, pool, `select count(*) from realtime.messages where channel_id = $1 and gone`, channels[0]); n != 20 {
 		t.Errorf("%d are left of what is there", n)
+	}
+}
+
+// TestForgettingLooksAtFew entries, however many there are that are not old.
+func TestForgettingLooksAtFew(t *testing.T) {
+	t.Parallel()
+	pool := placeWorld(t)
+	s := newService(pool, &bells{})
+	mustExec(t, pool, `insert into realtime.log (pos, at, tenant, channel_id, kind, seq, mark)
+		select i, now() - case when i <= 100 then interval '2 hours' else interval '0' end, 'primary', $1, 'channel', 0, 1 from generate_series(1, 20000) i`, fixed('c', 0))
+	mustExec(t, pool, `vacuum analyze realtime.log`)
+	rows, err := pool.Query(t.Context(), "explain (analyze, costs off, timing off, summary off) "+forgetLog, s.o.Retention, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range plan {
+		for _, mark := range []string{"actual rows=", "Rows Removed by Filter: "} {
+			var n float64
+			if _, cut, ok := strings.Cut(line, mark); ok {
+				if _, err := fmt.Sscanf(cut, "%g", &n); err != nil || n > 1000 {
+					t.Fatalf("%g rows are looked at (%v):\n%s", n, err, strings.Join(plan, "\n"))
+				}
+			}
+		}
+	}
+	if n := number(t, pool, `select count(*) from realtime.log`); n != 19900 || number(t, pool, `select floor from realtime.head`) != 100 {
+		t.Errorf("%d are left", n)
 	}
 }
 
