@@ -9,20 +9,25 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
+// By indices, which are asked for an instant that is known: clock_timestamp() is another one
+// at each row. An empty stint tells of no message: whoever came and went while nothing was said.
+const (
+	forgetVersions = `
+delete from realtime.message_versions v
+ where v.ctid = any (array(select o.ctid from realtime.message_versions o where o.at < (select clock_timestamp() - $2::interval) order by o.at limit $1))`
+	forgetStints = `
+delete from realtime.stints s
+ where s.ctid = any (array(select o.ctid from realtime.stints o
+                            where o.from_seq = o.to_seq and o.ended_at < (select clock_timestamp() - $2::interval) order by o.ended_at limit $1))`
+)
+
 // Sweeps forget entries older than the retention, what messages said before
 // they were changed then, what messages leave that are no more and what channels leave, and look once more at rights that
 // were changed while others were. Cursors before what is kept are answered with a reset.
 func (s *Service) Sweeps() []sweep.Task {
-	const versions = `
-delete from realtime.message_versions v
- where v.ctid = any (array(select o.ctid from realtime.message_versions o where o.at < clock_timestamp() - $2::interval limit $1))`
-	// One that tells of no message: whoever came and went while nothing was said.
-	const stints = `
-delete from realtime.stints s
- where s.ctid = any (array(select o.ctid from realtime.stints o where o.from_seq = o.to_seq and o.ended_at < clock_timestamp() - $2::interval limit $1))`
 	return []sweep.Task{
-		{Of: "message_versions", Batch: sweep.Rows(s.o.Pool, versions, s.o.Retention)},
-		{Of: "stints", Batch: sweep.Rows(s.o.Pool, stints, s.o.Retention)},
+		{Of: "message_versions", Batch: sweep.Rows(s.o.Pool, forgetVersions, s.o.Retention)},
+		{Of: "stints", Batch: sweep.Rows(s.o.Pool, forgetStints, s.o.Retention)},
 		{Of: "messages", Batch: s.sweepVoid},
 		{Of: "messages", Batch: sweepGone(s.o.Pool, max(s.o.Retention, sweep.Long))},
 		{Of: "log", Batch: s.sweepLog},
