@@ -26,6 +26,15 @@ func TestWhatChannelsLeaveIsForgotten(t *testing.T) {
 	if p, err := s.Past.Page(t.Context(), v, HistoryQuery{Channel: channels[0]}); err != nil || len(p.Messages) > 0 || p.Start != "" || p.More {
 		t.Errorf("the past of what was emptied: %+v, %v", p, err)
 	}
+	mustExec(t, pool, `update public.nchat_channels set type = 'public' where id = $1`, channels[0])
+	for p := mustSync(t, s, v, Query{First: 10}); ; p = mustSync(t, s, v, Query{Cursor: p.Cursor, First: 10}) {
+		if len(p.Deleted) > 0 || p.Total > 0 {
+			t.Errorf("a fresh start tells of %d that were emptied, and counts %d", len(p.Deleted), p.Total)
+		}
+		if !p.More {
+			break
+		}
+	}
 	say(t, pool, channels[1])
 	sweepUntil(t, s, "what was emptied is ended", func() bool {
 		return number(t, pool, `select count(*) from realtime.messages where not gone and channel_id = $1`, channels[0]) == 0
