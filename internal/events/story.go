@@ -146,7 +146,7 @@ func within(it feed.Item) uuid.UUID { return cmp.Or(it.Thread, it.Channel) }
 // before anything that comes after them.
 func (s *story) tell(ctx context.Context, b feed.Batch) error {
 	if b.Reset != "" {
-		return s.anew(ctx, b.Reset)
+		return anew(ctx, s, b.Reset)
 	}
 	var moves []int64
 	var until feed.Entry
@@ -194,7 +194,7 @@ func (s *story) tell(ctx context.Context, b feed.Batch) error {
 }
 
 // anew sends that the stream begins anew; after all that was counted before.
-func (s *story) anew(ctx context.Context, why feed.Reason) error {
+func anew(ctx context.Context, s *story, why feed.Reason) error {
 	reset := func() error {
 		s.read = s.counts().Pos()
 		s.counted(s.read)
