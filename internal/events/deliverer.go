@@ -137,8 +137,8 @@ func (d *deliverer) run(ctx context.Context) {
 }
 
 // flush acknowledges the newest of each channel, each by itself: a channel left
-// meanwhile is no reason against the others. One that is refused, the next message's
-// covers; false: one that may pass is left, to be tried again.
+// meanwhile is no reason against the others. One that is refused is dropped, and what was
+// handed over before it is tried; false: something is left, to be tried again.
 func (d *deliverer) flush(ctx context.Context) bool {
 	all := true
 	for _, m := range d.newest() {
@@ -146,9 +146,13 @@ func (d *deliverer) flush(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false // what is left is another stream's to acknowledge
 		}
-		if f, refused := errors.AsType[*fault.Error](err); err == nil || refused && !f.Retryable {
-			d.settle(m)
-		} else {
+		f, refused := errors.AsType[*fault.Error](err)
+		switch refused = refused && !f.Retryable; {
+		case err == nil:
+			d.settle(m, false)
+		case refused:
+			all = !d.settle(m, true) && all
+		default:
 			all = false
 		}
 	}
@@ -170,13 +174,19 @@ func (d *deliverer) newest() map[uuid.UUID]delivered {
 	return out
 }
 
-// settle takes off what a message covers.
-func (d *deliverer) settle(m delivered) {
+// settle takes off what a message covers, or it alone; left: another stream has one of its
+// channel still.
+func (d *deliverer) settle(m delivered, alone bool) (left bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for h := range d.streams {
-		if p, ok := h.pending[m.Channel]; ok && p.seq <= m.seq {
+		p, ok := h.pending[m.Channel]
+		switch {
+		case ok && (p == m || !alone && p.seq <= m.seq):
 			delete(h.pending, m.Channel)
+		case ok:
+			left = true
 		}
 	}
+	return left
 }

@@ -146,13 +146,7 @@ func within(it feed.Item) uuid.UUID { return cmp.Or(it.Thread, it.Channel) }
 // before anything that comes after them.
 func (s *story) tell(ctx context.Context, b feed.Batch) error {
 	if b.Reset != "" {
-		if s.threads != nil {
-			s.threads.anew()
-		}
-		s.read = s.counts().Pos()
-		s.counted(s.read)
-		here := s.st.Here()
-		return s.entry(ctx, here, StreamReset{Reason: b.Reset, Cursor: here})
+		return anew(ctx, s, b.Reset)
 	}
 	var moves []int64
 	var until feed.Entry
@@ -197,6 +191,20 @@ func (s *story) tell(ctx context.Context, b feed.Batch) error {
 		return s.state(ctx, SyncProgress{Done: s.replayed, Total: s.replayed})
 	}
 	return nil
+}
+
+// anew sends that the stream begins anew; after all that was counted before.
+func anew(ctx context.Context, s *story, why feed.Reason) error {
+	reset := func() error {
+		s.read = s.counts().Pos()
+		s.counted(s.read)
+		here := s.st.Here()
+		return s.entry(ctx, here, StreamReset{Reason: why, Cursor: here})
+	}
+	if s.unread == nil {
+		return reset()
+	}
+	return s.unread.anew(func() error { return s.threads.anew(reset) })
 }
 
 // moveOn lets state carry a cursor after all that was read, seen or not.

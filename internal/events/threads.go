@@ -111,9 +111,12 @@ func (t *threads) know(list []uuid.UUID) {
 	}
 }
 
-// anew says that what was known may be of another history.
-func (t *threads) anew() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.followed = nil
+// anew is unread's, of which are followed too.
+func (t *threads) anew(tell func() error) error {
+	return t.unread.anew(func() error {
+		t.mu.Lock()
+		t.followed = nil
+		t.mu.Unlock()
+		return tell()
+	})
 }

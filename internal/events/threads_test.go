@@ -215,7 +215,12 @@ func TestAThreadNotFollowedCostsNothing(t *testing.T) {
 	if err := x.heard(t.Context(), []feed.Item{item(feed.Created, followed, somebody), item(feed.Created, other, somebody)}, me); err != nil || len(x.due) != 1 || lists != 1 {
 		t.Errorf("due is %v, want the one followed since: %v", x.due, err)
 	}
-	x.anew()
+	if !x.differs(receipt.ThreadState{ThreadID: followed}) || x.differs(receipt.ThreadState{ThreadID: followed}) {
+		t.Error("what is told once is told again, or never")
+	}
+	if err := x.anew(func() error { return nil }); err != nil || !x.differs(receipt.ThreadState{ThreadID: followed}) {
+		t.Error("what was told before a reset is held to be known", err)
+	}
 	if err := x.heard(t.Context(), []feed.Item{item(feed.Created, other, somebody)}, me); err != nil || lists != 2 {
 		t.Errorf("after a reset asked %d times: %v", lists, err)
 	}

@@ -162,6 +162,17 @@ func (u *unread[S]) differs(s S) bool {
 	return !known || !was.Same(s)
 }
 
+// anew says, by way of tell, that what was told may be of another history. What was read
+// before is told before it, and nothing that was told is held against what is read after it.
+func (u *unread[S]) anew(tell func() error) error {
+	u.turn.Lock()
+	defer u.turn.Unlock()
+	u.mu.Lock()
+	clear(u.told)
+	u.mu.Unlock()
+	return tell()
+}
+
 // run tells of what changes until ctx ends or reading is given up.
 func (u *unread[S]) run(ctx context.Context) error {
 	timer := time.NewTimer(0)

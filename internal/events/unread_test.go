@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,17 +70,33 @@ func TestUnreadIsLive(t *testing.T) {
 	until(t, states, "the end of a membership", 0, 0)
 	r.exec(`insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2)`, demo.Team, demo.Bob)
 	for range 3 {
-		r.says(demo.Alice, demo.Team, "four")
+		one = r.says(demo.Alice, demo.Team, "four")
 	}
 	until(t, states, "after coming back", 3, 0)
-	for {
-		e, open := next(t, all) // what was passed over meanwhile is not told; that there is a gap is
-		if !open {
-			t.Fatal("events have ended")
-		}
-		if p, is := e.Payload.(ReadStateChanged); is && p.ReadState.ChannelID == demo.Team && p.ReadState.UnreadCount == 3 {
-			break
-		}
+	after(t, all, unreadIn(demo.Team, 3)) // what was passed over meanwhile is not told; that there is a gap is
+	r.setBack()
+	after(t, all, func(StreamReset) bool { return true })
+	r.exec(`update public.nchat_messages set content = 'five' where id = $1`, one)
+	after(t, all, unreadIn(demo.Team, 3)) // as it was told before, and who fetched anew may have had another
+}
+
+// TestWhatWasReadBeforeAResetIsToldBefore it.
+func TestWhatWasReadBeforeAResetIsToldBefore(t *testing.T) {
+	t.Parallel()
+	var told []string
+	var ended <-chan error
+	var u *unread[receipt.State]
+	u = newUnread(time.Hour, func(_ context.Context, channels []uuid.UUID) ([]receipt.State, error) {
+		again := make(chan error, 1)
+		ended = again
+		go func() { again <- u.anew(func() error { told = append(told, "reset"); return nil }) }()
+		return []receipt.State{{ChannelID: channels[0]}}, nil
+	}, func(context.Context, receipt.State) error { told = append(told, "state"); return nil })
+	if _, err := u.round(t.Context(), []uuid.UUID{uuid.New()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil || !slices.Equal(told, []string{"state", "reset"}) || len(u.told) > 0 {
+		t.Errorf("told %v, and %v is held to be known: %v", told, u.told, err)
 	}
 }
 

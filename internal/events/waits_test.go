@@ -262,3 +262,22 @@ func TestManyStreamsDeliverOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestARefusalIsOfOneMessage: what another stream was handed before it is acknowledged.
+func TestARefusalIsOfOneMessage(t *testing.T) {
+	t.Parallel()
+	channel, older, newer := uuid.New(), uuid.New(), uuid.New()
+	var acked []uuid.UUID
+	d := newDeliverer(func(_ context.Context, m receipt.Mark) error {
+		if m.Message == newer {
+			return fault.Access()
+		}
+		acked = append(acked, m.Message)
+		return nil
+	}, nil)
+	d.stream().note(receipt.Mark{Channel: channel, Message: older}, 1)
+	d.stream().note(receipt.Mark{Channel: channel, Message: newer}, 2)
+	if d.flush(t.Context()) || !d.flush(t.Context()) || len(acked) != 1 || acked[0] != older {
+		t.Errorf("%v is acknowledged, want the older", acked)
+	}
+}

@@ -84,11 +84,7 @@ func (gs grants) moves(v viewer.Viewer, e Entry) bool {
 	return false
 }
 
-// loadGrants reads what a viewer may read: wherever it ever was a member, or of
-// the channels named alone. A public channel may be read by those who are no
-// members too, where they ask for it: anyone.
-func loadGrants(ctx context.Context, db postgres.DB, v viewer.Viewer, only []uuid.UUID, anyone bool) (grants, error) {
-	const q = `
+const readGrants = `
 select k.id, r.channel_id is not null, coalesce(r.public, false), coalesce(r.member, false), s.froms, s.tos
   from (select x.channel_id as id from realtime.stints x where $3::uuid[] is null and x.user_id = $2
          union select unnest($3::uuid[])) k
@@ -96,7 +92,32 @@ select k.id, r.channel_id is not null, coalesce(r.public, false), coalesce(r.mem
   left join lateral (
     select array_agg(x.from_seq order by x.id) as froms, array_agg(coalesce(x.to_seq, $4) order by x.id) as tos
       from realtime.stints x where x.channel_id = k.id and x.user_id = $2) s on true`
-	rows, err := db.Query(ctx, q, v.Tenant, v.User, only, int64(math.MaxInt64))
+
+// loadGrants reads what a viewer may read: wherever it ever was a member, or of
+// the channels named alone. A public channel may be read by those who are no
+// members too, where they ask for it: anyone.
+func loadGrants(ctx context.Context, db postgres.DB, v viewer.Viewer, only []uuid.UUID, anyone bool) (grants, error) {
+	rows, err := db.Query(ctx, readGrants, v.Tenant, v.User, only, int64(math.MaxInt64))
+	return grantsOf(rows, err, anyone)
+}
+
+// loadGrantsAt is loadGrants, and what the state is afterwards for a reader that stands at
+// a position, by the same server. In one round trip.
+func loadGrantsAt(ctx context.Context, db postgres.DB, v viewer.Viewer, only []uuid.UUID, at int64) (gs grants, st state, err error) {
+	b := &pgx.Batch{}
+	b.Queue(readGrants, v.Tenant, v.User, only, int64(math.MaxInt64))
+	b.Queue(readState, at)
+	res := db.SendBatch(ctx, b)
+	defer func() { _ = res.Close() }() // what fails has been read
+	rows, err := res.Query()
+	if gs, err = grantsOf(rows, err, only != nil); err != nil {
+		return nil, st, err
+	}
+	st, err = stateOf(res.QueryRow())
+	return gs, st, err
+}
+
+func grantsOf(rows pgx.Rows, err error, anyone bool) (grants, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading rights: %w", err)
 	}

@@ -243,3 +243,34 @@ func TestWhatWasThereIsNumbered(t *testing.T) {
 		}
 	}
 }
+
+// TestAChannelWithAUsersID: leaving it takes nothing else from the user, whoever made it so.
+func TestAChannelWithAUsersID(t *testing.T) {
+	t.Parallel()
+	pool, s, v, channels := reading(t)
+	x := opened(t, s, v, "", nil)
+	id := v.User
+	mustExec(t, pool, `insert into public.nchat_channels (id, name, slug, type) values ($1, 'c', 'twin', 'private')`, id)
+	join := func(c uuid.UUID) {
+		t.Helper()
+		mustExec(t, pool, `insert into public.nchat_channel_members (channel_id, user_id) values ($1, $2)`, c, v.User)
+	}
+	leave := func(c uuid.UUID) {
+		t.Helper()
+		mustExec(t, pool, `delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, c, v.User)
+	}
+	join(id)
+	told(t, x, say(t, pool, id))
+	leave(id)
+	if _, kinds := told(t, x, say(t, pool, channels[0])); kinds != "left created" {
+		t.Fatal(kinds)
+	}
+	leave(channels[1])
+	for range 3 { // until nothing is looked at that it was not told of
+		told(t, x, say(t, pool, channels[0]))
+	}
+	join(channels[1]) // which the user's own topic tells
+	if _, kinds := told(t, x, say(t, pool, channels[1])); kinds != "joined created" {
+		t.Error(kinds)
+	}
+}

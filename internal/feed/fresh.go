@@ -82,6 +82,7 @@ func (b *builder) newest(ctx context.Context, channels []uuid.UUID, before int64
 	const q = `
 select k.id, m.message_id, m.seq
   from unnest($1::uuid[], $2::boolean[]) k (id, public)
+  join realtime.channels c on c.channel_id = k.id
  cross join lateral (
    select y.message_id, y.seq
      from (select -9223372036854775808 as low, 9223372036854775807 as high where k.public
@@ -90,7 +91,7 @@ select k.id, m.message_id, m.seq
             where not k.public and s.channel_id = k.id and s.user_id = $4) r
     cross join lateral (
       select x.message_id, x.seq from realtime.messages x
-       where x.channel_id = k.id and x.seq < $3 and x.seq > r.low and x.seq <= r.high and not x.gone and not x.deleted
+       where x.channel_id = k.id and x.seq < $3 and x.seq > greatest(r.low, c.void) and x.seq <= r.high and not x.gone and not x.deleted
        order by x.seq desc limit $5) y
     order by y.seq desc limit $5) m
  order by k.id, m.seq desc`

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 )
 
@@ -53,12 +54,17 @@ func (h *Past) Page(ctx context.Context, v viewer.Viewer, q HistoryQuery) (Histo
 	if err != nil {
 		return History{}, err
 	}
-	list, more, err := h.spots(ctx, v, q, at)
+	db, release, err := oneOf(ctx, h.s.o.Pool) // another server may lack the messages, and End would pass them
+	if err != nil {
+		return History{}, fmt.Errorf("reading a channel's messages: %w", err)
+	}
+	defer release()
+	list, more, err := spots(ctx, db, v, q, at)
 	if err != nil {
 		return History{}, err
 	}
 	p := History{More: more}
-	if p.Messages, list, err = h.fit(ctx, v, q, list, &p.More); err != nil || len(list) == 0 {
+	if p.Messages, list, err = h.fit(ctx, db, v, q, list, &p.More); err != nil || len(list) == 0 {
 		return p, err
 	}
 	if p.Start, err = seal.spot(v, q, list[0].seq); err != nil {
@@ -122,7 +128,7 @@ var (
 )
 
 // spots reads which messages the page has, in its order.
-func (h *Past) spots(ctx context.Context, v viewer.Viewer, q HistoryQuery, at int64) (list []newest, more bool, err error) {
+func spots(ctx context.Context, db postgres.DB, v viewer.Viewer, q HistoryQuery, at int64) (list []newest, more bool, err error) {
 	text, thread := olderIn, &q.Thread
 	switch {
 	case q.Thread == uuid.Nil && q.After != "":
@@ -137,7 +143,7 @@ func (h *Past) spots(ctx context.Context, v viewer.Viewer, q HistoryQuery, at in
 	var readable, unnumbered bool
 	var ids []uuid.UUID
 	var seqs []int64
-	err = h.s.o.Pool.QueryRow(ctx, text, v.Tenant, v.User, q.Channel, at, q.First+1, q.After != "", thread).Scan(&readable, &ids, &seqs, &unnumbered)
+	err = db.QueryRow(ctx, text, v.Tenant, v.User, q.Channel, at, q.First+1, q.After != "", thread).Scan(&readable, &ids, &seqs, &unnumbered)
 	if err != nil {
 		return nil, false, fmt.Errorf("reading a channel's messages: %w", err)
 	}
@@ -152,7 +158,7 @@ func (h *Past) spots(ctx context.Context, v viewer.Viewer, q HistoryQuery, at in
 
 // fit reads a page's messages, in parts, as far as they are not too many bytes;
 // one goes whatever its size. What is no more by now is left out.
-func (h *Past) fit(ctx context.Context, v viewer.Viewer, q HistoryQuery, list []newest, more *bool) ([]Body, []newest, error) {
+func (h *Past) fit(ctx context.Context, db postgres.DB, v viewer.Viewer, q HistoryQuery, list []newest, more *bool) ([]Body, []newest, error) {
 	var out []Body
 	bytes, n := 0, DefaultFirst
 	for from := 0; from < len(list); n *= 2 {
@@ -161,7 +167,7 @@ func (h *Past) fit(ctx context.Context, v viewer.Viewer, q HistoryQuery, list []
 		for i, m := range part {
 			ids[i] = m.message
 		}
-		found, err := h.s.o.Load(ctx, h.s.o.Pool, v.Tenant, ids)
+		found, err := h.s.o.Load(ctx, db, v.Tenant, ids)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -203,12 +209,17 @@ func (h *Past) Visible(ctx context.Context, v viewer.Viewer, ids []uuid.UUID) (m
 	if err := h.s.ToRead(ctx); err != nil {
 		return nil, err
 	}
+	db, release, err := oneOf(ctx, h.s.o.Pool) // as Page does
+	if err != nil {
+		return nil, fmt.Errorf("reading messages: %w", err)
+	}
+	defer release()
 	const q = `
 select k.message_id, k.channel_id
   from unnest($3::uuid[]) a (id)
   join realtime.messages k on k.message_id = a.id and not k.gone
  where exists (select from realtime.spans($1, $2, k.channel_id) s where s.low < k.seq and k.seq <= s.high)`
-	rows, err := h.s.o.Pool.Query(ctx, q, v.Tenant, v.User, ids)
+	rows, err := db.Query(ctx, q, v.Tenant, v.User, ids)
 	if err != nil {
 		return nil, fmt.Errorf("reading messages: %w", err)
 	}
@@ -223,7 +234,7 @@ select k.message_id, k.channel_id
 	}
 	out, bytes := make(map[uuid.UUID]Body, len(may)), 0
 	for part := range slices.Chunk(may, visibleAtOnce) {
-		found, err := h.s.o.Load(ctx, h.s.o.Pool, v.Tenant, part)
+		found, err := h.s.o.Load(ctx, db, v.Tenant, part)
 		if err != nil {
 			return nil, err
 		}

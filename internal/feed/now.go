@@ -35,8 +35,8 @@ func (x *Stream) Now() (list []*Item, ok bool) {
 	if len(x.dirty) == 0 {
 		return nil, true
 	}
-	items, st, turn, all, ok := x.s.tail.latest(x.sub, x.dirty, x.pos)
-	if x.scan = all; all || !ok || turn != x.turn || st.epoch != x.epoch || len(items) > streamRead || due(x.asked, x.only) || !plain(x.gs, x.v, items) {
+	items, st, all, ok := x.s.tail.latest(x.sub, x.dirty, x.pos)
+	if x.scan = all; all || !ok || st.turn != x.turn || st.epoch != x.epoch || len(items) > streamRead || due(x.asked, x.only) || !plain(x.gs, x.v, items) {
 		return ask()
 	}
 	list = items[:0]

@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -24,13 +25,21 @@ func (s *Service) Open(ctx context.Context, v viewer.Viewer, cursor string, chan
 	if err := x.start(ctx, cursor); err != nil {
 		return nil, err
 	}
-	x.sub = s.tail.hub.Subscribe(topic{id: v.User})
+	x.sub = s.tail.hub.Subscribe(topicOf(v.User))
 	lookAgain(x)
-	if err := x.regrant(ctx); err != nil {
-		x.Close()
-		return nil, err
+	for {
+		st, why, err := x.regrant(ctx, placeOf(x))
+		if err == nil && why != "" { // between the two it became another one
+			if err = x.begin(st, cmp.Or(x.reset, why)); err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			x.Close()
+			return nil, err
+		}
+		return x, nil
 	}
-	return x, nil
 }
 
 // start goes to where a cursor says, else to where the log ends now, and tells why.
@@ -110,19 +119,21 @@ func judge(p place, st state) Reason {
 	return ""
 }
 
-// regrant reads the viewer's rights again, and listens to what it may read.
-func (x *Stream) regrant(ctx context.Context) error {
+// regrant reads the viewer's rights again, and listens to what it may read. A reason: they
+// are not of the history that is told up to a place, and nothing has changed.
+func (x *Stream) regrant(ctx context.Context, upTo place) (state, Reason, error) {
 	began := time.Now()
-	gs, err := loadGrants(ctx, x.s.o.Pool, x.v, x.only, x.only != nil)
+	gs, st, err := loadGrantsAt(ctx, x.s.o.Pool, x.v, x.only, upTo.pos)
 	if err != nil {
-		return err
+		return st, "", err
+	}
+	if why := judge(upTo, st); why != "" {
+		return st, why, nil
 	}
 	x.asked = began
-	if x.only != nil {
-		for _, c := range x.only {
-			if !gs[c].readable {
-				return fault.Access()
-			}
+	for _, c := range x.only {
+		if !gs[c].readable {
+			return st, "", fault.Access()
 		}
 	}
 	for id := range x.gs {
@@ -135,5 +146,5 @@ func (x *Stream) regrant(ctx context.Context) error {
 	}
 	x.gs = gs
 	x.sub.Add(gs.topics()...)
-	return nil
+	return st, "", nil
 }

@@ -33,7 +33,8 @@ select count(distinct y.message_id) from (
 	}
 	const here = `
 select count(*) from (
-  select from realtime.messages x where x.channel_id = $1 and x.seq < $2 and not x.gone and not x.deleted limit $3) y`
+  select from realtime.channels c join realtime.messages x on x.channel_id = c.channel_id and x.seq > c.void
+   where c.channel_id = $1 and x.seq < $2 and not x.gone and not x.deleted limit $3) y`
 	var left int
 	if err := b.db.QueryRow(ctx, here, b.at.channel, b.at.seq, int(b.at.left)).Scan(&left); err != nil {
 		return 0, fmt.Errorf("counting what remains: %w", err)
@@ -51,8 +52,9 @@ func (b *builder) unsent(ctx context.Context) (n int, err error) {
 	const q = `
 select coalesce(sum(m.n), 0)
   from unnest($1::uuid[]) k (id)
+  join realtime.channels c on c.channel_id = k.id
  cross join lateral (select count(*) as n from (
-   select from realtime.messages x where x.channel_id = k.id and not x.gone and not x.deleted limit $2) y) m`
+   select from realtime.messages x where x.channel_id = k.id and x.seq > c.void and not x.gone and not x.deleted limit $2) y) m`
 	if err := b.db.QueryRow(ctx, q, todo[from:], Newest).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting what remains: %w", err)
 	}

@@ -9,20 +9,25 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
+// By indices, which are asked for an instant that is known: clock_timestamp() is another one
+// at each row. An empty stint tells of no message: whoever came and went while nothing was said.
+const (
+	forgetVersions = `
+delete from realtime.message_versions v
+ where v.ctid = any (array(select o.ctid from realtime.message_versions o where o.at < (select clock_timestamp() - $2::interval) order by o.at limit $1))`
+	forgetStints = `
+delete from realtime.stints s
+ where s.ctid = any (array(select o.ctid from realtime.stints o
+                            where o.from_seq = o.to_seq and o.ended_at < (select clock_timestamp() - $2::interval) order by o.ended_at limit $1))`
+)
+
 // Sweeps forget entries older than the retention, what messages said before
 // they were changed then, what messages leave that are no more and what channels leave, and look once more at rights that
 // were changed while others were. Cursors before what is kept are answered with a reset.
 func (s *Service) Sweeps() []sweep.Task {
-	const versions = `
-delete from realtime.message_versions v
- where v.ctid = any (array(select o.ctid from realtime.message_versions o where o.at < clock_timestamp() - $2::interval limit $1))`
-	// One that tells of no message: whoever came and went while nothing was said.
-	const stints = `
-delete from realtime.stints s
- where s.ctid = any (array(select o.ctid from realtime.stints o where o.from_seq = o.to_seq and o.ended_at < clock_timestamp() - $2::interval limit $1))`
 	return []sweep.Task{
-		{Of: "message_versions", Batch: sweep.Rows(s.o.Pool, versions, s.o.Retention)},
-		{Of: "stints", Batch: sweep.Rows(s.o.Pool, stints, s.o.Retention)},
+		{Of: "message_versions", Batch: sweep.Rows(s.o.Pool, forgetVersions, s.o.Retention)},
+		{Of: "stints", Batch: sweep.Rows(s.o.Pool, forgetStints, s.o.Retention)},
 		{Of: "messages", Batch: s.sweepVoid},
 		{Of: "messages", Batch: sweepGone(s.o.Pool, max(s.o.Retention, sweep.Long))},
 		{Of: "log", Batch: s.sweepLog},
@@ -30,14 +35,18 @@ delete from realtime.stints s
 	}
 }
 
-func (s *Service) sweepLog(ctx context.Context, most int) (n int, err error) {
-	const q = `
-with old as (select l.pos from realtime.log l where l.pos > (select floor from realtime.head) and l.at < clock_timestamp() - $1::interval order by l.pos limit $2),
-     gone as (delete from realtime.log l using old where l.pos = old.pos returning l.pos, l.mark),
+// Old are those of the first ones that are: to look for most of them would be, where there are
+// fewer, to look at all.
+const forgetLog = `
+with old as (select x.row from (select l.ctid as row, l.at from realtime.log l where l.pos > (select floor from realtime.head) order by l.pos limit $2) x
+              where x.at < clock_timestamp() - $1::interval),
+     gone as (delete from realtime.log l where l.ctid = any (array(select o.row from old o)) returning l.pos, l.mark),
      top as (select count(*) as n, max(pos) as pos, (array_agg(mark order by pos desc))[1] as mark from gone),
      head as (update realtime.head h set floor = top.pos, mark = top.mark from top where top.pos > h.floor returning 1)
 select n from top`
-	if err := s.o.Pool.QueryRow(ctx, q, s.o.Retention, most).Scan(&n); err != nil {
+
+func (s *Service) sweepLog(ctx context.Context, most int) (n int, err error) {
+	if err := s.o.Pool.QueryRow(ctx, forgetLog, s.o.Retention, most).Scan(&n); err != nil {
 		return 0, fmt.Errorf("forgetting old entries: %w", err)
 	}
 	return n, nil

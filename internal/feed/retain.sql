@@ -64,7 +64,7 @@ begin
   with old as materialized (
     select x.message_id, exists (select from public.nchat_messages o where o.id = x.message_id)
                          or exists (select from realtime.inbox i where i.message_id = x.message_id) as there
-      from (select y.message_id from realtime.messages y where y.gone and y.gone_at < clock_timestamp() - kept order by y.gone_at limit most) x),
+      from (select y.message_id from realtime.messages y where y.gone and y.gone_at < (select clock_timestamp() - kept) order by y.gone_at limit most) x),
   later as (update realtime.messages m set gone_at = clock_timestamp() from old o where m.message_id = o.message_id and o.there), -- they are looked at again then
   revisions as (delete from realtime.revisions r using old o where r.message_id = o.message_id and not o.there),
   gone as (delete from realtime.messages m using old o where m.message_id = o.message_id and not o.there)

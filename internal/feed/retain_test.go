@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/pgtest"
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
@@ -24,6 +25,15 @@ func TestWhatChannelsLeaveIsForgotten(t *testing.T) {
 	}
 	if p, err := s.Past.Page(t.Context(), v, HistoryQuery{Channel: channels[0]}); err != nil || len(p.Messages) > 0 || p.Start != "" || p.More {
 		t.Errorf("the past of what was emptied: %+v, %v", p, err)
+	}
+	mustExec(t, pool, `update public.nchat_channels set type = 'public' where id = $1`, channels[0])
+	for p := mustSync(t, s, v, Query{First: 10}); ; p = mustSync(t, s, v, Query{Cursor: p.Cursor, First: 10}) {
+		if len(p.Deleted) > 0 || p.Total > 0 {
+			t.Errorf("a fresh start tells of %d that were emptied, and counts %d", len(p.Deleted), p.Total)
+		}
+		if !p.More {
+			break
+		}
 	}
 	say(t, pool, channels[1])
 	sweepUntil(t, s, "what was emptied is ended", func() bool {
@@ -132,6 +142,32 @@ func TestWhatIsThereHoldsUpNoSweep(t *testing.T) {
 	}
 	if n := number(t, pool, `select count(*) from realtime.messages where channel_id = $1 and gone`, channels[0]); n != 20 {
 		t.Errorf("%d are left of what is there", n)
+	}
+}
+
+// TestForgettingLooksAtFew entries, however many there are that are not old.
+func TestForgettingLooksAtFew(t *testing.T) {
+	t.Parallel()
+	pool := placeWorld(t)
+	s := newService(pool, &bells{})
+	mustExec(t, pool, `insert into realtime.log (pos, at, tenant, channel_id, kind, seq, mark)
+		select i, now() - case when i <= 100 then interval '2 hours' else interval '0' end, 'primary', $1, 'channel', 0, 1 from generate_series(1, 20000) i`, fixed('c', 0))
+	mustExec(t, pool, `insert into realtime.message_versions (message_id, version, at)
+		select gen_random_uuid(), 1, now() - case when i % 200 = 0 then interval '2 hours' else interval '0' end from generate_series(1, 20000) i`)
+	mustExec(t, pool, `insert into realtime.stints (channel_id, user_id, from_seq, to_seq, ended_at)
+		select $1, gen_random_uuid(), 1, 1, now() - case when i % 200 = 0 then interval '2 hours' else interval '0' end from generate_series(1, 20000) i`, fixed('c', 0))
+	mustExec(t, pool, `vacuum analyze realtime.log, realtime.message_versions, realtime.stints`)
+	for _, c := range []struct {
+		q    string
+		args []any
+	}{{forgetLog, []any{s.o.Retention, 1000}}, {forgetVersions, []any{1000, s.o.Retention}}, {forgetStints, []any{1000, s.o.Retention}}} {
+		n, plan := pgtest.Looked(t, pool, c.q, c.args...)
+		if n > 1000 {
+			t.Errorf("%g rows are looked at:\n%s", n, plan)
+		}
+	}
+	if n := number(t, pool, `select count(*) from realtime.log`); n != 19900 || number(t, pool, `select floor from realtime.head`) != 100 {
+		t.Errorf("%d are left", n)
 	}
 }
 

@@ -19,6 +19,7 @@ type state struct {
 	standing   int64 // of the entry where the reader stands that asked; 0: there is none
 	epoch      [8]byte
 	secret     []byte
+	turn       int // of the tail's: how often it had begun anew by then
 }
 
 // A database promoted or copied goes on counting from where it was, and gives
@@ -203,8 +204,9 @@ func (s *Service) senders(ctx context.Context, db postgres.DB, list []Entry) (ma
 func all(Entry) bool { return true }
 
 // load reads what the tail left out of some items, of which there is at least
-// one, up to some bytes: the items before n have what they speak of.
-func (s *Service) load(ctx context.Context, items []Item, most int) (n int, err error) {
+// one, up to some bytes: the items before n have what they speak of. The state is what the
+// same server says afterwards, for whoever stands at the last of the items.
+func (s *Service) load(ctx context.Context, items []Item, most int) (n int, st state, err error) {
 	var list []Entry
 	var at []int
 	for i, it := range items {
@@ -212,18 +214,23 @@ func (s *Service) load(ctx context.Context, items []Item, most int) (n int, err 
 			list, at = append(list, it.Entry), append(at, i)
 		}
 	}
-	if len(list) == 0 {
-		return len(items), nil
-	}
-	filled, err := s.fill(ctx, s.o.Pool, list, most, all)
+	db, release, err := oneOf(ctx, s.o.Pool) // as readOn does
 	if err != nil {
-		return 0, err
+		return 0, st, fmt.Errorf("reading the log: %w", err)
+	}
+	defer release()
+	filled, err := s.fill(ctx, db, list, most, all)
+	if err != nil {
+		return 0, st, err
+	}
+	if st, err = loadState(ctx, db, items[len(items)-1].Pos); err != nil {
+		return 0, st, err
 	}
 	for i, it := range filled {
 		if !it.loaded {
-			return at[i], nil
+			return at[i], st, nil
 		}
 		items[at[i]] = it
 	}
-	return len(items), nil
+	return len(items), st, nil
 }

@@ -32,7 +32,7 @@ func TestWhoComesWhileMessagesAreReadIsNotToldOfDeletions(t *testing.T) {
 	if err != nil || len(items) != 1 || !watched {
 		t.Fatalf("%v, %v", items, err)
 	}
-	if n, err := s.load(t.Context(), items, streamBytes); err != nil || n != 1 || items[0].Body == nil {
+	if n, _, err := s.load(t.Context(), items, streamBytes); err != nil || n != 1 || items[0].Body == nil {
 		t.Errorf("%d, %v: the message is not read: %+v", n, err, items[0])
 	}
 }

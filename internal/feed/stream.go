@@ -193,10 +193,9 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 	if _, err := x.s.tail.known(ctx); err != nil {
 		return Batch{}, err
 	}
-	turn := x.s.tail.turns()
 	items, st, ok := x.look()
-	if turn != x.turn || st.epoch != x.epoch {
-		x.turn = turn
+	if st.turn != x.turn || st.epoch != x.epoch {
+		x.turn = st.turn
 		return Batch{}, x.begin(st, Changed)
 	}
 	if !ok {
@@ -210,8 +209,13 @@ func (x *Stream) read(ctx context.Context) (Batch, error) {
 			x.scan = true
 			return x.read(ctx)
 		}
-		if err := x.s.o.Turn.Do(ctx, func() error { return x.regrant(ctx) }); err != nil {
+		var now state
+		var why Reason
+		if err := x.s.o.Turn.Do(ctx, func() (err error) { now, why, err = x.regrant(ctx, upTo(x, items)); return err }); err != nil {
 			return Batch{}, err
+		}
+		if why != "" {
+			return Batch{}, anew(x, now, why)
 		}
 		x.fresh = true // what came between reading the rights and listening
 	}
@@ -241,8 +245,12 @@ func (x *Stream) take(ctx context.Context, items []Item, st state) (Batch, error
 		case !held: // and may have waited long: what was taken back meanwhile is told nobody
 			return x.read(ctx)
 		}
-		if n, err = wait.InTurn(ctx, x.s.o.Turn, func() (int, error) { return x.s.load(ctx, b.Items, streamBytes) }); err != nil {
+		var now state
+		if n, err = wait.InTurn(ctx, x.s.o.Turn, func() (n int, err error) { n, now, err = x.s.load(ctx, b.Items, streamBytes); return n, err }); err != nil {
 			return Batch{}, err
+		}
+		if why := judge(upTo(x, b.Items), now); why != "" {
+			return Batch{}, anew(x, now, why)
 		}
 	}
 	switch {
@@ -300,6 +308,29 @@ func (x *Stream) begin(st state, why Reason) error {
 	return nil
 }
 
+// upTo is the place of the last entry that is to be told.
+func upTo(x *Stream, items []Item) place {
+	p := placeOf(x)
+	if n := len(items); n > 0 {
+		p.pos, p.mark = items[n-1].Pos, items[n-1].Mark
+	}
+	return p
+}
+
+// errOther is that the database is another one than the tail has read.
+var errOther = errors.New("the database is another one than was read before")
+
+// anew is what becomes of entries of the tail where what was read for them in the database
+// is not of their history. That the database is another one the tail finds out too, and all
+// its streams by that, each once: until then nothing is told.
+func anew(x *Stream, now state, why Reason) error {
+	if why == Changed {
+		x.s.tail.wake.Raise()
+		return errOther
+	}
+	return x.begin(now, why)
+}
+
 func (x *Stream) visible(items []Item) (b Batch) {
 	for _, it := range items {
 		if x.gs.sees(x.v, it.Entry, it.senders) {
@@ -312,15 +343,12 @@ func (x *Stream) visible(items []Item) (b Batch) {
 // readTable catches up by the table, with rights read after the entries: what
 // may not be read any more is not told.
 func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
-	now, err := loadState(ctx, x.s.o.Pool, x.pos)
+	now, why, err := x.regrant(ctx, placeOf(x))
 	if err != nil {
 		return Batch{}, err
 	}
-	if why := judge(placeOf(x), now); why != "" {
+	if why != "" {
 		return Batch{}, x.begin(now, why)
-	}
-	if err := x.regrant(ctx); err != nil {
-		return Batch{}, err
 	}
 	db, release, err := oneOf(ctx, x.s.o.Pool) // as readOn does
 	if err != nil {

@@ -116,7 +116,7 @@ func (q *Query) check(v viewer.Viewer) error {
 func (s *Service) await(ctx context.Context, v viewer.Viewer, q Query, p Page) (Page, error) {
 	waiting, cancel := context.WithTimeout(ctx, q.Wait)
 	defer cancel()
-	sub := s.tail.hub.Subscribe(topic{id: v.User})
+	sub := s.tail.hub.Subscribe(topicOf(v.User))
 	defer sub.Close()
 	gs, err := loadGrants(ctx, s.o.Pool, v, q.Channels, false)
 	if err != nil {

@@ -30,7 +30,6 @@ type tail struct {
 	items []Item        // guarded by mu: dense, up to state.pos
 	bytes int           // guarded by mu: of the messages in items
 	index index         // guarded by mu: of items
-	turn  int           // guarded by mu: how often the tail began anew
 }
 
 func newTail() *tail {
@@ -125,10 +124,11 @@ func (t *tail) enter(now state) (known bool) {
 	if same {
 		t.state.floor, t.state.secret = now.floor, now.secret
 	} else {
-		t.state, t.items, t.bytes, t.index = now, nil, 0, index{}
+		now.turn = t.state.turn
 		if !first && !forgotten {
-			t.turn++
+			now.turn++
 		}
+		t.state, t.items, t.bytes, t.index = now, nil, 0, index{}
 	}
 	if !same && !first { // with the lock: whoever looks has been told
 		t.hub.MarkAll()
@@ -203,13 +203,12 @@ func (t *tail) news(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (i
 	return items, t.state, all, ok
 }
 
-// latest is news, and how often the tail began anew by then. The items are the
-// tail's own: nobody changes them.
-func (t *tail) latest(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []*Item, st state, turn int, all, ok bool) {
+// latest is news of which the items are the tail's own: nobody changes them.
+func (t *tail) latest(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []*Item, st state, all, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	items, all, ok = t.newsLocked(sub, dirty, pos)
-	return items, t.state, t.turn, all, ok
+	return items, t.state, all, ok
 }
 
 func (t *tail) newsLocked(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int64) (items []*Item, all, ok bool) {
@@ -235,7 +234,7 @@ func (t *tail) newsLocked(sub *hub.Sub[topic], dirty map[topic]struct{}, pos int
 func (t *tail) turns() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.turn
+	return t.state.turn
 }
 
 // known waits for the first look at the database.

@@ -8,25 +8,30 @@ import (
 
 // topic is what streams of the log listen to: a user, what happens in a
 // channel, or, apart from it, what changes who may read a channel. The last is
-// for those who know a channel and may not read it now.
+// for those who know a channel and may not read it now. A channel may have a user's
+// id: whoever makes it chooses.
 type topic struct {
 	id     uuid.UUID
+	user   bool
 	rights bool
 }
+
+// topicOf is what happens to a user.
+func topicOf(user uuid.UUID) topic { return topic{id: user, user: true} }
 
 // concerns calls f with every topic of an entry, some perhaps twice.
 func (it *Item) concerns(f func(topic)) {
 	switch it.Kind {
 	case Mark: // whoever else is in the channel has nothing to learn
-		f(topic{id: it.User})
+		f(topicOf(it.User))
 		for id := range it.senders {
-			f(topic{id: id})
+			f(topicOf(id))
 		}
 	case Notify: // nobody's but its own
-		f(topic{id: it.User})
+		f(topicOf(it.User))
 	case Joined, Left, Member:
 		if it.User != uuid.Nil {
-			f(topic{id: it.User})
+			f(topicOf(it.User))
 		}
 		f(topic{id: it.Channel})
 	case Channel, Opened, Gone:

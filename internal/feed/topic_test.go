@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -31,7 +32,7 @@ func TestTheIndexFindsWhatAScanFinds(t *testing.T) {
 	rs, read := make([]reader, readers), 0
 	subs := make([]func() ([]Item, state, bool, bool), readers)
 	for i := range rs {
-		rs[i] = reader{dirty: map[topic]struct{}{}, topics: []topic{{id: ids[r.IntN(len(ids))]}, {id: ids[r.IntN(len(ids))], rights: true}, {id: ids[i]}}}
+		rs[i] = reader{dirty: map[topic]struct{}{}, topics: []topic{{id: ids[r.IntN(len(ids))]}, {id: ids[r.IntN(len(ids))], rights: true}, topicOf(ids[i])}}
 		sub := x.hub.Subscribe(rs[i].topics...)
 		subs[i] = func() ([]Item, state, bool, bool) { return x.news(sub, rs[i].dirty, rs[i].pos) }
 	}
@@ -117,5 +118,32 @@ func TestAQuietStreamReadsFromMemory(t *testing.T) {
 	busy()
 	if _, _, _, ok = x.news(sub, dirty, 0); ok {
 		t.Error("it has forgotten an entry and does not say so")
+	}
+}
+
+// TestASetBackDatabaseIsNoticedAtOnce: also where the tail hears of it while a stream looks,
+// which takes away what woke it.
+func TestASetBackDatabaseIsNoticedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := &Service{tail: newTail(), seals: map[string]*sealer{}}
+	s.tail.enter(state{})
+	for i := range int64(5000) {
+		s.tail.enter(state{pos: 9, mark: i + 1, standing: -1}) // another entry is there each time
+		x := &Stream{s: s, turn: s.tail.turns(), pos: 9, mark: i + 1, live: true, asked: time.Now(), pending: pending{dirty: map[topic]struct{}{}}}
+		x.sub = s.tail.hub.Subscribe(topicOf(uuid.Nil))
+		done := make(chan struct{})
+		go func() {
+			s.tail.enter(state{pos: 5, mark: i + 1, standing: -1})
+			close(done)
+		}()
+		b, err := x.read(t.Context())
+		if err != nil || len(b.Items) > 0 {
+			t.Fatal(b, err)
+		}
+		<-done
+		if _, all := x.sub.Take(); !all && x.reset != Changed {
+			t.Fatalf("at %d nothing tells it to look", i)
+		}
+		x.sub.Close()
 	}
 }

@@ -285,6 +285,12 @@ func TestOneMessageForEachKey(t *testing.T) {
 	if n := r.count(`select count(*) from realtime.client_keys where client_message_id in ('key 2', 'key 3')`); n != 1 {
 		t.Errorf("%d of the two old keys are kept", n)
 	}
+	r.exec(`insert into realtime.client_keys (tenant, user_id, client_message_id, digest, at)
+		select 'primary', $1, 'many ' || i, '', now() - case when i % 200 = 0 then interval '32 days' else interval '0' end from generate_series(1, 20000) i`, demo.Carol)
+	r.exec(`vacuum analyze realtime.client_keys`)
+	if n, plan := pgtest.Looked(t, r.pool, forgetKeys, 1000, keysKept); n > 1000 {
+		t.Errorf("to forget a hundred keys %g are looked at:\n%s", n, plan)
+	}
 }
 
 // TestABatchKeepsItsOrder: a channel that is stuck stops at its first failure,

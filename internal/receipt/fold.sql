@@ -12,13 +12,14 @@ declare
   n integer;
 begin
   with picked as materialized (
-    select v.ctid as row, v.channel_id, v.user_id from realtime.moves v where not v.folded and not v.held and v.at < before order by v.at limit most),
+    select v.ctid as row, v.channel_id, v.user_id, coalesce(v.thread, v.channel_id) as within from realtime.moves v where not v.folded and not v.held and v.at < before order by v.at limit most),
   fresh as (
     delete from realtime.moves v where v.ctid = any (array(select p.row from picked p)) and not v.folded and not v.held returning v.*),
-  had as (
+  had as ( -- of the same threads: in none something is received
     delete from realtime.moves v where v.ctid = any (array(
-      select x.row from (select distinct p.channel_id, p.user_id from picked p) p
-       cross join lateral (select o.ctid as row from realtime.moves o where o.folded and o.channel_id = p.channel_id and o.user_id = p.user_id offset 0) x))
+      select x.row from (select distinct p.channel_id, p.user_id, p.within from picked p) p
+       cross join lateral (select o.ctid as row from realtime.moves o
+                            where o.folded and o.channel_id = p.channel_id and o.user_id = p.user_id and coalesce(o.thread, o.channel_id) = p.within offset 0) x))
        and v.folded returning v.*),
   old as (select * from fresh union all select * from had),
   parts as materialized (

@@ -368,6 +368,18 @@ func TestThreadsAreFoldedApart(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	}
+	rows := r.count(`select max(id)::int from realtime.moves where thread = $1`, one) // what is read in another thread leaves them alone
+	r.ack(demo.Bob, demo.Team, out[len(out)-1], true)
+	r.age(0)
+	r.exec(`update realtime.moves set at = date_trunc('month', now()) - interval '90 days'`)
+	before = r.told([]uuid.UUID{demo.Alice}, append(in, out...))
+	r.fold()
+	if after := r.told([]uuid.UUID{demo.Alice}, append(in, out...)); after != before {
+		t.Errorf("folded, it says\n%s, and before\n%s", after, before)
+	}
+	if n := r.count(`select max(id)::int from realtime.moves where thread = $1`, one); n != rows {
+		t.Error("a thread's moves are written anew with each that is read elsewhere")
+	}
 }
 
 // TestWhatIsReadInPrivateInAThreadLeavesNoMoment either.
