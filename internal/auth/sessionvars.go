@@ -30,7 +30,7 @@ func kindOf(v any) string {
 // sessionOf is the session variables of a token for the role asked for ("":
 // the default). Only claims count, whatever headers say.
 func (a *Authenticator) sessionOf(t token, asked string) (map[string]string, error) {
-	raw, err := a.hasuraClaims(t.claims)
+	raw, err := a.jwt.hasuraClaims(t.claims)
 	if err != nil {
 		return nil, err
 	}
@@ -89,11 +89,11 @@ func roleList(v any) ([]string, error) {
 }
 
 // hasuraClaims finds the x-hasura-* claims, with lower-case names.
-func (a *Authenticator) hasuraClaims(claims map[string]any) (map[string]any, error) {
-	if a.jwt.claims != nil {
-		return a.mapped(claims)
+func (c *JWTConfig) hasuraClaims(claims map[string]any) (map[string]any, error) {
+	if c.claims != nil {
+		return c.mapped(claims)
 	}
-	obj, err := a.namespace(claims)
+	obj, err := c.in(claims)
 	if err != nil {
 		return nil, err
 	}
@@ -111,18 +111,18 @@ func (a *Authenticator) hasuraClaims(claims map[string]any) (map[string]any, err
 	return out, nil
 }
 
-// namespace is the object that claims_namespace or claims_namespace_path names.
-func (a *Authenticator) namespace(claims map[string]any) (map[string]any, error) {
+// in is the object that claims_namespace or claims_namespace_path names.
+func (c *JWTConfig) in(claims map[string]any) (map[string]any, error) {
 	var found any
 	var ok bool
-	if a.jwt.nsPath != nil {
-		if found, ok = a.jwt.nsPath.find(claims); !ok {
-			return nil, badClaims("claims not found at claims_namespace_path: '%s'", a.jwt.nsPath)
+	if c.nsPath != nil {
+		if found, ok = c.nsPath.find(claims); !ok {
+			return nil, badClaims("claims not found at claims_namespace_path: '%s'", c.nsPath)
 		}
-	} else if found, ok = claims[a.jwt.namespace]; !ok {
-		return nil, badClaims("claims key: '%s' not found", a.jwt.namespace)
+	} else if found, ok = claims[c.namespace]; !ok {
+		return nil, badClaims("claims key: '%s' not found", c.namespace)
 	}
-	if !a.jwt.stringly {
+	if !c.stringly {
 		if obj, ok := found.(map[string]any); ok {
 			return obj, nil
 		}
@@ -134,19 +134,19 @@ func (a *Authenticator) namespace(claims map[string]any) (map[string]any, error)
 	}
 	obj, err := decodeObject([]byte(s))
 	if err != nil { // Hasura quotes what it found; a claim's value stays here
-		if a.jwt.nsPath != nil {
-			return nil, badClaims("expecting stringified json at: 'claims_namespace_path %s'", a.jwt.nsPath)
+		if c.nsPath != nil {
+			return nil, badClaims("expecting stringified json at: 'claims_namespace_path %s'", c.nsPath)
 		}
-		return nil, badClaims("expecting stringified json at: 'claims_namespace %s'", a.jwt.namespace)
+		return nil, badClaims("expecting stringified json at: 'claims_namespace %s'", c.namespace)
 	}
 	return obj, nil
 }
 
 // mapped builds the claims that claims_map says.
-func (a *Authenticator) mapped(claims map[string]any) (map[string]any, error) {
-	out := make(map[string]any, len(a.jwt.claims))
-	for _, name := range slices.Sorted(maps.Keys(a.jwt.claims)) {
-		src := a.jwt.claims[name]
+func (c *JWTConfig) mapped(claims map[string]any) (map[string]any, error) {
+	out := make(map[string]any, len(c.claims))
+	for _, name := range slices.Sorted(maps.Keys(c.claims)) {
+		src := c.claims[name]
 		if src.path == nil {
 			out[name] = src.literal
 			continue

@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
-	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
@@ -73,9 +71,9 @@ func TestPlans(t *testing.T) {
 	}
 }
 
-// TestALongDocumentIsPlannedInTime: in a few times what it takes to be read, however many
-// fragments it has and however often each is spread.
-func TestALongDocumentIsPlannedInTime(t *testing.T) {
+// TestALongDocumentIsPlanned: of as many fragments and spreads as a document may have,
+// also where each spreads the next twice: what is reached is looked at once.
+func TestALongDocumentIsPlanned(t *testing.T) {
 	t.Parallel()
 	const fragments, spreads = 3500, 12500
 	var b strings.Builder
@@ -83,32 +81,13 @@ func TestALongDocumentIsPlannedInTime(t *testing.T) {
 	for range spreads {
 		fmt.Fprintf(&b, "...f%d ", fragments-1)
 	}
-	b.WriteString("}")
-	for i := range fragments {
-		fmt.Fprintf(&b, "fragment f%d on x{ours}", i)
+	b.WriteString("}fragment f0 on x{ours}")
+	for i := range fragments - 1 {
+		fmt.Fprintf(&b, "fragment f%d on x{...f%d ...f%d}", i+1, i, i)
 	}
-	p, text := newPlanner(newSchema()), b.String()
-	least := func(f func()) time.Duration {
-		best := time.Hour
-		for range 3 {
-			began := time.Now()
-			f()
-			best = min(best, time.Since(began))
-		}
-		return best
-	}
-	reading := least(func() {
-		if _, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, plannedTokens); err != nil {
-			t.Fatal(err)
-		}
-	})
-	planning := least(func() {
-		if got := p.make(text, "S"); got.side != ours || !strings.HasSuffix(strings.TrimSpace(got.text), "ours\n}") {
-			t.Fatalf("%+v", got)
-		}
-	})
-	if t.Logf("read in %s, planned in %s", reading, planning); planning > 8*reading {
-		t.Errorf("it is read in %s, and planned in %s", reading, planning)
+	got := newPlanner(newSchema()).make(b.String(), "S")
+	if got.side != ours || strings.Count(got.text, "fragment ") != fragments {
+		t.Fatalf("%v, %v, with %d fragments", got.side, got.err, strings.Count(got.text, "fragment "))
 	}
 }
 
