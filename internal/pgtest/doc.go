@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,12 +24,8 @@ func Section(t testing.TB, document, heading string) string {
 		t.Fatalf("docs/%s has no %q", document, heading)
 	}
 	rank := strings.Count(strings.Fields(heading)[0], "#")
-	for at, line := 0, ""; at < len(rest); at += len(line) {
-		line, _, _ = strings.Cut(rest[at:], "\n")
-		line += "\n"
-		if n := len(line) - len(strings.TrimLeft(line, "#")); n > 0 && n <= rank && line[n] == ' ' {
-			return rest[:at]
-		}
+	if next := regexp.MustCompile(fmt.Sprintf(`(?m)^#{1,%d} `, rank)).FindStringIndex(rest); next != nil {
+		rest = rest[:next[0]]
 	}
 	return rest
 }
