@@ -53,7 +53,7 @@ func manyTypes() string {
 }
 
 // TestAtTheDoor is what it refuses, of one server.
-func TestAtTheDoor(t *testing.T) {
+func TestAtTheDoor(t *testing.T) { //nolint:tparallel // its parts are steps on one server
 	t.Parallel()
 	url, asked := hasuraAt(t, manyTypes())
 	p := built(t, map[string]string{"HASURA_UPSTREAM_URL": url, "FRONT_DOOR_PATHS": "/api/rest/", "POINTS_PER_MINUTE": "200"})

@@ -84,7 +84,8 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		f.arriving = &arriving{ReadCloser: http.MaxBytesReader(w, r.Body, d.o.BodyBytes), control: control, began: time.Now(), stalled: d.times.body}
 		r.Body = f.arriving
 		if graphs(r.URL.Path) {
-			r.Body = &batch{ReadCloser: r.Body, take: func() (func(), error) { return d.o.Take(r.Context()) }}
+			ctx := r.Context()
+			r.Body = &batch{ReadCloser: r.Body, take: func() (func(), error) { return d.o.Take(ctx) }}
 		}
 	}
 	r.Header.Del("Upgrade") // of another kind than WebSocket's: nothing is tunnelled

@@ -26,7 +26,7 @@ func (m *room) upTo(bytes int) error { return m.UpTo(bytes, m.take) }
 // as long as it lives. Where there is none it does not run.
 func (m *room) toRun(before int, oc *graphql.OperationContext, op *operation) gqlerror.List {
 	bytes := 0
-	switch oc.Operation.Operation {
+	switch oc.Operation.Operation { //nolint:exhaustive // a query takes what it answers
 	case ast.Mutation:
 		bytes = before + max(limit.Echo(len(op.variables)+len(oc.RawQuery)), limit.Roomy/2)
 	case ast.Subscription:

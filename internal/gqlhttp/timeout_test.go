@@ -25,7 +25,7 @@ func TestAnOperationHasItsTime(t *testing.T) {
 	<-time.After(5 * time.Millisecond)
 	select {
 	case s.schema.tick <- 1:
-	case <-s.schema.ended:
+	case <-s.schema.ended: //nolint:errcheck // it is told that it is over
 		t.Fatal("the subscription has ended")
 	}
 	for l := range lasting {

@@ -108,7 +108,7 @@ func TestAnIDIsInUseUntilItsEndIsWritten(t *testing.T) {
 	r := newRig(t, wsock.Options{Limits: wsock.Limits{QueuedBytes: 100 << 10, WriteTimeout: patience}})
 	p := r.modern(t)
 	r.stall(t, p)
-	p.subscribe("x", "{ swell(kb: 0) }")
+	p.subscribe("x", "mutation { swell(kb: 0) }")
 	eventually(t, "the query has run", func() bool { return r.schema.ran.Load() == 1 }) // its answer may be in the line behind the flood
 	p.subscribe("x", "{ hello }")
 	if got := r.ending(t); got.Code != 4409 || got.ByPeer {
