@@ -96,6 +96,29 @@ func TestAMoveThatTellsNothingIsToldNobody(t *testing.T) {
 	}
 }
 
+// TestWhoLeftIsToldOfNothing: who reads on in a channel is not its former member's to know.
+func TestWhoLeftIsToldOfNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	m := r.say(demo.Team, demo.Alice)
+	r.ack(demo.Bob, demo.Team, m, true)
+	if d := r.delivery(demo.Alice, m); d.ReadCount != 1 {
+		t.Fatalf("a member is told %+v", d)
+	}
+	r.exec(`delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.Team, demo.Alice)
+	list, err := r.s.Deliveries(t.Context(), as(demo.Alice), []uuid.UUID{m})
+	if err != nil || len(list) != 0 {
+		t.Errorf("who left is told %+v, %v", list, err)
+	}
+	ledger, err := r.s.Ledger(t.Context(), as(demo.Alice), []uuid.UUID{m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, total, err := ledger.Receipts(m, 10, ""); err != nil || total != 0 {
+		t.Errorf("and of %d receipts, %v", total, err)
+	}
+}
+
 // TestWhatIsHeldLeavesNoMoment: of what was read in hiding the mark knows the minute.
 func TestWhatIsHeldLeavesNoMoment(t *testing.T) {
 	t.Parallel()
