@@ -27,6 +27,7 @@ begin
       execute format('create type public.%I as enum (%s)', called,
                      (select string_agg(quote_literal(l), ', ' order by n) from unnest(t.labels) with ordinality x (l, n)));
     end if;
+    perform set_config('nchat_types.' || t.tbl, format('public.%I', called), true);
   end loop;
 end $$;
 -- +goose StatementEnd
@@ -50,7 +51,7 @@ begin
       deleted_at timestamptz,
       created_at timestamptz not null default now(),
       updated_at timestamptz not null default now()
-    )$table$, coalesce(to_regtype('public.nchat_user_status'), to_regtype('public.user_status')));
+    )$table$, current_setting('nchat_types.nchat_users'));
   end if;
 end $$;
 -- +goose StatementEnd
@@ -78,7 +79,7 @@ begin
       created_at timestamptz not null default now(),
       updated_at timestamptz not null default now(),
       unique (workspace_id, slug)
-    )$table$, coalesce(to_regtype('public.nchat_channel_type'), to_regtype('public.channel_type')));
+    )$table$, current_setting('nchat_types.nchat_channels'));
   end if;
 end $$;
 -- +goose StatementEnd
@@ -106,7 +107,7 @@ begin
       created_at timestamptz not null default now(),
       updated_at timestamptz not null default now(),
       unique (channel_id, user_id)
-    )$table$, coalesce(to_regtype('public.nchat_member_role'), to_regtype('public.member_role')));
+    )$table$, current_setting('nchat_types.nchat_channel_members'));
     create index nchat_channel_members_user_idx on public.nchat_channel_members (user_id);
   end if;
 end $$;
@@ -140,7 +141,7 @@ begin
       deleted_at timestamptz,
       created_at timestamptz not null default now(),
       updated_at timestamptz not null default now()
-    )$table$, coalesce(to_regtype('public.nchat_message_type'), to_regtype('public.message_type')));
+    )$table$, current_setting('nchat_types.nchat_messages'));
     create index nchat_messages_channel_idx on public.nchat_messages (channel_id, created_at);
     create index nchat_messages_author_idx on public.nchat_messages (channel_id, user_id, created_at);
   end if;

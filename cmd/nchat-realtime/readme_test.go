@@ -40,7 +40,7 @@ for name in DATABASE_URL HASURA_UPSTREAM_URL HASURA_WEBHOOK_SECRET HASURA_GRAPHQ
   eval "[ -n \"\$$name\" ]" || echo "$name is missing" >> called
 done
 case "$*" in
-serve) : > serving; exec sleep 5 ;;
+serve) : > serving; exec sleep 600 ;;
 "doctor --ready") until [ -e serving ]; do sleep 0.01; done ;;
 esac
 `
@@ -65,7 +65,7 @@ func TestTheReadmesBlockRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-eu", "-c", block+"kill $!\nwait || true\n")
 	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, []string{"PATH=" + filepath.Join(dir, "tools") + ":" + os.Getenv("PATH")}, time.Second
@@ -73,6 +73,9 @@ func TestTheReadmesBlockRuns(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	called := strings.Split(strings.TrimSpace(text(t, filepath.Join(dir, "called"))), "\n")
+	if len(called) < 3 {
+		t.Fatalf("called %q", called)
+	}
 	slices.Sort(called[1:3]) // what serves, and who asks whether it does, begin together
 	if want := []string{"migrate", "doctor --ready", "serve", "hasura apply --dry-run", "hasura apply", "doctor"}; !slices.Equal(called, want) {
 		t.Errorf("called %q", called)

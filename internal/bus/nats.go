@@ -89,7 +89,7 @@ func (r *natsRoad) run(ctx context.Context) {
 		again = min(2*again, retryMost)
 	}
 	defer r.close()
-	lost := false
+	lost, looked := false, 0
 	away := time.NewTicker(natsAway * r.b.o.ProbeEvery)
 	defer away.Stop()
 	for {
@@ -97,7 +97,10 @@ func (r *natsRoad) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-away.C:
-			r.deaf()
+			// Where it is away for long it may be away for all, and then nobody rings there.
+			if looked++; !r.deaf(looked < natsAway || looked%natsAway == 0) {
+				looked = 0
+			}
 		case m := <-r.in:
 			r.b.o.Observer.NATSIn()
 			r.b.hear(string(m.Data))
@@ -192,19 +195,20 @@ func (r *natsRoad) connected(conn *nats.Conn) {
 
 // deaf has everything looked at while this node does not hear NATS: others may,
 // and ring there alone what no trigger rings. A connection whose server was slow to
-// take note of what is to be heard is asked again.
-func (r *natsRoad) deaf() {
+// take note of what is to be heard is asked again. false: it hears.
+func (r *natsRoad) deaf(look bool) bool {
 	r.mu.Lock()
 	conn, heard := r.conn, r.heard
 	r.mu.Unlock()
-	if heard || conn == nil {
-		return
-	}
-	if conn.IsConnected() {
+	switch {
+	case heard || conn == nil:
+		return false
+	case conn.IsConnected():
 		r.up.Go(func() { r.connected(conn) })
-		return
+	case look:
+		r.b.resync()
 	}
-	r.b.resync()
+	return true
 }
 
 // lost tells everybody to look at everything, where something of ours may have

@@ -30,6 +30,7 @@ const (
 	schemaRoles = 16               // whose schemas are kept
 	schemaFresh = 30 * time.Second // for which a schema is not asked for again
 	schemaTime  = time.Minute
+	keptAnswer  = 4 << 20 // bytes of a role's last answer that are kept; what tools ask for has some 1 MiB
 )
 
 // schemas are what each role sees of both servers, as one schema.
@@ -157,7 +158,7 @@ func (s *role) run(ctx context.Context, params *graphql.RawParams) (answer []byt
 		b.Write(list)
 	}
 	b.WriteByte('}')
-	if len(r.Errors) == 0 {
+	if len(r.Errors) == 0 && b.Len() <= keptAnswer {
 		s.last.Store(&told{asked, b.Bytes()})
 	}
 	return b.Bytes(), true, nil
@@ -227,11 +228,11 @@ func (s *schemas) send(w http.ResponseWriter, r *http.Request, how string, statu
 func (l *Link) introspect(ctx context.Context, f wsock.Foreign) (wsock.End, bool) {
 	params, err := f.Whole()
 	if err != nil {
-		return wsock.End{Err: err}, true
+		return wsock.End{Err: err, Refused: true}, true
 	}
 	role, err := l.d.o.Role(ctx, nil)
 	if err != nil {
-		return wsock.End{Err: err}, true
+		return wsock.End{Err: err, Refused: true}, true
 	}
 	l.mu.Lock()
 	h := l.upgrade.Clone()

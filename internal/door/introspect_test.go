@@ -41,7 +41,7 @@ func TestIntrospectionOverHTTP(t *testing.T) {
 	r := newRig(t, setup{options: []func(*Options){func(o *Options) {
 		e = &showing{engine: &engine{schema: newSchema()}, bytes: 100 << 10}
 		o.Executor = func(*ast.Schema) graphql.GraphExecutor { return executor.New(e) }
-		o.WriteTimeout = 100 * time.Millisecond
+		o.WriteTimeout = time.Second
 		o.Room = func(_ context.Context, bytes int) (func(), error) {
 			if int64(bytes) > most.Load() {
 				return nil, fault.Later(fault.RateLimited, time.Second, "no room")

@@ -67,6 +67,7 @@ func (o *op) next(up *upstream, result json.RawMessage) error {
 	o.has.Store(true)
 	err := o.f.Next(result)
 	if err != nil {
+		o.from = nil // the client has not got it
 		return o.unread(err)
 	}
 	return nil

@@ -47,7 +47,7 @@ func (a answer) stream(ctx context.Context, oc *graphql.OperationContext, errs g
 	}
 	for first := true; ctx.Err() == nil; first = false {
 		r := a.next(running, responses)
-		if r == nil && first && !lasts && running.Err() != nil {
+		if r == nil && first && !lasts && running.Err() != nil && ctx.Err() == nil {
 			r = &graphql.Response{Errors: gqlerror.List{a.t.o.Present(ctx, errors.New("an operation without a response"))}}
 		}
 		if r == nil {

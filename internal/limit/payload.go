@@ -115,10 +115,10 @@ func Elements(raw []byte, most int) (list []json.RawMessage, ok bool) {
 }
 
 const (
-	objectCounts = 8    // values: what a map takes beside what is in it
-	valueTakes   = 64   // bytes, about, once it is decoded
-	textFor      = 32   // bytes that may be sent for each value; an id has 39
-	fewest       = 4096 // values that there may be at least
+	objectCounts = 8     // values: what a map takes beside what is in it
+	valueTakes   = 64    // bytes, about, once it is decoded
+	textFor      = 32    // bytes that may be sent for each value; an id has 39
+	fewest       = 16384 // values that there may be at least
 )
 
 // MostValues is how many values a JSON text may have where so many bytes may be sent.

@@ -299,6 +299,9 @@ func TestABeatOfWhatIsOver(t *testing.T) {
 	r.exec(`insert into realtime.nodes (id, lease_until) values (gen_random_uuid(), now())`)
 	r.exec(`insert into realtime.sessions (id, tenant, user_id, node_id, node_epoch, device, connected_at, last_active_at, ended_at)
 select $1, 'primary', $2, id, epoch, 'web', now(), now(), now() from realtime.nodes limit 1`, id, demo.Alice)
+	if same, err := n.Edit.Heartbeat(t.Context(), as(demo.Alice), &id, Activity{}); err != nil || same.SessionID != id {
+		t.Error("whoever does nothing comes back:", same, err)
+	}
 	fresh, err := n.Edit.Heartbeat(t.Context(), as(demo.Alice), &id, Activity{Active: true})
 	if err != nil || fresh.SessionID == id {
 		t.Error("it beats for a socket that closed:", fresh, err)

@@ -78,7 +78,7 @@ func (e *Editor) httpHeartbeat(ctx context.Context, v viewer.Viewer, id uuid.UUI
 	var edge bool
 	now := e.w.now()
 	err := postgres.Quietly(ctx, e.w.pool, func(tx pgx.Tx) error {
-		old, id, err := e.ownSession(ctx, tx, v.Key, id)
+		old, id, err := e.ownSession(ctx, tx, v.Key, id, a.Active)
 		if err != nil {
 			return err
 		}
@@ -110,9 +110,9 @@ func (e *Editor) httpHeartbeat(ctx context.Context, v viewer.Viewer, id uuid.UUI
 }
 
 // ownSession is the caller's session of an id, locked; nil: there is none yet,
-// and there is room for it, under the id that it answers. A socket that closed is
-// nobody's session any more: it ends with its grace, whatever is said of it.
-func (e *Editor) ownSession(ctx context.Context, tx pgx.Tx, k Key, id uuid.UUID) (*stored, uuid.UUID, error) {
+// and there is room for it, under the id that it answers. A socket that closed ends with
+// its grace, whatever is said of it: a user that is active has another session for that.
+func (e *Editor) ownSession(ctx context.Context, tx pgx.Tx, k Key, id uuid.UUID, active bool) (*stored, uuid.UUID, error) {
 	if id != uuid.Nil {
 		old, err := readSession(ctx, tx, id)
 		switch {
@@ -121,7 +121,7 @@ func (e *Editor) ownSession(ctx context.Context, tx pgx.Tx, k Key, id uuid.UUID)
 		case old == nil:
 		case old.key != k:
 			return nil, id, fault.Access()
-		case old.EndedAt == nil:
+		case old.EndedAt == nil || !active:
 			return old, id, nil
 		default:
 			id = uuid.Nil

@@ -141,7 +141,7 @@ func (s *Service) sweepLapsed(ctx context.Context) error {
 func (w *world) findLapsed(ctx context.Context, tx pgx.Tx) (ids []uuid.UUID, t touched, err error) {
 	const q = `
 select id, tenant, user_id, lapses_at from realtime.sessions
- where node_id is null and lapses_at <= least($1::timestamptz, clock_timestamp()) order by id limit $2 for update skip locked`
+ where node_id is null and lapses_at <= least($1::timestamptz, (select clock_timestamp())) order by id limit $2 for update skip locked`
 	now, o := w.now(), w.outage()
 	rows, err := tx.Query(ctx, q, now, lapsedMost)
 	if err != nil {

@@ -1,6 +1,8 @@
 package roster_test
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -55,5 +57,28 @@ select coalesce(string_agg(format('%s in %s (%s)', u.display_name, c.name, c.typ
 	}
 	if err := pool.QueryRow(t.Context(), `select public.nchat_id('person', 'auth0|5f7c8e')`).Scan(&id); err != nil || id.Version() != 3 || id.Variant() != uuid.RFC4122 {
 		t.Errorf("%s, of version %d: %v", id, id.Version(), err)
+	}
+	// Ids of other kinds, put where the text says.
+	numbers := regexp.MustCompile(`\b(new|old)\.(id|person_id|room_id)\b( \|\||::text)?`).ReplaceAllStringFunc(told[0], func(at string) string {
+		if strings.HasSuffix(at, "||") || strings.HasSuffix(at, "::text") {
+			return at
+		}
+		return "public.nchat_id('x', " + at + "::text)"
+	})
+	for _, step := range []string{
+		`drop table room_people, rooms, people; drop function keep_nchat_user, keep_nchat_channel, keep_nchat_member`,
+		`create table people (id bigint primary key, name text, disabled boolean not null default false);
+		 create table rooms (id text primary key, title text, open boolean not null default true);
+		 create table room_people (room_id text, person_id bigint)`,
+		numbers,
+		`insert into people values (7, 'Cy'); insert into rooms values ('hall', 'Hall'); insert into room_people values ('hall', 7); update room_people set person_id = 7; delete from people where id = 8`,
+	} {
+		if _, err := pool.Exec(t.Context(), step); err != nil {
+			t.Fatalf("%s: %v", step, err)
+		}
+	}
+	var is bool
+	if err := pool.QueryRow(t.Context(), `select exists (select from public.nchat_channel_members where user_id = public.nchat_id('x', '7'))`).Scan(&is); err != nil || !is {
+		t.Error("a member with a number for an id is none:", err)
 	}
 }

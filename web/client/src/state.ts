@@ -128,12 +128,12 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
       const [known, list, reads] = [messages.alive(p.channels, since), messages.alive(p.messages, since), messages.alive(p.readStates, since)];
       p.leftChannelIds.forEach(leave);
       if (known.length) setChannels(map => known.forEach(c => {
-        if (!map.has(c.channelId) && c.type !== "direct") begun.add(c.channelId);
+        if (!fresh && !map.has(c.channelId) && c.type !== "direct") begun.add(c.channelId);
         map.set(c.channelId, c);
       }));
       p.members.forEach(m => events.emit("member", m));
       const news = take(list, Infinity, fresh);
-      if (!p.hasMore) begun.clear();
+      if (!fresh && !p.hasMore) begun.clear();
       p.deletedMessageIds.forEach(drop);
       read(reads);
       readThreads(p.threadReadStates);

@@ -254,7 +254,7 @@ export function useRealtimeContext(): RealtimeContextValue {
         held.add(legacyRoom(name));
         return { name: legacyRoom(name), type: name.startsWith("dm:") ? "dm" as const : "channel" as const, visibility: "private" as const };
       },
-      leaveRoom: name => held.drop(legacyRoom(name)),
+      leaveRoom: name => name && held.drop(legacyRoom(name)),
       sendMessage: (name, content, o) => sendLegacy(client, name, content, o),
       isInRoom: name => client.rooms.has(name),
       getRoomMembers: name => membersOf(client, name),
