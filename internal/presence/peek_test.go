@@ -2,6 +2,7 @@ package presence
 
 import (
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -74,16 +75,24 @@ func TestAGateThatIsSureNeedsNobodyToWait(t *testing.T) {
 			settled(name+", heard of", want)
 		}
 	}
-	for g.Stale() { // until what was told is
-		<-woken
-	}
+	g.Stale() // what was before
 	r.exec(`insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`, demo.Carol, demo.Bob)
 	n.Watch.Notify("audience/" + demo.Carol.String())
-	for !g.Stale() {
+	for whose, all := g.Stale(); !slices.Contains(whose, demo.Carol); whose, all = g.Stale() {
+		if all {
+			t.Error("of one something is changed, and it is stale of anybody")
+		}
 		<-woken // it is read by itself
 	}
 	unsure("one's audience has changed")
 	settled("whoever blocks is not seen", 1)
+	n.Watch.Notify("presence/" + demo.Bob.String() + "/" + primary)
+	for whose, all := g.Stale(); !all; whose, all = g.Stale() {
+		if slices.Contains(whose, demo.Bob) {
+			t.Fatal("the viewer itself has changed, and it is not stale of anybody")
+		}
+		<-woken
+	}
 	n.stop()
 	<-n.done // nobody reads any more
 	n.Watch.Notify("presence/" + demo.Bob.String() + "/" + primary)

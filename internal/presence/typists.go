@@ -34,11 +34,12 @@ type Gate struct {
 	t    *tracker
 	sub  *hub.Sub[subject]
 	seen map[uuid.UUID]time.Time // whose typing may be seen, as last asked, and what before is not told
-	kept func() []uuid.UUID      // who is shown now; nil: nobody says
+	kept func() []uuid.UUID      // who matters now; nil: nobody says
 }
 
-// Keep has the gate go on watching those whom f says are shown, however many others
-// are asked about: a change of theirs is to be noticed. f is called by May and Peek.
+// Keep has the gate go on watching those whom f says matter, for they are shown or may
+// come to be, however many others are asked about: a change of theirs is to be noticed.
+// f is called by May.
 func (g *Gate) Keep(f func() []uuid.UUID) { g.kept = f }
 
 // mostGated is how many typists a gate remembers that no longer type.
@@ -56,11 +57,17 @@ func (g *Gate) Changed(ctx context.Context) error {
 	return err
 }
 
-// Stale reports whether what the viewer may see may have changed since it was
-// asked last.
-func (g *Gate) Stale() bool {
+// Stale is of whom what the viewer may see may have changed since it was asked last;
+// all: of anybody.
+func (g *Gate) Stale() (users []uuid.UUID, all bool) {
 	news, all := g.sub.Take()
-	return len(news) > 0 || all
+	for _, s := range news {
+		if s.channel || s.Key == g.t.v.Key { // the viewer changed: everything may look different
+			return nil, true
+		}
+		users = append(users, s.User)
+	}
+	return users, all
 }
 
 // Woken has f called whenever it may be stale. f must not block.

@@ -2,6 +2,7 @@ package typing
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -79,6 +80,7 @@ func (b *board) applyLocked(s signal) (until time.Time) {
 	if t == nil {
 		t = &typist{devices: map[uuid.UUID]device{}}
 		room[s.user] = t
+		b.index.came(typistKey{s.roomKey, s.user})
 	}
 	if old, ok := t.devices[s.session]; ok && !s.at.After(old.at) {
 		return t.until(now) // an older word
@@ -137,6 +139,7 @@ func (b *board) due(keys []typistKey) {
 			continue
 		}
 		delete(b.rooms[k.roomKey], k.user)
+		b.index.went(k)
 		if len(b.rooms[k.roomKey]) == 0 {
 			delete(b.rooms, k.roomKey)
 			b.index.shut(k.roomKey)
@@ -280,4 +283,25 @@ func (b *board) channels() []uuid.UUID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Collect(maps.Keys(b.index.channels))
+}
+
+// where are the rooms in which any of some users types, or did until a moment ago.
+func (b *board) where(users []uuid.UUID) map[roomKey]struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := map[roomKey]struct{}{}
+	for _, u := range users {
+		maps.Copy(out, b.index.typists[u])
+	}
+	return out
+}
+
+// typists are who types in some rooms, or did until a moment ago; in two of them: twice.
+func (b *board) typists(rooms iter.Seq[roomKey]) (users []uuid.UUID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for at := range rooms {
+		users = slices.AppendSeq(users, maps.Keys(b.rooms[at]))
+	}
+	return users
 }

@@ -2,6 +2,7 @@ package typing
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -99,7 +100,7 @@ func (c *Changes) begin() {
 	c.gate = c.s.o.Privacy.Gate(c.v)
 	c.sub.Woken(c.raise)
 	c.gate.Woken(c.raise)
-	c.gate.Keep(func() []uuid.UUID { return seenIn(c.shown) })
+	c.gate.Keep(func() []uuid.UUID { return append(seenIn(c.shown), c.s.board.typists(maps.Keys(c.rooms))...) })
 }
 
 // Woken has f called whenever there may be more. f must not block.
@@ -256,15 +257,31 @@ func (c *Changes) gather() {
 			x.dirty, x.later = x.dirty || x.later, false
 		}
 	}
-	news, all := c.sub.Take()
-	if stale := c.gate.Stale(); all || stale {
+	rooms, all := c.sub.Take()
+	users, anybody := c.gate.Stale()
+	if all || anybody {
 		mark(c.shown)
 		return
 	}
-	for _, at := range news {
-		for _, x := range c.shown {
-			x.dirty = x.dirty || x.at == at
+	if len(rooms) > 0 || len(users) > 0 {
+		where := c.s.board.where(users)
+		for _, at := range rooms {
+			where[at] = struct{}{}
 		}
+		concern(c.shown, where, users)
+	}
+}
+
+// concern marks, of some rooms, those where something happened, as who changed types there
+// and is not shown, and those in which who changed is shown. The others look as before.
+func concern(rooms []*shown, where map[roomKey]struct{}, changed []uuid.UUID) {
+	users := make(map[uuid.UUID]struct{}, len(changed))
+	for _, u := range changed {
+		users[u] = struct{}{}
+	}
+	for _, x := range rooms {
+		_, here := where[x.at]
+		x.dirty = x.dirty || here || x.told.shows(users)
 	}
 }
 

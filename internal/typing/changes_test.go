@@ -23,7 +23,7 @@ func (open) Peek(users []uuid.UUID) (map[uuid.UUID]time.Time, bool) {
 	return may, err == nil
 }
 
-func (open) Stale() bool { return false }
+func (open) Stale() ([]uuid.UUID, bool) { return nil, false }
 
 func (open) Woken(func()) {}
 
@@ -35,9 +35,11 @@ type some struct {
 	hidden uuid.UUID
 	unsure bool
 	away   bool
-	slow   bool // answers nobody who does not give up
-	stale  bool
-	asked  int // with May
+	slow   bool        // answers nobody who does not give up
+	stale  bool        // of anybody
+	whose  []uuid.UUID // it is stale of these
+	asked  int         // with May
+	onPeek func(users []uuid.UUID)
 	kept   func() []uuid.UUID
 	keeps  []uuid.UUID // as kept said when it was asked last
 }
@@ -45,6 +47,9 @@ type some struct {
 func (g *some) Keep(f func() []uuid.UUID) { g.kept = f }
 
 func (g *some) Peek(users []uuid.UUID) (map[uuid.UUID]time.Time, bool) {
+	if g.onPeek != nil {
+		g.onPeek(users)
+	}
 	g.keeps = g.kept()
 	may, ok := g.open.Peek(users)
 	delete(may, g.hidden)
@@ -64,9 +69,10 @@ func (g *some) May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]time.T
 	return may, err
 }
 
-func (g *some) Stale() (was bool) {
-	was, g.stale = g.stale, false
-	return was
+func (g *some) Stale() (whose []uuid.UUID, all bool) {
+	whose, all = g.whose, g.stale
+	g.whose, g.stale = nil, false
+	return whose, all
 }
 
 // gates is privacy that has one gate for everybody.
@@ -321,6 +327,11 @@ func TestWhoIsAboutToBeShownIsKept(t *testing.T) {
 		}
 		c.people, c.read = map[uuid.UUID]roster.Person{ann: {}, bo: {}}, time.Now().Add(time.Hour)
 		pass(s.o.Batch)
+		g.onPeek = func(users []uuid.UUID) {
+			if slices.Contains(users, bo) { // the other is about to be shown, and its time is over
+				pass(Expiry)
+			}
+		}
 		if list, ok := c.Now(); !ok || len(list) != 2 || !slices.Contains(g.keeps, ann) {
 			t.Errorf("%+v, and watched all the while are %v", list, g.keeps)
 		}

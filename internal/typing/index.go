@@ -2,10 +2,11 @@ package typing
 
 import "github.com/google/uuid"
 
-// index finds on a board what a channel and what a device has there, so that neither
-// costs more because others type elsewhere. The board's lock guards it.
+// index finds on a board what a channel, a user and a device have there, so that
+// none costs more because others type elsewhere. The board's lock guards it.
 type index struct {
 	channels map[uuid.UUID]map[roomKey]struct{} // the rooms of each where somebody typed
+	typists  map[uuid.UUID]map[roomKey]struct{} // where each user typed
 	speakers map[speaker]map[typistKey]struct{} // where each spoke
 }
 
@@ -20,11 +21,14 @@ func speakerOf(user, session uuid.UUID) speaker {
 }
 
 func newIndex() index {
-	return index{map[uuid.UUID]map[roomKey]struct{}{}, map[speaker]map[typistKey]struct{}{}}
+	return index{map[uuid.UUID]map[roomKey]struct{}{}, map[uuid.UUID]map[roomKey]struct{}{}, map[speaker]map[typistKey]struct{}{}}
 }
 
 func (x index) open(room roomKey) { put(x.channels, room.Channel, room) }
 func (x index) shut(room roomKey) { take(x.channels, room.Channel, room) }
+
+func (x index) came(at typistKey) { put(x.typists, at.user, at.roomKey) }
+func (x index) went(at typistKey) { take(x.typists, at.user, at.roomKey) }
 
 func (x index) spoke(at typistKey, session uuid.UUID) {
 	put(x.speakers, speakerOf(at.user, session), at)

@@ -2,6 +2,7 @@ package typing
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -10,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// TestWhatABoardFinds: by channel and by device it finds what looking at all of it
+// TestWhatABoardFinds: by channel, by user and by device it finds what looking at all of it
 // does, after any words, and keeps nothing of what is over.
 func TestWhatABoardFinds(t *testing.T) {
 	t.Parallel()
@@ -43,6 +44,9 @@ func TestWhatABoardFinds(t *testing.T) {
 					in[at] = len(room)
 				}
 			}
+			if got, want := b.where([]uuid.UUID{user, {9}}), b.allWhere(user); !maps.Equal(got, want) {
+				t.Fatalf("%d: %v\n%v", i, got, want)
+			}
 			found := b.inChannel(channel)
 			for at, n := range in {
 				if len(found[at]) != n {
@@ -54,10 +58,21 @@ func TestWhatABoardFinds(t *testing.T) {
 			}
 		}
 		pass(2 * Expiry)
-		if len(b.rooms)+len(b.index.channels)+len(b.index.speakers) != 0 {
+		if len(b.rooms)+len(b.index.channels)+len(b.index.typists)+len(b.index.speakers) != 0 {
 			t.Error("something is kept")
 		}
 	})
+}
+
+// allWhere is where by looking at all there is.
+func (b *board) allWhere(user uuid.UUID) map[roomKey]struct{} {
+	out := map[roomKey]struct{}{}
+	for at, room := range b.rooms {
+		if room[user] != nil {
+			out[at] = struct{}{}
+		}
+	}
+	return out
 }
 
 // allStops is stopsOf by looking at all there is.

@@ -25,11 +25,12 @@ type Gate interface {
 	May(ctx context.Context, users []uuid.UUID) (map[uuid.UUID]time.Time, error)
 	// Peek is May where that needs nobody to wait; ok false: May is to be asked.
 	Peek(users []uuid.UUID) (may map[uuid.UUID]time.Time, ok bool)
-	// Stale reports whether the answer may have changed since it was asked last.
-	Stale() bool
+	// Stale is of whom the answer may have changed since it was asked last; all: of anybody.
+	Stale() (users []uuid.UUID, all bool)
 	// Woken has f called whenever it may be. f does not block.
 	Woken(f func())
-	// Keep says who is shown, of whom every change is to be noticed.
+	// Keep says who is shown, or types where they would be, of whom every change is to be
+	// noticed.
 	Keep(f func() []uuid.UUID)
 	Close()
 }

@@ -1,6 +1,7 @@
 package typing
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -62,6 +63,11 @@ func (t RoomTyping) Text() *string {
 		s = name(0) + ", " + name(1) + ", and " + strconv.Itoa(n-2) + " others are typing..."
 	}
 	return &s
+}
+
+// shows is whether any of some users is in it.
+func (t RoomTyping) shows(users map[uuid.UUID]struct{}) bool {
+	return slices.ContainsFunc(t.all, func(u User) bool { _, is := users[u.UserID]; return is })
 }
 
 // same: a viewer whose picture did not change is told nothing.
