@@ -6,13 +6,18 @@ import (
 	"sync/atomic"
 )
 
+// What is kept is bounded by whom it is kept for: however many shapes somebody's
+// subscriptions are, together they hold no more than each of them may.
 const (
-	keptPieces = 256     // newest encoded events of a shape
-	keptBytes  = 1 << 20 // of those, at most; the newest stays whatever its size
+	keptPieces = 256      // newest encoded events of a shape
+	keptBytes  = 1 << 20  // of those, at most; the newest may have more
+	keptEach   = 16 << 10 // of those, for each member; the newest too
+	pieceBytes = 512      // besides its bytes: its class, and where it is kept
 )
 
 // encoded is an event as its class is told it: what stands between the holes.
-// None: it could not be encoded for all, and each viewer has it executed.
+// None: it could not be encoded for all, or is too large to be kept for them, and each
+// viewer has it executed.
 type encoded [][]byte
 
 func encode(data []byte) encoded { return bytes.Split(data, []byte(Hole)) }
@@ -23,6 +28,9 @@ func (e encoded) size() (n int) {
 	}
 	return n
 }
+
+// holds is how many bytes it takes to keep it.
+func (e encoded) holds() int { return pieceBytes + e.size() + len(e)*(len(Hole)+24) }
 
 // appendTo appends it with what is the viewer's in its holes.
 func (e encoded) appendTo(dst []byte, fill string) []byte {
@@ -53,7 +61,7 @@ type shape struct {
 	alone  bool              // guarded by mu: it is to be executed for each
 	kept   map[Class]encoded // guarded by mu
 	order  []Class           // guarded by mu: of kept, the oldest first
-	size   int               // guarded by mu
+	size   int               // guarded by mu: what kept holds
 	claims map[Class]*claim  // guarded by mu
 }
 
@@ -127,6 +135,9 @@ func (s *shape) bytes(p piece, begin func() *player) encoded {
 		s.apart()
 		return nil
 	}
+	if len(r.Data) > keptEach {
+		s.player = nil // which would hold as much for the next
+	}
 	var e encoded
 	if len(r.Errors) == 0 && len(r.Extensions) == 0 {
 		e = encode(r.Data)
@@ -142,20 +153,44 @@ func (s *shape) apart() {
 	s.alone, s.kept, s.order, s.size = true, nil, nil, 0
 }
 
+// keep keeps an event for those who come to it later; of one that is larger than they may
+// hold together, that each has it executed.
 func (s *shape) keep(c Class, e encoded) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e.holds() > s.most() {
+		e = nil
+	}
 	if s.kept == nil {
 		s.kept = map[Class]encoded{}
 	}
 	s.kept[c] = e
 	s.order = append(s.order, c)
-	s.size += e.size()
-	for len(s.order) > 1 && (len(s.order) > keptPieces || s.size > keptBytes) {
-		s.size -= s.kept[s.order[0]].size()
+	s.size += e.holds()
+	s.trimLocked()
+}
+
+// most is how many bytes the shape's members may hold.
+func (s *shape) most() int { return int(s.members.Load()) * keptEach }
+
+// trimLocked lets the oldest go that are too many.
+func (s *shape) trimLocked() {
+	for len(s.order) > 0 && (s.size > s.most() || len(s.order) > 1 && (len(s.order) > keptPieces || s.size > keptBytes)) {
+		s.size -= s.kept[s.order[0]].holds()
 		delete(s.kept, s.order[0])
 		s.order = s.order[1:]
 	}
+}
+
+// fewer lets go what is too much for those whom a member has left.
+func (s *shape) fewer() {
+	if s.members.Load() < 2 {
+		s.end()
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trimLocked()
 }
 
 // settle wakes those who wait for an event to be encoded: it is, or it is the
@@ -190,12 +225,12 @@ func (s *shape) disclaim(m *member) {
 	}
 }
 
-// end frees what a shape without members holds.
+// end frees what a shape holds for others, of whom there are none.
 func (s *shape) end() {
 	s.turn.Lock()
 	s.player = nil
 	s.turn.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kept, s.order = nil, nil
+	s.kept, s.order, s.size = nil, nil, 0
 }

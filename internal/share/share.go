@@ -220,14 +220,11 @@ func (x *Sharing) enter(key shapeKey) *shape {
 
 func (x *Sharing) exit(s *shape) {
 	x.mu.Lock()
-	last := s.members.Add(-1) == 0
-	if last && x.shapes[s.key] == s {
+	if s.members.Add(-1) == 0 && x.shapes[s.key] == s {
 		delete(x.shapes, s.key)
 	}
 	x.mu.Unlock()
-	if last {
-		s.end()
-	}
+	s.fewer()
 }
 
 // member is one viewer's subscription.

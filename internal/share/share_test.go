@@ -278,3 +278,27 @@ func TestWhichVariablesMatter(t *testing.T) {
 		t.Errorf("%d executions for two ways to tell one event", n)
 	}
 }
+
+// TestWhatIsTooLargeToBeKeptIsEachOnesOwn: a few have a large event executed for each, and
+// many once; all are told it.
+func TestWhatIsTooLargeToBeKeptIsEachOnesOwn(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("x", 100<<10)
+	for viewers, want := range map[int]int64{2: 2, 8: 1} {
+		r := newRig(t, func(string, string) bool { return true })
+		sources, nexts := make([]*source, viewers), make([]func() *graphql.Response, viewers)
+		for i := range viewers {
+			sources[i], nexts[i], _ = r.subscribe(fmt.Sprint("v", i), ask)
+		}
+		for i := range viewers {
+			who := fmt.Sprint("v", i)
+			sources[i].pieces <- []share.Piece[events.MessageEvent]{said(1, who, large, false)}
+			if got := string(nexts[i]().Data); !strings.Contains(got, large) || !strings.Contains(got, "cursor-"+who) || strings.Contains(got, share.Hole) {
+				t.Errorf("%s is told %.200s", who, got)
+			}
+		}
+		if n := r.executed.Load(); n != want {
+			t.Errorf("%d executions for %d viewers, want %d", n, viewers, want)
+		}
+	}
+}
