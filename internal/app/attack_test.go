@@ -210,12 +210,15 @@ func TestManyDocuments(t *testing.T) {
 	if a.documents.Bytes() != 0 {
 		t.Errorf("%d bytes kept of what was refused", a.documents.Bytes())
 	}
+	if got := a.ask(t.Context(), demo.Carol, pad(0, 0), nil); a.documents.Bytes() < 10*len(pad(0, 0)) {
+		t.Errorf("%d bytes are kept of a document of %d, which takes more: %.300s", a.documents.Bytes(), len(pad(0, 0)), got)
+	}
 	for i := range 150 {
 		if got := a.ask(t.Context(), demo.Carol, pad(i, 60000), nil); !strings.Contains(got, "serverTime") {
 			t.Fatalf("%.300s", got)
 		}
 	}
-	if n := a.documents.Bytes(); n > cachedBytes || n < cachedBytes/2 {
+	if n := a.documents.Bytes(); n > cachedParsed || n < cachedParsed/2 {
 		t.Errorf("%d bytes of documents are kept", n)
 	}
 	for text, good := range map[string]bool{`{ realtimeConfig { serverTime } }`: true, `{ realtimeConfig { nothing } }`: false, `{ no`: false, pad(0, 1000000): false} {
@@ -258,12 +261,15 @@ func TestManyWatched(t *testing.T) {
 	if n := a.budgets.watched.Of("primary/" + demo.Carol.String()); n != 2000 {
 		t.Errorf("%d are held", n)
 	}
+	if a.budgets.documents.Of("primary/"+demo.Carol.String()) == 0 {
+		t.Error("of the two's document nothing is held")
+	}
 	if err := a.budgets.watch(ctx, viewer.Of("primary", demo.Bob), 1000, false); err != nil {
 		t.Errorf("bob: %v", err)
 	}
 	cancel()
 	all.Wait()
-	soon(t, "given back", func() bool { return a.budgets.watched.Len() == 0 })
+	soon(t, "given back", func() bool { return a.budgets.watched.Len()+a.budgets.documents.Len() == 0 })
 	if err := a.budgets.watch(t.Context(), frank, 5000, true); err != nil {
 		t.Errorf("one large channel alone: %v", err)
 	}

@@ -108,7 +108,7 @@ func build(ctx context.Context, o Options) (*parts, error) {
 		return nil, err
 	}
 	p := &parts{dev: o.Dev, page: o.Page, doorOnly: o.DoorOnly, jwt: o.JWT, ready: o.Ready, lingers: lingers, config: c, log: o.Log, pool: pool, vital: vital, clock: clock.New(), metrics: counts, odd: odd, live: newLive(),
-		documents: limit.NewCache(cachedBytes, func(text string, _ *ast.QueryDocument) int { return len(text) }),
+		documents: limit.NewCache(cachedParsed, func(text string, _ *ast.QueryDocument) int { return limit.Parsed(text) }),
 		persisted: limit.NewCache(cachedBytes, func(hash, text string) int { return len(hash) + len(text) }),
 		budgets:   newBudgets(c.Limits, int(pool.Config().MaxConns))}
 	p.bus = bus.New(bus.Options{Pool: vital, Listen: direct, Log: o.Log, Observer: p.metrics.bus(),

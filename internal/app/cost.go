@@ -42,6 +42,7 @@ type budgets struct {
 	watched    *limit.Held
 	polls      *limit.Held
 	answers    *limit.Held // bytes that wait to be read
+	documents  *limit.Held // bytes of those that run
 	parts      int         // most that one body counts
 	reads      int         // most points that one reading of members costs
 	counts     int         // most that one counting of unread messages does
@@ -56,7 +57,7 @@ func newBudgets(l config.Limits, conns int) *budgets {
 		parts:   max(l.OperationsPerMinute/bodyShare, 1),
 		reads:   max(l.PointsPerMinute/readShare, 1),
 		counts:  max(l.PointsPerMinute/countShare, 1),
-		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"),
+		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"), documents: limit.NewHeld(heldDocuments, "bytes of documents that run"),
 		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce), // the rest is for what nobody asks for
 		replays: limit.NewTurns(math.MaxInt, replaysAtOnce)}      // of each user alone: who does not read holds up nobody else
 }

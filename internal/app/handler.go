@@ -30,12 +30,14 @@ import (
 )
 
 const (
-	hasuraBody     = 16      // times the body limit, for what Hasura joins
-	cachedBytes    = 4 << 20 // of documents' text, parsed, and as many under their hashes
+	hasuraBody     = 16       // times the body limit, for what Hasura joins
+	cachedBytes    = 4 << 20  // of documents' text under their hashes
+	cachedParsed   = 16 << 20 // of documents, once they are parsed
 	keepAliveEvery = 25 * time.Second
 	answerBytes    = 16 << 20
 	eventBytes     = 1 << 20
 	heldAnswers    = answerBytes + 16*eventBytes // bytes of one caller's large answers that it has not read yet, and of its subscriptions' largest events
+	heldDocuments  = 16 << 20                    // bytes of the documents that one caller has run, once they are parsed
 	refusalPause   = time.Second                 // before what comes too often is refused over HTTP
 )
 
@@ -123,6 +125,7 @@ func graphqlHandler(p *parts) http.Handler {
 	srv.Use(persisted.Find())
 	srv.Use(limit.Size{Depth: c.Limits.Depth, Roots: c.Limits.Aliases, Meta: metaAliases})
 	execute(p, srv, resolver, present, rescue)
+	srv.Use(&limit.Running{Held: p.budgets.documents, Key: rateKey})
 	srv.Use(p.budgets.cost(c.Limits, 0))
 	srv.Use(persisted.Keep()) // after all that may refuse
 	shared(p, srv, present)
