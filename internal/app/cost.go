@@ -48,6 +48,7 @@ type budgets struct {
 	counts     int         // most that one counting of unread messages does
 	turns      *limit.Turns
 	replays    *limit.Turns // streams that hold messages read for them alone
+	parses     *limit.Turns // documents that are parsed and checked
 }
 
 func newBudgets(l config.Limits, conns int) *budgets {
@@ -59,7 +60,8 @@ func newBudgets(l config.Limits, conns int) *budgets {
 		counts:  max(l.PointsPerMinute/countShare, 1),
 		answers: limit.NewHeld(heldAnswers, "bytes of answers that nobody has read yet"), documents: limit.NewHeld(heldDocuments, "bytes of documents that run"),
 		turns:   limit.NewTurns(max(conns-2, 2), l.FieldsAtOnce), // the rest is for what nobody asks for
-		replays: limit.NewTurns(math.MaxInt, replaysAtOnce)}      // of each user alone: who does not read holds up nobody else
+		replays: limit.NewTurns(math.MaxInt, replaysAtOnce),      // of each user alone: who does not read holds up nobody else
+		parses:  limit.NewTurns(math.MaxInt, 1)}
 }
 
 // accounts are who pays for an operation: its user, or for callers without one

@@ -129,8 +129,11 @@ func graphqlHandler(p *parts) http.Handler {
 	srv.Use(p.budgets.cost(c.Limits, 0))
 	srv.Use(persisted.Keep()) // after all that may refuse
 	shared(p, srv, present)
-	srv.AddTransport(p.sockets)
-	srv.AddTransport(http1)
+	parsing := func(t graphql.Transport) limit.Parsing {
+		return limit.Parsing{Transport: t, Turns: p.budgets.parses, Key: rateKey}
+	}
+	srv.AddTransport(parsing(p.sockets))
+	srv.AddTransport(parsing(http1))
 	// What Hasura sends is made by Hasura: a join of thousands of rows is one
 	// operation of as many aliases, with literals that no cache meets again.
 	stitched := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: resolver, Schema: graph.Stitched(schema.Schema())}))
@@ -139,7 +142,7 @@ func graphqlHandler(p *parts) http.Handler {
 	stitched.SetParserTokenLimit(limit.JoinedTokens)
 	execute(p, stitched, resolver, present, rescue)
 	stitched.Use(p.budgets.cost(c.Limits, c.Limits.Aliases))
-	stitched.AddTransport(http1)
+	stitched.AddTransport(parsing(http1))
 
 	ips := clientip.New(c.TrustedProxies)
 	pages := origin.New(c.AllowedOrigins, ips.Encrypted)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gorilla/websocket"
 )
@@ -65,6 +66,13 @@ func overSockets() []attack {
 		}},
 		{"watched", "20 sockets: 64 subscriptions to 1,000 ids each", func(ctx context.Context, f *foe) {
 			begin(ctx, f, true, func(i int) string { return subscribe(i, watchUsers, map[string]any{"u": ids(f.dosed(1000))}) })
+		}},
+		{"texts", "20 sockets: 64 subscriptions, each of a document of 1,900 tokens of its own", func(ctx context.Context, f *foe) {
+			var n atomic.Int64
+			begin(ctx, f, true, func(i int) string {
+				return subscribe(i, fmt.Sprintf(`subscription ($c: uuid!) { messageChanged(channelId: $c) { a%d: cursor %s } }`, n.Add(1),
+					strings.Repeat(`cursor kind message { id content type } `, 240)), map[string]any{"c": f.Own[0]})
+			})
 		}},
 	}, append(unruly(), told()...)...)
 }

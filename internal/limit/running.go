@@ -92,6 +92,3 @@ func Parsed(text string) int {
 	_ = tokensOf(text, func(lexer.Token) *gqlerror.Error { n += tokenBytes; return nil })
 	return n
 }
-
-// littleText is how many bytes of a document are parsed and checked in no time.
-const littleText = 2 * mostRepeats
