@@ -83,7 +83,6 @@ func (r *rig) due() {
 	r.t.Helper()
 	r.exec(`update realtime.push_jobs set next_at = clock_timestamp()`)
 	r.exec(`update realtime.push_held set until = clock_timestamp()`)
-	r.exec(`update realtime.push_again set at = clock_timestamp()`)
 }
 
 // read moves somebody's mark up to a message, as receipts do.
