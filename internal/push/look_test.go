@@ -1,6 +1,7 @@
 package push
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -104,4 +105,20 @@ func TestWhoIsDisturbedMeanwhile(t *testing.T) {
 	r.is(demo.Bob, Attention{})
 	r.due()
 	r.want("gone", TypeMessage, two, demo.Bob)
+}
+
+// TestWhoMayReadNoMoreIsNotTold: who may is asked again for each try of a call.
+func TestWhoMayReadNoMoreIsNotTold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.status = []int{http.StatusServiceUnavailable, http.StatusOK}
+	r.say(demo.AliceBob, demo.Alice, "one")
+	r.told()
+	r.exec(`delete from public.nchat_channel_members where channel_id = $1 and user_id = $2`, demo.AliceBob, demo.Bob)
+	r.due()
+	for _, p := range r.told() {
+		if p.Type == TypeMessage {
+			t.Errorf("told %+v", p)
+		}
+	}
 }
