@@ -52,7 +52,7 @@ var shows = map[string]map[string]string{
 		"first_word()": "internal/feed", "hold_invisible()": "internal/receipt", "audience_version()": "internal/receipt", "departed_users()": "internal/push internal/receipt", "realtime.directs": "internal/roster", "realtime.public_presence": "internal/announce internal/roster", "touch()": "internal/feed internal/webhook",
 		"public.nchat_blocked_users": "internal/feed internal/roster", "public.nchat_contacts": "internal/roster",
 	},
-	"internal/receipt": {"adopt_marks()": "internal/feed", "has_marks()": "internal/presence", "has_receipts()": "internal/feed", "notifications_of()": "internal/feed", "realtime.marks": "internal/presence internal/push", "realtime.thread_marks": "internal/push", "badge()": "internal/push", "public.nchat_channel_members": "internal/feed internal/presence internal/roster", "public.nchat_thread_members": "internal/roster"},
+	"internal/receipt": {"adopt_marks()": "internal/feed", "realtime.moves": "internal/feed", "shown()": "internal/feed", "reading_shown()": "internal/feed", "has_marks()": "internal/presence", "has_receipts()": "internal/feed", "notifications_of()": "internal/feed", "realtime.marks": "internal/presence internal/push", "realtime.thread_marks": "internal/push", "badge()": "internal/push", "public.nchat_channel_members": "internal/feed internal/presence internal/roster", "public.nchat_thread_members": "internal/roster"},
 	"internal/roster": {
 		"readable()": "internal/feed internal/presence internal/receipt", "readers()": "internal/feed internal/presence internal/push internal/receipt",
 		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/feed internal/message",

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+
+	"github.com/google/uuid"
 )
 
 // runWith runs an operation with variables on a socket, to its one response.
@@ -23,21 +25,21 @@ func (w *world) line(text, status string) {
 
 // friendDoes all that comes on a stream: it reads the viewer's message, writes one, and says
 // so in its line. It answers its message.
-func (w *world) friendDoes(text, status string) string {
+func (w *world) friendDoes(text, status string, mentions ...uuid.UUID) string {
 	w.t.Helper()
 	ack := mutation(`acknowledgeRead(input: [{channelId: $c, messageId: $m}]) { unreadCount }`)
 	if r := w.friend.runWith(ack, w.given(ack, nil)); len(r.Errors) > 0 {
 		w.t.Fatal(r)
 	}
-	id := w.sent(w.friend.runWith, text+" of the friend")
+	id := w.sent(w.friend.runWith, text+" of the friend", mentions...)
 	w.line(text, status)
 	return id
 }
 
 // pulse is friendDoes, awaited on every stream that brings any of it.
-func (w *world) pulse(text, status string) string {
+func (w *world) pulse(text, status string, mentions ...uuid.UUID) string {
 	w.t.Helper()
-	id := w.friendDoes(text, status)
+	id := w.friendDoes(text, status, mentions...)
 	m, _ := w.vars["m"].(string)
 	w.await("presence", `"text":"`+text+`"`)
 	w.await("window", `"text":"`+text+`"`)
@@ -53,6 +55,9 @@ func (w *world) step(i int, p publicStep) {
 	at := fmt.Sprint("step ", i)
 	w.vars["h"] = w.user(p.about)
 	w.tell(at, "extra", asText(w.cleaned(w.viewer.runWith(p.extra, w.given(p.extra, nil)))))
+	if pushing.MatchString(p.extra) {
+		w.pushes(at+", extra", false)
+	}
 	if p.writer > 0 {
 		id := w.sent(func(q string, v map[string]any) result {
 			w.token(p.writer)
@@ -72,7 +77,12 @@ func (w *world) step(i int, p publicStep) {
 		w.await("events", id)
 	}
 	w.say(at)
-	id := w.pulse(at, p.status)
+	var named []uuid.UUID
+	if p.named {
+		named = append(named, w.user(theViewer))
+	}
+	id := w.pulse(at, p.status, named...)
+	w.pushes(at, false)
 	if p.edit {
 		r := w.friend.runWith(`mutation($id: uuid!) { editMessage(messageId: $id, content: "changed", baseVersion: 1) { message { id } } }`, map[string]any{"id": id})
 		if len(r.Errors) > 0 {
@@ -87,6 +97,9 @@ func (w *world) step(i int, p publicStep) {
 		}
 		w.await("messages", `"kind":"deleted"`)
 		w.await("events", `MessageDeleted`)
+		w.pushes(at+", removed", false)
+	} else {
+		w.vars["last"] = id
 	}
 	w.write(at)
 	for _, q := range p.ask {

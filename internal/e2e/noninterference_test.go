@@ -39,8 +39,8 @@ const hiddenSchedules = 80
 // play theirs before one viewer, every other group on another node than it. The viewer holds every
 // subscription there is over one socket, and asks after each step. Nothing waits for a
 // time: each step ends with what the friend and the viewer made to be seen, awaited on
-// every subscription that brings it. What is normalised, and why that hides nothing,
-// stands at trace.
+// every subscription that brings it, and when push has told all of it. What is normalised, and
+// why that hides nothing, stands at trace; what is pushed, at pushed.
 //
 // NONINTERFERENCE=N runs N hidden schedules (make soak), NONINTERFERENCE_SEED=S those
 // of a run before, which prints its seed. The seed says also what RECIPROCITY is.
@@ -54,7 +54,10 @@ func TestNoninterference(t *testing.T) { //nolint:tparallel // whole does
 	t.Logf("NONINTERFERENCE=%d NONINTERFERENCE_SEED=%d NONINTERFERENCE_RECIPROCITY=%s", schedules, seed, reciprocity)
 	db := pgtest.NewURL(t)
 	pool := pgtest.Pool(t, db)
-	env := map[string]string{"OFFLINE_GRACE": "0s", "IDLE_AFTER": "1h", "OPERATIONS_PER_MINUTE": "1000000", "MAX_SOCKETS_PER_IP": "100000", "RECIPROCITY": reciprocity}
+	env := map[string]string{"OFFLINE_GRACE": "0s", "IDLE_AFTER": "1h", "OPERATIONS_PER_MINUTE": "1000000", "MAX_SOCKETS_PER_IP": "100000", "RECIPROCITY": reciprocity,
+		"HIDDEN_AFTER": "1h", "PUSH_AFTER": "1s", "PUSH_WEBHOOK_SECRET": "what signs the schedules"}
+	hook := newPushed(t)
+	env["PUSH_WEBHOOK_URL"] = hook.url
 	nodes := []*node{inside(t, db, env), inside(t, db, env)}
 	defer pooled.CloseIdleConnections()
 	began := time.Now()
@@ -62,7 +65,7 @@ func TestNoninterference(t *testing.T) { //nolint:tparallel // whole does
 		for f := range families {
 			t.Run(strconv.Itoa(f), func(t *testing.T) {
 				t.Parallel()
-				family(t, nodes, pool, seed, f, groups)
+				family(t, nodes, pool, hook, seed, f, groups)
 			})
 		}
 	})
@@ -70,27 +73,38 @@ func TestNoninterference(t *testing.T) { //nolint:tparallel // whole does
 	t.Logf("%d hidden schedules of five users each, %d before a viewer at a time, %.1f a second", played, groups, float64(played)/time.Since(began).Seconds())
 }
 
-// family plays one public schedule in all its worlds.
-func family(t *testing.T, nodes []*node, pool *pgxpool.Pool, seed, f, groups int) {
+// family plays one public schedule in all its worlds, at the same time: most of it is waiting.
+func family(t *testing.T, nodes []*node, pool *pgxpool.Pool, hook *pushed, seed, f, groups int) {
 	plan := publicSchedule(rand.New(rand.NewPCG(uint64(seed), uint64(f))), groups*len(reasons)) //nolint:gosec // as above
 	worlds := make([]*world, worldsOfAFamily)
+	dusk, dawn := quietNow()
 	for i := range worlds {
-		worlds[i] = newWorld(t, nodes, f*worldsOfAFamily+i, groups)
+		w := newWorld(t, nodes, f*worldsOfAFamily+i, groups)
+		w.pool, w.push, w.vars["dusk"], w.vars["dawn"] = pool, hook, dusk, dawn
+		worlds[i] = w
 	}
 	populate(t, pool, worlds)
-	for i, w := range worlds {
-		for j, g := range w.groups {
-			if i > 0 {
-				g.next = rand.New(rand.NewPCG(uint64(seed), uint64(f)<<32|uint64(i)<<16|uint64(j))) //nolint:gosec // as above
+	t.Run("worlds", func(t *testing.T) {
+		for i, w := range worlds {
+			for j, g := range w.groups {
+				if i > 0 {
+					g.next = rand.New(rand.NewPCG(uint64(seed), uint64(f)<<32|uint64(i)<<16|uint64(j))) //nolint:gosec // as above
+				}
 			}
+			t.Run(strconv.Itoa(i), func(t *testing.T) {
+				t.Parallel()
+				w.t = t
+				w.play(plan)
+			})
 		}
-		w.play(plan)
-		if i == 0 {
-			continue
-		}
+	})
+	if t.Failed() {
+		return
+	}
+	for i, w := range worlds[1:] {
 		if a, b := worlds[0].told, w.told; !slices.Equal(a, b) {
 			t.Fatalf("NONINTERFERENCE_SEED=%d, family %d, world %d: the viewer was told of what is hidden\n%s\nhidden schedule:\n%s",
-				seed, f, i, firstDifference(a, b), strings.Join(w.done, "\n"))
+				seed, f, i+1, firstDifference(a, b), strings.Join(w.done, "\n"))
 		}
 	}
 }
@@ -129,7 +143,8 @@ type publicStep struct {
 	status string // the friend's
 	writer int    // who also writes, if not 0: somebody hidden, too
 	about  int    // of the hidden, whom the viewer does something about
-	edit   bool   // the friend changes what it wrote
+	named  bool   // the friend mentions the viewer
+	edit   bool   // it changes what it wrote
 	remove bool   // or takes it back
 	reply  bool   // the viewer and the friend write in the thread
 	extra  string // something the viewer does of itself
@@ -139,7 +154,7 @@ type publicStep struct {
 func publicSchedule(r *rand.Rand, hidden int) []publicStep {
 	plan := make([]publicStep, 3+r.IntN(3))
 	for i := range plan {
-		p := publicStep{status: []string{"online", "away", "busy"}[r.IntN(3)], edit: r.IntN(4) == 0, remove: r.IntN(4) == 0, reply: r.IntN(2) == 0, extra: extras[r.IntN(len(extras))], about: firstHidden + r.IntN(hidden)}
+		p := publicStep{status: []string{"online", "away", "busy"}[r.IntN(3)], named: r.IntN(3) == 0, edit: r.IntN(4) == 0, remove: r.IntN(4) == 0, reply: r.IntN(2) == 0, extra: extras[r.IntN(len(extras))], about: firstHidden + r.IntN(hidden)}
 		if r.IntN(3) == 0 {
 			p.writer = firstHidden + r.IntN(hidden)
 		}
@@ -159,7 +174,12 @@ var extras = []string{
 	`mutation($h: uuid!) { addContact(userId: $h) }`,
 	`mutation($h: uuid!) { removeContact(userId: $h) }`,
 	`mutation($c: uuid!) { setChannelNotifications(channelId: $c, input: {level: mentions}) { level } }`,
-	`mutation { setQuietHours(input: {from: "22:00", to: "06:30", timeZone: "Europe/Berlin"}) { from to } }`,
+	`mutation($c: uuid!) { setChannelNotifications(channelId: $c, input: {level: all}) { level } }`,
+	`mutation($dusk: String!, $dawn: String!) { setQuietHours(input: {from: $dusk, to: $dawn, timeZone: "UTC"}) { from to } }`,
+	`mutation($dusk: String!, $dawn: String!) { setQuietHours(input: {from: $dawn, to: $dusk, timeZone: "UTC"}) { from to } }`,
+	`mutation { setQuietHours { from } }`,
+	`mutation($c: uuid!, $last: uuid!) { acknowledgeRead(input: [{channelId: $c, messageId: $last}]) { unreadCount } }`,
+	`mutation($last: uuid!) { markUnread(messageId: $last) { unreadCount } }`,
 	`mutation { setPresence(status: away) { status } }`,
 	`mutation { updatePresenceSettings(input: {showLastSeen: true}) { showLastSeen visibility } }`,
 	`mutation($d: uuid!) { startTyping(room: {channelId: $d}) { accepted } }`,
@@ -235,9 +255,13 @@ func populate(t *testing.T, pool *pgxpool.Pool, worlds []*world) {
 	for _, w := range worlds {
 		for i := range w.people() {
 			users = append(users, map[string]any{"id": w.user(i), "email": fmt.Sprintf("%d.%d@example.com", w.n, i), "display_name": w.name(i)})
-			members = append(members, map[string]any{"channel_id": w.channel(0), "user_id": w.user(i)})
+			level := "all"
+			if i >= firstHidden+pushGroups*len(reasons) {
+				level = "none"
+			}
+			members = append(members, map[string]any{"channel_id": w.channel(0), "user_id": w.user(i), "notification_level": level})
 			if i != theViewer {
-				members = append(members, map[string]any{"channel_id": w.channel(1), "user_id": w.user(i)})
+				members = append(members, map[string]any{"channel_id": w.channel(1), "user_id": w.user(i), "notification_level": level})
 			}
 		}
 		for i := range 2 {
@@ -258,7 +282,7 @@ func populate(t *testing.T, pool *pgxpool.Pool, worlds []*world) {
 	}{
 		{`insert into public.nchat_users (id, email, display_name) select id, email, display_name from json_populate_recordset(null::public.nchat_users, $1)`, users},
 		{`insert into public.nchat_channels (id, name, slug, type, created_by) select id, name, slug, type, created_by from json_populate_recordset(null::public.nchat_channels, $1)`, channels},
-		{`insert into public.nchat_channel_members (channel_id, user_id) select channel_id, user_id from json_populate_recordset(null::public.nchat_channel_members, $1) order by user_id`, members},
+		{`insert into public.nchat_channel_members (channel_id, user_id, notification_level) select channel_id, user_id, notification_level from json_populate_recordset(null::public.nchat_channel_members, $1) order by user_id`, members},
 		{`insert into public.nchat_threads (id, channel_id) select id, channel_id from json_populate_recordset(null::public.nchat_threads, $1)`, threads},
 		{`insert into public.nchat_blocked_users (blocker_id, blocked_user_id) select blocker_id, blocked_user_id from json_populate_recordset(null::public.nchat_blocked_users, $1)`, blocks},
 		{`insert into realtime.presence_settings (tenant, user_id, visibility, show_online_status, show_last_seen, allow_read_receipts, allow_delivery_receipts, broadcast_typing)

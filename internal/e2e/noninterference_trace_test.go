@@ -32,13 +32,17 @@ import (
 //   - How much the viewer has to read is told at most once a second, so that its frames differ with the
 //     machine's pace: those of the one channel it reads and of its thread, where much is public, are left out,
 //     and any other is compared. The numbers are compared as they are asked for.
+//   - What was pushed between two moments in which push rested is compared in the order of its messages, for calls
+//     may overtake one another. The badge is what there is to read when a call is made, and how much of a step has come by
+//     then differs with the machine's pace: that of the newest message is compared, which comes after the others, and
+//     counts what they do.
 //   - Of typing, frames of the friend alone are left out, and those of nobody after them: it types at the
 //     end, as often as it takes until every stream told it, and stops by itself. Any other frame is compared,
 //     and any at all before it.
 
 var (
 	anyID   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	instant = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$`)
+	instant = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
 )
 
 func (w *world) called(id string) string {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // reason is why somebody is hidden: how it becomes so, in every world, and what it
@@ -50,7 +51,7 @@ var (
 	elsewhere = []string{
 		`sendMessage(input: {clientMessageId: $key, channelId: $d, content: "in secret", mentions: [$v]}) { message { id } }`,
 		`sendMessage(input: {clientMessageId: $key, channelId: $d, threadId: $s, content: "in secret", mentions: [$v]}) { message { id } }`,
-		`setChannelNotifications(channelId: $c, input: {level: none}) { level }`, `setQuietHours(input: {from: "20:00", to: "08:00", timeZone: "Asia/Tokyo"}) { from }`,
+		`setChannelNotifications(channelId: $c, input: {level: none}) { level }`, `setChannelNotifications(channelId: $c, input: {level: all}) { level }`, `setQuietHours(input: {from: "20:00", to: "08:00", timeZone: "Asia/Tokyo"}) { from }`,
 	}
 	relations = []string{`addContact(userId: $v)`, `removeContact(userId: $v)`, `blockUser(userId: $f)`, `unblockUser(userId: $f)`}
 	switches  = []string{
@@ -85,6 +86,8 @@ type world struct {
 	done   []string   // what was done in hiding, to be shown
 	base   int64      // the number of the last message before the schedule
 	keys   int
+	pool   *pgxpool.Pool
+	push   *pushed
 }
 
 func newWorld(t *testing.T, nodes []*node, number, groups int) *world {
@@ -148,7 +151,7 @@ func mutation(fields ...string) string {
 // play is the whole schedule; told is then what the viewer was told.
 func (w *world) play(plan []publicStep) {
 	w.t.Helper()
-	w.friend, w.viewer = w.nodes[0].dial(token(w.t, w.user(theFriend))), w.nodes[0].dial(token(w.t, w.user(theViewer)))
+	w.friend, w.viewer = w.nodes[0].dial(token(w.t, w.user(theFriend))), w.nodes[0].dial(token(w.t, w.user(theViewer)), map[string]any{"hidden": true})
 	defer func() {
 		for _, g := range w.groups {
 			for _, s := range g.open {
@@ -157,20 +160,7 @@ func (w *world) play(plan []publicStep) {
 		}
 		_, _ = w.friend.ws.Close(), w.viewer.ws.Close()
 	}()
-	var choices []*deed
-	for _, g := range w.groups {
-		for i, why := range reasons {
-			if why.choose != "" {
-				choices = append(choices, &deed{user: g.first + i, fields: []string{why.choose}})
-			}
-		}
-	}
-	w.all(choices)
-	for _, d := range choices {
-		if len(d.answer.Errors) > 0 {
-			w.t.Fatal(d.answer)
-		}
-	}
+	w.choose()
 	w.line("before", "online")
 	w.subs = make([]<-chan result, len(streams))
 	for i, s := range streams {
@@ -192,6 +182,26 @@ func (w *world) play(plan []publicStep) {
 	}
 	w.typeAtLast()
 	w.write("ended")
+	w.pushes("ended", true)
+}
+
+// choose has the hidden become so who choose that.
+func (w *world) choose() {
+	w.t.Helper()
+	var choices []*deed
+	for _, g := range w.groups {
+		for i, why := range reasons {
+			if why.choose != "" {
+				choices = append(choices, &deed{user: g.first + i, fields: []string{why.choose}})
+			}
+		}
+	}
+	w.all(choices)
+	for _, d := range choices {
+		if len(d.answer.Errors) > 0 {
+			w.t.Fatal(d.answer)
+		}
+	}
 }
 
 // begin goes on until the streams that begin without a word speak. What came by then
@@ -219,6 +229,17 @@ func (w *world) begin() {
 	if r := w.viewer.runWith(ready, w.given(ready, nil)); len(r.Errors) > 0 {
 		w.t.Fatal(r)
 	}
+	w.stand()
+	for i := range streams {
+		w.held[i] = nil
+	}
+	w.pushes("begun", false)
+	w.told = nil
+}
+
+// stand takes $cursor, and the number of the last message, as they are now.
+func (w *world) stand() {
+	w.t.Helper()
 	from := `query($c: uuid!) { messages(channelId: $c, first: 1) { messages { seq } } sync { cursor hasMore } }`
 	var d struct {
 		Messages struct {
@@ -235,9 +256,6 @@ func (w *world) begin() {
 		w.t.Fatal(r)
 	}
 	w.base, w.vars["cursor"] = d.Messages.Messages[0].Seq, d.Sync.Cursor
-	for i := range streams {
-		w.held[i] = nil
-	}
 }
 
 // say has the viewer write a message, which is $m from then on.
@@ -248,21 +266,22 @@ func (w *world) say(text string) {
 }
 
 // sent writes into the shared channel by a socket's or HTTP's operation.
-func (w *world) sent(run func(string, map[string]any) result, text string) string {
+func (w *world) sent(run func(string, map[string]any) result, text string, mentions ...uuid.UUID) string {
 	w.t.Helper()
-	return w.sentIn(run, "", text)
+	return w.sentIn(run, "", text, mentions...)
 }
 
 // sentIn writes into a thread of it, by its variable; "": into the channel.
-func (w *world) sentIn(run func(string, map[string]any) result, thread, text string) string {
+func (w *world) sentIn(run func(string, map[string]any) result, thread, text string, mentions ...uuid.UUID) string {
 	w.t.Helper()
 	w.keys++
-	in := map[string]any{"key": fmt.Sprint("k", w.keys), "text": text}
+	in := map[string]any{"key": fmt.Sprint("k", w.keys), "text": text, "mentions": mentions}
 	if thread != "" {
 		in["thread"] = w.vars[thread]
 	}
-	r := run(`mutation($c: uuid!, $thread: uuid, $key: String!, $text: String!) { sendMessage(input: {clientMessageId: $key, channelId: $c, threadId: $thread, content: $text}) { message { id } error { code } } }`,
-		w.given("$c $thread $key $text", in))
+	r := run(`mutation($c: uuid!, $thread: uuid, $key: String!, $text: String!, $mentions: [uuid!]) {
+		sendMessage(input: {clientMessageId: $key, channelId: $c, threadId: $thread, content: $text, mentions: $mentions}) { message { id } error { code } } }`,
+		w.given("$c $thread $key $text $mentions", in))
 	var d struct {
 		SendMessage struct{ Message struct{ ID string } }
 	}

@@ -107,13 +107,20 @@ func loadTail(ctx context.Context, db postgres.DB, after, mark int64, most int) 
 	return st, list, err
 }
 
+// toldOf is whether an entry of the log (y) is not a mark of somebody else's ($3 asks) that says
+// it nothing now. It decides nothing: what is read is judged by sees all the same. But of
+// what is hidden nothing is read, so that it fills no page, and costs a reader who was away
+// no more statements and no more rows.
+const toldOf = `(y.kind <> 'mark' or y.user_id = $3 or coalesce((
+  select realtime.shown(v, $3) and (realtime.reading_shown(v, $3) or v.delivered_public) from realtime.moves v where v.id = y.ref), false))`
+
 // loadFor reads the entries of channels, and those of the viewer's own
 // memberships, in a range of positions.
 func loadFor(ctx context.Context, db postgres.DB, v viewer.Viewer, channels []uuid.UUID, own bool, after, upTo int64, most int) ([]Entry, error) {
 	const q = `
 select ` + entryColumns + `
   from (select x.* from unnest($1::uuid[]) c (id)
-         cross join lateral (select y.* from realtime.log y where y.channel_id = c.id and y.pos > $4 and y.pos <= $5 order by y.pos limit $6) x
+         cross join lateral (select y.* from realtime.log y where y.channel_id = c.id and y.pos > $4 and y.pos <= $5 and ` + toldOf + ` order by y.pos limit $6) x
          union
         (select y.* from realtime.log y
           where $2 and y.user_id = $3 and y.tenant = $7 and y.kind in ('joined', 'left', 'member')

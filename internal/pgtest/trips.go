@@ -47,7 +47,7 @@ func Counted(t testing.TB, url string) (*pgxpool.Pool, *Trips) {
 		if err != nil {
 			return nil, err
 		}
-		return &countedConn{Conn: c, trips: trips, have: 1}, nil
+		return &countedConn{Conn: c, trips: trips, sent: messages{have: 1}}, nil
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
@@ -57,14 +57,11 @@ func Counted(t testing.TB, url string) (*pgxpool.Pool, *Trips) {
 	return pool, trips
 }
 
-// countedConn reads along what the client writes: messages of a kind (a byte)
-// and a length (four bytes, counting themselves); the first has no kind.
+// countedConn reads along what the client writes.
 type countedConn struct {
 	net.Conn
 	trips *Trips
-	head  [5]byte // of the message under way
-	have  int     // bytes of head
-	left  int     // bytes of its body that are to come, once head is whole
+	sent  messages
 }
 
 // Write is one flush of the driver's, however many messages it holds.
@@ -76,23 +73,35 @@ func (c *countedConn) Write(p []byte) (int, error) {
 }
 
 // asks: p completes a message that makes the server answer all it was sent.
-func (c *countedConn) asks(p []byte) bool {
-	asked := false
+func (c *countedConn) asks(p []byte) (asked bool) {
+	c.sent.pass(p, func(kind byte) { asked = asked || kind == 'Q' || kind == 'S' }) // Query, Sync
+	return asked
+}
+
+// messages reads along what goes one way over a connection: messages of a kind (a byte)
+// and a length (four bytes, counting themselves); of a client's the first has no kind.
+type messages struct {
+	head [5]byte // of the message under way
+	have int     // bytes of head
+	left int     // bytes of its body that are to come, once head is whole
+}
+
+// pass calls each for every message that p completes.
+func (m *messages) pass(p []byte, each func(kind byte)) {
 	for len(p) > 0 {
-		if c.have < len(c.head) {
-			n := copy(c.head[c.have:], p)
-			c.have, p = c.have+n, p[n:]
-			if c.have < len(c.head) {
+		if m.have < len(m.head) {
+			n := copy(m.head[m.have:], p)
+			m.have, p = m.have+n, p[n:]
+			if m.have < len(m.head) {
 				break
 			}
-			c.left = int(binary.BigEndian.Uint32(c.head[1:])) - 4
+			m.left = int(binary.BigEndian.Uint32(m.head[1:])) - 4
 		}
-		n := min(len(p), c.left)
-		c.left, p = c.left-n, p[n:]
-		if c.left == 0 {
-			asked = asked || c.head[0] == 'Q' || c.head[0] == 'S' // Query, Sync
-			c.have = 0
+		n := min(m.left, len(p))
+		m.left, p = m.left-n, p[n:]
+		if m.left == 0 {
+			each(m.head[0])
+			m.have = 0
 		}
 	}
-	return asked
 }

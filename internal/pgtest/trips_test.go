@@ -57,7 +57,7 @@ func TestMessagesAreFoundInPieces(t *testing.T) {
 		"Q\x00\x00\x00\x08SQS\x00", "P\x00\x00\x00\x06SQ", "S\x00\x00\x00\x04", "B\x00\x00\x00\x05Q", "S\x00\x00\x00\x04"}
 	stream := strings.Join(pieces, "")
 	for size := 1; size <= len(stream); size++ {
-		c := &countedConn{have: 1}
+		c := &countedConn{sent: messages{have: 1}}
 		asked, want := 0, 0
 		for rest := stream; rest != ""; {
 			n := min(size, len(rest))

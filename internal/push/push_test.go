@@ -83,7 +83,6 @@ func (r *rig) due() {
 	r.t.Helper()
 	r.exec(`update realtime.push_jobs set next_at = clock_timestamp()`)
 	r.exec(`update realtime.push_held set until = clock_timestamp()`)
-	r.exec(`update realtime.push_again set at = clock_timestamp()`)
 }
 
 // read moves somebody's mark up to a message, as receipts do.
@@ -262,6 +261,7 @@ func TestNobodyIsToldOfThePast(t *testing.T) {
 	r.exec(`delete from public.nchat_channel_members where user_id = '` + demo.Bob.String() + `'`)
 	r.say(demo.General, demo.Alice, "between us")
 	r.exec(`insert into public.nchat_channel_members (channel_id, user_id) values ('` + demo.General.String() + `', '` + demo.Bob.String() + `')`)
+	r.exec(`select realtime.sequence(1000, false)`)
 	if got := users(r.told()); slices.Contains(got, demo.Bob) || len(got) != 4 {
 		t.Errorf("who came later is told: %v", got)
 	}

@@ -106,8 +106,9 @@ func (a Attention) disturbs(now time.Time) (until time.Time, yes bool) {
 	return until, true
 }
 
-// putOff notes whom to ask about later: one row a user and channel of those not
-// to be disturbed, one a channel for all who look at a device.
+// putOff notes whom to ask about later, one row a user and channel: those not to be
+// disturbed, and those who look at a device. Each is asked about by itself: what it is told,
+// and when, hangs on nobody else's looking.
 func (w whom) putOff(ctx context.Context, db postgres.DB, m candidate, j judged) error {
 	if len(j.held) > 0 {
 		// Who has other hours by now is judged anew at once: a change that is under way is waited for, one
@@ -131,12 +132,14 @@ on conflict do nothing`
 	// A while after it was written; what is older than that, or written in the future, after now. Of two the
 	// older one: from there on the newest is looked for.
 	const q = `
-with older as (update realtime.push_again a set seq = $3 where a.channel_id = $1 and a.seq > $3)
-insert into realtime.push_again (channel_id, tenant, seq, at)
-select $1, $2, $3, $4::interval + case when w.since > w.now - $4::interval and w.since < w.now then w.since else w.now end
-  from (select clock_timestamp() as now, (select r.since from realtime.nchat_messages() r where r.id = $5) as since) w
+with older as (update realtime.push_held h set seq = $4 where h.user_id = any ($1) and h.channel_id = $2 and h.seq > $4)
+insert into realtime.push_held (user_id, channel_id, tenant, seq, until, looked)
+select x.u, $2, $3, $4, w.at, true
+  from (select $5::interval + case when t.since > t.now - $5::interval and t.since < t.now then t.since else t.now end as at
+          from (select clock_timestamp() as now, (select r.since from realtime.nchat_messages() r where r.id = $6) as since) t offset 0) w
+ cross join unnest($1::uuid[]) x (u) order by x.u
 on conflict do nothing`
-	if _, err := db.Exec(ctx, q, m.channel, m.tenant, m.seq, w.o.Looking, m.message); err != nil {
+	if _, err := db.Exec(ctx, q, j.looking, m.channel, m.tenant, m.seq, w.o.Looking, m.message); err != nil {
 		return fmt.Errorf("noting a second look: %w", err)
 	}
 	return nil

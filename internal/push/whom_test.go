@@ -16,10 +16,10 @@ import (
 func TestEachNewestIsAskedAbout(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	again := func(what string, after uuid.UUID) { // is when the channel is asked about
+	again := func(what string, after uuid.UUID) { // is when bob is asked about
 		t.Helper()
 		var late *time.Duration
-		const q = `select a.at - m.created_at from public.nchat_messages m left join realtime.push_again a on a.channel_id = m.channel_id where m.id = $1`
+		const q = `select h.until - m.created_at from public.nchat_messages m left join realtime.push_held h on h.channel_id = m.channel_id and h.looked where m.id = $1`
 		if err := r.pool.QueryRow(t.Context(), q, after).Scan(&late); err != nil || late == nil || *late != r.s.o.Looking {
 			t.Errorf("%s: asked about %v after it, %v", what, late, err)
 		}
@@ -27,7 +27,7 @@ func TestEachNewestIsAskedAbout(t *testing.T) {
 	ends := func(what string) {
 		t.Helper()
 		var n int
-		if err := r.pool.QueryRow(t.Context(), `select count(*) from realtime.push_again`).Scan(&n); err != nil || n != 0 {
+		if err := r.pool.QueryRow(t.Context(), `select count(*) from realtime.push_held`).Scan(&n); err != nil || n != 0 {
 			t.Errorf("%s: %d are asked about, %v", what, n, err)
 		}
 	}
@@ -62,7 +62,7 @@ func TestEachNewestIsAskedAbout(t *testing.T) {
 	r.exec(`update public.nchat_channel_members set is_muted = true where user_id = $1`, demo.Carol)
 	named := r.say(demo.Team, demo.Alice, "bob!", demo.Bob)
 	r.told()
-	r.exec(`update realtime.push_again set seq = seq + 1`)
+	r.exec(`update realtime.push_held set seq = seq + 1`)
 	if err := r.s.putOff(t.Context(), r.pool, r.candidate(named), judged{looking: []uuid.UUID{demo.Bob}}); err != nil {
 		t.Fatal(err)
 	}
