@@ -49,6 +49,17 @@ async function seenTyping(page, seen) {
     await seen.waitFor({ timeout: 2_000 }).catch(() => box(page).press("."));
   }
 }
+/** What waits is written down, a moment after it is shown: a page that is closed before has lost it. */
+const stored = (page, texts) => page.waitForFunction(async texts => {
+  let all = "";
+  const of = r => new Promise((ok, no) => Object.assign(r, { onsuccess: () => ok(r.result), onerror: () => no(r.error) }));
+  for (const { name } of await indexedDB.databases()) {
+    const db = await of(indexedDB.open(name));
+    for (const s of db.objectStoreNames) all += JSON.stringify(await of(db.transaction(s).objectStore(s).getAll()));
+    db.close();
+  }
+  return texts.every(t => all.includes(t));
+}, texts);
 const shot = (page, name) => page.screenshot({ path: `screens/${name}.png`, animations: "disabled", caret: "hide" });
 const check = (ok, why) => {
   if (!ok) throw new Error(why);
@@ -129,6 +140,7 @@ const tests = {
     await bob.getByText("Network").click();
     await write(bob, ...kept);
     await bob.getByText("2 messages wait to be sent").waitFor();
+    await stored(bob, kept);
     await bob.reload();
     await inOrder(alice, kept);
     await inOrder(bob, kept);
@@ -138,6 +150,7 @@ const tests = {
     await ask("kill");
     await write(alice, ...lines);
     await ticks(alice, lines[1], "Waits to be sent");
+    await stored(alice, lines);
     await alice.close(); // with what it holds
     await ask("start");
     const again = await tab(alice.context(), "alice");
