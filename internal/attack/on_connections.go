@@ -68,8 +68,8 @@ func onConnections() []attack {
 // heavy are connections that have the server hold much.
 func heavy() []attack {
 	return []attack{
-		{"ahead", "200 sockets of the older protocol: `start` frames of 1 MB before it is known whose they are", func(ctx context.Context, f *foe) {
-			big := `{"type":"start","id":"%d","payload":{"query":"` + strings.Repeat(" ", f.dosed(1_000_000)) + `"}}`
+		{"ahead", "200 sockets of the older protocol: `start` frames of 60 kB before it is known whose they are", func(ctx context.Context, f *foe) {
+			big := `{"type":"start","id":"%d","payload":{"query":"` + strings.Repeat(" ", f.dosed(60_000)) + `"}}`
 			f.flood(ctx, 200, func(int, int) {
 				ws := f.upgraded(ctx, "graphql-ws")
 				if ws == nil {

@@ -100,11 +100,15 @@ func documents() []attack {
 					`{ ` + strings.Repeat("__typename ", 3000) + `}`}[turn%4], nil)
 			})
 		}},
-		{"variables", "16 clients: variables of 1 MB: deep, long, wide, and 100,000 values of an enum", func(ctx context.Context, f *foe) {
-			n := f.dosed(100_000)
+		{"variables", "16 clients: variables of up to 1 MB, of 100,000 values and of 30,000, which there may be: deep, long, wide, and of an enum", func(ctx context.Context, f *foe) {
 			f.flood(ctx, 16, func(_, turn int) {
+				n := f.dosed([]int{100_000, 30_000}[turn/4%2])
+				var wide strings.Builder
+				for i := range n {
+					fmt.Fprintf(&wide, `"%d":1,`, i)
+				}
 				v := []string{`{"m":` + strings.Repeat(`[`, n) + strings.Repeat(`]`, n) + `}`, `{"m":{"channelId":"` + f.General + `","clientMessageId":"k","content":"` + strings.Repeat("x", 9*n) + `"}}`,
-					`{"m":{"channelId":"` + f.General + `","clientMessageId":"k","content":"x","metadata":{` + strings.TrimSuffix(strings.Repeat(`"a":1,`, n), ",") + `}}}`,
+					`{"m":{"channelId":"` + f.General + `","clientMessageId":"k","content":"x","metadata":{` + strings.TrimSuffix(wide.String(), ",") + `}}}`,
 					`{"s":[` + strings.TrimSuffix(strings.Repeat(`"online",`, n), ",") + `]}`}[turn%4]
 				q := sendOne
 				if turn%4 == 3 {

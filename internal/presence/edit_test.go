@@ -299,8 +299,13 @@ func TestABeatOfWhatIsOver(t *testing.T) {
 	r.exec(`insert into realtime.nodes (id, lease_until) values (gen_random_uuid(), now())`)
 	r.exec(`insert into realtime.sessions (id, tenant, user_id, node_id, node_epoch, device, connected_at, last_active_at, ended_at)
 select $1, 'primary', $2, id, epoch, 'web', now(), now(), now() from realtime.nodes limit 1`, id, demo.Alice)
+	r.exec(`update realtime.sessions set parked_at = last_active_at where id = $1`, id)
 	if same, err := n.Edit.Heartbeat(t.Context(), as(demo.Alice), &id, Activity{}); err != nil || same.SessionID != id {
-		t.Error("whoever does nothing comes back:", same, err)
+		t.Error("whoever chose offline and does nothing comes back:", same, err)
+	}
+	r.exec(`update realtime.sessions set parked_at = null where id = $1`, id)
+	if fresh, err := n.Edit.Heartbeat(t.Context(), as(demo.Alice), &id, Activity{}); err != nil || fresh.SessionID == id {
+		t.Error("whoever goes on over HTTP does not:", fresh, err)
 	}
 	fresh, err := n.Edit.Heartbeat(t.Context(), as(demo.Alice), &id, Activity{Active: true})
 	if err != nil || fresh.SessionID == id {

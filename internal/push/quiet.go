@@ -155,7 +155,7 @@ insert into realtime.quiet_hours (tenant, user_id, from_minute, to_minute, zone)
 on conflict (tenant, user_id) do update set from_minute = excluded.from_minute, to_minute = excluded.to_minute, zone = excluded.zone`
 		b.Queue(put, v.Tenant, v.User, n.from, n.to, n.zone)
 	}
-	b.Queue(`update realtime.push_held set until = clock_timestamp() where tenant = $1 and user_id = $2 and not looked`, v.Tenant, v.User)
+	b.Queue(`update realtime.push_held set until = case when looked then until else clock_timestamp() end where tenant = $1 and user_id = $2`, v.Tenant, v.User)
 	if err := h.Pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, errors.Join(errors.New("writing quiet hours"), err)
 	}

@@ -75,7 +75,9 @@ returning j.id, j.kind, j.tenant, j.channel_id, j.message_id, j.seq, j.users, j.
 	slices.SortFunc(jobs, func(a, b job) int { return a.created.Compare(b.created) })
 	var all error
 	for _, j := range jobs {
-		all = errors.Join(all, s.one(ctx, j))
+		if err := s.one(ctx, j); err != nil {
+			all = errors.Join(all, err, s.putJobOff(ctx, j, backoff(j.attempts)))
+		}
 	}
 	return len(jobs), all
 }
@@ -114,10 +116,18 @@ func (s *Service) one(ctx context.Context, j job) error {
 	if wait == 0 {
 		wait = backoff(j.attempts)
 	}
+	if err := s.putJobOff(ctx, j, wait); err != nil {
+		return err
+	}
+	s.o.Log.InfoContext(ctx, "the push webhook is tried again", "attempt", j.attempts, "in", wait, "error", err)
+	return nil
+}
+
+// putJobOff has a job tried again before whoever took it is taken for dead.
+func (s *Service) putJobOff(ctx context.Context, j job, wait time.Duration) error {
 	if _, err := s.o.Pool.Exec(ctx, `update realtime.push_jobs set next_at = clock_timestamp() + $2::interval where id = $1`, j.id, wait); err != nil {
 		return fmt.Errorf("putting a job off: %w", err)
 	}
-	s.o.Log.InfoContext(ctx, "the push webhook is tried again", "attempt", j.attempts, "in", wait, "error", err)
 	return nil
 }
 

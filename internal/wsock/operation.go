@@ -100,7 +100,9 @@ func (o *operation) execute() (last []byte, rests bool) {
 		ctx = graphql.WithOperationContext(ctx, oc)
 	}
 	if len(errs) > 0 {
-		o.c.refused()
+		if o.ctx.Err() == nil { // else it was completed before its turn
+			o.c.refused()
+		}
 		return o.errorFrame(exec.DispatchError(ctx, errs).Errors), false
 	}
 	if err := o.toRun(ctx, oc, takes); err != nil {
