@@ -41,8 +41,9 @@ func TestTypingIsWorkForEachPicture(t *testing.T) {
 	before, began := executed(), time.Now()
 	costs := func(what string, want float64) {
 		t.Helper()
-		// On a machine so slow that somebody stops and begins again meanwhile there are more pictures.
-		if cost := executed() - before; cost != want && (time.Since(began) < 4*time.Second || cost > 10) {
+		// On a slow machine there are a few more pictures: of one that stops and begins again meanwhile,
+		// or whose beginning some learned of later than others. Of each subscriber there would be a hundred.
+		if cost := executed() - before; cost < want || cost > 3*want && (time.Since(began) < 4*time.Second || cost > 10) {
 			t.Errorf("%s, which is executed %v times, want %v", what, cost, want)
 		}
 	}

@@ -79,7 +79,8 @@ func (r *reader) run() (more bool) {
 		}
 		r.heard()
 		if c.ctx.Err() != nil {
-			continue // closing: only the peer's close frame is waited for
+			r.rest(data) // closing: only the peer's close frame is waited for
+			continue
 		}
 		if kind != websocket.TextMessage || !utf8.Valid(data) {
 			c.Close(closeBadRequest, "Only UTF-8 text frames are understood")
@@ -94,6 +95,16 @@ func (r *reader) run() (more bool) {
 		return true
 	}
 }
+
+// rest has what still comes of a closing socket read no faster than the rest, and no
+// longer than restMost at a time: the socket ends by itself.
+func (r *reader) rest(data []byte) {
+	if wait := r.c.pace.ReserveN(time.Now(), costOf(data, r.c.pace)).Delay(); wait > 0 {
+		<-time.After(min(wait, restMost))
+	}
+}
+
+const restMost = time.Second
 
 // costOf is what a message takes of a pace.
 func costOf(data []byte, pace *rate.Limiter) int {
