@@ -75,7 +75,7 @@ var allowed = map[string]string{
 	"internal/webhook":        "internal/auth internal/fault internal/message internal/postgres internal/presence internal/receipt internal/sweep internal/viewer",
 	"internal/wsock":          "internal/fault internal/limit internal/share",
 
-	"internal/door":        "internal/fault internal/wait internal/wsock",
+	"internal/door":        "internal/fault internal/limit internal/wait internal/wsock",
 	"internal/door/double": "",
 
 	"internal/demo":        "",

@@ -35,7 +35,7 @@ func newDoor(p *parts) (*door.Door, error) {
 			id, err := p.authn.Authenticate(ctx, h)
 			return id.Role, err
 		},
-		Admit: admit(p),
+		Admit: admit(p, ips),
 		Take:  func(ctx context.Context) (func(), error) { return p.budgets.operation(ctx, 1) },
 		Room: func(ctx context.Context, bytes int) (func(), error) {
 			if bytes <= limit.Roomy {
@@ -59,8 +59,8 @@ func newDoor(p *parts) (*door.Door, error) {
 // admit says who asks at the one endpoint, by what Hasura will be shown of its headers:
 // by all of them Hasura might take it for another than it is here. What Hasura might read
 // as a token, and is none here, does not go there: it could be one that was revoked.
-func admit(p *parts) func(*http.Request, http.Header) (context.Context, error) {
-	pages, ips := ownPages(p), clientip.New(p.config.TrustedProxies)
+func admit(p *parts, ips clientip.Finder) func(*http.Request, http.Header) (context.Context, error) {
+	pages := ownPages(p)
 	return func(r *http.Request, upstream http.Header) (context.Context, error) {
 		if !pages.Allowed(r) {
 			return nil, fault.New(fault.Denied, "origin not allowed")

@@ -101,14 +101,17 @@ func documents() []attack {
 			})
 		}},
 		{"variables", "16 clients: variables of up to 1 MB, of 100,000 values and of 30,000, which there may be: deep, long, wide, and of an enum", func(ctx context.Context, f *foe) {
-			f.flood(ctx, 16, func(_, turn int) {
-				n := f.dosed([]int{100_000, 30_000}[turn/4%2])
-				var wide strings.Builder
-				for i := range n {
-					fmt.Fprintf(&wide, `"%d":1,`, i)
+			sizes := []int{f.dosed(100_000), f.dosed(30_000)}
+			var wide [2]strings.Builder
+			for i, n := range sizes {
+				for key := range n {
+					fmt.Fprintf(&wide[i], `"%d":1,`, key)
 				}
+			}
+			f.flood(ctx, 16, func(_, turn int) {
+				n := sizes[turn/4%2]
 				v := []string{`{"m":` + strings.Repeat(`[`, n) + strings.Repeat(`]`, n) + `}`, `{"m":{"channelId":"` + f.General + `","clientMessageId":"k","content":"` + strings.Repeat("x", 9*n) + `"}}`,
-					`{"m":{"channelId":"` + f.General + `","clientMessageId":"k","content":"x","metadata":{` + strings.TrimSuffix(wide.String(), ",") + `}}}`,
+					`{"m":{"channelId":"` + f.General + `","clientMessageId":"k","content":"x","metadata":{` + strings.TrimSuffix(wide[turn/4%2].String(), ",") + `}}}`,
 					`{"s":[` + strings.TrimSuffix(strings.Repeat(`"online",`, n), ",") + `]}`}[turn%4]
 				q := sendOne
 				if turn%4 == 3 {

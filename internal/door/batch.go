@@ -3,11 +3,8 @@ package door
 import (
 	"io"
 
-	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/limit"
 )
-
-// mostBatch is how many operations one request may hold, as at /graphql.
-const mostBatch = 100
 
 // batch is a body that may be an array of operations. Each but the first, which is
 // counted by now, is counted as it goes by, and one too many ends the body: of an array
@@ -76,8 +73,8 @@ func (b *batch) next(c byte) bool {
 // count counts one more. Where there is no room for it, those before it are taken back:
 // none of them is done.
 func (b *batch) count() error {
-	err := error(fault.New(fault.Invalid, "a batch has 1 to %d operations", mostBatch))
-	if len(b.taken)+1 < mostBatch {
+	err := error(limit.BatchSize())
+	if len(b.taken)+1 < limit.BatchOperations {
 		var back func()
 		if back, err = b.take(); err == nil {
 			b.taken = append(b.taken, back)

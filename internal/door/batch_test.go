@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/limit"
 )
 
 // TestEachOfABatchIsCounted, however it is written, and there are no more of them than at
@@ -38,10 +39,10 @@ func TestEachOfABatchIsCounted(t *testing.T) {
 		"a batch":              {list(3, one), 1000, 3, 200},
 		"with spaces":          {" \r\n\t[ " + one + " ,\n" + one + "] ", 1000, 2, 200},
 		"with much in it":      {`[{"query":"{ whoami } # \\\",\\","variables":{"a":[[1,2],{"b":"],[\"","c":3}]}},` + one + `]`, 1000, 2, 200},
-		"as many as there may": {list(mostBatch, one), 1000, mostBatch, 200},
-		"one too many":         {list(mostBatch+1, one), 1000, 1, 400},
+		"as many as there may": {list(limit.BatchOperations, one), 1000, limit.BatchOperations, 200},
+		"one too many":         {list(limit.BatchOperations+1, one), 1000, 1, 400},
 		"large":                {list(20, large), 1000, 20, 200},
-		"large, and too many":  {list(mostBatch+1, large), 1000, 1, 400},
+		"large, and too many":  {list(limit.BatchOperations+1, large), 1000, 1, 400},
 		"beyond the allowance": {list(4, one), 3, 1, 429},
 		"large, and beyond it": {list(20, large), 3, 1, 429},
 		"nothing":              {`[]`, 1000, 1, 200},

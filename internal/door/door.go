@@ -200,9 +200,11 @@ func Through(ctx context.Context) bool {
 // ServeHTTP serves a path for which Serves is true.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	socket := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
-	upstream := request(r, d.o.Header)
+	var upstream http.Header
 	if socket {
 		upstream = forward(r.Header, asAdmin(r.Header), d.o.Header)
+	} else {
+		upstream = request(r, d.o.Header)
 	}
 	who, err := d.o.Admit(r, upstream)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/nself-org/nchat-realtime/internal/fault"
+	"github.com/nself-org/nchat-realtime/internal/limit"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
 )
 
@@ -29,7 +30,7 @@ func (u *upstream) large(beginning []byte) error {
 // changed something, that it did.
 func (o *op) unread(err error) error {
 	if o.kind == mutation || o.kind == unsure {
-		return fault.New(fault.Invalid, "it was carried out; its answer is larger than there is room for: ask for less")
+		return limit.CarriedOut()
 	}
 	return err
 }

@@ -98,7 +98,8 @@ func (p *planner) make(document, name string) plan {
 	if op == nil {
 		return plan{}
 	}
-	r := rootsOf(fragmentsOf(doc), op)
+	fragments := fragmentsOf(doc)
+	r := rootsOf(fragments, op)
 	made := plan{kind: kindOf(op, r)}
 	mine, others, meta := 0, 0, 0
 	for _, f := range r.names {
@@ -117,7 +118,7 @@ func (p *planner) make(document, name string) plan {
 		made.err = fault.New(fault.Invalid, "a subscription has fields of two servers: %s is nchat-realtime's, and others are Hasura's; subscribe to each by itself",
 			r.names[slices.IndexFunc(r.names, func(f string) bool { return p.streams[f] })])
 	case mine > 0 && others+meta == 0:
-		made.side, made.text = ours, alone(doc, op, r)
+		made.side, made.text = ours, alone(doc, fragments, op, r)
 	case meta > 0 && mine+others == 0 && op.Operation == ast.Query && meta == len(r.names):
 		made.side = schema
 	}
@@ -202,7 +203,7 @@ func rootsOf(fragments map[string]*ast.FragmentDefinition, op *ast.OperationDefi
 
 // alone is the document with nothing in it but the operation, its root type
 // called what it is called here; "": it is that already.
-func alone(doc *ast.QueryDocument, op *ast.OperationDefinition, r roots) string {
+func alone(doc *ast.QueryDocument, fragments map[string]*ast.FragmentDefinition, op *ast.OperationDefinition, r roots) string {
 	name := map[ast.Operation]string{ast.Query: "Query", ast.Mutation: "Mutation", ast.Subscription: "Subscription"}[op.Operation]
 	if len(doc.Operations) == 1 && !r.conditions {
 		return ""
@@ -217,7 +218,7 @@ func alone(doc *ast.QueryDocument, op *ast.OperationDefinition, r roots) string 
 	}
 	out := &ast.QueryDocument{Operations: ast.OperationList{op}, Fragments: doc.Fragments}
 	if len(doc.Operations) > 1 { // fragments of the others would be unused, and a fault
-		out.Fragments = reached(fragmentsOf(doc), op.SelectionSet)
+		out.Fragments = reached(fragments, op.SelectionSet)
 	}
 	var b bytes.Buffer
 	formatter.NewFormatter(&b).FormatQueryDocument(out)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -15,19 +14,15 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/limit"
 )
 
-// maxBatch is how many operations one request may hold; each of them counts for
-// a caller's limits as one that came alone.
-const maxBatch = 100
-
 // batchOf are the operations of an array, to be answered in a type, or what is wrong
 // with it.
 func batchOf(raw []byte, media string) (list []json.RawMessage, wrong string) {
-	list, ok := limit.Elements(raw, maxBatch)
+	list, ok := limit.Elements(raw, limit.BatchOperations)
 	switch {
 	case !ok:
 		wrong = notOne
-	case len(list) == 0 || len(list) > maxBatch:
-		wrong = fmt.Sprintf("a batch has 1 to %d operations", maxBatch)
+	case len(list) == 0 || len(list) > limit.BatchOperations:
+		wrong = limit.BatchSize().Message
 	case media == mediaSSE:
 		wrong = "a batch is not answered as an event stream"
 	}

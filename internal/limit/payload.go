@@ -114,6 +114,15 @@ func Elements(raw []byte, most int) (list []json.RawMessage, ok bool) {
 	return list, true
 }
 
+// BatchOperations is how many operations one request may hold; each of them counts for
+// a caller's limits as one that came alone.
+const BatchOperations = 100
+
+// BatchSize is what is said of a batch of another size.
+func BatchSize() *fault.Error {
+	return fault.New(fault.Invalid, "a batch has 1 to %d operations", BatchOperations)
+}
+
 const (
 	objectCounts = 8     // values: what a map takes beside what is in it
 	valueTakes   = 64    // bytes, about, once it is decoded

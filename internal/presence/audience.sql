@@ -43,6 +43,17 @@ begin
   return null;
 end $$;
 
+-- touch_few touches all members of a channel, where there are not many.
+create or replace function realtime.touch_few(channel uuid) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  few uuid[] := array(select m.user_id from public.nchat_channel_members m where m.channel_id = channel limit 5);
+begin
+  if cardinality(few) < 5 then
+    perform realtime.touch(u.id) from unnest(few) u (id);
+  end if;
+end $$;
+
 -- A direct channel makes contacts of two; any channel makes a list of members.
 -- Where many are members nobody was a contact before nor is after.
 create or replace function realtime.member_changed() returns trigger
@@ -50,15 +61,11 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
   direct boolean;
-  few uuid[];
 begin
   if tg_op = 'DELETE' then r := old; else r := new; end if;
   select c.type::text = 'direct' into direct from public.nchat_channels c where c.id = r.channel_id;
   if coalesce(direct, tg_op = 'DELETE') then
-    few := array(select m.user_id from public.nchat_channel_members m where m.channel_id = r.channel_id limit 5);
-    if cardinality(few) < 5 then
-      perform realtime.touch(u.id) from unnest(few) u (id);
-    end if;
+    perform realtime.touch_few(r.channel_id);
     perform realtime.touch(r.user_id);
   end if;
   perform realtime.ring('members/' || r.channel_id);
@@ -66,10 +73,7 @@ begin
     perform realtime.touch(old.user_id);
     if old.channel_id <> new.channel_id then
       if exists (select from public.nchat_channels c where c.id = old.channel_id and c.type::text = 'direct') then
-        few := array(select m.user_id from public.nchat_channel_members m where m.channel_id = old.channel_id limit 5);
-        if cardinality(few) < 5 then
-          perform realtime.touch(u.id) from unnest(few) u (id);
-        end if;
+        perform realtime.touch_few(old.channel_id);
       end if;
       perform realtime.ring('members/' || old.channel_id);
     end if;

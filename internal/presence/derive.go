@@ -24,8 +24,8 @@ func (d *derived) soonest(t time.Time, now time.Time) {
 // else away. Pure.
 func derive(rec *record, r Rules, o outage, now time.Time) derived {
 	var d derived
-	counting, live, active := d.merge(rec.sessions, r, o, now)
-	manual := d.manual(rec, left(rec.sessions, r, o, now), now)
+	counting, live, active, at := d.merge(rec.sessions, r, o, now)
+	manual := d.manual(rec, at, now)
 	switch {
 	case !live && rec.active && !counting:
 		// The sessions were lost in a crash of Postgres; their nodes are about
@@ -52,8 +52,12 @@ func derive(rec *record, r Rules, o outage, now time.Time) derived {
 	return d
 }
 
-// merge is whether any session counts at all, still lives, and is active.
-func (d *derived) merge(sessions []session, r Rules, o outage, now time.Time) (counting, live, active bool) {
+// merge is whether any session counts at all, still lives, and is active; and when the
+// last socket closed, where nothing lives but what is in its grace, else now. Whoever
+// left is shown as they were then until the grace is over, as the invisible are as they
+// were when that began: a choice that runs out meanwhile would tell the two apart.
+func (d *derived) merge(sessions []session, r Rules, o outage, now time.Time) (counting, live, active bool, at time.Time) {
+	here := false
 	for _, s := range sessions {
 		if !s.Counts || s.parked() {
 			continue
@@ -69,6 +73,12 @@ func (d *derived) merge(sessions []session, r Rules, o outage, now time.Time) (c
 			d.soonest(end, now)
 		}
 		live = true
+		switch {
+		case s.EndedAt == nil:
+			here = true
+		case s.EndedAt.After(at):
+			at = *s.EndedAt
+		}
 		if s.idleAt(now) {
 			continue
 		}
@@ -77,7 +87,10 @@ func (d *derived) merge(sessions []session, r Rules, o outage, now time.Time) (c
 			d.soonest(*s.IdleAt, now)
 		}
 	}
-	return counting, live, active
+	if here || at.IsZero() {
+		at = now
+	}
+	return counting, live, active, at
 }
 
 // manual is the choice by hand, where it holds at an instant: now, or when the
@@ -92,25 +105,4 @@ func (d *derived) manual(rec *record, at, now time.Time) Status {
 		}
 	}
 	return rec.manual
-}
-
-// left is when the last socket closed, where nothing counts but what is in its
-// grace; else now. Whoever left is shown as they were then until the grace is
-// over, as the invisible are as they were when that began: a choice that runs
-// out meanwhile would tell the two apart.
-func left(sessions []session, r Rules, o outage, now time.Time) time.Time {
-	var at time.Time
-	for _, s := range sessions {
-		switch {
-		case !s.Counts || s.parked() || s.lapsed(r, o, now):
-		case s.EndedAt == nil:
-			return now
-		case s.EndedAt.After(at):
-			at = *s.EndedAt
-		}
-	}
-	if at.IsZero() {
-		return now
-	}
-	return at
 }

@@ -13,8 +13,9 @@ import (
 // its variables when it is known that it runs here: decoded they may take several times
 // as much.
 type asked struct {
-	payload                            json.RawMessage
-	query, name, variables, extensions json.RawMessage // members of it; nil: absent or null
+	payload                json.RawMessage
+	query, name, variables json.RawMessage // members of it; nil: absent or null
+	extensions             map[string]any
 }
 
 // askedIn is what a message asks for; false: it is no subscribe.
@@ -27,9 +28,9 @@ func askedIn(m message) (*asked, bool) {
 	if !ok {
 		return nil, false
 	}
-	a.query, a.name, a.variables, a.extensions = of[0], of[1], of[2], of[3]
-	extensions, ok := limit.Extensions(a.extensions)
-	persisted := extensions["persistedQuery"] != nil // may stand for the query
+	a.query, a.name, a.variables = of[0], of[1], of[2]
+	a.extensions, ok = limit.Extensions(of[3])
+	persisted := a.extensions["persistedQuery"] != nil // may stand for the query
 	return a, ok && (begins(a.query, '"') || a.query == nil && persisted) &&
 		(a.name == nil || begins(a.name, '"')) && (a.variables == nil || begins(a.variables, '{'))
 }
@@ -39,10 +40,9 @@ func begins(raw json.RawMessage, with byte) bool { return len(raw) > 0 && raw[0]
 
 // params are what the executor will be asked, but for the variables.
 func (a *asked) params() *graphql.RawParams {
-	p := &graphql.RawParams{ReadTime: graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}}
+	p := &graphql.RawParams{Extensions: a.extensions, ReadTime: graphql.TraceTiming{Start: graphql.Now(), End: graphql.Now()}}
 	isString(a.query, &p.Query)
 	isString(a.name, &p.OperationName)
-	p.Extensions, _ = limit.Extensions(a.extensions)
 	return p
 }
 
