@@ -77,7 +77,7 @@ delete from realtime.revoked_users r where r.ctid = any (array(select o.ctid fro
 	const tokens = `
 delete from realtime.revoked_tokens r where r.ctid = any (array(select o.ctid from realtime.revoked_tokens o where o.revoked_at` + past
 	const barred = `
-delete from realtime.barred_users b where b.ctid = any (array(select o.ctid from realtime.barred_users o where o.at < clock_timestamp() - $2::interval limit $1))`
+delete from realtime.barred_users b where b.ctid = any (array(select o.ctid from realtime.barred_users o where o.at < (select clock_timestamp() - $2::interval) limit $1))`
 	return []sweep.Task{
 		{Of: "revoked_users", Batch: sweep.Rows(s.DB, users, revocationsKept)},
 		{Of: "revoked_tokens", Batch: sweep.Rows(s.DB, tokens, revocationsKept)},

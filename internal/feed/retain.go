@@ -9,8 +9,7 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/sweep"
 )
 
-// By indices, which are asked for an instant that is known: clock_timestamp() is another one
-// at each row. An empty stint tells of no message: whoever came and went while nothing was said.
+// Each is a sweep.Rows. An empty stint tells of no message: whoever came and went while nothing was said.
 const (
 	forgetVersions = `
 delete from realtime.message_versions v

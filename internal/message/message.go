@@ -130,8 +130,7 @@ func (s *Service) written() { s.o.Committed() }
 
 const keysKept = 31 * 24 * time.Hour // a day more than is promised
 
-// By the index, which is asked for an instant that is known: clock_timestamp() is another one
-// at each row.
+// forgetKeys is a sweep.Rows.
 const forgetKeys = `
 delete from realtime.client_keys k
  where k.ctid = any (array(select o.ctid from realtime.client_keys o where o.at < (select clock_timestamp() - $2::interval) order by o.at limit $1))`

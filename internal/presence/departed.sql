@@ -33,7 +33,7 @@ select realtime.find_departed();
 create or replace function realtime.departed_users(kept interval) returns table (tenant text, user_id uuid, whole boolean) language sql stable as $$
   select d.tenant, d.user_id, not exists (select from public.nchat_users u where u.id = d.user_id)
     from realtime.departed d
-   where d.at < clock_timestamp() - kept
+   where d.at < (select clock_timestamp() - kept)
      and not exists (select from public.nchat_users u where u.id = d.user_id and {{template "tenant_of" "u"}} = d.tenant)
 $$;
 

@@ -69,14 +69,14 @@ func (s *Service) Sweep(ctx context.Context, inTouch time.Duration) error {
 func (s *Service) Sweeps() []sweep.Task {
 	const old = `
 delete from realtime.audience a
- where a.ctid = any (array(select o.ctid from realtime.audience o where o.at < clock_timestamp() - $2::interval order by o.at limit $1))`
+ where a.ctid = any (array(select o.ctid from realtime.audience o where o.at < (select clock_timestamp() - $2::interval) order by o.at limit $1))`
 	const many = `
 delete from realtime.audience a
  where a.ctid = any (array(
    select o.ctid
      from (select x.user_id from realtime.audience x group by x.user_id having count(*) > $2) u
     cross join lateral (select y.ctid, y.at from realtime.audience y where y.user_id = u.user_id order by y.id desc offset $2) o
-    where o.at < clock_timestamp() - $3::interval limit $1))`
+    where o.at < (select clock_timestamp() - $3::interval) limit $1))`
 	const spent = `
 delete from realtime.directs d
  where d.ctid = any (array(
@@ -96,7 +96,7 @@ delete from realtime.presence_settings s
 delete from realtime.departed d
  where d.ctid = any (array(
    select o.ctid from realtime.departed o left join realtime.departed_users($2) g on g.tenant = o.tenant and g.user_id = o.user_id
-    where o.at < clock_timestamp() - $2::interval
+    where o.at < (select clock_timestamp() - $2::interval)
       and (g.user_id is null
            or not exists (select from realtime.presence p where p.tenant = g.tenant and p.user_id = g.user_id)
               and not exists (select from realtime.presence_settings s where s.tenant = g.tenant and s.user_id = g.user_id)

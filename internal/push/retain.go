@@ -20,16 +20,16 @@ func (s *Service) Sweeps() []sweep.Task {
 	const (
 		jobs = `
 delete from realtime.push_jobs j where j.id in (
-  select o.id from realtime.push_jobs o where o.created_at < clock_timestamp() - $2::interval limit $1)`
+  select o.id from realtime.push_jobs o where o.created_at < (select clock_timestamp() - $2::interval) limit $1)`
 		told = `
 delete from realtime.push_told t where t.ctid = any (array(
-  select o.ctid from realtime.push_told o where o.at < clock_timestamp() - $2::interval limit $1))`
+  select o.ctid from realtime.push_told o where o.at < (select clock_timestamp() - $2::interval) limit $1))`
 		held = `
 delete from realtime.push_held h where h.ctid = any (array(
-  select o.ctid from realtime.push_held o where o.until < clock_timestamp() - $2::interval limit $1))`
+  select o.ctid from realtime.push_held o where o.until < (select clock_timestamp() - $2::interval) limit $1))`
 		again = `
 delete from realtime.push_again a where a.ctid = any (array(
-  select o.ctid from realtime.push_again o where o.at < clock_timestamp() - $2::interval limit $1))`
+  select o.ctid from realtime.push_again o where o.at < (select clock_timestamp() - $2::interval) limit $1))`
 		quiet = `
 delete from realtime.quiet_hours q where q.ctid = any (array(
   select o.ctid from realtime.departed_users($2) g join realtime.quiet_hours o on o.tenant = g.tenant and o.user_id = g.user_id limit $1))`

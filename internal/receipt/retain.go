@@ -17,12 +17,12 @@ func (s *Service) Sweeps() []sweep.Task {
 delete from realtime.thread_marks m
  where m.ctid = any (array(
    select o.ctid from realtime.ended_threads e join realtime.thread_marks o on o.channel_id = e.channel_id and o.thread_id = e.thread_id
-    where e.at < clock_timestamp() - $2::interval and not exists (select from realtime.nchat_threads() t where t.id = e.thread_id) limit $1))`
+    where e.at < (select clock_timestamp() - $2::interval) and not exists (select from realtime.nchat_threads() t where t.id = e.thread_id) limit $1))`
 	const ended = `
 delete from realtime.ended_threads e
  where e.ctid = any (array(
    select o.ctid from realtime.ended_threads o
-    where o.at < clock_timestamp() - $2::interval
+    where o.at < (select clock_timestamp() - $2::interval)
       and (exists (select from realtime.nchat_threads() t where t.id = o.thread_id)
            or not exists (select from realtime.thread_marks m where m.channel_id = o.channel_id and m.thread_id = o.thread_id)) limit $1))`
 	of := func(table string) sweep.Task {

@@ -169,7 +169,9 @@ func All(ctx context.Context, tasks ...Task) error {
 }
 
 // Rows is a batch that one statement does: it gets most as its first parameter,
-// then args.
+// then args. What it compares with an index is an instant that is known, `(select
+// clock_timestamp() - …)`: clock_timestamp() is another one at each row, for which no
+// index is asked.
 func Rows(db postgres.DB, q string, args ...any) func(ctx context.Context, most int) (int, error) {
 	return func(ctx context.Context, most int) (int, error) {
 		tag, err := db.Exec(ctx, q, append([]any{most}, args...)...)

@@ -136,6 +136,6 @@ const eventsKept = 7 * 24 * time.Hour
 // Sweeps forget deliveries that Hasura has long given up.
 func (h *Handler) Sweeps() []sweep.Task {
 	const q = `
-delete from realtime.hasura_events e where e.ctid = any (array(select o.ctid from realtime.hasura_events o where o.at < clock_timestamp() - $2::interval limit $1))`
+delete from realtime.hasura_events e where e.ctid = any (array(select o.ctid from realtime.hasura_events o where o.at < (select clock_timestamp() - $2::interval) limit $1))`
 	return []sweep.Task{{Of: "hasura_events", Batch: sweep.Rows(h.o.Pool, q, eventsKept)}}
 }
