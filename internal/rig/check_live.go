@@ -202,9 +202,11 @@ func (v *Verdict) tallies(h *History) {
 			if t.Opened != t.Closed+t.Open || t.Open != t.There {
 				v.say("I11", "%s: %d sockets opened, %d closed, %d open, %d clients", t.Process, t.Opened, t.Closed, t.Open, t.There)
 			}
-			wrote, read := t.Written-old.Written, t.Read-old.Read
-			if wrote < read || wrote != read && t.Ended == old.Ended {
-				v.say("I11", "%s: %d frames written, %d read, and no socket ended", t.Process, wrote, read)
+			// What was written and is not read yet, or never will be, may grow only where
+			// sockets ended; it shrinks if the last count was taken with frames on their way.
+			away := t.Written - t.Read
+			if away < 0 || away > old.Written-old.Read && t.Ended == old.Ended {
+				v.say("I11", "%s: %d frames written, %d read, %d of them not read before, and no socket ended", t.Process, t.Written, t.Read, old.Written-old.Read)
 			}
 			whole = whole && known && t.Deaf == old.Deaf
 			rung += t.Rung - old.Rung

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -59,14 +60,16 @@ func (r *rig) tallies() (list []Tally) {
 	return list
 }
 
-// settledTallies are those of a moment in which nothing is on its way: the last ones,
-// if there is none.
+// settledTallies are those of a moment in which nothing is on its way, and that two
+// countings saw: where sockets or links ended, one alone may leave out what comes yet.
+// They are the last ones, if there is none.
 func (r *rig) settledTallies() (list []Tally) {
 	r.mu.Lock()
 	before := r.h.Tallies[max(0, len(r.h.Tallies)-1):]
 	r.mu.Unlock()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); pause(20 * time.Millisecond) {
-		if list = r.tallies(); list == nil {
+		last := list
+		if list = r.tallies(); list == nil || !slices.Equal(list, last) {
 			continue
 		}
 		var v Verdict

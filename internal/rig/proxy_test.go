@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"math/rand/v2"
@@ -16,7 +17,7 @@ type proxy struct {
 	l    net.Listener
 	lose atomic.Int64 // of a thousand notifications, how many are lost
 	lost atomic.Int64
-	deaf atomic.Int64 // links that ended, and notifications lost
+	deaf atomic.Int64 // links that ended, those that began to hear, and notifications lost
 
 	mu          sync.Mutex
 	open        *sync.Cond
@@ -198,6 +199,9 @@ func (p *proxy) copyMessages(c *oneProxy) {
 			n -= int64(k)
 			if lost {
 				continue
+			}
+			if head[0] == 'C' && bytes.HasPrefix(buf[:k], []byte("LISTEN")) {
+				p.deaf.Add(1)
 			}
 			if _, err := c.in.Write(buf[:k]); err != nil {
 				return
