@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -191,7 +192,7 @@ func (u *upstream) read() {
 		if errors.Is(err, errGarbage) || kind != websocket.TextMessage {
 			why = "garbage"
 		}
-		if err != nil || kind != websocket.TextMessage { // a pong that could not be written among them
+		if err != nil || kind != websocket.TextMessage {
 			return
 		}
 	}
@@ -223,7 +224,7 @@ func (u *upstream) handle(f frame) error {
 		if f.payload != nil {
 			answer = append(append([]byte(`{"type":"pong","payload":`), f.payload...), '}')
 		}
-		return u.write(answer)
+		_ = u.write(answer) //nolint:errcheck // what it said before it went is heard all the same
 	case "next", "data":
 		if f.payload == nil {
 			return errGarbage
@@ -339,8 +340,10 @@ func (u *upstream) write(b []byte) error {
 func (u *upstream) writeLocked(b []byte) error {
 	_ = u.ws.SetWriteDeadline(time.Now().Add(u.l.d.o.WriteTimeout))
 	err := u.ws.WriteMessage(websocket.TextMessage, b)
-	if err != nil {
+	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
 		_ = u.ws.Close()
+	} else if err != nil { // it has gone, and its last words may not have been read
+		_ = u.ws.SetReadDeadline(time.Now().Add(u.l.d.o.WriteTimeout))
 	}
 	return err
 }

@@ -201,16 +201,25 @@ func (h *Hasura) Silence() {
 	})
 }
 
-// Say sends a frame as it is on every socket.
-func (h *Hasura) Say(text string) {
+// Say sends frames as they are on every socket, all at once.
+func (h *Hasura) Say(texts ...string) {
 	var all []*conn
 	h.locked(func() {
 		for c := range h.conns {
 			all = append(all, c)
 		}
 	})
+	var b []byte
+	for _, text := range texts {
+		if len(text) < 126 {
+			b = append(b, 0x81, byte(len(text)))
+		} else {
+			b = append(b, 0x81, 126, byte(len(text)>>8), byte(len(text)))
+		}
+		b = append(b, text...)
+	}
 	for _, c := range all {
-		c.write([]byte(text))
+		c.raw(b)
 	}
 }
 

@@ -234,6 +234,16 @@ func (c *conn) write(b []byte) {
 	_ = c.ws.WriteMessage(websocket.TextMessage, b)
 }
 
+// raw writes frames that are whole.
+func (c *conn) raw(frames []byte) {
+	if c.mute.Load() {
+		return
+	}
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	_, _ = c.ws.NetConn().Write(frames)
+}
+
 // end ends the socket: with a close frame, with nothing, or with a reset. A
 // reason may be longer than a close frame holds: Hasura's are.
 func (c *conn) end(code int, reason string) {
@@ -242,9 +252,7 @@ func (c *conn) end(code int, reason string) {
 	case code > 0 && len(reason) > 123:
 		body := websocket.FormatCloseMessage(code, reason)
 		frame := append([]byte{0x88, 126, byte(len(body) >> 8), byte(len(body))}, body...)
-		c.wmu.Lock()
-		_, _ = under.Write(frame)
-		c.wmu.Unlock()
+		c.raw(frame)
 	case code > 0:
 		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(time.Second))
 	case code < 0:
