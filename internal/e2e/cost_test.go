@@ -37,6 +37,10 @@ func TestWhatIsHiddenCostsNothing(t *testing.T) {
 		w.settleIn()
 	}
 	busy := worlds[1].doAll()
+	for _, w := range worlds { // a stream that begins has its viewer's own record read beside it, unless another holds that: sometimes before its first picture, sometimes after
+		text := streams[streamAt("presence")].text
+		next(t, w.viewer.startWith(text, w.given(text, nil)))
+	}
 	asks := func(text string) [2]func() {
 		return [2]func(){func() { worlds[0].askOnce(text) }, func() { worlds[1].askOnce(text) }}
 	}
@@ -45,12 +49,7 @@ func TestWhatIsHiddenCostsNothing(t *testing.T) {
 			if strings.Contains(text, "typing") {
 				busy()
 			}
-		}, func(quiet, busy pgtest.Work) bool {
-			if strings.Contains(text, "typing") { // a statement more has been seen where the hidden type, seldom: docs/security.md
-				return quiet.Rows == busy.Rows && busy.Statements <= quiet.Statements+1
-			}
-			return quiet == busy
-		})
+		}, func(quiet, busy pgtest.Work) bool { return quiet == busy })
 		if !same || least[0].Statements == 0 {
 			t.Errorf("where nothing hidden happens %+v, where something does %+v: %s", least[0], least[1], text)
 		}

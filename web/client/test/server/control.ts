@@ -36,10 +36,13 @@ export async function person(name: string, ...channels: string[]): Promise<strin
   return id;
 }
 
-/** A private channel of some people's own. */
-export async function channel(...users: string[]): Promise<string> {
+async function room(type: string, users: string[]): Promise<string> {
   const id = randomUUID();
-  await sql(`insert into nchat_channels (id, name, slug, type) values ('${id}', 'own', '${id}', 'private')`);
+  await sql(`insert into nchat_channels (id, name, slug, type) values ('${id}', 'own', '${id}', '${type}')`);
   for (const u of users) await sql(`insert into nchat_channel_members (channel_id, user_id) values ('${id}', '${u}')`);
   return id;
 }
+/** A private channel of some people's own. */
+export const channel = (...users: string[]) => room("private", users);
+/** A direct conversation of two. */
+export const direct = (one: string, other: string) => room("direct", [one, other]);

@@ -13,7 +13,7 @@ import { UserPresenceIndicator } from "../examples/user-presence-indicator.js";
 import { createRealtime } from "../../src/index.js";
 import { configureRealtime, RealtimeProvider, useDelivery, useMessages, useRealtime, useSync } from "../../src/react.js";
 import { realtimeClient } from "../../src/services.js";
-import { calm, person, token } from "./control.js";
+import { calm, direct, person, token } from "./control.js";
 
 const environment = { WebSocket, indexedDB: undefined, fetch: undefined }; // happy-dom's fetch asks for permission first
 afterEach(cleanup);
@@ -82,23 +82,24 @@ test("on the server it draws, and touches nothing", () => {
 test("the examples of the source document: services", async () => {
   const logged: string[] = [], log = (...what: unknown[]) => void logged.push(what.map(String).join(" "));
   configureRealtime({ environment });
-  const { response, unsub } = await services.client(calm, await token(ALICE), GENERAL, log);
+  const me = await person("Sybil", GENERAL), dm = await direct(me, BOB); // whose settings are nobody else's test's
+  const { response, unsub } = await services.client(calm, await token(me), GENERAL, log);
   expect(response).toMatchObject({ roomName: `channel:${GENERAL}` });
   const bob = new Browser().tab({ url: calm, getToken: () => token(BOB) });
   bob.rt.connect();
   const seen = bob.rt.typing.room(GENERAL), stop = seen.subscribe(() => {});
-  await until("alice types", () => seen.get()?.users.some(u => u.userId === ALICE));
+  await until("types", () => seen.get()?.users.some(u => u.userId === me));
   const { queued, flushed, result, messages } = await services.queueAndSync(GENERAL, log);
   expect(flushed.failed).toBe(0);
   expect(result).toMatchObject({ messages: { conflicts: 0, errors: 0 }, queueFlushed: { failed: 0 } });
   await until("hello", () => bob.rt.timeline(GENERAL).get().some(m => m.content === "Hello!"));
   expect(queued.clientMessageId).toMatch(/^q_\d+_/);
   services.delivery(messages.at(-1)!.id, GENERAL, log);
-  services.typing(ALICE, GENERAL, THREAD, DM, log).stop();
-  const { visibility } = await services.presence(ALICE, BOB, log);
+  services.typing(me, GENERAL, THREAD, dm, log).stop();
+  const { visibility } = await services.presence(me, BOB, log);
   expect(visibility).toMatchObject({ canViewPresence: true, isInvisible: false });
   await until("bob's presence and a delivery", () => logged.some(l => l === `${BOB} is now online`) && logged.some(l => l.startsWith("Flushed")));
-  await bob.rt.send(GENERAL, "for alice's log");
+  await bob.rt.send(GENERAL, "for her log");
   await until("an event of before", () => logged.some(l => l.startsWith("New message:")));
   unsub();
   stop();
