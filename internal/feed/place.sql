@@ -103,7 +103,7 @@ begin
   update realtime.messages m
      set countable = s.countable and s.kind <> 'removed', deleted = s.deleted and s.kind <> 'removed', gone = s.kind = 'removed',
          gone_at = case when s.kind = 'removed' then clock_timestamp() end,
-         sender = s.user_id, thread = case when s.kind = 'removed' then m.thread else s.thread end,
+         sender = s.user_id, thread = s.thread, -- of what is removed as it was before, which these steps may have changed
          mentions = case when s.kind = 'removed' then m.mentions else s.mentions end
     from (select distinct on (x.message_id) x.* from unnest(steps) with ordinality x
            where x.kind in ('created', 'updated', 'deleted', 'removed') order by x.message_id, x.ordinality desc) s

@@ -154,6 +154,24 @@ func TestTheSizeOfABatchChangesNothing(t *testing.T) {
 	t.Fatalf("%d lines of state against %d", len(x), len(y))
 }
 
+// TestWhatIsMovedAndRemovedAtOnce was where it was last: in one batch as in two.
+func TestWhatIsMovedAndRemovedAtOnce(t *testing.T) {
+	t.Parallel()
+	pool := placeWorld(t)
+	for i, most := range []int{1, 1000} {
+		id := fixed('m', i)
+		mustExec(t, pool, `insert into public.nchat_messages (id, channel_id, user_id, content) values ($1, $2, $3, 'x')`, id, fixed('c', 0), fixed('u', 0))
+		mustExec(t, pool, `select realtime.sequence(1000, false)`)
+		mustExec(t, pool, `update public.nchat_messages set thread_id = channel_id where id = $1`, id)
+		mustExec(t, pool, `delete from public.nchat_messages where id = $1`, id)
+		for number(t, pool, `select realtime.sequence($1, false)`, most) > 0 {
+		}
+		if n := number(t, pool, `select count(*) from realtime.messages where message_id = $1 and gone and thread = $2`, id, fixed('c', 0)); n != 1 {
+			t.Errorf("%d at a time: it is not in the thread it was in", most)
+		}
+	}
+}
+
 // TestWritersOfAChannelDoNotWait: for each other, nor the log for the one that
 // takes its time; numbers come in the order of the commits.
 func TestWritersOfAChannelDoNotWait(t *testing.T) {
