@@ -65,7 +65,7 @@ func (a Answer) InterceptField(ctx context.Context, next graphql.Resolver) (any,
 	}
 	most := a.most(ctx)
 	if n.Load() > most && graphql.GetOperationContext(ctx).Operation.Operation == ast.Query {
-		return nil, nil //nolint:nilnil // it is not answered
+		return nil, tooMuch(most, lessAtOnce) // nothing would be a null where there is none, and that our fault
 	}
 	res, err := next(ctx)
 	if n.Add(int64(fieldBytes+len(fc.Field.Alias)+valueBytes(res)+typeBytes(fc.Field, res))) > most {
@@ -101,9 +101,15 @@ func (a Answer) InterceptResponse(ctx context.Context, next graphql.ResponseHand
 	if r == nil || n.Load() <= most {
 		return r
 	}
-	what := "ask for less at once"
+	what := lessAtOnce
 	if oc := graphql.GetOperationContext(ctx); oc.Operation != nil && oc.Operation.Operation == ast.Mutation {
 		what = "it was carried out all the same"
 	}
-	return &graphql.Response{Errors: gqlerror.List{refusal(fault.New(fault.Invalid, "the answer has more than %d bytes: %s", most, what))}}
+	return &graphql.Response{Errors: gqlerror.List{refusal(tooMuch(most, what))}}
+}
+
+const lessAtOnce = "ask for less at once"
+
+func tooMuch(most int64, what string) *fault.Error {
+	return fault.New(fault.Invalid, "the answer has more than %d bytes: %s", most, what)
 }
