@@ -118,7 +118,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     refreshed = refresh;
     be(token ? whoseIs(token) : null);
     says = token && said(token);
-    if (!token) return unauthorized("No token");
+    if (!token) return unauthorized("There is no token");
     const headers = { Authorization: `Bearer ${token}` };
     const params = { headers, device: o.device, ...(o.presence === false && { presence: false }), ...(o.autoDeliver && { autoDeliver: true }) };
     events.emit("opening", params);
@@ -158,7 +158,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     if (!wanted) return;
     const short = had && Date.now() - upAt < PING;
     if (had && !short) attempt = 0;
-    const error = new RealtimeError("connection-lost", reason || `Closed (${code})`, true);
+    const error = new RealtimeError("connection-lost", reason || `The socket was closed (${code})`, true);
     if (code === 4403) {
       if (refreshed && !had) return unauthorized(reason);
       stale = true;
@@ -268,7 +268,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
         let answer: Answer<R> | undefined;
         const late = setTimeout(() => {
           stop();
-          reject(new RealtimeError("timeout", "No answer within 10 s", true));
+          reject(new RealtimeError("timeout", "There was no answer within 10 s", true));
         }, REQUEST);
         const stop = over.subscribe(doc, variables, {
           next: a => { answer = a; },
@@ -283,7 +283,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     if (how.socketOnly || !env.fetch) throw new RealtimeError(online() ? "connection-lost" : "offline", "Not connected", true);
     const before = user, token = await o.getToken({ refresh: false });
     if (user !== before) throw lost(); // signed in as another meanwhile
-    if (!token) throw new RealtimeError("needs-auth", "No token");
+    if (!token) throw new RealtimeError("needs-auth", "There is no token");
     const whose = whoseIs(token);
     if (user && whose && whose !== user) throw new RealtimeError("needs-auth", "The token is another user's");
     try {
@@ -302,7 +302,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   async function request<R, V>(doc: Doc<R, V>, variables: V, how?: Parameters<Connection["request"]>[2]): Promise<R> {
     const { data, errors } = await ask(doc, variables, how);
     if (errors[0] && !(how?.partial && data)) throw errors[0];
-    if (!data) throw new RealtimeError("unexpected", "No data", true);
+    if (!data) throw new RealtimeError("unexpected", "An answer without data", true);
     return data;
   }
 

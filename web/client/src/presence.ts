@@ -1,7 +1,7 @@
 import { createActivity } from "./activity.js";
 import type { Connection } from "./connection.js";
 import type { Env } from "./env.js";
-import { asError, backoff, lost } from "./errors.js";
+import { asError, backoff } from "./errors.js";
 import {
   type CustomStatusInput, type Doc, MyPresence as MyPresenceDoc, PresenceChanged, Presences, type PresenceSettingsInput, type PresenceStatus,
   PresenceWindow, SetCustomStatus, SetPresence, UpdateSettings, Visibility,
@@ -37,7 +37,7 @@ export interface PresenceService {
   setStatus(status: PresenceStatus, expiresAt?: Date | string | null): Promise<void>;
   /** null, or neither text nor emoji: none. Kept as the status is. */
   setCustomStatus(status: { text?: string | null; emoji?: string | null; expiresAt?: Date | string | null } | null): Promise<void>;
-  /** Changes some; after those before; where another device changed them meanwhile the stricter of each holds, and that is a conflict in sync's history. */
+  /** Changes some; where another device changed them meanwhile the stricter of each holds, and that is a conflict in sync's history. */
   updateSettings(input: PresenceSettingsInput): Promise<PresenceSettings>;
   setInvisible(enabled: boolean): Promise<PresenceSettings>;
   /** What the caller may see of a user. */
@@ -108,7 +108,6 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
   }
   connection.events.on("up", wishAll);
   connection.events.on("down", () => clearTimeout(again));
-  let changes: Promise<unknown> = Promise.resolve(), era = 0; // one change of settings after another: each stands on what those before made of them
   const activity = enabled ? createActivity(connection, env, () => limits().idleAfterMs) : null;
   const quiet = store({ hidden: false, idle: false });
 
@@ -127,18 +126,13 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
       const input: CustomStatusInput = { text: status?.text ?? null, emoji: status?.emoji ?? null, expiresAt: time(status?.expiresAt) };
       return wish("line", () => connection.request(SetCustomStatus, { input }));
     },
-    updateSettings(input) {
-      const of = era, mine = changes.then(async () => {
-        if (of !== era) throw lost();
-        const base = settings.get();
-        const { updatePresenceSettings: now } = await connection.request(UpdateSettings, { input, baseUpdatedAt: base?.updatedAt ?? null });
-        settings.set(now);
-        const fields = (Object.keys(input) as (keyof PresenceSettingsInput)[]).filter(k => input[k] != null && input[k] !== now[k]);
-        if (fields.length) conflict({ kind: "settings", at: Date.now(), resolution: "stricter", base, server: now, client: input, fields });
-        return now;
-      });
-      changes = mine.catch(() => {});
-      return mine;
+    async updateSettings(input) {
+      const base = settings.get();
+      const { updatePresenceSettings: now } = await connection.request(UpdateSettings, { input, baseUpdatedAt: base?.updatedAt ?? null });
+      settings.set(now);
+      const fields = (Object.keys(input) as (keyof PresenceSettingsInput)[]).filter(k => input[k] != null && input[k] !== now[k]);
+      if (fields.length) conflict({ kind: "settings", at: Date.now(), resolution: "stricter", base, server: now, client: input, fields });
+      return now;
     },
     setInvisible: enabled => service.updateSettings({ invisibleMode: enabled }),
     visibility: async userId => (await connection.request(Visibility, { userId })).presenceVisibility ?? null,
@@ -146,7 +140,6 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
   return {
     service,
     clear() {
-      era++;
       users.clear();
       windows.clear();
       mineValue.set(null);

@@ -317,37 +317,6 @@ test("without messages: a wish made before the first token is done, and not anot
   core.close();
 });
 
-test("changes of settings go out one after another, each on what the last made of them; none as another user", async () => {
-  let who = ALICE, version = 0;
-  const WebSocket = Object.assign(function () { return wire.open(); }, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
-  const core = createCore({ url: "http://server.test", getToken: () => `a.${btoa(JSON.stringify({ sub: who }))}.c`, environment: { WebSocket, random: () => 0.5 } });
-  wire.ack = () => ({ sessionId: "s", userId: who, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null });
-  const all: Record<string, unknown> = {}, changed = () => wire.of("UpdateSettings").map(o => o.variables as unknown as { input: object; baseUpdatedAt: unknown });
-  wire.replies.UpdateSettings = async op => {
-    if (version === 3) return new Promise(() => {});
-    await new Promise(r => setTimeout(r, 50));
-    if (version === 1) version++;
-    else return { updatePresenceSettings: { ...Object.assign(all, op.variables.input as object), updatedAt: `t${++version}` } };
-    return refusal("validation-failed");
-  };
-  core.connect();
-  await pass(500);
-  const three = [core.presence.updateSettings({ typingVisibility: "contacts" }), core.presence.updateSettings({ showLastSeen: false }), core.presence.setInvisible(true)];
-  const done = Promise.allSettled(three);
-  await pass(500);
-  expect((await done).map(r => r.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
-  expect(changed().map(c => c.baseUpdatedAt)).toEqual([null, "t1", "t1"]);
-  expect(core.presence.settings.get()).toMatchObject({ typingVisibility: "contacts", invisibleMode: true });
-  const mine = Promise.allSettled([core.presence.setInvisible(false), core.presence.setInvisible(false)]);
-  await pass(100);
-  who = BOB;
-  core.authChanged();
-  await pass(500);
-  expect((await mine).map(r => (r as PromiseRejectedResult).reason.code)).toEqual(["connection-lost", "connection-lost"]);
-  expect([core.user.get(), changed().length]).toEqual([BOB, 4]);
-  core.close();
-});
-
 test("nchat's connect ends, when disconnect comes meanwhile; not for a token that is put in its place", async () => {
   let token: () => string | Promise<never> = () => new Promise(() => {});
   configureRealtime({ environment: { WebSocket: Object.assign(function () { return wire.open(); }, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 }) } as never, storage: "memory", getToken: () => token() });
