@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/nself-org/nchat-realtime/internal/pgtest"
 )
 
@@ -39,7 +41,7 @@ func TestWhatIsHiddenCostsNothing(t *testing.T) {
 	busy := worlds[1].doAll()
 	for _, w := range worlds { // a stream that begins has its viewer's own record read beside it, unless another holds that: sometimes before its first picture, sometimes after
 		text := streams[streamAt("presence")].text
-		next(t, w.viewer.startWith(text, w.given(text, nil)))
+		next(t, w.viewer.startWith(text, w.given(text, map[string]any{"all": []uuid.UUID{w.user(theViewer)}})))
 	}
 	asks := func(text string) [2]func() {
 		return [2]func(){func() { worlds[0].askOnce(text) }, func() { worlds[1].askOnce(text) }}

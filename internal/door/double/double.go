@@ -7,9 +7,11 @@ package double
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -181,13 +183,7 @@ func (h *Hasura) Sockets() (n int) {
 // Close closes every socket with a code, as a change of metadata does; 0: the
 // connection just ends; -1: it is reset.
 func (h *Hasura) Close(code int, reason string) {
-	var all []*conn
-	h.locked(func() {
-		for c := range h.conns {
-			all = append(all, c)
-		}
-	})
-	for _, c := range all {
+	for _, c := range h.all() {
 		c.end(code, reason)
 	}
 }
@@ -203,24 +199,20 @@ func (h *Hasura) Silence() {
 
 // Say sends frames as they are on every socket, all at once.
 func (h *Hasura) Say(texts ...string) {
-	var all []*conn
-	h.locked(func() {
-		for c := range h.conns {
-			all = append(all, c)
-		}
-	})
 	var b []byte
 	for _, text := range texts {
-		if len(text) < 126 {
-			b = append(b, 0x81, byte(len(text)))
-		} else {
-			b = append(b, 0x81, 126, byte(len(text)>>8), byte(len(text)))
+		b = append(b, frame(0x81, []byte(text))...)
+	}
+	for _, c := range h.all() {
+		if !c.mute.Load() {
+			c.raw(b)
 		}
-		b = append(b, text...)
 	}
-	for _, c := range all {
-		c.raw(b)
-	}
+}
+
+func (h *server) all() (all []*conn) {
+	h.locked(func() { all = slices.Collect(maps.Keys(h.conns)) })
+	return all
 }
 
 func (h *server) locked(f func()) {

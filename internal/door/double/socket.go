@@ -234,11 +234,17 @@ func (c *conn) write(b []byte) {
 	_ = c.ws.WriteMessage(websocket.TextMessage, b)
 }
 
+// frame is a whole one, of less than 64 KiB; first is its first byte.
+func frame(first byte, body []byte) []byte {
+	head := []byte{first, byte(len(body))}
+	if len(body) > 125 {
+		head = []byte{first, 126, byte(len(body) >> 8), byte(len(body))}
+	}
+	return append(head, body...)
+}
+
 // raw writes frames that are whole.
 func (c *conn) raw(frames []byte) {
-	if c.mute.Load() {
-		return
-	}
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	_, _ = c.ws.NetConn().Write(frames)
@@ -250,9 +256,7 @@ func (c *conn) end(code int, reason string) {
 	under := c.ws.NetConn()
 	switch {
 	case code > 0 && len(reason) > 123:
-		body := websocket.FormatCloseMessage(code, reason)
-		frame := append([]byte{0x88, 126, byte(len(body) >> 8), byte(len(body))}, body...)
-		c.raw(frame)
+		c.raw(frame(0x88, websocket.FormatCloseMessage(code, reason)))
 	case code > 0:
 		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(time.Second))
 	case code < 0:
