@@ -192,7 +192,7 @@ func (p *proxy) copyMessages(c *oneProxy) {
 			return
 		}
 		for n > 0 {
-			k, err := c.out.Read(buf[:min(n, int64(len(buf)))])
+			k, err := io.ReadFull(c.out, buf[:min(n, int64(len(buf)))])
 			if err != nil {
 				return
 			}
