@@ -255,9 +255,9 @@ func TestEachWaitsItsOwnTime(t *testing.T) {
 func TestManySocketsAtOnce(t *testing.T) {
 	t.Parallel()
 	const n = 120
-	r := newRig(t, setup{tables: true, times: func(x *times) { x.silence = patient },
-		double: func(o *double.Options) { o.Poll = 2 * time.Second }, // so many live queries leave the machine room for anything else
-		limits: wsock.Limits{PingEvery: 5 * time.Minute}})            // its clients do not read meanwhile
+	r := newRig(t, setup{tables: true, times: func(x *times) { x.silence, x.pulse = patient, 5*time.Second },
+		double: func(o *double.Options) { o.Poll, o.KeepAlive = 2*time.Second, 5*time.Second }, // so many sockets leave the machine room for anything else
+		limits: wsock.Limits{PingEvery: 5 * time.Minute}})                                      // its clients do not read meanwhile
 	all := make([]*peer, n)
 	for i := range all {
 		all[i] = r.open(wsock.TransportWS)

@@ -1,10 +1,19 @@
 package door
 
 import (
+	"bufio"
+	"crypto/sha1"
+	"encoding/base64"
 	"fmt"
+	"net"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/nself-org/nchat-realtime/internal/door/double"
 	"github.com/nself-org/nchat-realtime/internal/wsock"
@@ -59,4 +68,50 @@ func TestAnUpstreamThatDoesNotRead(t *testing.T) {
 	if r.seen.of("lost closed") == 0 || r.seen.of("lost garbage")+r.seen.of("lost silent") > 0 {
 		t.Error("it is not counted as what it is:", r.seen.n)
 	}
+}
+
+// TestAPingThatTakesItsTime, as everything does on a machine that is busy, costs no upstream:
+// what is said after it is written.
+func TestAPingThatTakesItsTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mine, theirs := net.Pipe()
+		defer func() { _, _ = mine.Close(), theirs.Close() }()
+		in := bufio.NewReader(theirs)
+		go func() {
+			q, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			sum := sha1.Sum([]byte(q.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+			_, _ = fmt.Fprintf(theirs, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+				base64.StdEncoding.EncodeToString(sum[:]))
+		}()
+		ws, res, err := websocket.NewClient(mine, &url.URL{Scheme: "ws", Host: "hasura"}, nil, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		d := &Door{times: times{pulse: time.Second, silence: time.Minute}, o: Options{WriteTimeout: 10 * time.Second}}
+		u := &upstream{l: &Link{d: d}, ws: ws, began: time.Now(), ops: map[string]*op{}}
+		u.l.mu.Lock()
+		u.beatLocked()
+		u.l.mu.Unlock()
+		defer u.pulse.Stop()
+		<-time.After(5 * time.Second) // nobody reads, and the ping waits
+		first := make(chan byte, 1)
+		go func() {
+			b, _ := in.ReadByte() //nolint:errcheck // then it is no ping
+			first <- b
+			for b, err := in.ReadByte(); err == nil; b, err = in.ReadByte() {
+				_ = b
+			}
+		}()
+		if err := u.write([]byte(`{"type":"pong"}`)); err != nil {
+			t.Error("nothing can be written any more:", err)
+		}
+		if b := <-first; b != 0x89 {
+			t.Errorf("%#x came, and no ping", b)
+		}
+	})
 }

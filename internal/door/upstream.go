@@ -150,6 +150,7 @@ func textOf(payload json.RawMessage) string {
 func (u *upstream) read() {
 	why := "closed"
 	u.ws.SetPongHandler(func(string) error { u.heard(); return nil })
+	u.ws.SetPingHandler(func(data string) error { u.control(websocket.PongMessage, []byte(data)); return nil })
 	defer func() {
 		if p := recover(); p != nil {
 			u.l.d.o.Log.ErrorContext(u.l.ctx, "panic in an upstream socket", "panic", p)
@@ -348,6 +349,12 @@ func (u *upstream) writeLocked(b []byte) error {
 	return err
 }
 
+// control writes a ping or a pong, in as much time as anything has: after one that came
+// too late the library writes nothing more.
+func (u *upstream) control(kind int, data []byte) {
+	_ = u.ws.WriteControl(kind, data, time.Now().Add(u.l.d.o.WriteTimeout))
+}
+
 // beatLocked looks after the upstream: whoever says nothing is asked, and whoever says
 // nothing for long is lost. Hasura's keepalives are its own thread's; its pongs
 // wait behind a slow query.
@@ -361,7 +368,7 @@ func (u *upstream) beatLocked() {
 			_ = u.ws.Close()
 			return
 		case quiet >= u.l.d.times.pulse:
-			_ = u.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second))
+			u.control(websocket.PingMessage, nil)
 		}
 		u.l.mu.Lock()
 		defer u.l.mu.Unlock()
