@@ -1,7 +1,7 @@
 import { createActivity } from "./activity.js";
 import type { Connection } from "./connection.js";
 import type { Env } from "./env.js";
-import { asError, backoff } from "./errors.js";
+import { asError, backoff, lost, type RealtimeError } from "./errors.js";
 import {
   type CustomStatusInput, MyPresence as MyPresenceDoc, PresenceChanged, Presences, type PresenceSettingsInput, type PresenceStatus,
   PresenceWindow, SetCustomStatus, SetPresence, UpdateSettings, Visibility,
@@ -37,7 +37,7 @@ export interface PresenceService {
   setStatus(status: PresenceStatus, expiresAt?: Date | string | null): Promise<void>;
   /** null, or neither text nor emoji: none. Kept as the status is. */
   setCustomStatus(status: { text?: string | null; emoji?: string | null; expiresAt?: Date | string | null } | null): Promise<void>;
-  /** Changes some; where another device changed them meanwhile the stricter of each holds, and that is a conflict in sync's history. */
+  /** Changes some, once what was asked before is answered; where another device changed them meanwhile the stricter of each holds, and that is a conflict in sync's history. */
   updateSettings(input: PresenceSettingsInput): Promise<PresenceSettings>;
   setInvisible(enabled: boolean): Promise<PresenceSettings>;
   /** What the caller may see of a user. */
@@ -97,7 +97,35 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
     for (const [what, fn] of [...wishes]) void wish(what, fn).catch(() => {});
   }
   connection.events.on("up", wishAll);
-  connection.events.on("down", () => clearTimeout(again));
+  connection.events.on("down", halt);
+  connection.events.on("user", halt);
+  connection.events.on("end", leave);
+
+  // Changes of settings: the first is on its way, each other waits for its answer, ten seconds at most, to stand on what that made of them. None waits
+  // past the connection or the user it was asked for. After disconnect, or for another user, the line is another: what the old one is answered is nobody's.
+  let line: ((gone?: RealtimeError) => void)[] = [];
+  async function change(input: PresenceSettingsInput) {
+    const mine = line, base = settings.get();
+    try {
+      const { updatePresenceSettings: now } = await connection.request(UpdateSettings, { input, baseUpdatedAt: base?.updatedAt });
+      if (mine !== line) throw lost();
+      settings.set(now);
+      const fields = (Object.keys(input) as (keyof PresenceSettingsInput)[]).filter(k => input[k] != null && input[k] !== now[k]);
+      if (fields.length) conflict({ kind: "settings", at: Date.now(), resolution: "stricter", base, server: now, client: input, fields });
+      return now;
+    } finally {
+      mine.shift();
+      mine[0]?.();
+    }
+  }
+  function halt() {
+    clearTimeout(again);
+    line.splice(1).forEach(turn => turn(lost()));
+  }
+  function leave() {
+    halt();
+    line = [];
+  }
   const activity = enabled ? createActivity(connection, env, () => limits().idleAfterMs) : null;
 
   const service: PresenceService = {
@@ -115,14 +143,10 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
       const input: CustomStatusInput = { text: status?.text ?? null, emoji: status?.emoji ?? null, expiresAt: time(status?.expiresAt) };
       return wish("line", () => connection.request(SetCustomStatus, { input }));
     },
-    async updateSettings(input) {
-      const base = settings.get();
-      const { updatePresenceSettings: now } = await connection.request(UpdateSettings, { input, baseUpdatedAt: base?.updatedAt ?? null });
-      settings.set(now);
-      const fields = (Object.keys(input) as (keyof PresenceSettingsInput)[]).filter(k => input[k] != null && input[k] !== now[k]);
-      if (fields.length) conflict({ kind: "settings", at: Date.now(), resolution: "stricter", base, server: now, client: input, fields });
-      return now;
-    },
+    updateSettings: input => new Promise((resolve, reject) => {
+      const turn = (gone?: RealtimeError) => (gone ? reject(gone) : resolve(change(input)));
+      if (line.push(turn) < 2) turn();
+    }),
     setInvisible: enabled => service.updateSettings({ invisibleMode: enabled }),
     visibility: async userId => (await connection.request(Visibility, { userId })).presenceVisibility ?? null,
   };
@@ -134,7 +158,7 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
       mine.set(null);
       settings.set(null);
       wishes.clear();
-      clearTimeout(again);
+      leave();
     },
   };
 }
