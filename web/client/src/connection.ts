@@ -47,7 +47,7 @@ export interface ConnectionEvents {
   up: Ack;
   /** It is gone, for whatever reason. */
   down: null;
-  /** From connect to disconnect the page is listened to. */
+  /** From connect to disconnect the page is listened to; each disconnect says `end`. */
   begin: null;
   end: null;
   /** The token is somebody's; null: nobody's any more. */
@@ -55,15 +55,17 @@ export interface ConnectionEvents {
   state: ConnectionInfo;
 }
 
+interface How { overHttp?: boolean; socketOnly?: boolean; keepalive?: boolean }
+
 export interface Connection extends Readable<ConnectionInfo> {
   connect(): void;
   disconnect(): void;
   /** Looks whether the socket still lives, or dials at once instead of waiting. After a sleep, for one. */
   check(): void;
   /** Runs a query or mutation: over the socket while there is one, else over HTTP. Throws a RealtimeError. */
-  request<R, V>(doc: Doc<R, V>, variables: V, how?: { overHttp?: boolean; socketOnly?: boolean; partial?: boolean; keepalive?: boolean }): Promise<R>;
+  request<R, V>(doc: Doc<R, V>, variables: V, how?: How & { partial?: boolean }): Promise<R>;
   /** As request, with what is wrong beside what is right. */
-  ask<R, V>(doc: Doc<R, V>, variables: V, how?: { overHttp?: boolean; socketOnly?: boolean; keepalive?: boolean }): Promise<Answer<R>>;
+  ask<R, V>(doc: Doc<R, V>, variables: V, how?: How): Promise<Answer<R>>;
   /** A subscription of this socket alone: it ends with it. */
   once<R, V>(doc: Doc<R, V>, variables: V, sink: Sink<R>): () => void;
   /** A subscription that is made again on the next socket, and after an error that may pass; after one that may not, which `refused` is told, with the next socket alone. */
@@ -80,7 +82,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     state: "idle", quality: "unknown", latencyMs: null, attempts: 0, retryAt: null, interrupted: false, wasOffline: false, error: null, sessionId: null,
   };
   const info = store(nothing), own = o.userId?.toLowerCase();
-  let wanted = false, socket: Socket | undefined, generation = 0, attempt = 0, dialedAt = 0, upAt = 0, ackAt = 0;
+  let wanted = false, socket: Socket | undefined, generation = 0, era = 0, attempt = 0, dialedAt = 0, upAt = 0, ackAt = 0;
   let user: string | null | undefined, says: string | null, stale = false, refreshed = false, ack: Ack | undefined, refreshAt = 0;
   let latencies: number[] = [], pingAt = 0, heard = false;
   const timers: Partial<Record<"dial" | "retry" | "ping" | "pong" | "refresh" | "show", ReturnType<typeof setTimeout>>> = {};
@@ -118,7 +120,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     refreshed = refresh;
     be(token ? whoseIs(token) : null);
     says = token && said(token);
-    if (!token) return unauthorized("There is no token");
+    if (!token) return unauthorized("No token");
     const headers = { Authorization: `Bearer ${token}` };
     const params = { headers, device: o.device, ...(o.presence === false && { presence: false }), ...(o.autoDeliver && { autoDeliver: true }) };
     events.emit("opening", params);
@@ -158,7 +160,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     if (!wanted) return;
     const short = had && Date.now() - upAt < PING;
     if (had && !short) attempt = 0;
-    const error = new RealtimeError("connection-lost", reason || `The socket was closed (${code})`, true);
+    const error = lost(reason || `Closed (${code})`);
     if (code === 4403) {
       if (refreshed && !had) return unauthorized(reason);
       stale = true;
@@ -261,33 +263,34 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     }
   }
 
-  async function ask<R, V>(doc: Doc<R, V>, variables: V, how: { overHttp?: boolean; socketOnly?: boolean; keepalive?: boolean } = {}): Promise<Answer<R>> {
-    const over = is("connected") && socket;
-    if (over && !how.overHttp) {
-      return new Promise((resolve, reject) => {
-        let answer: Answer<R> | undefined;
-        const late = setTimeout(() => {
-          stop();
-          reject(new RealtimeError("timeout", "There was no answer within 10 s", true));
-        }, REQUEST);
-        const stop = over.subscribe(doc, variables, {
-          next: a => { answer = a; },
-          end(error) {
-            clearTimeout(late);
-            if (error || !answer) reject(error ?? lost());
-            else resolve(answer);
-          },
-        });
-      });
-    }
+  // Whichever way it goes, and whatever hangs there, a token too: its time is up after ten seconds.
+  function ask<R, V>(doc: Doc<R, V>, variables: V, how: How = {}): Promise<Answer<R>> {
+    return new Promise((resolve, reject) => {
+      let answer: Answer<R> | undefined;
+      const over = !how.overHttp && is("connected") && socket, abort = new AbortController();
+      const late = setTimeout(() => {
+        stop();
+        reject(new RealtimeError("timeout", "No answer within 10 s", true));
+      }, REQUEST);
+      const stop = over ? over.subscribe(doc, variables, {
+        next: a => { answer = a; },
+        end(error) {
+          clearTimeout(late);
+          if (error || !answer) reject(error ?? lost());
+          else resolve(answer);
+        },
+      }) : () => abort.abort();
+      if (!over) void post<R, V>(doc, variables, how, abort.signal).then(resolve, reject).then(() => clearTimeout(late));
+    });
+  }
+  async function post<R, V>(doc: Doc<R, V>, variables: V, how: How, signal: AbortSignal): Promise<Answer<R>> {
     if (how.socketOnly || !env.fetch) throw new RealtimeError(online() ? "connection-lost" : "offline", "Not connected", true);
-    const before = user, token = await o.getToken({ refresh: false });
-    if (user !== before) throw lost(); // signed in as another meanwhile
-    if (!token) throw new RealtimeError("needs-auth", "There is no token");
+    const before = user, of = era, token = await o.getToken({ refresh: false });
+    if (user !== before || of !== era || signal.aborted) throw lost(); // signed in as another meanwhile, or given up
+    if (!token) throw new RealtimeError("needs-auth", "No token");
     const whose = whoseIs(token);
     if (user && whose && whose !== user) throw new RealtimeError("needs-auth", "The token is another user's");
     try {
-      const signal = typeof AbortSignal.timeout === "function" ? AbortSignal.timeout(REQUEST) : null;
       const res = await env.fetch(o.url, {
         method: "POST", signal, keepalive: how.keepalive ?? false, body: JSON.stringify({ query: doc, variables }),
         headers: { "content-type": "application/json", accept: "application/json", authorization: `Bearer ${token}` },
@@ -296,13 +299,13 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
       if (user !== before && user !== whose) throw lost(); // the answer is another's now, who must not see it
       return { data: body.data ?? null, errors: (body.errors ?? []).map(fromWire) };
     } catch (e) {
-      throw new RealtimeError("connection-lost", asError(e).message, true);
+      throw lost(asError(e).message);
     }
   }
-  async function request<R, V>(doc: Doc<R, V>, variables: V, how?: Parameters<Connection["request"]>[2]): Promise<R> {
+  async function request<R, V>(doc: Doc<R, V>, variables: V, how?: How & { partial?: boolean }): Promise<R> {
     const { data, errors } = await ask(doc, variables, how);
     if (errors[0] && !(how?.partial && data)) throw errors[0];
-    if (!data) throw new RealtimeError("unexpected", "An answer without data", true);
+    if (!data) throw new RealtimeError("unexpected", "No data", true);
     return data;
   }
 
@@ -365,7 +368,8 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
   function disconnect() {
     wanted = false;
     generation++;
-    if (deaf.length) events.emit("end", null);
+    era++;
+    events.emit("end", null);
     deaf.forEach(f => f());
     deaf = [];
     cancel("dial", "retry", "ping", "pong", "refresh", "show");

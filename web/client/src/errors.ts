@@ -26,7 +26,7 @@ export function fromWire({ message, extensions: x = {} }: WireError): RealtimeEr
 }
 
 /** The socket went away before there was an answer: whether it was done is not known. */
-export const lost = () => new RealtimeError("connection-lost", "The connection was lost before the answer came", true);
+export const lost = (message = "The connection was lost") => new RealtimeError("connection-lost", message, true);
 
 export function asError(e: unknown): RealtimeError {
   return e instanceof RealtimeError ? e : new RealtimeError("unexpected", e instanceof Error ? e.message : String(e), true);

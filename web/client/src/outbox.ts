@@ -127,7 +127,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
       } catch (e) {
         drafts = drafts.filter(d => d !== draft);
         show();
-        throw new RealtimeError("storage-failed", `It could not be stored, and is not sent: ${asError(e).message}`, true);
+        throw new RealtimeError("storage-failed", `Not stored, nor sent: ${asError(e).message}`, true);
       }
     };
     const written = writing.then(write); // one after another: the order of the calls is the order of the rows
@@ -234,7 +234,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
           put.push({ ...row, attempts: row.attempts + 1, notBefore: Date.now() + Math.min(wait, LONGEST) });
         } else put.push({ ...row, dead: result.error ?? { code: "unexpected", message: "It was refused" } });
       }
-      if (!gone.length && !put.length) throw new RealtimeError("unexpected", "An answer without data", true);
+      if (!gone.length && !put.length) throw new RealtimeError("unexpected", "No data", true);
       answered = true;
       failures = 0;
       plain = false;
@@ -316,7 +316,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
     settled: key => new Promise((resolve, reject) => {
       const before = done.get(key);
       if (before) return resolve(before);
-      const fail = (q: Queued | undefined) => finish(() => reject(new RealtimeError(q?.error?.code ?? "discarded", q?.error?.message ?? "It was discarded")));
+      const fail = (q: Queued | undefined) => finish(() => reject(new RealtimeError(q?.error?.code ?? "discarded", q?.error?.message ?? "Discarded")));
       const offs = [
         events.on("sent", m => m.clientMessageId === key && finish(() => resolve(m))),
         events.on("failed", q => q.clientMessageId === key && fail(q)),

@@ -1,12 +1,12 @@
 import { createActivity } from "./activity.js";
 import type { Connection } from "./connection.js";
 import type { Env } from "./env.js";
-import { asError, backoff } from "./errors.js";
+import { asError, backoff, lost, type RealtimeError } from "./errors.js";
 import {
-  type CustomStatusInput, type Doc, MyPresence as MyPresenceDoc, PresenceChanged, Presences, type PresenceSettingsInput, type PresenceStatus,
+  type CustomStatusInput, MyPresence as MyPresenceDoc, PresenceChanged, Presences, type PresenceSettingsInput, type PresenceStatus,
   PresenceWindow, SetCustomStatus, SetPresence, UpdateSettings, Visibility,
 } from "./generated.js";
-import { both, type Family, family, type Readable, store, type Writable } from "./store.js";
+import { type Family, family, hold, type Readable, store, type Writable } from "./store.js";
 import type { Conflict, MyPresence, Presence, PresenceCounts, PresenceSettings, PresenceVisibility } from "./types.js";
 import { createWatch, type Watch } from "./watch.js";
 
@@ -37,7 +37,7 @@ export interface PresenceService {
   setStatus(status: PresenceStatus, expiresAt?: Date | string | null): Promise<void>;
   /** null, or neither text nor emoji: none. Kept as the status is. */
   setCustomStatus(status: { text?: string | null; emoji?: string | null; expiresAt?: Date | string | null } | null): Promise<void>;
-  /** Changes some; where another device changed them meanwhile the stricter of each holds, and that is a conflict in sync's history. */
+  /** Changes some, once what was asked before is answered; where another device changed them meanwhile the stricter of each holds, and that is a conflict in sync's history. */
   updateSettings(input: PresenceSettingsInput): Promise<PresenceSettings>;
   setInvisible(enabled: boolean): Promise<PresenceSettings>;
   /** What the caller may see of a user. */
@@ -50,17 +50,12 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
   const { random } = env;
   const watch: Watch = createWatch(connection, random, PresenceChanged, userIds => ({ userIds }), () => limits().maxIds, ({ presenceChanged: p }) => watch.has(p.userId) && users.set(p.userId, p), id => users.set(id, undefined));
   const users: Family<Presence> = family<Presence>(watch.hold);
-  const live = <R, V, T>(doc: Doc<R, V>, variables: V, target: Writable<T>, pick: (d: R) => T) =>
-    store<T>(target.get(), () => connection.live(doc, variables, d => target.set(pick(d))));
-  const mineValue = store<MyPresence | null>(null);
-  const mineHold = live(MyPresenceDoc, {}, mineValue, d => d.myPresenceChanged);
-  const mine: Readable<MyPresence | null> = { get: mineValue.get, subscribe: l => both(mineValue.subscribe(l), mineHold.subscribe(() => {})) };
+  const mine = store<MyPresence | null>(null, () => connection.live(MyPresenceDoc, {}, d => mine.set(d.myPresenceChanged)));
 
-  const windows = family<Members>(), holds = new Map<string, Writable<null>>();
-  function hold(channelId: string) {
+  const holds = new Map<string, () => () => void>(), windows: Family<Members> = family<Members>(channelId => {
     let held = holds.get(channelId);
     if (!held) {
-      held = store<null>(null, () => {
+      holds.set(channelId, held = hold(() => {
         const people = new Map<string, Presence>();
         const stop = connection.live(PresenceWindow, { channelId, first: 100 }, ({ presenceWindow: w }) => {
           if (w.snapshot) people.clear();
@@ -72,15 +67,10 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
           holds.delete(channelId);
           windows.set(channelId, undefined);
         };
-      });
-      holds.set(channelId, held);
+      }));
     }
-    return held;
-  }
-  function members(channelId: string): Readable<Members | undefined> {
-    const of = windows.of(channelId);
-    return { get: of.get, subscribe: l => both(of.subscribe(l), hold(channelId).subscribe(() => {})) };
-  }
+    return held();
+  });
 
   // What the user wishes to be, until the server has heard it: only the last wish counts.
   const wishes = new Map<string, () => Promise<unknown>>();
@@ -107,33 +97,56 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
     for (const [what, fn] of [...wishes]) void wish(what, fn).catch(() => {});
   }
   connection.events.on("up", wishAll);
-  connection.events.on("down", () => clearTimeout(again));
+  connection.events.on("down", halt);
+  connection.events.on("user", halt);
+  connection.events.on("end", leave);
+
+  // Changes of settings: the first is on its way, each other waits for its answer, ten seconds at most, to stand on what that made of them. None waits
+  // past the connection or the user it was asked for. After disconnect, or for another user, the line is another: what the old one is answered is nobody's.
+  let line: ((gone?: RealtimeError) => void)[] = [];
+  async function change(input: PresenceSettingsInput) {
+    const mine = line, base = settings.get();
+    try {
+      const { updatePresenceSettings: now } = await connection.request(UpdateSettings, { input, baseUpdatedAt: base?.updatedAt });
+      if (mine !== line) throw lost();
+      settings.set(now);
+      const fields = (Object.keys(input) as (keyof PresenceSettingsInput)[]).filter(k => input[k] != null && input[k] !== now[k]);
+      if (fields.length) conflict({ kind: "settings", at: Date.now(), resolution: "stricter", base, server: now, client: input, fields });
+      return now;
+    } finally {
+      mine.shift();
+      mine[0]?.();
+    }
+  }
+  function halt() {
+    clearTimeout(again);
+    line.splice(1).forEach(turn => turn(lost()));
+  }
+  function leave() {
+    halt();
+    line = [];
+  }
   const activity = enabled ? createActivity(connection, env, () => limits().idleAfterMs) : null;
-  const quiet = store({ hidden: false, idle: false });
 
   const service: PresenceService = {
-    user: users.of, all: users.all, members, mine, settings,
+    user: users.of, all: users.all, members: windows.of, mine, settings,
     watch: watch.hold,
     async fetch(userIds) {
       const { presences } = await connection.request(Presences, { userIds });
       for (const p of presences) if (watch.has(p.userId)) users.set(p.userId, p);
       return presences;
     },
-    activity: activity ?? quiet,
+    activity: activity ?? store({ hidden: false, idle: false }),
     active: () => activity?.active(),
     setStatus: (status, expiresAt) => wish("status", () => connection.request(SetPresence, { status, expiresAt: time(expiresAt) }, { socketOnly: true })),
     setCustomStatus: status => {
       const input: CustomStatusInput = { text: status?.text ?? null, emoji: status?.emoji ?? null, expiresAt: time(status?.expiresAt) };
       return wish("line", () => connection.request(SetCustomStatus, { input }));
     },
-    async updateSettings(input) {
-      const base = settings.get();
-      const { updatePresenceSettings: now } = await connection.request(UpdateSettings, { input, baseUpdatedAt: base?.updatedAt ?? null });
-      settings.set(now);
-      const fields = (Object.keys(input) as (keyof PresenceSettingsInput)[]).filter(k => input[k] != null && input[k] !== now[k]);
-      if (fields.length) conflict({ kind: "settings", at: Date.now(), resolution: "stricter", base, server: now, client: input, fields });
-      return now;
-    },
+    updateSettings: input => new Promise((resolve, reject) => {
+      const turn = (gone?: RealtimeError) => (gone ? reject(gone) : resolve(change(input)));
+      if (line.push(turn) < 2) turn();
+    }),
     setInvisible: enabled => service.updateSettings({ invisibleMode: enabled }),
     visibility: async userId => (await connection.request(Visibility, { userId })).presenceVisibility ?? null,
   };
@@ -142,10 +155,10 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
     clear() {
       users.clear();
       windows.clear();
-      mineValue.set(null);
+      mine.set(null);
       settings.set(null);
       wishes.clear();
-      clearTimeout(again);
+      leave();
     },
   };
 }

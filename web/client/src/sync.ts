@@ -61,7 +61,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   async function run(): Promise<SyncResult> {
     const mine = ++generation, begun = Date.now();
     filling = 0;
-    const stale = () => { if (mine !== generation) throw new RealtimeError("connection-lost", "Another one began", true); };
+    const stale = () => { if (mine !== generation) throw lost("Another began"); };
     clearTimeout(timer);
     stop?.();
     say({ state: "synchronizing", error: null });

@@ -169,6 +169,31 @@ describe("watching", () => {
     await pass(1000);
     expect(user.get()).toBeUndefined();
   });
+  test("a channel's members are one window for all who look, which ends a second after the last; one's own presence stays as it was last seen", async () => {
+    const { rt } = await connected(wire), members = rt.presence.members("c1"), told: (number | undefined)[] = [];
+    const a = members.subscribe(() => told.push(members.get()?.presences.length)), b = rt.presence.members("c1").subscribe(() => {}), mine = [rt.presence.mine.subscribe(() => {}), rt.presence.mine.subscribe(() => {})];
+    const next = (name: string, data: unknown) => wire.of(name).forEach(o => o.socket.next(o.id, data));
+    const page = (snapshot: boolean, userId: string, counts: object | null) => next("PresenceWindow", { presenceWindow: { snapshot, presences: [{ userId, status: "online" }], counts } });
+    await pass(50);
+    page(true, ALICE, { online: 1 });
+    page(false, BOB, null);
+    next("MyPresence", { myPresenceChanged: { userId: ALICE } });
+    await pass(10);
+    expect([told, members.get()?.counts, rt.presence.mine.get()]).toEqual([[1, 2], { online: 1 }, { userId: ALICE }]);
+    page(true, BOB, { online: 1 });
+    a();
+    mine.forEach(f => f());
+    await pass(2000);
+    expect(members.get()?.presences.map(p => p.userId)).toEqual([BOB]);
+    b();
+    await pass(1001);
+    page(false, ALICE, null);
+    await pass(10);
+    expect([members.get(), rt.presence.mine.get(), wire.of("PresenceWindow").length, wire.of("MyPresence").length]).toEqual([undefined, { userId: ALICE }, 1, 1]);
+    members.subscribe(() => {});
+    await pass(10);
+    expect(wire.of("PresenceWindow").length).toBe(2);
+  });
   test("one room that is denied takes no other with it", async () => {
     const { rt } = await connected(wire), rooms = (o: { variables: { rooms?: unknown } }) => (o.variables.rooms as { channelId: string }[]).map(r => r.channelId);
     wire.replies.TypingChanged = op => (rooms(op).includes("secret") ? refusal("access-denied") : undefined);
