@@ -2,12 +2,12 @@ package door
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,7 +87,8 @@ func TestAPingThatTakesItsTime(t *testing.T) {
 			_, _ = fmt.Fprintf(theirs, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
 				base64.StdEncoding.EncodeToString(sum[:]))
 		}()
-		ws, res, err := websocket.NewClient(mine, &url.URL{Scheme: "ws", Host: "hasura"}, nil, 0, 0)
+		dialer := websocket.Dialer{NetDialContext: func(context.Context, string, string) (net.Conn, error) { return mine, nil }}
+		ws, res, err := dialer.DialContext(t.Context(), "ws://hasura", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
