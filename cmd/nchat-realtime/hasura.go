@@ -72,7 +72,7 @@ func (a applying) run(ctx context.Context, out io.Writer, c config.Config) error
 			return hasura.Remove(now)
 		}
 		if next, changes, kept, err = plan.Merge(now); err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("nothing is changed: %w", err)
 		}
 		hidden = hasura.Ungranted(next)
 		if found = access.Examine(next); len(found) > 0 && !a.dry && !a.despite {

@@ -3675,7 +3675,7 @@ type PresenceSettings {
   typingVisibility: Visibility!
   "When the settings were first changed; null: never."
   createdAt: timestamptz
-  "When they last changed; null: never. Pass as baseUpdatedAt."
+  "When they last changed; null: never. Pass as baseUpdatedAt, where null is no base."
   updatedAt: timestamptz
 }
 
@@ -3869,7 +3869,7 @@ extend type Mutation {
   updatePresenceSettings(
     "The fields to change."
     input: PresenceSettingsInput!
-    "The updatedAt the change was made from: where settings have changed since, the stricter value of each field wins."
+    "The updatedAt the change was made from: where settings have changed since, the stricter value of each field wins. null: no base; the change is made whatever they are now, also where the updatedAt seen was null."
     baseUpdatedAt: timestamptz
   ): PresenceSettings!
   "Turns invisible mode on or off. To others it is an ordinary disconnection, and later an ordinary connection."

@@ -68,6 +68,7 @@ func TestBehindHasura(t *testing.T) {
 		t.Errorf("doctor before: %v\n%s", err, out)
 	}
 	tellingTables(t, d, url)
+	foreignType(t, d, url)
 	if out, err := d.tool(url, "hasura", "apply", "--dry-run"); err != nil || !strings.Contains(out, "+ remote schema nchat_realtime") || !strings.Contains(out, "would be made") || d.resource() != 1 {
 		t.Fatalf("dry run: %v\n%s", err, out)
 	}
@@ -176,6 +177,30 @@ func tellingTables(t *testing.T, d *double, url string) {
 		t.Errorf("despite them: version %d %v\n%s", d.resource(), err, out)
 	}
 	set()
+}
+
+// foreignType is a Hasura with a type by a name of ours: apply names it and changes
+// nothing, also where an action of ours is there by now that answers it.
+func foreignType(t *testing.T, d *double, url string) {
+	t.Helper()
+	var before, after string
+	set := func(meta string) { d.locked(func() { d.meta, d.version = decode([]byte(meta)).(hasura.Tree), 1 }) }
+	text := func() string {
+		b, err := json.Marshal(d.meta)
+		if err != nil {
+			t.Error(err)
+		}
+		return string(b)
+	}
+	set(`{"version":3,"sources":[],"actions":[{"name":"markChannelRead","definition":{"handler":"{{NCHAT_REALTIME_URL}}/hasura/actions/markChannelRead","output_type":"NchatChannelRead"}}],
+	  "custom_types":{"objects":[{"name":"NchatChannelRead","fields":[{"name":"theirs","type":"Int!"}]}]}}`)
+	d.locked(func() { before = text() })
+	out, err := d.tool(url, "hasura", "apply")
+	d.locked(func() { after = text() })
+	if err == nil || !strings.Contains(out, "nothing is changed") || !strings.Contains(out, "! type NchatChannelRead is none that apply wrote") || d.resource() != 1 || before != after {
+		t.Errorf("apply: version %d %v\n%s\n%s", d.resource(), err, out, after)
+	}
+	set(`{"version":3,"sources":[]}`)
 }
 
 // hooksOf delivers events and runs crons as metadata say.

@@ -30,6 +30,7 @@ type builder struct {
 	shown  map[uuid.UUID]struct{} // channels whose state is wanted
 
 	threads, ownThreads map[uuid.UUID]struct{} // where others wrote; where the viewer's own mark or following changed
+	passing             bool                   // the page ends where it was looked long enough
 	fits                int                    // how many messages a page of PageBytes has; 0: all of these
 }
 
@@ -154,7 +155,7 @@ func (b *builder) finish(ctx context.Context) error {
 	b.page.Cursor = b.keys.seal(b.at)
 	b.page.Done = len(b.ids)
 	b.page.Total = b.page.Done
-	if b.page.More {
+	if b.page.More && !b.passing {
 		rest, err := b.remaining(ctx)
 		if err != nil {
 			return err

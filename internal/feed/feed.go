@@ -144,6 +144,7 @@ type Service struct {
 	Past *Past
 	o    Options
 	tail *tail
+	look looking
 
 	mu    sync.Mutex
 	seals map[string]*sealer // guarded by mu: by secret; one, unless the database was changed under us
@@ -154,7 +155,7 @@ func New(o Options) *Service {
 	if o.Vital == nil {
 		o.Vital = o.Pool
 	}
-	s := &Service{o: o, tail: newTail(), seals: map[string]*sealer{}}
+	s := &Service{o: o, tail: newTail(), look: newLooking(), seals: map[string]*sealer{}}
 	s.Past = &Past{s}
 	s.sequencer = &sequencer{o: o, wake: wait.NewFlag(), told: func() {
 		s.tail.wake.Raise()

@@ -17,7 +17,7 @@ func (b *builder) delta(ctx context.Context) error {
 		}
 		b.at.mode, b.at.channel, b.at.seq, b.at.left = atEntry, uuid.Nil, 0, 0
 	}
-	list, err := loadFor(ctx, b.db, b.v, b.gs.readable(), true, b.at.pos, b.st.pos, pageEntries)
+	list, end, err := b.s.look.on(ctx, b.db, b.v, b.gs.readable(), true, b.at.pos, b.st.pos, pageEntries)
 	if err != nil {
 		return err
 	}
@@ -43,6 +43,11 @@ func (b *builder) delta(ctx context.Context) error {
 	if len(list) == pageEntries {
 		b.page.More = b.at.pos < b.st.pos
 		return nil
+	}
+	if end < b.st.pos { // the next page goes on from there
+		b.at.pos, b.page.More, b.passing = end, true, true
+		b.at.mark, err = markAt(ctx, b.db, end)
+		return err
 	}
 	b.at.pos, b.at.mark = b.st.pos, b.st.mark
 	return nil

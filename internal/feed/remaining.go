@@ -6,10 +6,13 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
 // remaining is how many messages are still to come after this page, of the
-// next ten thousand changes.
+// next ten thousand changes; where it takes too long to pass what lies between these, they
+// are not counted.
 func (b *builder) remaining(ctx context.Context) (int, error) {
 	const q = `
 select count(distinct y.message_id) from (
@@ -18,7 +21,7 @@ select count(distinct y.message_id) from (
      select x.message_id from realtime.log x
       where x.channel_id = c.id and x.pos > $2 and x.pos <= $3 and x.message_id is not null limit 10000) l limit 10000) y`
 	var n int
-	if err := b.db.QueryRow(ctx, q, b.gs.readable(), b.at.pos, b.st.pos).Scan(&n); err != nil {
+	if _, err := postgres.Briefly(ctx, b.db, b.s.look.counts, q, []any{b.gs.readable(), b.at.pos, b.st.pos}, &n); err != nil {
 		return 0, fmt.Errorf("counting what remains: %w", err)
 	}
 	if b.at.mode == inFresh {

@@ -355,9 +355,15 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 		return Batch{}, fmt.Errorf("reading the log: %w", err)
 	}
 	defer release()
-	list, err := loadFor(ctx, db, x.v, x.gs.readable(), x.only == nil, x.pos, st.pos, streamRead)
+	list, end, err := x.s.look.on(ctx, db, x.v, x.gs.readable(), x.only == nil, x.pos, st.pos, streamRead)
 	if err != nil {
 		return Batch{}, err
+	}
+	mark := st.mark
+	if len(list) < streamRead && end < st.pos {
+		if mark, err = markAt(ctx, db, end); err != nil {
+			return Batch{}, err
+		}
 	}
 	// Read again after the entries: one forgotten meanwhile would be a silent gap.
 	if now, err = loadState(ctx, db, x.pos); err != nil {
@@ -371,7 +377,7 @@ func (x *Stream) readTable(ctx context.Context, st state) (Batch, error) {
 		return Batch{}, err
 	}
 	x.fresh, x.scan = true, true
-	x.pos, x.mark = st.pos, st.mark
+	x.pos, x.mark = end, mark
 	if len(list) == streamRead {
 		x.pos, x.mark = list[len(list)-1].Pos, list[len(list)-1].Mark
 	}

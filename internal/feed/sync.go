@@ -128,8 +128,10 @@ func (s *Service) await(ctx context.Context, v viewer.Viewer, q Query, p Page) (
 		if p, err = s.page(ctx, v, q); err != nil || !p.empty() {
 			return p, err
 		}
-		if p.More {
+		if p.More && waiting.Err() == nil {
 			continue
+		} else if p.More {
+			return p, ctx.Err() // the next sync goes on from there
 		}
 		resume := wait.Pause(ctx) // others may work meanwhile
 		_, _, over := sub.Next(waiting)

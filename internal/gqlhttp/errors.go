@@ -25,8 +25,9 @@ const (
 // parser, the validator and the reading of variables and arguments said as
 // validation-failed without suggestions, anything else as an internal error,
 // logged here and nowhere else, without any of the caller's content. That the
-// caller has gone is not logged.
+// caller has gone is not logged, and that Postgres takes no writes once.
 func Presenter(log *slog.Logger) graphql.ErrorPresenterFunc {
+	w := &writeless{log: log}
 	return func(ctx context.Context, err error) *gqlerror.Error {
 		out := &gqlerror.Error{}
 		if fc := graphql.GetFieldContext(ctx); fc != nil {
@@ -42,10 +43,7 @@ func Presenter(log *slog.Logger) graphql.ErrorPresenterFunc {
 		}
 		f := explain(ctx, err, g)
 		if f == nil {
-			f = refused(ctx, err)
-			if !isFault(err) && !gone(ctx, err) {
-				log.ErrorContext(ctx, "operation failed", "field", fieldOf(ctx), "error", withoutValues(err))
-			}
+			f = w.told(ctx, err)
 		}
 		out.Message, out.Extensions = f.Message, f.Extensions()
 		return out

@@ -136,6 +136,9 @@ func (m *Metadata) declare(sdl string) error {
 			return fmt.Errorf("type %s is not in actions.graphql", o.Name)
 		}
 		delete(objects, o.Name)
+		if o.Description = d.Description; !strings.HasPrefix(o.Description, typeMark) {
+			return fmt.Errorf("the description of type %s does not begin with %q, by which apply would know it", o.Name, typeMark)
+		}
 		for _, f := range d.Fields {
 			o.Fields = append(o.Fields, Argument{f.Name, f.Type.String(), f.Description})
 		}

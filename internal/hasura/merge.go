@@ -24,17 +24,6 @@ func isOurAction(x Tree) bool {
 	return strings.Contains(text(x, "definition", "handler"), "{{NCHAT_REALTIME_URL}}/hasura/actions/")
 }
 
-// typesOf are the types that our actions answer, where they are in theirs.
-func typesOf(theirs Tree) map[string]bool {
-	types := map[string]bool{}
-	for _, a := range list(theirs, "actions") {
-		if isOurAction(a) {
-			types[strings.Trim(text(a, "definition", "output_type"), "[]!")] = true
-		}
-	}
-	return types
-}
-
 // put adds item to a list, or makes the one of its name like it, where that is ours.
 func (m *merger) put(in Tree, key string, item Tree, what string, isOurs func(Tree) bool) {
 	have, _ := in[key].([]any)

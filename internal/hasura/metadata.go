@@ -3,7 +3,8 @@
 // metadata of a running Hasura, and examines that.
 //
 // It never drops what it did not make. What it makes bears the name of the
-// remote schema, nchat_realtime, or begins with it.
+// remote schema, nchat_realtime, or begins with it; a custom type's description
+// does, and an action is called here.
 package hasura
 
 // Metadata is what the project holds, as Hasura's API takes it.
@@ -201,8 +202,9 @@ type CustomTypes struct {
 
 // ObjectType is what an action gives.
 type ObjectType struct {
-	Name   string     `json:"name"`
-	Fields []Argument `json:"fields,omitempty"`
+	Name        string     `json:"name"`
+	Description string     `json:"description,omitempty"`
+	Fields      []Argument `json:"fields,omitempty"`
 }
 
 // CronTrigger calls a webhook by a schedule.

@@ -39,15 +39,9 @@ func (p Plan) Merge(theirs Tree) (merged Tree, changes, kept []string, err error
 	for _, a := range list(ours, "actions") {
 		m.put(merged, "actions", a, "action", isOurAction)
 	}
-	used := typesOf(theirs)
-	types, _ := merged["custom_types"].(Tree)
-	if types == nil {
-		types = Tree{}
+	if err := m.customTypes(merged, ours); err != nil {
+		return nil, nil, nil, err
 	}
-	for _, o := range list(ours["custom_types"].(Tree), "objects") {
-		m.put(types, "objects", o, "type", func(x Tree) bool { return used[text(x, "name")] })
-	}
-	merged["custom_types"] = types
 	for _, c := range list(ours, "cron_triggers") {
 		m.put(merged, "cron_triggers", c, "cron trigger", anyway)
 	}

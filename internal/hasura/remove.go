@@ -46,10 +46,9 @@ func Remove(theirs Tree) (merged Tree, changes []string, err error) {
 			drop(of, "relationships", "relationship of "+text(rs, "name")+"'s "+text(of, "type_name"), leadsToUs)
 		}
 	}
-	types := typesOf(theirs)
 	drop(merged, "actions", "action", isOurAction)
 	if t, ok := merged["custom_types"].(Tree); ok {
-		drop(t, "objects", "type", func(x Tree) bool { return types[text(x, "name")] })
+		drop(t, "objects", "type", isOurType)
 	}
 	drop(merged, "cron_triggers", "cron trigger", named)
 	drop(merged, "remote_schemas", "remote schema", func(x Tree) bool { return text(x, "name") == Name })

@@ -52,6 +52,9 @@ func TestSettingsStreamAndStaleBase(t *testing.T) {
 	if err != nil || stale.Visibility != Nobody || stale.ShowLastSeen {
 		t.Fatalf("two devices at odds show more than either chose: %+v %v", stale, err)
 	}
+	if loose, err := two.Edit.UpdateSettings(t.Context(), alice, Change{Visibility: ptr(Contacts)}, nil); err != nil || loose.Visibility != Contacts || loose.ShowLastSeen {
+		t.Fatalf("without a base a change is made as it is: %+v %v", loose, err)
+	}
 	reset, err := one.Edit.ResetSettings(t.Context(), alice)
 	if err != nil || reset.Visibility != Everyone || !reset.ShowLastSeen {
 		t.Fatal(reset, err)

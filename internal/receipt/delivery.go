@@ -69,6 +69,8 @@ func (d *Delivery) note(st stretch) {
 		if at := st.at.UTC().Truncate(time.Minute); d.DeliveredAt == nil || at.Before(*d.DeliveredAt) {
 			d.DeliveredAt = &at
 		}
+	case more:
+		d.ReadCount += st.n
 	case read:
 		d.ReadCount += st.n
 		if at := st.at.UTC(); d.ReadAt == nil || at.Before(*d.ReadAt) {

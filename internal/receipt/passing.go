@@ -62,6 +62,7 @@ const (
 	had   what = iota // n have each
 	first             // the first had them at
 	read              // n have read each, the first at
+	more              // n more have read each
 )
 
 // stretch are messages of a part, by their places from 1, of which moves tell the same.
@@ -74,23 +75,30 @@ type stretch struct {
 }
 
 // loadStretches counts what the viewer may know of moves over its messages: who
-// has them is counted once however often it moved, and who has read one has it.
+// has them is counted once however often it moved, and who has read one has it. Nobody
+// passes a channel's messages twice; who reads a thread that stands in two channels, by
+// turns, may.
 func loadStretches(ctx context.Context, db postgres.DB, v viewer.Viewer, shares bool, a asked) ([]stretch, error) {
 	const q = `
-with seqs as (select u.part, array_agg(u.seq order by u.seq) as list from unnest($5::int[], $6::bigint[]) u (part, seq) group by u.part),
-passing as materialized (select p.*, s.list from realtime.passing($1, $2, $3, $4, $5, $6) p join seqs s on s.part = p.part),
+with seqs as (
+  select u.part, array_agg(u.seq order by u.seq) as list, bool_or(u.thread is not null) as threaded
+    from unnest($4::uuid[], $5::int[], $6::bigint[]) u (thread, part, seq) group by u.part),
+passing as materialized (select p.*, s.list, s.threaded from realtime.passing($1, $2, $3, $4, $5, $6) p join seqs s on s.part = p.part),
 laid as materialized (
   select x.* from (
-    select p.part, p.user_id, true as read, width_bucket(p.read_from, p.list) + 1 as low, p.place as high, p.at from passing p where p.read_from is not null
+    select p.part, p.threaded, p.user_id, true as read, width_bucket(p.read_from, p.list) + 1 as low, p.place as high, p.at from passing p where p.read_from is not null
     union all
-    select p.part, p.user_id, false, width_bucket(p.delivered_from, p.list) + 1, p.place, p.at from passing p where p.delivered_from is not null) x
+    select p.part, p.threaded, p.user_id, false, width_bucket(p.delivered_from, p.list) + 1, p.place, p.at from passing p where p.delivered_from is not null) x
    where x.low <= x.high)
 select h.part, 0, lower(h.r), upper(h.r) - 1, count(*), to_timestamp(0)
   from (select l.part, unnest(range_agg(int4range(l.low, l.high + 1))) as r from laid l group by l.part, l.user_id) h group by h.part, h.r
  union all
 select l.part, 1, l.low, l.high, 0, min(l.at) from laid l group by l.part, l.low, l.high
  union all
-select l.part, 2, l.low, l.high, count(*), min(l.at) from laid l where l.read group by l.part, l.low, l.high`
+select l.part, 2, l.low, l.high, count(*) filter (where not l.threaded), min(l.at) from laid l where l.read group by l.part, l.low, l.high
+ union all
+select h.part, 3, lower(h.r), upper(h.r) - 1, count(*), to_timestamp(0)
+  from (select l.part, unnest(range_agg(int4range(l.low, l.high + 1))) as r from laid l where l.read and l.threaded group by l.part, l.user_id) h group by h.part, h.r`
 	rows, err := db.Query(ctx, q, v.User, shares, a.channels, a.threads, a.parts, a.seqs)
 	if err != nil {
 		return nil, fmt.Errorf("counting receipts: %w", err)

@@ -1,0 +1,58 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nself-org/nchat-realtime/internal/postgres"
+	"github.com/nself-org/nchat-realtime/internal/viewer"
+)
+
+// looking is how the log is looked through for one viewer. What is hidden from it is
+// passed by, a microsecond each, and there is no end to how much of that there may be:
+// one statement looks through a part, and one reading takes about as long as it may.
+//
+// How much was passed must not be told but by the time it took, which tells it already. So
+// what is there decides nothing: parts are of positions, drawn anew each time so that
+// nobody finds where one ends, and a reading that ends early does so by the clock.
+type looking struct {
+	part   int64         // positions of a statement at most
+	during time.Duration // parts are begun for so long
+	counts time.Duration // a count of what remains is given up then
+}
+
+func newLooking() looking {
+	return looking{part: 100_000, during: time.Second, counts: 2 * time.Second}
+}
+
+// on reads loadFor's entries part by part, most of them at most. end is up to where it
+// has looked: upTo, where that was not too much.
+func (l looking) on(ctx context.Context, db postgres.DB, v viewer.Viewer, in []uuid.UUID, own bool, after, upTo int64, most int) (list []Entry, end int64, err error) {
+	began := time.Now()
+	for end = after; ; {
+		from := end
+		end = min(from+l.part/2+rand.Int64N(l.part/2)+1, upTo)
+		part, err := loadFor(ctx, db, v, in, own, from, end, most-len(list))
+		if err != nil {
+			return nil, from, err
+		}
+		if list = append(list, part...); len(list) == most {
+			return list, list[most-1].Pos, nil
+		}
+		if end >= upTo || time.Since(began) >= l.during {
+			return list, end, nil
+		}
+	}
+}
+
+// markAt is the mark of the entry at a position; 0: it is forgotten.
+func markAt(ctx context.Context, db postgres.DB, pos int64) (mark int64, err error) {
+	if err := db.QueryRow(ctx, `select coalesce(realtime.mark_at($1), 0)`, pos).Scan(&mark); err != nil {
+		return 0, fmt.Errorf("reading an entry: %w", err)
+	}
+	return mark, nil
+}
