@@ -286,7 +286,7 @@ func (r *rig) all(rows []Row) bool {
 			continue
 		}
 		c.mu.Lock()
-		ok := c.up
+		ok := c.up && c.cursor != "" // else it was reset, and fetches anew
 		for _, ch := range r.channelsOf(c.at) {
 			ok = ok && c.known[ch] >= last[ch]
 		}
