@@ -56,7 +56,7 @@ BROWSER :=
 
 soak: ## For long: NONINTERFERENCE (2000) hidden schedules over the wire; or FAULTS=1h, servers, links and Postgres broken; or BROWSER=600, so many seconds of two pages on a flaky network
 	@go build -buildvcs=false -o bin/with ./internal/pgtest/with
-	@if [ -n "$(FAULTS)" ]; then RIG_LONG=1 RIG_FOR=$(FAULTS) exec go test -count=1 -timeout=48h -run 'TestFaults$$' -v ./internal/rig; \
+	@if [ -n "$(FAULTS)" ]; then .ci/setup || true; RIG_LONG=1 RIG_FOR=$(FAULTS) exec go test -count=1 -timeout=48h -run 'TestFaults$$' -v ./internal/rig; \
 	elif [ -n "$(BROWSER)" ]; then .ci/setup && SOAK_SECONDS=$(BROWSER) exec bin/with -- go test -count=1 -timeout=12h -run 'TestDemoInABrowser$$' -v ./internal/e2e; \
 	else NONINTERFERENCE=$(NONINTERFERENCE) exec bin/with -- go test -race -count=1 -timeout=12h -run 'TestNoninterference$$' -v ./internal/e2e; fi
 

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -56,6 +57,7 @@ func Check(h *History) Verdict {
 	b := v.rows(h)
 	v.acks(h, b)
 	v.order(h)
+	v.queues(h)
 	for _, c := range h.Clients {
 		v.client(h, b, c)
 	}
@@ -173,6 +175,21 @@ func firsts(acks []Ack) []Ack {
 	return out
 }
 
+// queues: what somebody queued for a channel has its numbers in that order.
+func (v *Verdict) queues(h *History) {
+	queued := slices.DeleteFunc(slices.Clone(h.Acks), func(a Ack) bool { return a.Place == 0 || a.Began.Before(h.SetBack) })
+	slices.SortStableFunc(queued, func(a, b Ack) int { return cmp.Compare(a.Place, b.Place) })
+	last := map[[2]string]Ack{}
+	for _, a := range queued {
+		k := [2]string{a.Sender, a.Channel}
+		if b, ok := last[k]; ok && a.Seq < b.Seq {
+			v.Reordered++
+			v.say("I3", "%s: key %s was queued after %s and has number %d, before its %d", a.Channel, a.Key, b.Key, a.Seq, b.Seq)
+		}
+		last[k] = a
+	}
+}
+
 // client: each number of its channels once, in order, none missing, and what the
 // number is in the log.
 func (v *Verdict) client(h *History, b *book, c *Client) {
@@ -217,7 +234,7 @@ func (v *Verdict) client(h *History, b *book, c *Client) {
 	for at, t := range seen {
 		if r, ok := b.at[at]; !ok || r.ID != t.ID {
 			v.say("P-1", "%s was told number %d of %s is %s; the log has %q: a wrong resume", c.User, at.seq, at.channel, t.ID, r.ID)
-		} else if c.Live && version[t.ID] != r.Version {
+		} else if c.Live && version[t.ID] != r.Version && (c.Hold == 0 || at.seq > b.last[at.channel]-int64(c.Hold)) {
 			v.Lost++
 			v.say("I1", "%s knows version %d of %s, which has %d", c.User, version[t.ID], t.ID, r.Version)
 		}

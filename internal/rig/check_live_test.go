@@ -16,7 +16,7 @@ func lively() *History {
 		return Turn{at(from), at(from + 0.1), at(back), at(back + 0.1), time.Second}
 	}
 	h.Rows = append(h.Rows, Row{"k4", "c", "ben", "m4", 4, 1}, Row{"k5", "c", "ben", "m5", 5, 1})
-	h.Acks = append(h.Acks, Ack{"k4", "c", "ben", "m4", 4, at(20), at(20.5)}, Ack{"k5", "c", "ben", "m5", 5, at(30), at(30.5)})
+	h.Acks = append(h.Acks, Ack{"k4", "c", "ben", "m4", 4, at(20), at(20.5), 0}, Ack{"k5", "c", "ben", "m5", 5, at(30), at(30.5), 0})
 	for i := range h.Clients {
 		h.Clients[i].Told = append(h.Clients[i].Told, tells(Created, "c", 4, "m4", 1), tells(Created, "c", 5, "m5", 1))
 	}

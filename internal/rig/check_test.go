@@ -39,7 +39,7 @@ func good() *History {
 	}
 	h.Rows[0].Version = 2
 	for i, r := range h.Rows {
-		h.Acks = append(h.Acks, Ack{r.Key, r.Channel, r.Sender, r.ID, r.Seq, at(float64(i)), at(float64(i) + 0.5)})
+		h.Acks = append(h.Acks, Ack{r.Key, r.Channel, r.Sender, r.ID, r.Seq, at(float64(i)), at(float64(i) + 0.5), 0})
 	}
 	return h
 }
@@ -66,7 +66,7 @@ func TestEachBreachIsFound(t *testing.T) {
 		"a number is another message's now":      {"I1", func(h *History) { h.Rows[1].ID = "other" }},
 		"a number is given twice":                {"I3", func(h *History) { h.Rows[2].Seq = 2 }},
 		"a key makes two messages":               {"I2", func(h *History) { h.Rows = append(h.Rows, Row{"k3", "c", "ann", "m4", 4, 1}) }},
-		"a key is answered with another message": {"P-6", func(h *History) { h.Acks = append(h.Acks, Ack{"k3", "c", "ann", "m9", 3, at(3), at(4)}) }},
+		"a key is answered with another message": {"P-6", func(h *History) { h.Acks = append(h.Acks, Ack{"k3", "c", "ann", "m9", 3, at(3), at(4), 0}) }},
 		"a later message has a smaller number":   {"I3", func(h *History) { h.Acks[0].Began, h.Acks[0].At = at(8), at(9) }},
 		"a client misses one in the middle":      {"I1", func(h *History) { ann(h).Told = slices.Delete(ann(h).Told, 2, 3) }},
 		"a client misses the last":               {"I1", func(h *History) { ann(h).Told = ann(h).Told[:4] }},
@@ -147,7 +147,7 @@ func TestWhatIsNoBreach(t *testing.T) {
 			h.Seen = append(h.Seen, Seen{"ben", "ann", false, at(57)})
 		},
 		"sent twice, answered alike": func(h *History) {
-			h.Acks = append(h.Acks, Ack{"k1", "c", "ann", "m1", 1, at(8), at(9)})
+			h.Acks = append(h.Acks, Ack{"k1", "c", "ann", "m1", 1, at(8), at(9), 0})
 		},
 		"a client that left need not know the last": func(h *History) {
 			h.Clients[0].Told, h.Clients[0].Live = h.Clients[0].Told[:2], false

@@ -25,9 +25,10 @@ func (n *node) counts() *count {
 
 // tallies are what all servers and their clients have counted by now; nil: one does not say.
 func (r *rig) tallies() (list []Tally) {
+	r.pages.count()
 	for i, n := range r.nodes {
 		c := n.counts()
-		t := Tally{Process: c.name, Read: c.read.Load(), Ended: c.ended.Load(), Deaf: r.bell.deaf.Load()}
+		t := Tally{Process: c.name, Read: c.read.Load(), Ended: c.ended.Load(), Deaf: r.bell.deaf.Load(), There: r.pages.on(c)}
 		for _, x := range r.clients {
 			x.mu.Lock()
 			if x.up && x.node == i {

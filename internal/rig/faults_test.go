@@ -314,7 +314,7 @@ func TestFaults(t *testing.T) {
 		seed = s
 	}
 	if os.Getenv("RIG_LONG") == "" {
-		play(t, size{nodes: 3, people: 16, pace: 400 * time.Millisecond, signal: 12 * time.Second}, seed, false)
+		play(t, size{nodes: 3, people: 16, pages: 3, pace: 400 * time.Millisecond, signal: 12 * time.Second}, seed, false)
 		return
 	}
 	d, err := time.ParseDuration(os.Getenv("RIG_FOR"))
@@ -327,7 +327,7 @@ func TestFaults(t *testing.T) {
 	}
 	for end := time.Now().Add(d); time.Now().Before(end) && !t.Failed(); seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			play(t, size{nodes: 3, people: people, pace: 400 * time.Millisecond, signal: 6 * time.Second}, seed, true)
+			play(t, size{nodes: 3, people: people, pages: 4, pace: 400 * time.Millisecond, signal: 6 * time.Second}, seed, true)
 		})
 	}
 }
@@ -336,6 +336,9 @@ func play(t *testing.T, s size, seed uint64, long bool) {
 	t.Helper()
 	t.Logf("RIG_SEED=%d", seed)
 	r := newRig(t, s, seed)
+	if r.pages.without != "" {
+		t.Run("clients in TypeScript", func(t *testing.T) { t.Skip(r.pages.without) })
+	}
 	only := os.Getenv("RIG_FAULTS")
 	var before Verdict
 	for _, f := range faults {
@@ -355,6 +358,7 @@ func (r *rig) dose(t *testing.T, f fault, long bool, before Verdict) Verdict {
 	r.mu.Lock()
 	r.odds, r.ends = map[string]int{}, map[string]int{}
 	r.mu.Unlock()
+	r.pages.anew()
 	var resumes []time.Duration
 	for _, c := range r.clients {
 		c.mu.Lock()
@@ -384,6 +388,7 @@ func (r *rig) dose(t *testing.T, f fault, long bool, before Verdict) Verdict {
 			t.Errorf("%s: %s", x.Invariant, x.What)
 		}
 	}
+	t.Log(r.pages)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t.Logf("sockets ended: %v", r.ends)

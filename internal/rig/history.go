@@ -37,6 +37,7 @@ type Client struct {
 	User string
 	Told []Told
 	Live bool // it was there at the end, so it must have been told all
+	Hold int  // it holds the newest so many messages of a channel, and is told of no change of older ones; 0: all
 }
 
 // Ack is one answer to a message that was sent. A key sent twice has two.
@@ -45,6 +46,7 @@ type Ack struct {
 	ID                   string
 	Seq                  int64
 	Began, At            time.Time
+	Place                int // in what its sender queued, which goes in its order; 0: it was not queued
 }
 
 // Row is a message that the database holds in the end.

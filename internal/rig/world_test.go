@@ -29,6 +29,7 @@ const (
 // size is how much there is in a rig.
 type size struct {
 	nodes, people int
+	pages         int           // clients in TypeScript besides, where Node is
 	pace          time.Duration // between two things that one writer does
 	signal        time.Duration // for how long somebody types at most
 }
@@ -43,6 +44,7 @@ type rig struct {
 	bell    *proxy // the same for what listens
 	nodes   []*node
 	clients []*client
+	pages   *pages
 	rooms   []string
 	general string
 
@@ -72,6 +74,7 @@ func newRig(t testing.TB, s size, seed uint64) *rig {
 	t.Helper()
 	r := &rig{t: t, size: s, rand: rand.New(rand.NewPCG(seed, 1)), open: map[string]time.Time{}, odds: map[string]int{}, ends: map[string]int{}, last: map[string]Ack{}}
 	r.h.Members, r.h.Grace, r.h.Signal = map[string][]string{}, 5*time.Second, s.signal
+	r.pages = r.newPages(seed)
 	r.pg = pgtest.Cluster(t)
 	r.pg.Migrated()
 	r.sql(`create role `+app+` login`, `grant usage on schema public, realtime to `+app, `grant all on all tables in schema public, realtime to `+app,
@@ -91,6 +94,7 @@ func newRig(t testing.TB, s size, seed uint64) *rig {
 		r.nodes = append(r.nodes, n)
 		ready.Go(n.start)
 	}
+	ready.Go(r.pages.start)
 	ready.Wait()
 	if t.Failed() {
 		t.FailNow()
@@ -108,7 +112,8 @@ func newRig(t testing.TB, s size, seed uint64) *rig {
 	for _, c := range r.clients {
 		go c.run(c.ctxOf(ctx))
 	}
-	eventually(t, "everybody is online", func() bool { return r.up() == s.people })
+	r.pages.open()
+	eventually(t, "everybody is online", func() bool { return r.up() == s.people && r.pages.all(nil, nil) })
 	return r
 }
 
@@ -162,6 +167,11 @@ func (r *rig) fill() {
 			r.h.Members[c] = append(r.h.Members[c], userID(i).String())
 		}
 	}
+	for _, p := range r.pages.list {
+		for _, c := range r.channelsOf(0) {
+			r.h.Members[c] = append(r.h.Members[c], p.user)
+		}
+	}
 	for c, members := range r.h.Members {
 		for _, q := range []string{
 			`insert into public.nchat_users (id, email, display_name) select u::uuid, u || '@example.com', 'T' from unnest($2::text[]) u where $1::text is not null on conflict do nothing`,
@@ -179,6 +189,9 @@ func (r *rig) channelsOf(at int) []string { return []string{r.general, r.rooms[a
 func (r *rig) watched(at int) (list []string) {
 	for i := range min(watches, r.size.people-1) {
 		list = append(list, userID((at+1+i)%r.size.people).String())
+	}
+	if i := at / 2; i < len(r.pages.list) {
+		list = append(list, r.pages.list[i].user)
 	}
 	return list
 }
@@ -203,6 +216,9 @@ func (r *rig) writing() {
 		if !r.left(c.user) {
 			r.writers.Go(func() { c.write(ctx, r.size.pace) })
 		}
+	}
+	for _, p := range r.pages.list {
+		r.writers.Go(func() { p.write(ctx, r.size.pace/2) })
 	}
 }
 
@@ -240,11 +256,12 @@ func (r *rig) quiet() time.Duration {
 	r.writers.Wait()
 	var rows []Row
 	for end := from.Add(patient); ; {
+		sent := r.pages.sent() // before it is looked what there is
 		got, err := r.rows(r.t.Context())
 		if err == nil {
 			rows = got
 		}
-		if err == nil && r.all(rows) || time.Now().After(end) {
+		if err == nil && sent && r.all(rows) || time.Now().After(end) {
 			break
 		}
 		t := time.NewTimer(50 * time.Millisecond)
@@ -269,7 +286,7 @@ func (r *rig) all(rows []Row) bool {
 			continue
 		}
 		c.mu.Lock()
-		ok := c.up
+		ok := c.up && c.cursor != "" // else it was reset, and fetches anew
 		for _, ch := range r.channelsOf(c.at) {
 			ok = ok && c.known[ch] >= last[ch]
 		}
@@ -282,7 +299,7 @@ func (r *rig) all(rows []Row) bool {
 			return false
 		}
 	}
-	return r.seenRight()
+	return r.pages.all(rows, last) && r.seenRight()
 }
 
 func (r *rig) seenRight() bool {
@@ -329,6 +346,7 @@ func (r *rig) check() Verdict {
 		c.pictured(time.Now())
 		c.told.Live = !slices.ContainsFunc(r.h.Gone, func(g Gone) bool { return g.User == c.user })
 	}
+	defer r.pages.still()()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.h.Tallies = append(r.h.Tallies, tally)

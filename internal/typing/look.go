@@ -56,8 +56,10 @@ func (c *Changes) first(ctx, within context.Context) ([]RoomTyping, error) {
 	}
 	may, err := c.s.o.Privacy.Typists(within, c.v, padded(slices.Collect(maps.Keys(all))))
 	if err == nil && len(may) > 0 {
-		c.people, err = roster.People(within, c.s.o.Pool, c.v.Tenant, slices.Collect(maps.Keys(may)))
-		c.read = time.Now()
+		var people map[uuid.UUID]roster.Person
+		if people, err = roster.People(within, c.s.o.Pool, c.v.Tenant, slices.Collect(maps.Keys(may))); err == nil {
+			c.people, c.read = people, time.Now()
+		}
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

@@ -1,12 +1,14 @@
 package typing
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/nself-org/nchat-realtime/internal/demo"
 	"github.com/nself-org/nchat-realtime/internal/roster"
 	"github.com/nself-org/nchat-realtime/internal/viewer"
 	"github.com/nself-org/nchat-realtime/internal/wait"
@@ -76,4 +78,39 @@ func TestOnlyWhereWhoChangedTypesIsLookedAt(t *testing.T) {
 		g.hidden = ann
 		looks("who is shown still, and hides", []roomKey{here}, 1, ann)
 	})
+}
+
+// nameless is a rig's privacy, after whose first answer names cannot be read.
+type nameless struct {
+	*rig
+	t *testing.T
+}
+
+func (n *nameless) Typists(ctx context.Context, v viewer.Viewer, users []uuid.UUID) (map[uuid.UUID]time.Time, error) {
+	n.do(n.t, `alter function realtime.nchat_users() rename to gone`)
+	return n.rig.Typists(ctx, v, users)
+}
+
+// TestWhereNamesCannotBeReadAtFirst nobody is shown, and everybody once they can.
+func TestWhereNamesCannotBeReadAtFirst(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, demoWorld(t))
+	r.o.Privacy = &nameless{r, t}
+	r.board.apply(signal{roomKey: roomKey{alice.Tenant, team.Channel, uuid.Nil}, user: demo.Bob, at: r.board.clock.Now()})
+	c, err := r.Changes(t.Context(), alice, []Room{team})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, want := range []int{0, 1} {
+		list, err := c.Next(ctx)
+		if err != nil || len(list) != 1 || list[0].TotalCount() != want {
+			t.Fatal(list, err)
+		}
+		if want == 0 {
+			r.do(t, `alter function realtime.gone() rename to nchat_users`)
+		}
+	}
 }

@@ -70,8 +70,9 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
     }
   }
   const begun = new Set<string>(); // channels that began with this page, or one before that had more: what they bring is history; what a direct one brings is not
-  // So is what was edited of before all that is here.
-  const old = (m: Message) => m.version > 1 && Number(m.seq) < Number(messages.get(m.channelId)[0]?.seq);
+  // So is what was edited of before all that is here, but for what came with an answer: what was written before that may be to come.
+  const answered = new Set<string>();
+  const old = (m: Message) => m.version > 1 && Number(m.seq) < Number(messages.get(m.channelId).find(x => !answered.has(x.id))?.seq);
   function take(list: readonly Message[], since?: number, silent?: boolean) {
     const incoming = messages.alive(list, since);
     for (const m of incoming) if (silent || begun.has(m.channelId) || old(m)) told.add(m.id);
@@ -181,7 +182,10 @@ export function createState(messages: Messages, keeper: Keeper, readStates: Fami
       }
       return null;
     },
-    took: incoming => void take(incoming),
+    took(incoming) {
+      incoming.forEach(m => answered.add(m.id));
+      take(incoming);
+    },
     clear() {
       empty();
       keeper.clear();

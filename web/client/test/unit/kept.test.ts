@@ -283,6 +283,23 @@ test("what a channel brings that began meanwhile, or what was edited of before a
   expect(told).toEqual(["m6", "d1", "e1", "n3"]);
 });
 
+test("what was missed is news though it was edited, and though its reader's own, which is later, was answered before it came", async () => {
+  const told: string[] = [], tab = wire.tab();
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: "k1", channels: [channel("c1")] } });
+  wire.replies.Send = op => ({ sendMessages: { results: (op.variables.input as unknown as { clientMessageId: string }[]).map(({ clientMessageId }) => ({
+    clientMessageId, status: "sent", duplicate: false, error: null, message: { ...message("m3", "3"), clientMessageId, senderId: ALICE },
+  })) } });
+  tab.rt.on("message", m => told.push(m.id));
+  tab.rt.connect();
+  await pass(500);
+  wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: "k2", messages: [{ ...message("m1", "1"), version: 2 }, message("m2", "2"), message("m3", "3")] } });
+  wire.socket.end(1006, "");
+  await tab.rt.send("c1", "mine");
+  await pass(5000);
+  expect(ids(tab)).toEqual(["m1", "m2", "m3"]);
+  expect(told).toEqual(["m3", "m1", "m2"]);
+});
+
 test("a channel that began anew is read back anew", async () => {
   const page = { ...emptyPage, messages: [message("m9", "9")], channels: [channel("c1")] };
   wire.replies.Sync = () => ({ sync: page });
