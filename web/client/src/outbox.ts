@@ -203,7 +203,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
   async function bury(at: Desk, batch: Row[]) {
     const dead: Row[] = [];
     for (const row of batch) {
-      if (Date.now() - row.createdAt > o.maxAgeMs) dead.push({ ...row, dead: { code: "expired", message: "It could not be sent for too long" } });
+      if (Date.now() - row.createdAt > o.maxAgeMs) dead.push({ ...row, dead: { code: "expired", message: "Too old to be sent" } });
       else if (size(row) > o.maxFrame() - AROUND) dead.push({ ...row, dead: LARGE });
       else if (row.checksum && row.checksum !== ((await digest([row.input], env)) ?? row.checksum)) {
         dead.push({ ...row, dead: { code: "corrupted", message: "It is not what was written" } });
@@ -232,7 +232,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
         } else if (result.error?.retryable) {
           const wait = result.error.retryAfterMs ?? backoff(row.attempts, env.random);
           put.push({ ...row, attempts: row.attempts + 1, notBefore: Date.now() + Math.min(wait, LONGEST) });
-        } else put.push({ ...row, dead: result.error ?? { code: "unexpected", message: "It was refused" } });
+        } else put.push({ ...row, dead: result.error ?? { code: "unexpected", message: "Refused" } });
       }
       if (!gone.length && !put.length) throw new RealtimeError("unexpected", "No data", true);
       answered = true;
