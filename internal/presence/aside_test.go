@@ -13,9 +13,9 @@ import (
 	"github.com/nself-org/nchat-realtime/internal/postgres"
 )
 
-// hold carries out what somebody else does in a transaction that stays open until
-// release commits it.
-func (r *rig) hold(sql string, args ...any) (release func()) {
+// hold carries out what somebody else does to users in a transaction that stays open
+// until release commits it.
+func (r *rig) hold(of map[uuid.UUID]string) (release func()) {
 	r.t.Helper()
 	tx, err := r.pool.Begin(r.t.Context())
 	if err != nil {
@@ -24,7 +24,9 @@ func (r *rig) hold(sql string, args ...any) (release func()) {
 	r.t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
 	b := &pgx.Batch{}
 	b.Queue(`set local idle_in_transaction_session_timeout = 0`)
-	b.Queue(sql, args...)
+	for user, sql := range of {
+		b.Queue(sql, user)
+	}
 	if err := tx.SendBatch(r.t.Context(), b).Close(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -35,6 +37,8 @@ func (r *rig) hold(sql string, args ...any) (release func()) {
 		}
 	}
 }
+
+const heldRow = `select from realtime.presence where user_id = $1 for update`
 
 // sessionsOf are a user's sessions as the database has them, open or ended.
 func (r *rig) sessionsOf(user uuid.UUID) (open, ended int) {
@@ -55,59 +59,69 @@ func beginUnseen(n *node, k Key) (id uuid.UUID) {
 	return id
 }
 
-// TestWhoIsHeldHoldsUpNobody: while another transaction holds what is Alice's, whatever
-// that is, Carol comes, chooses and goes on the same node, and is seen to. What Alice did
-// meanwhile is told when it ends, and ends where she did.
+// TestWhoIsHeldHoldsUpNobody: while another transaction holds what is somebody's, whatever
+// that is, Carol comes, chooses and goes on the same node, and is seen to. What the others
+// did meanwhile is told when it ends, and ends where they did.
 func TestWhoIsHeldHoldsUpNobody(t *testing.T) {
 	t.Parallel()
-	for what, c := range map[string]struct {
-		held  string
-		fresh bool // Alice has never been here
-	}{
-		"her row":              {held: `select from realtime.presence where user_id = $1 for update`},
-		"her row, shared":      {held: `select realtime.hold_invisible('primary', $1)`},
-		"her row, being made":  {held: `select realtime.hold_invisible('primary', $1)`, fresh: true},
-		"her row, being taken": {held: `delete from realtime.presence where user_id = $1`},
-		"a session of hers":    {held: `select from realtime.sessions where user_id = $1 for update`},
-	} {
-		t.Run(what, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			n := r.node(quick)
-			key, before := Key{Tenant: primary, User: demo.Alice}, 0
-			var first uuid.UUID
-			if !c.fresh {
-				first, before = r.connect(n, demo.Alice).Session, 1
-			}
-			release := r.hold(c.held, demo.Alice)
-			n.Sessions.End(first)
-			n.Sessions.End(beginUnseen(n, key))
-			last := beginUnseen(n, key)
+	r := newRig(t)
+	n := r.node(quick)
+	fresh, deleted := uuid.New(), uuid.New()
+	r.exec(`insert into public.nchat_users (id, source_account_id, email, display_name) values ($1, 'primary', 'new@example.com', 'New'), ($2, 'primary', 'old@example.com', 'Old')`, fresh, deleted)
+	held := map[uuid.UUID]string{
+		demo.Alice: heldRow,
+		demo.Dave:  `select realtime.hold_invisible('primary', $1)`,               // as who reads a message
+		fresh:      `select realtime.hold_invisible('primary', $1)`,               // has no row yet, and is given one
+		demo.Erin:  `delete from realtime.presence where user_id = $1`,            // its row goes
+		demo.Frank: `select from realtime.sessions where user_id = $1 for update`, // a session's row
+		deleted:    `with gone as (delete from public.nchat_users where id = $1) select from realtime.presence where user_id = $1 for update`,
+	}
+	first, last := map[uuid.UUID]uuid.UUID{}, map[uuid.UUID]uuid.UUID{}
+	for user := range held {
+		if user != fresh {
+			first[user] = r.connect(n, user).Session
+		}
+	}
+	release := r.hold(held)
+	for user := range held {
+		k := Key{Tenant: primary, User: user}
+		n.Sessions.End(first[user])
+		n.Sessions.End(beginUnseen(n, k))
+		last[user] = beginUnseen(n, k)
+	}
 
-			carol := r.connect(n, demo.Carol)
-			seen := r.watch(n, as(demo.Bob), demo.Carol)
-			until(t, seen, func(v View) bool { return v.Status == Online })
-			for _, s := range []Status{Offline, Busy, Online} {
-				if _, err := n.Edit.SetStatus(t.Context(), carol, s, nil); err != nil {
-					t.Fatal(err)
-				}
-				until(t, seen, func(v View) bool { return v.Status == s })
-			}
-			n.Sessions.End(carol.Session)
-			until(t, seen, func(v View) bool { return v.Status == Offline })
-			if open, ended := r.sessionsOf(demo.Alice); open != before || ended > 0 {
-				t.Errorf("written although it is held: %d open, %d ended", open, ended)
-			}
+	carol := r.connect(n, demo.Carol)
+	seen := r.watch(n, as(demo.Bob), demo.Carol)
+	until(t, seen, func(v View) bool { return v.Status == Online })
+	for _, s := range []Status{Offline, Busy, Online} {
+		if _, err := n.Edit.SetStatus(t.Context(), carol, s, nil); err != nil {
+			t.Fatal(err)
+		}
+		until(t, seen, func(v View) bool { return v.Status == s })
+	}
+	n.Sessions.End(carol.Session)
+	until(t, seen, func(v View) bool { return v.Status == Offline })
+	for user, how := range held {
+		if open, ended := r.sessionsOf(user); ended > 0 || (open == 0) != (user == fresh) || open > 1 {
+			t.Errorf("%s: it is not held: %d open, %d ended", how, open, ended)
+		}
+	}
 
-			release()
-			alice := r.watch(n, as(demo.Bob), demo.Alice)
-			until(t, alice, func(v View) bool { return v.Status == Online })
-			eventually(t, "what she ended is over", func() bool {
-				open, ended := r.sessionsOf(demo.Alice)
-				return open == 1 && ended == 0
-			})
-			n.Sessions.End(last)
-			until(t, alice, func(v View) bool { return v.Status == Offline })
+	release()
+	for user, how := range held {
+		eventually(t, "what was ended is over: "+how, func() bool {
+			open, ended := r.sessionsOf(user)
+			return open == 1 && ended == 0
+		})
+		if v := r.see(n, as(demo.Bob), user); (v.Status == Online) == (user == deleted) {
+			t.Errorf("%s: afterwards it is %s", how, v.Status)
+		}
+		n.Sessions.End(last[user])
+	}
+	for user, how := range held {
+		eventually(t, "nothing is left: "+how, func() bool {
+			open, ended := r.sessionsOf(user)
+			return open+ended == 0 && r.see(n, as(demo.Bob), user).Status == Offline
 		})
 	}
 }
@@ -117,13 +131,14 @@ func TestManyWhoAreHeld(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	n := r.node(quick)
-	const many = heldAtOnce + 100
-	users := make([]uuid.UUID, many)
+	const many = heldAtOnce + 10
+	users, held := make([]uuid.UUID, many), map[uuid.UUID]string{}
 	for i := range users {
 		users[i] = uuid.New()
+		held[users[i]] = heldRow
 	}
 	r.exec(`insert into realtime.presence (tenant, user_id) select 'primary', u from unnest($1::uuid[]) u`, users)
-	release := r.hold(`select from realtime.presence where user_id = any ($1) for update`, users)
+	release := r.hold(held)
 	for _, u := range users {
 		beginUnseen(n, Key{Tenant: primary, User: u})
 	}
@@ -157,7 +172,7 @@ insert into realtime.sessions (id, tenant, user_id, node_id, node_epoch, connect
 select gen_random_uuid(), 'primary', u, d.id, d.epoch, now(), now(), case when d.id is null then now() - interval '1 minute' end
   from unnest($1::uuid[]) u left join realtime.nodes d on d.id = $2`
 	r.exec(open, both, dead.Node)
-	release := r.hold(`select from realtime.presence where user_id = $1 for update`, demo.Alice)
+	release := r.hold(map[uuid.UUID]string{demo.Alice: heldRow})
 	active := func(user uuid.UUID) (is bool, seen *time.Time) {
 		t.Helper()
 		if err := r.pool.QueryRow(t.Context(), `select active, last_seen_at from realtime.presence where user_id = $1`, user).Scan(&is, &seen); err != nil {
@@ -200,7 +215,7 @@ select gen_random_uuid(), 'primary', u, d.id, d.epoch, now(), now(), case when d
 	r.exec(`delete from realtime.sessions where user_id = $1`, demo.Carol)
 	r.exec(`update realtime.presence set active = true where user_id = $1`, demo.Carol)
 	r.exec(`insert into realtime.presence (tenant, user_id, active) values ('primary', $1, true)`, demo.Dave)
-	holdDave := r.hold(`select from realtime.presence where user_id = $1 for update`, demo.Dave)
+	holdDave := r.hold(map[uuid.UUID]string{demo.Dave: heldRow})
 	if err := n.Sweep(t.Context(), orphanPatience); err != nil {
 		t.Fatal("nobody is ended after a crash:", err)
 	}
