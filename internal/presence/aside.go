@@ -16,7 +16,7 @@ const (
 	heldAtOnce   = 500                    // users asked about in one statement
 )
 
-// aside are users whose rows another transaction holds: an app's, an operator's, or one
+// aside are users whose rows another transaction holds: an operator's, an app's, or one
 // of ours that waits for those. What their sessions have to say waits for its end, and
 // nobody else's does. They belong to the writer's goroutine.
 type aside struct {
