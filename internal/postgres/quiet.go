@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -27,9 +29,19 @@ func Quietly(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) err
 // given is committed only if no error is returned, and what they return comes
 // too late to undo anything.
 func QuietBatch(ctx context.Context, pool *pgxpool.Pool, fill func(*pgx.Batch)) error {
+	return quietBatch(ctx, pool, becomeQuiet, fill)
+}
+
+// QuietBatchWithin is QuietBatch that waits for each lock for so long at most: then the
+// error is Locked.
+func QuietBatchWithin(ctx context.Context, pool *pgxpool.Pool, patience time.Duration, fill func(*pgx.Batch)) error {
+	return quietBatch(ctx, pool, fmt.Sprintf("%s,\nset_config('lock_timeout', '%d', true)", becomeQuiet, patience.Milliseconds()), fill)
+}
+
+func quietBatch(ctx context.Context, pool *pgxpool.Pool, first string, fill func(*pgx.Batch)) error {
 	return untilUncollided(ctx, func() error {
 		b := &pgx.Batch{}
-		b.Queue(becomeQuiet)
+		b.Queue(first)
 		fill(b)
 		return pool.SendBatch(ctx, b).Close()
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -147,5 +148,30 @@ func TestABatchSeesWhatItsLockWaitedFor(t *testing.T) {
 	}
 	if err := <-done; err != nil || seen != 2 {
 		t.Errorf("the batch saw %d rows, %v; want 2", seen, err)
+	}
+}
+
+// TestAQuietBatchThatWaitsSoLong for a lock, and in that transaction alone, says that it is Locked.
+func TestAQuietBatchThatWaitsSoLong(t *testing.T) {
+	t.Parallel()
+	ctx, pool := t.Context(), pgtest.Pool(t, pgtest.Empty(t))
+	var limit string
+	ask := func(b *pgx.Batch) {
+		b.Queue(`select current_setting('lock_timeout')`).QueryRow(func(row pgx.Row) error { return row.Scan(&limit) })
+	}
+	if err := postgres.QuietBatchWithin(ctx, pool, 20*time.Millisecond, ask); err != nil || limit != "20ms" {
+		t.Errorf("it waits for %s: %v", limit, err)
+	}
+	if err := postgres.QuietBatch(ctx, pool, ask); err != nil || limit != "2s" {
+		t.Errorf("another waits for %s: %v", limit, err)
+	}
+	err := postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(1)`); err != nil {
+			return err
+		}
+		return postgres.QuietBatchWithin(ctx, pool, time.Millisecond, func(b *pgx.Batch) { b.Queue(`select pg_advisory_xact_lock(1)`) })
+	})
+	if !postgres.Locked(err) {
+		t.Error(err)
 	}
 }

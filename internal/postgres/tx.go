@@ -93,6 +93,9 @@ func Collided(err error) bool {
 	return code == serializationFailure || code == deadlockDetected
 }
 
+// Locked reports that a lock was not to be had in time: another transaction holds it.
+func Locked(err error) bool { return state(err) == lockNotAvailable }
+
 // RightLost reports that a function of ours undid what it had begun, for the right to it was
 // lost meanwhile.
 func RightLost(err error) bool { return state(err) == rightLost }

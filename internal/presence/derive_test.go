@@ -107,12 +107,12 @@ func TestAnEndThatIsLateCountsFromThen(t *testing.T) {
 			expire()
 			id := uuid.New()
 			s.Begin(gone, Opening{ID: id, Key: Key{Tenant: primary, User: uuid.New()}, Counts: true, Socket: newSocket()})
-			s.written(s.takeDirty())
+			s.written(s.takeDirty(nil))
 			s.End(id)
 			ended := time.Now()
 			<-time.After(late) // nobody writes meanwhile
 			synctest.Wait()
-			c := s.takeDirty()
+			c := s.takeDirty(nil)
 			if len(c.gone) > 0 || len(c.ended) != 1 || c.ended[0].Equal(ended.Truncate(time.Microsecond)) != same || !same && time.Since(*c.ended[0]) > time.Millisecond {
 				t.Fatalf("%v late: over %d, ended %v before", late, len(c.gone), time.Since(*c.ended[0]))
 			}
@@ -120,12 +120,12 @@ func TestAnEndThatIsLateCountsFromThen(t *testing.T) {
 			at := rules.over(*c.ended[0])
 			<-time.After(time.Until(at) - time.Millisecond)
 			synctest.Wait()
-			if c := s.takeDirty(); len(c.owns) > 0 {
+			if c := s.takeDirty(nil); len(c.owns) > 0 {
 				t.Errorf("%v late: over before its grace is", late)
 			}
 			<-time.After(2 * time.Millisecond)
 			synctest.Wait()
-			if c := s.takeDirty(); len(c.gone) != 1 {
+			if c := s.takeDirty(nil); len(c.gone) != 1 {
 				t.Errorf("%v late: never over", late)
 			}
 		})

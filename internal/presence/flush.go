@@ -22,6 +22,7 @@ type writer struct {
 	w        *world
 	sessions *Sessions
 	node     Node
+	aside    aside
 }
 
 // run writes until ctx ends, and then once more.
@@ -32,8 +33,11 @@ func (wr *writer) run(ctx context.Context) error {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 			defer cancel()
+			wr.aside = aside{} // tried once more
 			return wr.flush(last)
 		case <-wr.sessions.wake:
+		case <-wr.aside.look:
+			wr.rejoin(ctx)
 		}
 		if err := wr.flush(ctx); err != nil && ctx.Err() == nil {
 			wr.w.log.WarnContext(ctx, "sessions not written, trying again", "error", err, "after", again)
@@ -50,9 +54,8 @@ func (wr *writer) run(ctx context.Context) error {
 
 // changes is what one transaction writes: columns, as unnest takes them.
 type changes struct {
-	owns    []*own
-	wants   []int64 // of each, which of its states this is
-	waiting []chan struct{}
+	owns  []*own
+	wants []int64 // of each, which of its states this is
 
 	ids, users             []uuid.UUID
 	tenants                []string
@@ -98,15 +101,18 @@ func (c *changes) add(o *own) {
 	c.latency = append(c.latency, ms)
 }
 
-// takeDirty is everything that is to be written.
-func (s *Sessions) takeDirty() *changes {
+// takeDirty is everything that is to be written, but of those set aside.
+func (s *Sessions) takeDirty(aside map[Key]struct{}) *changes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &changes{waiting: s.waiting}
-	s.waiting = nil
+	c := &changes{}
 	for id := range s.dirty {
-		s.all[id].endsBy(s.w.now())
-		c.take(s.all[id])
+		o := s.all[id]
+		if _, is := aside[o.Key]; is {
+			continue
+		}
+		o.endsBy(s.w.now())
+		c.take(o)
 	}
 	return c
 }
@@ -120,7 +126,7 @@ func (o *own) endsBy(now time.Time) {
 	}
 }
 
-// one is the changes of a single session, for which nobody waits.
+// one is the changes of a single session.
 func (s *Sessions) one(o *own) *changes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,6 +141,7 @@ func (s *Sessions) written(c *changes) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, o := range c.owns {
+		o.stands(c.wants[i])
 		if o.want != c.wants[i] {
 			continue
 		}
@@ -147,35 +154,26 @@ func (s *Sessions) written(c *changes) {
 			s.setAlarmLocked(o)
 		}
 	}
-	for _, done := range c.waiting {
-		close(done)
-	}
-}
-
-// unwritten says that changes are not: they are still dirty, and waited for.
-func (s *Sessions) unwritten(c *changes) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.waiting = append(c.waiting, s.waiting...)
 }
 
 var errNoLease = errors.New("this node has no lease yet")
 
 func (wr *writer) flush(ctx context.Context) error {
-	c := wr.sessions.takeDirty()
-	if len(c.owns) == 0 {
-		wr.sessions.written(c)
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	c := wr.sessions.takeDirty(wr.aside.users)
 	err := wr.write(ctx, c)
+	if postgres.Locked(err) {
+		if err = wr.setAside(ctx, c); err == nil {
+			c = wr.sessions.takeDirty(wr.aside.users)
+			err = wr.write(ctx, c)
+		}
+	}
 	if poisoned(err) {
 		err = wr.isolate(ctx, c)
 	}
 	if err != nil {
-		wr.sessions.unwritten(c)
-		return err
+		return err // they are still dirty
 	}
 	wr.sessions.written(c)
 	return nil
@@ -231,11 +229,14 @@ const deleteSessions = `delete from realtime.sessions where id = any($1)`
 // write carries changes out, and rings before anybody who waits hears of it:
 // what they then watch is read anew.
 func (wr *writer) write(ctx context.Context, c *changes) error {
+	if len(c.owns) == 0 {
+		return nil
+	}
 	id, epoch, ok := wr.node.Identity()
 	if !ok {
 		return errNoLease
 	}
-	err := postgres.QuietBatch(ctx, wr.w.vital, func(b *pgx.Batch) {
+	err := postgres.QuietBatchWithin(ctx, wr.w.vital, lockPatience, func(b *pgx.Batch) {
 		if len(c.ids) > 0 {
 			b.Queue(writeSessions, id, epoch, c.ids, c.tenants, c.users, c.counts, c.deviceIDs, c.devices,
 				c.names, c.toks, c.connected, c.active, c.idle, c.parked, c.ended, c.latency, c.looking)

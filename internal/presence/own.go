@@ -50,10 +50,29 @@ type own struct {
 	idle       bool
 	looking    bool // see looks
 	ended      *time.Time
-	told       bool  // the database has its end
-	renewed    Token // the last that another node asked for
-	over       bool  // the grace has passed: to be deleted
-	want       int64 // counts the changes made here, each of which is to be written
+	told       bool          // the database has its end
+	renewed    Token         // the last that another node asked for
+	over       bool          // the grace has passed: to be deleted
+	want       int64         // counts the changes made here, each of which is to be written
+	wrote      int64         // how many of them are
+	written    chan struct{} // closed when more are; nil: nobody waits for it
+}
+
+// news is closed when the session is written.
+func (o *own) news() <-chan struct{} {
+	if o.written == nil {
+		o.written = make(chan struct{})
+	}
+	return o.written
+}
+
+// stands says that the session is in the database as it was with so many changes.
+func (o *own) stands(want int64) {
+	o.wrote = max(o.wrote, want)
+	if o.written != nil {
+		close(o.written)
+		o.written = nil
+	}
 }
 
 // idleAt is when the session becomes idle without further activity.

@@ -17,6 +17,42 @@ begin
       or exists (select from realtime.presence_settings s where s.tenant = ten and s.user_id = who and s.invisible_mode);
 end $$;
 
+-- hold_users locks the rows of users and of their sessions until the transaction ends,
+-- making those missing, but waits for nobody: it answers whose another transaction holds.
+create or replace function realtime.hold_users(tenants text[], users uuid[]) returns table (held_tenant text, held_user uuid)
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '1ms' as $$
+declare
+  k record;
+begin
+  for k in
+    with asked as (select distinct a.ten, a.who from unnest(tenants, users) a (ten, who)),
+         free as (select p.tenant, p.user_id from realtime.presence p join asked a on a.ten = p.tenant and a.who = p.user_id
+                   order by 1, 2 for no key update of p skip locked),
+         mine as (select s.id from realtime.sessions s join asked a on a.ten = s.tenant and a.who = s.user_id for update of s skip locked)
+    select a.ten, a.who, p.user_id is null as missing,
+           p.user_id is not null and f.user_id is null or exists (
+             select from realtime.sessions s
+              where s.tenant = a.ten and s.user_id = a.who and s.id not in (select m.id from mine m)) as held
+      from asked a
+      left join realtime.presence p on p.tenant = a.ten and p.user_id = a.who
+      left join free f on f.tenant = a.ten and f.user_id = a.who
+     order by 1, 2
+  loop
+    if k.missing and not k.held then
+      begin
+        insert into realtime.presence (tenant, user_id) values (k.ten, k.who) on conflict do nothing;
+      exception when lock_not_available then -- another transaction is making it
+        k.held := true;
+      end;
+    end if;
+    if k.held then
+      held_tenant := k.ten;
+      held_user := k.who;
+      return next;
+    end if;
+  end loop;
+end $$;
+
 -- audience_version is another once the settings, contacts or blocks of a user have
 -- changed, and with them who may learn what it does.
 create or replace function realtime.audience_version(ten text, who uuid) returns text

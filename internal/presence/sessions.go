@@ -22,10 +22,9 @@ type Sessions struct {
 	alarm *clock.Alarm[uuid.UUID]
 	wake  wait.Flag // something is dirty
 
-	mu      sync.Mutex
-	all     map[uuid.UUID]*own     // guarded by mu
-	dirty   map[uuid.UUID]struct{} // guarded by mu: not in the database as they are
-	waiting []chan struct{}        // guarded by mu: closed once all that is dirty now is written
+	mu    sync.Mutex
+	all   map[uuid.UUID]*own     // guarded by mu
+	dirty map[uuid.UUID]struct{} // guarded by mu: not in the database as they are
 }
 
 func newSessions(w *world) *Sessions {
@@ -38,16 +37,13 @@ func newSessions(w *world) *Sessions {
 // than ctx: a socket is not refused because Postgres is away, and its session
 // is written as soon as that is back.
 func (s *Sessions) Begin(ctx context.Context, o Opening) {
-	now := s.w.now()
+	begun := o.begins(s.w.rules, s.w.now())
 	s.mu.Lock()
-	s.all[o.ID] = o.begins(s.w.rules, now)
-	s.changeLocked(s.all[o.ID])
-	done := s.waitLocked()
+	s.all[o.ID] = begun
+	s.changeLocked(begun)
+	want := begun.want
 	s.mu.Unlock()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
+	s.await(ctx, begun, want)
 }
 
 // End says that a session's socket has closed. It counts on for the grace.
@@ -149,11 +145,22 @@ func (s *Sessions) due(ids []uuid.UUID) {
 	}
 }
 
-// waitLocked is closed when everything dirty by now has been written.
-func (s *Sessions) waitLocked() <-chan struct{} {
-	done := make(chan struct{})
-	s.waiting = append(s.waiting, done)
-	return done
+// await waits until one of a session's states, or a later one, has been written; false:
+// ctx ended first.
+func (s *Sessions) await(ctx context.Context, o *own, want int64) bool {
+	for {
+		s.mu.Lock()
+		done, written := o.news(), o.wrote >= want
+		s.mu.Unlock()
+		if written {
+			return true
+		}
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // report applies a heartbeat to a session held here. Only an edge is written.
@@ -216,14 +223,12 @@ func (s *Sessions) park(ctx context.Context, id uuid.UUID, k Key, on bool) (held
 		o.parked, o.idle = nil, false
 	}
 	s.changeLocked(o)
-	done := s.waitLocked()
+	want := o.want
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	select {
-	case <-done:
+	if s.await(ctx, o, want) {
 		return true, nil
-	case <-ctx.Done():
 	}
 	return true, fault.Later(fault.Unexpected, time.Second, "not written yet: the database is out of reach")
 }

@@ -15,7 +15,8 @@ import (
 
 // Bury ends the sessions of dead nodes, within the quiet transaction that holds
 // their rows locked: whatever such a node still writes then fails. It answers
-// whose presence to ring after the commit.
+// whose presence to ring after the commit. Of whom another transaction holds the
+// sessions are left as they ended with their node, for Sweep.
 func (s *Service) Bury(ctx context.Context, tx pgx.Tx, dead []lease.Dead) ([]Key, error) {
 	nodes, alive := make([]uuid.UUID, len(dead)), make([]time.Time, len(dead))
 	for i, d := range dead {
@@ -30,14 +31,28 @@ select s.tenant, s.user_id, max(coalesce(s.ended_at, d.alive))
 	if err != nil || len(t.users) == 0 {
 		return nil, err
 	}
+	keys := t.keys()
+	held, err := t.hold(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
 	b := &pgx.Batch{}
-	t.lock(b)
+	if len(held) > 0 {
+		const leave = `
+update realtime.sessions s
+   set node_id = null, node_epoch = null, looking_until = null,
+       ended_at = coalesce(s.ended_at, d.alive), lapses_at = coalesce(s.ended_at, d.alive)
+  from unnest($1::uuid[], $2::timestamptz[]) d (node, alive), unnest($3::text[], $4::uuid[]) k (tenant, user_id)
+ where s.node_id = d.node and s.tenant = k.tenant and s.user_id = k.user_id`
+		tenants, users := keyColumns(held)
+		b.Queue(leave, nodes, alive, tenants, users)
+	}
 	b.Queue(`delete from realtime.sessions where node_id = any($1)`, nodes)
 	t.write(b)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("deleting dead sessions: %w", err)
 	}
-	return t.keys(), nil
+	return keys, nil
 }
 
 const (
@@ -48,8 +63,8 @@ const (
 	audienceYoung  = 10 * time.Second
 )
 
-// Sweep ends what nobody's timer ends: HTTP-only sessions that lapsed, and
-// users left marked as connected by a crash that took their sessions. Any node may run it, many at once.
+// Sweep ends what nobody's timer ends: HTTP-only sessions that lapsed, those that Bury
+// left, and users left marked as connected by a crash that took their sessions. Any node may run it, many at once.
 // inTouch is how long this node has been in unbroken contact with Postgres.
 func (s *Service) Sweep(ctx context.Context, inTouch time.Duration) error {
 	if err := s.sweepLapsed(ctx); err != nil {
@@ -121,9 +136,11 @@ func (s *Service) sweepLapsed(ctx context.Context) error {
 		if t = found; err != nil || len(ids) == 0 {
 			return err
 		}
+		if _, err := t.hold(ctx, tx); err != nil {
+			return err
+		}
 		b := &pgx.Batch{}
-		t.lock(b)
-		b.Queue(deleteSessions, ids)
+		b.Queue(deleteSessions+` and (tenant, user_id) in (select * from unnest($2::text[], $3::uuid[]))`, ids, t.tenants, t.users)
 		t.write(b)
 		return tx.SendBatch(ctx, b).Close()
 	})
@@ -140,7 +157,7 @@ func (s *Service) sweepLapsed(ctx context.Context) error {
 // machine's own may just have been set.
 func (w *world) findLapsed(ctx context.Context, tx pgx.Tx) (ids []uuid.UUID, t touched, err error) {
 	const q = `
-select id, tenant, user_id, lapses_at from realtime.sessions
+select id, tenant, user_id, lapses_at, ended_at from realtime.sessions
  where node_id is null and lapses_at <= least($1::timestamptz, (select clock_timestamp())) order by id limit $2 for update skip locked`
 	now, o := w.now(), w.outage()
 	rows, err := tx.Query(ctx, q, now, lapsedMost)
@@ -150,8 +167,9 @@ select id, tenant, user_id, lapses_at from realtime.sessions
 	var id uuid.UUID
 	var k Key
 	var at time.Time
-	_, err = pgx.ForEachRow(rows, []any{&id, &k.Tenant, &k.User, &at}, func() error {
-		lapsed := session{LapsesAt: &at}
+	var ended *time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &k.Tenant, &k.User, &at, &ended}, func() error {
+		lapsed := session{LapsesAt: &at, EndedAt: ended}
 		// What could not be reported while Postgres was away is no absence.
 		if end, _ := lapsed.end(w.rules, o); now.Before(end) {
 			return nil
@@ -178,9 +196,13 @@ select p.tenant, p.user_id, b.since
 	if err != nil || len(t.users) == 0 {
 		return err
 	}
-	err = postgres.QuietBatch(ctx, w.vital, func(b *pgx.Batch) {
-		t.lock(b)
+	err = postgres.Quietly(ctx, w.vital, func(tx pgx.Tx) error {
+		if _, err := t.hold(ctx, tx); err != nil {
+			return err
+		}
+		b := &pgx.Batch{}
 		t.write(b)
+		return tx.SendBatch(ctx, b).Close()
 	})
 	if err != nil {
 		return fmt.Errorf("ending orphans: %w", err)
