@@ -37,7 +37,7 @@ func TestPostgresThatIsReadOnly(t *testing.T) {
 	h := publicHandler(p)
 	bearer := []string{"Authorization", "Bearer " + token(t, auth.Claims{})}
 	reading := fmt.Sprintf(`mutation { acknowledgeRead(input: [{channelId: %q, messageId: %q}]) { id } }`, demo.Team, message)
-	for _, query := range []string{reading, reading, `mutation { setPresence(status: busy) { status } }`, fmt.Sprintf(`mutation { markUnread(messageId: %q) { id } }`, message)} {
+	for _, query := range []string{reading, reading, `mutation { setPresence(status: busy) { status } }`, fmt.Sprintf(`mutation { sendMessage(input: {clientMessageId: %q, channelId: %q, content: "x"}) { error { code retryable retryAfterMs } } }`, uuid.New(), demo.Team), fmt.Sprintf(`mutation { markUnread(messageId: %q) { id } }`, message)} {
 		if _, body := ask(t, h, query, bearer...); !strings.Contains(body, `"code":"unexpected"`) || !strings.Contains(body, `"retryable":true`) || !strings.Contains(body, `"retryAfterMs":`) {
 			t.Errorf("%s: %s", query, body)
 		}

@@ -18,9 +18,10 @@ import (
 //
 // How much was passed must not be told but by the time it took, which tells it already. So
 // what is there decides nothing: parts are of positions, drawn anew each time so that
-// nobody finds where one ends, and a reading that ends early does so by the clock.
+// nobody finds where one ends, and a reading that ends early does so by the clock. By the
+// clock too parts grow where they take no time, as for whoever has little in a large log.
 type looking struct {
-	part   int64         // positions of a statement at most
+	part   int64         // positions of the first statement at most; of any, wider as much
 	during time.Duration // parts are begun for so long
 	counts time.Duration // a count of what remains is given up then
 }
@@ -29,23 +30,36 @@ func newLooking() looking {
 	return looking{part: 100_000, during: time.Second, counts: 2 * time.Second}
 }
 
+// wider is how much larger a part may become; what passes a microsecond each is two
+// seconds' worth then, a fifth of what a statement may take.
+const wider = 16
+
+// after is how large the part after one may be that took so long.
+func (l looking) after(part int64, took time.Duration) int64 {
+	if took < l.during/20 {
+		return min(2*part, wider*l.part)
+	}
+	return max(part/2, l.part)
+}
+
 // on reads loadFor's entries part by part, most of them at most. end is up to where it
 // has looked: upTo, where that was not too much.
 func (l looking) on(ctx context.Context, db postgres.DB, v viewer.Viewer, in []uuid.UUID, own bool, after, upTo int64, most int) (list []Entry, end int64, err error) {
-	began := time.Now()
+	began, part := time.Now(), l.part
 	for end = after; ; {
-		from := end
-		end = min(from+l.part/2+rand.Int64N(l.part/2)+1, upTo)
-		part, err := loadFor(ctx, db, v, in, own, from, end, most-len(list))
+		from, asked := end, time.Now()
+		end = min(from+part/2+rand.Int64N(part/2)+1, upTo)
+		found, err := loadFor(ctx, db, v, in, own, from, end, most-len(list))
 		if err != nil {
 			return nil, from, err
 		}
-		if list = append(list, part...); len(list) == most {
+		if list = append(list, found...); len(list) == most {
 			return list, list[most-1].Pos, nil
 		}
 		if end >= upTo || time.Since(began) >= l.during {
 			return list, end, nil
 		}
+		part = l.after(part, time.Since(asked))
 	}
 }
 

@@ -72,6 +72,29 @@ func TestWhatIsPassedEndsNoStatement(t *testing.T) {
 	}
 }
 
+// TestPartsGrowWhereTheyTakeNoTime: whoever has little in a log of a hundred million has it
+// looked through in some hundred statements, and not in a thousand; where there is much to
+// pass a statement is what the first was.
+func TestPartsGrowWhereTheyTakeNoTime(t *testing.T) {
+	t.Parallel()
+	l := newLooking()
+	statements := func(each func(part int64) time.Duration) (n int, largest int64) {
+		part := l.part
+		for left := int64(100_000_000); left > 0; n++ {
+			left -= part
+			largest = max(largest, part)
+			part = l.after(part, each(part))
+		}
+		return n, largest
+	}
+	if n, largest := statements(func(int64) time.Duration { return time.Millisecond }); n > 100 || largest > wider*l.part {
+		t.Errorf("%d statements, of %d at most", n, largest)
+	}
+	if n, largest := statements(func(part int64) time.Duration { return time.Duration(part) * time.Microsecond }); largest > l.part {
+		t.Errorf("%d statements, of %d at most", n, largest)
+	}
+}
+
 // TestCountingWhatRemainsIsGivenUp where that takes too long; the page is whole.
 func TestCountingWhatRemainsIsGivenUp(t *testing.T) {
 	t.Parallel()

@@ -35,14 +35,13 @@ func (m *merger) customTypes(merged, ours Tree) error {
 				m.put(types, "objects", o, "type", isOurType)
 			}
 		case used:
-			wrong = append(wrong, fmt.Sprintf("! %s is none that apply wrote, and not what action %s answers; to mend: rename yours", other, action))
+			wrong = append(wrong, fmt.Sprintf("! %s is none that apply wrote, and not what action %s answers; to mend: rename yours, or, where an older version put it there, take all out by --remove and delete it in Hasura", other, action))
 		default:
 			m.kept = append(m.kept, other+" is another one: left as it is")
 		}
 	}
 	if len(wrong) > 0 {
-		return fmt.Errorf("Hasura has custom types of names that this server's have (one that an older version put there: "+
-			"hasura apply --remove, delete it in Hasura, and apply again):\n%s", strings.Join(wrong, "\n"))
+		return fmt.Errorf("Hasura has custom types of names that this server's have:\n%s", strings.Join(wrong, "\n"))
 	}
 	return nil
 }
