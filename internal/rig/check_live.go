@@ -48,12 +48,15 @@ func (v *Verdict) outs(h *History, b *book) {
 // through: what was written while somebody was a member for certain it was told, and
 // while it was none it wrote nothing.
 func (v *Verdict) through(c *Client, a Ack, outs []Out, knows bool, b *book) {
-	concerned := false
+	concerned, soon := false, time.Duration(0)
 	for _, o := range outs {
 		if o.Channel != a.Channel {
 			continue
 		}
 		concerned = true
+		if left := o.At.Sub(a.At); left > 0 && (soon == 0 || left < soon) {
+			soon = left
+		}
 		if a.Sender == c.User && o.holds(a.Began, 0) && (o.Back.IsZero() || a.At.Before(o.BackBegan)) {
 			v.say("R17", "%s wrote number %d of %s while it was no member", c.User, a.Seq, a.Channel)
 		}
@@ -69,7 +72,7 @@ func (v *Verdict) through(c *Client, a Ack, outs []Out, knows bool, b *book) {
 	}
 	if _, kept := b.at[place{a.Channel, a.Seq}]; concerned && kept && c.Live && !knows && a.Seq > began {
 		v.Lost++
-		v.say("R17", "%s was never told number %d of %s, written while it was a member", c.User, a.Seq, a.Channel)
+		v.say("R17", "%s was never told number %d of %s, written while it was a member; it was removed %.2f s after (0: never)", c.User, a.Seq, a.Channel, soon.Seconds())
 	}
 }
 
