@@ -7,6 +7,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/nself-org/nchat-realtime/internal/wait"
@@ -38,8 +39,8 @@ type Sub[K comparable] struct {
 	closed chan struct{}
 
 	// Guarded by hub.mu.
-	keys  map[K]struct{}
-	dirty map[K]struct{}
+	keys  map[K]bool // true: it is dirty
+	dirty []K
 	all   bool
 	poked bool
 	woken func() // nil: nobody asks
@@ -64,7 +65,7 @@ func (s *Sub[K]) Woken(f func()) {
 // Subscribe listens to keys. Nothing is dirty at first.
 func (h *Hub[K]) Subscribe(keys ...K) *Sub[K] {
 	s := &Sub[K]{hub: h, wake: wait.NewFlag(), closed: make(chan struct{}),
-		keys: map[K]struct{}{}, dirty: map[K]struct{}{}}
+		keys: map[K]bool{}}
 	h.mu.Lock()
 	h.subs[s] = struct{}{}
 	h.mu.Unlock()
@@ -77,7 +78,10 @@ func (h *Hub[K]) Mark(k K) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for s := range h.keys[k] {
-		s.dirty[k] = struct{}{}
+		if !s.keys[k] {
+			s.keys[k] = true
+			s.dirty = append(s.dirty, k)
+		}
 		s.raise()
 	}
 }
@@ -124,7 +128,9 @@ func (s *Sub[K]) Add(keys ...K) {
 		return
 	}
 	for _, k := range keys {
-		s.keys[k] = struct{}{}
+		if _, has := s.keys[k]; !has {
+			s.keys[k] = false
+		}
 		set, ok := s.hub.keys[k]
 		if !ok {
 			set = map[*Sub[K]]struct{}{}
@@ -141,11 +147,11 @@ func (s *Sub[K]) Remove(keys ...K) {
 	for _, k := range keys {
 		s.remove(k)
 	}
+	s.dirty = slices.DeleteFunc(s.dirty, func(k K) bool { return !s.keys[k] })
 }
 
 func (s *Sub[K]) remove(k K) {
 	delete(s.keys, k)
-	delete(s.dirty, k)
 	delete(s.hub.keys[k], s)
 	if len(s.hub.keys[k]) == 0 {
 		delete(s.hub.keys, k)
@@ -203,16 +209,11 @@ func (s *Sub[K]) take() (dirty []K, all, poked bool) {
 }
 
 func (s *Sub[K]) takeLocked() (dirty []K, all, poked bool) {
-	all, poked = s.all, s.poked
-	s.all, s.poked = false, false
-	if len(s.dirty) == 0 {
-		return nil, all, poked
+	dirty, all, poked = s.dirty, s.all, s.poked
+	s.dirty, s.all, s.poked = nil, false, false
+	for _, k := range dirty {
+		s.keys[k] = false
 	}
-	dirty = make([]K, 0, len(s.dirty))
-	for k := range s.dirty {
-		dirty = append(dirty, k)
-	}
-	clear(s.dirty)
 	return dirty, all, poked
 }
 
@@ -227,6 +228,7 @@ func (s *Sub[K]) Close() {
 	for k := range s.keys {
 		s.remove(k)
 	}
+	s.dirty = nil
 	close(s.closed)
 	if s.woken != nil {
 		s.woken()

@@ -45,6 +45,32 @@ func TestManyMarksAreOneChange(t *testing.T) {
 	}
 }
 
+// TestWhatIsRemovedIsDirtyNoMore, also where it is listened to again; the others are, in
+// the order in which they became so.
+func TestWhatIsRemovedIsDirtyNoMore(t *testing.T) {
+	t.Parallel()
+	h := hub.New[string]()
+	s := h.Subscribe("a", "b", "c", "d")
+	for _, k := range []string{"c", "a", "b", "c"} {
+		h.Mark(k)
+	}
+	s.Remove("a")
+	s.Add("a", "b")
+	if got, _ := s.Take(); !slices.Equal(got, []string{"c", "b"}) {
+		t.Fatal(got)
+	}
+	h.Mark("a")
+	h.Mark("b")
+	if got, _ := s.Take(); !slices.Equal(got, []string{"a", "b"}) {
+		t.Fatal(got)
+	}
+	h.Mark("d")
+	s.Close()
+	if got, all := s.Take(); len(got) > 0 || all {
+		t.Fatal(got, all)
+	}
+}
+
 func TestNextWaitsAndEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -67,7 +67,7 @@ func New(o Options) *Transport {
 	t := &Transport{o: o, conns: map[uuid.UUID]*Conn{}, users: map[string]int{}, ips: map[string]int{}, opening: map[string]int{}}
 	t.left = sync.NewCond(&t.mu)
 	t.upgrader = websocket.Upgrader{
-		ReadBufferSize: 1024, WriteBufferSize: 4096, // what is read is small; net/http's own buffer would stay with the socket for good
+		ReadBufferSize: 512, WriteBufferSize: 4096, // what is read is small; net/http's own buffer would stay with the socket for good
 		WriteBufferPool: &sync.Pool{}, Subprotocols: []string{TransportWS, LegacyWS},
 		HandshakeTimeout: o.Limits.WriteTimeout,
 		CheckOrigin:      func(*http.Request) bool { return true }, // asked before, to answer in our words
