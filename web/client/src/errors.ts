@@ -37,3 +37,6 @@ export function backoff(attempt: number, random: () => number, base = 1000, most
   const full = Math.min(most, base * 2 ** Math.min(attempt, 16));
   return full / 2 + random() * full / 2;
 }
+
+/** How long to wait after an error: never less than the server says, and longer from one to the next, also where it says the same each time. */
+export const pause = (error: Pick<RealtimeError, "retryAfterMs"> | null, failures: number, random: () => number) => Math.max(error?.retryAfterMs ?? 0, backoff(failures, random));
