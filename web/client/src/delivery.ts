@@ -74,8 +74,8 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
     const of = (kind: "read" | "delivered") => batch.flatMap(([, m]): MarkInput[] => (m[kind] ? [{ channelId: m.channelId, messageId: m[kind] }] : []));
     try {
       const { errors } = await connection.ask(Acknowledge, { delivered: of("delivered"), read: of("read") }, { keepalive, overHttp: keepalive });
-      const refused = errors.find(e => e.retryable);
-      if (refused) throw refused;
+      const refused = errors.filter(e => e.retryable).sort((a, b) => b.retryAfterMs! - a.retryAfterMs!);
+      if (refused[0]) throw refused[0];
     } catch (e) {
       return pause(asError(e), failures++, env.random); // or for the next connection; to say it twice is harmless
     }

@@ -353,10 +353,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
       void flush();
     },
     /** Connected: what held it up may be over. */
-    resume() {
-      failures = pausedUntil = 0;
-      return flush();
-    },
+    resume: () => void (failures = pausedUntil = 0),
     close() {
       if (current) renew();
       current = undefined;

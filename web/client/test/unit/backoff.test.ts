@@ -6,8 +6,9 @@ import { connected, eachOnItsWire, type Operation, pass, refusal, wire } from ".
 eachOnItsWire();
 const said = { code: "rate-limited", message: "", retryable: true, retryAfterMs: 1000 };
 const refuse = () => refusal("rate-limited", true, { retryAfterMs: 1000 });
-const beside = (op: Operation) => { // as one field's error, with what is right
-  op.socket.say({ id: op.id, type: "next", payload: { data: { acknowledgeDelivered: [], acknowledgeRead: null }, errors: [{ message: "", extensions: said }] } });
+const fields = (op: Operation) => { // an error of each field: the longest counts
+  const errors = [{ message: "", extensions: { ...said, retryAfterMs: 10 } }, { message: "", extensions: said }];
+  op.socket.say({ id: op.id, type: "next", payload: { data: null, errors } });
   op.socket.say({ id: op.id, type: "complete" });
 };
 const row = (op: Operation) => ({ sendMessages: { results: (op.variables.input as { clientMessageId: string }[]).map(i => ({ clientMessageId: i.clientMessageId, status: "failed", duplicate: false, message: null, error: said })) } });
@@ -22,7 +23,7 @@ test.each<[string, string, (op: Operation) => unknown, (rt: Realtime) => unknown
   ["a batch", "Send", refuse, rt => rt.send("c1", "x")],
   ["a message", "Send", row, rt => rt.send("c1", "x")],
   ["marks", "Acknowledge", refuse, rt => rt.delivery.read("c1", "m1")],
-  ["marks, of which some are refused", "Acknowledge", beside, rt => rt.delivery.read("c1", "m1")],
+  ["marks, of each kind", "Acknowledge", fields, rt => rt.delivery.read("c1", "m1")],
 ])("%s: asked again after a second as the server says, then after ever longer", async (_, name, reply, begin) => {
   wire.replies[name] = reply;
   const { rt } = await connected(wire);
@@ -33,6 +34,17 @@ test.each<[string, string, (op: Operation) => unknown, (rt: Realtime) => unknown
     expect(waited[i], `${waited}`).toBeGreaterThanOrEqual(least);
     expect(waited[i], `${waited}`).toBeLessThan(least + 1);
   });
+});
+
+test("what is queued waits as long as the server says, also where a sync is tried again meanwhile", async () => {
+  wire.replies.Sync = refuse;
+  wire.replies.Send = () => refusal("rate-limited", true, { retryAfterMs: 40_000 });
+  const { rt } = await connected(wire);
+  await rt.send("c1", "x");
+  for (let s = 0; s < 12; s++) await pass(3000);
+  expect([wire.of("Send").length, wire.of("Sync").length > 4]).toEqual([1, true]);
+  await pass(5000);
+  expect(wire.of("Send").length).toBe(2);
 });
 
 describe("marks that are refused for now", () => {
