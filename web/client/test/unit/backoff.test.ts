@@ -45,6 +45,9 @@ test("what is queued waits as long as the server says, also where a sync is trie
   expect([wire.of("Send").length, wire.of("Sync").length > 4]).toEqual([1, true]);
   await pass(5000);
   expect(wire.of("Send").length).toBe(2);
+  wire.socket.end(1006, ""); // another connection may be to a server that has time
+  await pass(3000);
+  expect(wire.of("Send").length).toBe(3);
 });
 
 describe("marks that are refused for now", () => {
