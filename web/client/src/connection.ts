@@ -1,5 +1,5 @@
 import { type Env, listen } from "./env.js";
-import { asError, backoff, fromWire, lost, RealtimeError, type WireError } from "./errors.js";
+import { asError, backoff, fromWire, lost, pause, RealtimeError, type WireError } from "./errors.js";
 import { type ConnectionQuality, type Doc, Refresh } from "./generated.js";
 import { type Ack, type Answer, openSocket, type Sink, type Socket } from "./socket.js";
 import { type Emitter, type Readable, store } from "./store.js";
@@ -268,11 +268,12 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
     return new Promise((resolve, reject) => {
       let answer: Answer<R> | undefined;
       const over = !how.overHttp && is("connected") && socket, abort = new AbortController();
+      let stop = () => {};
       const late = setTimeout(() => {
-        stop();
         reject(new RealtimeError("timeout", "No answer within 10 s", true));
+        stop();
       }, REQUEST);
-      const stop = over ? over.subscribe(doc, variables, {
+      stop = over ? over.subscribe(doc, variables, {
         next: a => { answer = a; },
         end(error) {
           clearTimeout(late);
@@ -296,7 +297,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
         headers: { "content-type": "application/json", accept: "application/json", authorization: `Bearer ${token}` },
       });
       const body = (await res.json()) as { data?: R; errors?: WireError[] };
-      if (user !== before && user !== whose) throw lost(); // the answer is another's now, who must not see it
+      if ((user !== before || of !== era) && !(user && user === whose)) throw lost(); // it may be another's page now, who must not see it
       return { data: body.data ?? null, errors: (body.errors ?? []).map(fromWire) };
     } catch (e) {
       throw lost(asError(e).message);
@@ -325,7 +326,7 @@ export function createConnection(o: ConnectionOptions, env: Env, events: Emitter
         if (ended || over || error?.code === "connection-lost") return; // up begins it anew
         over = true;
         if (error && !error.retryable) return refused?.(error);
-        timer = setTimeout(begin, error?.retryAfterMs ?? backoff(failures++, env.random));
+        timer = setTimeout(begin, pause(error, failures++, env.random));
       };
       stop = once(doc, variables, {
         next({ data, errors }) {

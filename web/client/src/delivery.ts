@@ -1,5 +1,6 @@
 import type { Connection } from "./connection.js";
 import { type Env, listen } from "./env.js";
+import { asError, pause } from "./errors.js";
 import { Acknowledge, type MarkInput, MarkUnread, UnreadTotals as UnreadTotalsDoc } from "./generated.js";
 import type { Keeper } from "./keeper.js";
 import type { Messages } from "./messages.js";
@@ -35,7 +36,7 @@ const BATCH = 1000, MOST = 500, LEAVING = 200;
 
 export function createDelivery(connection: Connection, env: Env, messages: Messages, keeper: Keeper, state: Pick<State, "readStates" | "threads" | "read">) {
   const { readStates, threads } = state;
-  let marks = new Map<string, Mark>(), timer: ReturnType<typeof setTimeout> | undefined, flying: Promise<void> | undefined;
+  let marks = new Map<string, Mark>(), timer: ReturnType<typeof setTimeout> | undefined, flying: Promise<void> | undefined, failures = 0;
   const place = (id: string | null | undefined) => {
     const m = id ? messages.find(id) : undefined;
     return m && Number(m.seq);
@@ -54,38 +55,45 @@ export function createDelivery(connection: Connection, env: Env, messages: Messa
     keeper.kv(`mark:${key}`, next);
     plan();
   }
-  function plan() {
-    if (!timer && connection.get().state === "connected") timer = setTimeout(() => void flush(), BATCH);
+  function plan(ms = BATCH) {
+    if (!timer && !flying && connection.get().state === "connected") timer = setTimeout(() => void flush(), ms);
   }
   function flush(leaving = false): Promise<void> {
     clearTimeout(timer);
     timer = undefined;
     if (!marks.size) return Promise.resolve();
-    flying ??= say(leaving).finally(() => {
+    flying ??= say(leaving).then(wait => {
       flying = undefined;
-      if (marks.size) plan();
+      if (marks.size) plan(wait);
     });
     return flying;
   }
+  // Answers how long what waits then is to wait.
   async function say(keepalive: boolean) {
     const batch = [...marks].slice(0, keepalive ? LEAVING : MOST);
     const of = (kind: "read" | "delivered") => batch.flatMap(([, m]): MarkInput[] => (m[kind] ? [{ channelId: m.channelId, messageId: m[kind] }] : []));
     try {
       const { errors } = await connection.ask(Acknowledge, { delivered: of("delivered"), read: of("read") }, { keepalive, overHttp: keepalive });
-      if (errors.some(e => e.retryable)) return;
-    } catch {
-      return; // it waits for the next connection; to say it twice is harmless
+      const refused = errors.filter(e => e.retryable).sort((a, b) => b.retryAfterMs! - a.retryAfterMs!);
+      if (refused[0]) throw refused[0];
+    } catch (e) {
+      return pause(asError(e), failures++, env.random); // or for the next connection; to say it twice is harmless
     }
+    failures = 0;
     for (const [key, m] of batch) {
       if (marks.get(key) !== m) continue; // moved on meanwhile
       marks.delete(key);
       keeper.kv(`mark:${key}`, undefined);
     }
+    return BATCH;
   }
   const totals = store<UnreadTotals | null>(null);
   const held = store<null>(null, () => connection.live(UnreadTotalsDoc, {}, d => totals.set(d.unreadTotalsChanged)));
   let deaf = () => {};
-  connection.events.on("up", () => void flush());
+  connection.events.on("up", () => {
+    failures = 0;
+    void flush();
+  });
   connection.events.on("begin", () => { deaf = listen(env.window, "pagehide", () => void flush(true)); });
   connection.events.on("end", () => {
     clearTimeout(timer);

@@ -33,7 +33,7 @@ export function asError(e: unknown): RealtimeError {
 }
 
 /** How long to wait before the attempt after `attempt` failures: half of 1, 2, 4 … 30 s, and up to as much again by chance, so that a thousand clients do not come back at once. */
-export function backoff(attempt: number, random: () => number, base = 1000, most = 30_000): number {
-  const full = Math.min(most, base * 2 ** Math.min(attempt, 16));
-  return full / 2 + random() * full / 2;
-}
+export const backoff = (attempt: number, random: () => number) => Math.min(15_000, 500 * 2 ** attempt) * (1 + random());
+
+/** How long to wait after an error: never less than the server says, and longer from one to the next, also where it says the same each time. */
+export const pause = (error: Pick<RealtimeError, "retryAfterMs"> | null, failures: number, random: () => number) => Math.max(error?.retryAfterMs ?? 0, backoff(failures, random));

@@ -2,7 +2,7 @@ import type { Connection } from "./connection.js";
 import type { Database } from "./database.js";
 import { digest } from "./digest.js";
 import { type Env, uuid } from "./env.js";
-import { asError, backoff, RealtimeError } from "./errors.js";
+import { asError, pause, RealtimeError } from "./errors.js";
 import { Send, type SendMessageInput } from "./generated.js";
 import { type Emitter, type Readable, store } from "./store.js";
 import type { Message, Outgoing, Queued, Row } from "./types.js";
@@ -230,7 +230,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
           gone.push(row.n);
           sent.push({ ...result.message, clientMessageId: row.input.clientMessageId });
         } else if (result.error?.retryable) {
-          const wait = result.error.retryAfterMs ?? backoff(row.attempts, env.random);
+          const wait = pause(result.error, row.attempts, env.random);
           put.push({ ...row, attempts: row.attempts + 1, notBefore: Date.now() + Math.min(wait, LONGEST) });
         } else put.push({ ...row, dead: result.error ?? { code: "unexpected", message: "Refused" } });
       }
@@ -255,7 +255,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
       }
       if (error.retryable || ["needs-auth", "invalid-jwt", "access-denied"].includes(error.code)) {
         // Of the way, or of the session: the rows stay as they are. Once connected anew, or after a while.
-        const wait = Math.min(error.retryAfterMs ?? backoff(failures++, env.random), LONGEST);
+        const wait = Math.min(pause(error, failures++, env.random), LONGEST);
         pausedUntil = Date.now() + wait;
         timer = setTimeout(() => void flush(), wait);
         return null;
@@ -353,10 +353,7 @@ export function createOutbox(connection: Connection, env: Env, o: OutboxOptions,
       void flush();
     },
     /** Connected: what held it up may be over. */
-    resume() {
-      failures = pausedUntil = 0;
-      return flush();
-    },
+    resume: () => void (failures = pausedUntil = 0),
     close() {
       if (current) renew();
       current = undefined;

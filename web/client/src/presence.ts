@@ -1,7 +1,7 @@
 import { createActivity } from "./activity.js";
 import type { Connection } from "./connection.js";
 import type { Env } from "./env.js";
-import { asError, backoff, lost, type RealtimeError } from "./errors.js";
+import { asError, lost, pause, type RealtimeError } from "./errors.js";
 import {
   type CustomStatusInput, MyPresence as MyPresenceDoc, PresenceChanged, Presences, type PresenceSettingsInput, type PresenceStatus,
   PresenceWindow, SetCustomStatus, SetPresence, UpdateSettings, Visibility,
@@ -85,7 +85,7 @@ export function createPresence(connection: Connection, env: Env, enabled: boolea
       const error = asError(e);
       if (error.retryable) { // done with the next connection, or on this one after a while
         clearTimeout(again);
-        if (connection.get().state === "connected") again = setTimeout(wishAll, error.retryAfterMs ?? backoff(failures++, random));
+        if (connection.get().state === "connected") again = setTimeout(wishAll, pause(error, failures++, random));
         return;
       }
       if (wishes.get(what) === fn) wishes.delete(what);

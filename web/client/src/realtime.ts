@@ -75,7 +75,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     state.took(sent);
     return keeper.flush();
   });
-  const sync = createSync(connection, env, state, messages, keeper, outbox.resume, emitter<SyncEvents>());
+  const sync = createSync(connection, env, state, messages, keeper, outbox.queue.flush, emitter<SyncEvents>());
   const { presence, typing, rooms } = people(o, connection, env, config, state.settings, sync.conflict);
   const delivery = createDelivery(connection, env, messages, keeper, state);
 
@@ -132,6 +132,7 @@ export function createRealtime(o: RealtimeOptions): Realtime {
     await opening;
     if (connection.get().state !== "connected") return;
     ask();
+    outbox.resume();
     await sync.service.run().catch(() => {});
   });
   connection.events.on("down", () => sync.halt());

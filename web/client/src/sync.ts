@@ -1,6 +1,6 @@
 import type { Connection } from "./connection.js";
 import type { Env } from "./env.js";
-import { asError, backoff, lost, RealtimeError } from "./errors.js";
+import { asError, lost, pause, RealtimeError } from "./errors.js";
 import { Edit, type EditMutation, Events, type EventKind, History, Remove, Sync } from "./generated.js";
 import type { Keeper } from "./keeper.js";
 import type { Messages } from "./messages.js";
@@ -84,7 +84,6 @@ export function createSync(connection: Connection, env: Env, state: State, messa
         messages: { synced: got.messages, conflicts: count.conflicts, errors: 0 }, channels: { synced: got.channels, errors: 0 }, presence: { synced: 0 },
         queueFlushed, timestamp: Date.now(), duration: Date.now() - begun,
       };
-      failures = 0;
       say({ state: "synchronized", progress: 100, result });
       events.emit("progress", { progress: 100, done: got.messages, total: got.messages });
       events.emit("completed", result);
@@ -103,12 +102,12 @@ export function createSync(connection: Connection, env: Env, state: State, messa
   function again(error: RealtimeError | null) {
     if (connection.get().state !== "connected" || (error && !error.retryable)) return;
     clearTimeout(timer);
-    timer = setTimeout(() => void run().catch(() => {}), error?.retryAfterMs ?? backoff(failures++, env.random));
+    timer = setTimeout(() => void run().catch(() => {}), pause(error, failures++, env.random));
   }
 
   async function pages(stale: () => void, step: (p: number, done: number, total: number) => void) {
     const got = { messages: 0, channels: 0 };
-    let done = 0;
+    let done = 0, ratio = 0;
     if (gap) {
       cursor = gap;
       gap = null;
@@ -135,7 +134,9 @@ export function createSync(connection: Connection, env: Env, state: State, messa
       moved(page.cursor);
       done += page.messages.length;
       const total = Math.max(done, page.progress.total);
-      step(10 + Math.round(80 * (page.hasMore && total ? done / total : 1)), done, total);
+      if (!page.hasMore) ratio = 1;
+      else if (total > done) ratio = Math.max(ratio, done / total); // else there is more than was counted
+      step(10 + Math.round(80 * ratio), done, total);
       await keeper.flush();
       stale();
       if (!page.hasMore) return got;
@@ -147,6 +148,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
       next({ data, errors }) {
         if (mine !== generation) return;
         if (!data) return end(errors[0] ?? null);
+        failures = 0; // no sooner: pages may come from a server that refuses its stream
         const { payload, cursor: at } = data.events;
         if (payload.__typename === "StreamReset") {
           if (payload.reason === "started") return moved(payload.cursor);
@@ -248,6 +250,7 @@ export function createSync(connection: Connection, env: Env, state: State, messa
     },
     halt(forget = false) {
       generation++;
+      failures = 0;
       clearTimeout(timer);
       stop?.();
       say({ state: "idle", ...(forget && { result: null, conflicts: [] }) });

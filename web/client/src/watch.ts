@@ -1,5 +1,5 @@
 import type { Connection } from "./connection.js";
-import { backoff, type RealtimeError } from "./errors.js";
+import { pause, type RealtimeError } from "./errors.js";
 import type { Doc } from "./generated.js";
 
 /** Subscriptions over a set of keys that changes: what is added comes by a small one of its own, and many small ones become one. */
@@ -45,7 +45,7 @@ export function createWatch<R, V>(connection: Connection, random: () => number, 
           refused.add(keys[0]!);
           denied?.(keys[0]!, error);
         }
-      } else rest(keys, error?.retryAfterMs ?? backoff(failures++, random));
+      } else rest(keys, pause(error, failures++, random));
     };
     parts.add(part);
     part.stop = connection.once(doc, variables(keys), {

@@ -186,6 +186,18 @@ test("an answer that does not come is an error in ten seconds; one that is lost 
   await expect(tab.rt.connection.request(doc, {})).rejects.toMatchObject({ code: "rate-limited", retryAfterMs: 700 });
 });
 
+test("an answer that does not come is an error, also where the socket does not take that nobody waits for it", async () => {
+  const tab = await connected(wire), send = wire.socket.send;
+  wire.socket.send = function (text) {
+    if (text.includes("complete")) throw new Error("sick");
+    send.call(this, text);
+  };
+  const late = tab.rt.connection.request("mutation Mute { x }" as never, {}).catch(e => e.code);
+  await pass(10_100).catch(e => expect(e.message).toBe("sick"));
+  wire.socket.send = send;
+  expect(await Promise.race([late, pass(20_000)])).toBe("timeout");
+});
+
 test("an app's callback that throws is reported, and ends neither its subscription nor the connection", async () => {
   const tab = await connected(wire), told: unknown[] = [], reported = vi.spyOn(console, "error").mockImplementation(() => {});
   const fails = (what: unknown) => { told.push(what); throw new Error("the app's"); };

@@ -256,6 +256,20 @@ test("sync goes on from the last cursor seen, page by page, and a stream that is
   expect(wire.of("Sync").at(-1)!.variables.cursor).toBeNull();
 });
 
+test("sync's progress does not fall where a page ends by the clock, and there is more than was counted", async () => {
+  const pages = [[0, 0], [1, 4], [4, 4], [1, 12], [0, 6]], progress: number[] = []; // messages, total
+  let n = 0;
+  wire.replies.Sync = () => {
+    const [count, total] = pages[n++]!, messages = Array.from({ length: count! }, (_, i) => ({ id: `${n}-${i}`, channelId: "c1", senderId: BOB, seq: `${n}${i}`, mentions: [] }));
+    return { sync: { ...emptyPage, cursor: `p${n}`, hasMore: n < pages.length, progress: { done: 0, total }, messages } };
+  };
+  const tab = wire.tab({ storage: "memory" });
+  tab.rt.sync.events.on("progress", p => progress.push(p.progress));
+  tab.rt.connect();
+  await pass(500);
+  expect(progress).toEqual([0, 10, 10, 30, 30, 50, 90, 100]);
+});
+
 test("what was kept is there before the network is, and the next page goes on from it", async () => {
   const m = { id: "m1", clientMessageId: null, channelId: "c1", threadId: null, parentMessageId: null, senderId: BOB, content: "kept", type: "text", metadata: null, mentions: [], seq: "1", version: 1, createdAt: "2026-01-01T00:00:00Z", editedAt: null, deletedAt: null, delivery: null };
   wire.replies.Sync = () => ({ sync: { ...emptyPage, cursor: "k1", messages: [m], channels: [{ channelId: "c1", name: "one", type: "public", isArchived: false, isReadonly: false, role: "member", canWrite: true, lastSeq: "1" }] } });

@@ -96,6 +96,30 @@ test("what comes over HTTP once another has signed in is nobody's: it is not sho
   expect(await read(() => pass(5000))).toBe("read"); // the same user on a new socket may have it
 });
 
+test.each([["never connected, and the next one's token takes its time", false, () => new Promise<string>(() => {})], ["nobody was signed in, and nobody is", true, () => null]])("what comes over HTTP where it was not known who the user is, nor is after authChanged, is nobody's: %s", async (_, connects, next) => {
+  let token: () => string | null | Promise<string> = () => null, answer!: () => void;
+  wire.fetch = (() => new Promise(r => { answer = () => r({ json: async () => ({ data: { messages: { messages: [message("for alice")], pageInfo: { endCursor: null, hasNextPage: false } } } }) }); })) as never;
+  const { rt } = wire.tab({ userId: undefined, getToken: () => token() });
+  const read = async (then: typeof token) => {
+    if (connects) rt.connect();
+    await pass(10);
+    token = () => claims(ALICE);
+    const got = rt.sync.older("c1").then(() => "read", e => e.code);
+    await pass(10);
+    token = then;
+    rt.authChanged();
+    await pass(10);
+    answer();
+    await pass(10);
+    return got;
+  };
+  expect(await read(next)).toBe("connection-lost");
+  expect(rt.timeline("c1").get()).toEqual([]);
+  rt.disconnect();
+  token = () => null;
+  expect(await read(() => claims(ALICE))).toBe("read"); // it is known by then, and her own
+});
+
 test("what is written before it is known whose it is waits for that, and is sent as nobody else's", async () => {
   let who: string | null = null, give = (_: string) => {};
   wire.ack = () => ({ sessionId: "s", userId: who!, role: "user", serverTime: new Date().toISOString(), heartbeatIntervalMs: 30_000, expiresAt: null });
