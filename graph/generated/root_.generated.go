@@ -4052,7 +4052,7 @@ type RealtimeConfig {
   maxEventBytes: Int!
 }
 
-"Wait min(baseMs x 2^attempt, maxMs), give or take jitter, at most maxAttempts times; retryAfterMs on an error overrides."
+"Wait min(baseMs x 2^attempt, maxMs), give or take jitter, at most maxAttempts times; never sooner than retryAfterMs on an error says."
 type RetryPolicy {
   "The first wait. 1,000."
   baseMs: Int!

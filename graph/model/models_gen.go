@@ -263,7 +263,7 @@ type ReceiptEdge struct {
 	Node receipt.Receipt `json:"node"`
 }
 
-// Wait min(baseMs x 2^attempt, maxMs), give or take jitter, at most maxAttempts times; retryAfterMs on an error overrides.
+// Wait min(baseMs x 2^attempt, maxMs), give or take jitter, at most maxAttempts times; never sooner than retryAfterMs on an error says.
 type RetryPolicy struct {
 	// The first wait. 1,000.
 	BaseMs int `json:"baseMs"`
