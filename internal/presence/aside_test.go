@@ -199,6 +199,10 @@ select gen_random_uuid(), 'primary', u, d.id, d.epoch, now(), now(), case when d
 			t.Errorf("on a dead node, and %s", v.Status)
 		}
 	}
+	var over time.Time
+	if err := r.pool.QueryRow(t.Context(), `select lapses_at from realtime.sessions where user_id = $1`, demo.Alice).Scan(&over); err != nil || !over.Equal(quick.over(dead.Alive)) {
+		t.Errorf("alice's is over at %v: %v", over, err)
+	}
 	if is, seen := active(demo.Carol); is || seen == nil || !seen.Equal(dead.Alive) {
 		t.Errorf("carol is connected (%v), or was seen %v", is, seen)
 	}
