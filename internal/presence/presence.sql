@@ -29,7 +29,7 @@ begin
   for k in
     with asked as (select distinct a.ten, a.who from unnest(tenants, users) a (ten, who)),
          mine as (select s.id from realtime.sessions s join asked a on a.ten = s.tenant and a.who = s.user_id for update of s skip locked),
-         stuck as (select s.tenant, s.user_id from realtime.sessions s join asked a on a.ten = s.tenant and a.who = s.user_id
+         stuck as (select distinct s.tenant, s.user_id from realtime.sessions s join asked a on a.ten = s.tenant and a.who = s.user_id
                     where s.id not in (select m.id from mine m)),
          free as (select p.tenant, p.user_id from realtime.presence p join asked a on a.ten = p.tenant and a.who = p.user_id
                    where not exists (select from stuck x where x.tenant = p.tenant and x.user_id = p.user_id)
