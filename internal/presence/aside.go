@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -34,18 +35,6 @@ func (a *aside) add(keys []Key) {
 	}
 }
 
-// some are as many of them as are asked about at once, others each time.
-func (a *aside) some() []Key {
-	keys := make([]Key, 0, min(len(a.users), heldAtOnce))
-	for k := range a.users {
-		if len(keys) == heldAtOnce {
-			break
-		}
-		keys = append(keys, k)
-	}
-	return keys
-}
-
 func (a *aside) lookAfter(d time.Duration) {
 	a.after, a.look = d, nil
 	if len(a.users) > 0 {
@@ -72,23 +61,33 @@ func (wr *writer) setAside(ctx context.Context, c *changes) error {
 
 // rejoin has those be written with everybody again whose rows nobody holds any more.
 func (wr *writer) rejoin(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	asked, next := wr.aside.some(), min(2*wr.aside.after, retryMost)
-	held, err := wr.w.held(ctx, asked)
+	next := min(2*wr.aside.after, retryMost)
 	switch {
-	case err != nil: // what is written next will say it
-	case len(held) < len(asked):
+	case wr.fewer(ctx):
 		next = retryFirst
-		for _, k := range asked {
-			delete(wr.aside.users, k)
-		}
-		wr.aside.add(held)
 	case next == retryMost && wr.aside.after < retryMost:
 		wr.w.log.WarnContext(ctx, "another transaction holds rows of users for long: their presence is not written before it ends",
 			"users", len(wr.aside.users))
 	}
 	wr.aside.lookAfter(next)
+}
+
+// fewer asks for all of them, and is whether any can be written again.
+func (wr *writer) fewer(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	before := len(wr.aside.users)
+	for asked := range slices.Chunk(slices.Collect(maps.Keys(wr.aside.users)), heldAtOnce) {
+		held, err := wr.w.held(ctx, asked)
+		if err != nil { // what is written next will say it
+			break
+		}
+		for _, k := range asked {
+			delete(wr.aside.users, k)
+		}
+		wr.aside.add(held)
+	}
+	return len(wr.aside.users) < before
 }
 
 // held answers whose rows another transaction holds just now. It waits for none.

@@ -25,16 +25,16 @@ type writer struct {
 	aside    aside
 }
 
+// lastPatience is how long the last word waits for those whose rows are held.
+const lastPatience = retryMost
+
 // run writes until ctx ends, and then once more.
 func (wr *writer) run(ctx context.Context) error {
 	again := retryFirst
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-			defer cancel()
-			wr.aside = aside{} // tried once more
-			return wr.flush(last)
+			return wr.last(context.WithoutCancel(ctx))
 		case <-wr.sessions.wake:
 		case <-wr.aside.look:
 			wr.rejoin(ctx)
@@ -50,6 +50,25 @@ func (wr *writer) run(ctx context.Context) error {
 		}
 		again = retryFirst
 	}
+}
+
+// last writes what is left, that of those set aside too, if what holds them ends soon.
+func (wr *writer) last(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	wr.aside = aside{} // tried once more
+	err := wr.flush(ctx)
+	patience, stop := context.WithTimeout(ctx, lastPatience)
+	defer stop()
+	for err == nil && len(wr.aside.users) > 0 && wait.For(patience, retryFirst) {
+		if wr.fewer(ctx) {
+			err = wr.flush(ctx)
+		}
+	}
+	if left := len(wr.aside.users); left > 0 {
+		wr.w.log.WarnContext(ctx, "another transaction holds rows of users: how their sessions ended is not written", "users", left)
+	}
+	return err
 }
 
 // changes is what one transaction writes: columns, as unnest takes them.
@@ -187,14 +206,20 @@ func poisoned(err error) bool {
 }
 
 // isolate writes sessions one by one, to find the one that is refused: nothing
-// will ever write that, and nobody else is to pay for it.
+// will ever write that, and nobody else is to pay for it. Who is held is waited for once.
 func (wr *writer) isolate(ctx context.Context, c *changes) error {
 	var failed error
 	for _, o := range c.owns {
+		if _, is := wr.aside.users[o.Key]; is { // failed says so
+			continue
+		}
 		one := wr.sessions.one(o)
 		switch err := wr.write(ctx, one); {
 		case poisoned(err):
 			wr.w.log.ErrorContext(ctx, "a session cannot be written", "error", err)
+		case postgres.Locked(err):
+			failed = errors.Join(err, wr.setAside(ctx, one))
+			continue
 		case err != nil:
 			failed = err
 			continue

@@ -19,6 +19,8 @@ end $$;
 
 -- hold_users locks the rows of users and of their sessions until the transaction ends,
 -- making those missing, but waits for nobody: it answers whose another transaction holds.
+-- Sessions first, as everybody does: of whom a session is held the user's row is left alone,
+-- for whoever holds that is about to lock it, and may be waited for in what comes next.
 create or replace function realtime.hold_users(tenants text[], users uuid[]) returns table (held_tenant text, held_user uuid)
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '1ms' as $$
 declare
@@ -26,13 +28,15 @@ declare
 begin
   for k in
     with asked as (select distinct a.ten, a.who from unnest(tenants, users) a (ten, who)),
+         mine as (select s.id from realtime.sessions s join asked a on a.ten = s.tenant and a.who = s.user_id for update of s skip locked),
+         stuck as (select distinct s.tenant, s.user_id from realtime.sessions s join asked a on a.ten = s.tenant and a.who = s.user_id
+                    where s.id not in (select m.id from mine m)),
          free as (select p.tenant, p.user_id from realtime.presence p join asked a on a.ten = p.tenant and a.who = p.user_id
-                   order by 1, 2 for no key update of p skip locked),
-         mine as (select s.id from realtime.sessions s join asked a on a.ten = s.tenant and a.who = s.user_id for update of s skip locked)
+                   where not exists (select from stuck x where x.tenant = p.tenant and x.user_id = p.user_id)
+                   order by 1, 2 for no key update of p skip locked)
     select a.ten, a.who, p.user_id is null as missing,
-           p.user_id is not null and f.user_id is null or exists (
-             select from realtime.sessions s
-              where s.tenant = a.ten and s.user_id = a.who and s.id not in (select m.id from mine m)) as held
+           p.user_id is not null and f.user_id is null
+           or exists (select from stuck x where x.tenant = a.ten and x.user_id = a.who) as held
       from asked a
       left join realtime.presence p on p.tenant = a.ten and p.user_id = a.who
       left join free f on f.tenant = a.ten and f.user_id = a.who
@@ -40,8 +44,9 @@ begin
   loop
     if k.missing and not k.held then
       begin
-        insert into realtime.presence (tenant, user_id) values (k.ten, k.who) on conflict do nothing;
-      exception when lock_not_available then -- another transaction is making it
+        insert into realtime.presence (tenant, user_id) values (k.ten, k.who)
+        on conflict (tenant, user_id) do update set active = presence.active where false; -- locks one that was just made
+      exception when lock_not_available then -- another transaction is making it, or holds it already
         k.held := true;
       end;
     end if;

@@ -16,7 +16,7 @@ import (
 // Bury ends the sessions of dead nodes, within the quiet transaction that holds
 // their rows locked: whatever such a node still writes then fails. It answers
 // whose presence to ring after the commit. Of whom another transaction holds the
-// sessions are left as they ended with their node, for Sweep.
+// sessions are left as they ended with their node, for Sweep once they count no more.
 func (s *Service) Bury(ctx context.Context, tx pgx.Tx, dead []lease.Dead) ([]Key, error) {
 	nodes, alive := make([]uuid.UUID, len(dead)), make([]time.Time, len(dead))
 	for i, d := range dead {
@@ -41,11 +41,11 @@ select s.tenant, s.user_id, max(coalesce(s.ended_at, d.alive))
 		const leave = `
 update realtime.sessions s
    set node_id = null, node_epoch = null, looking_until = null,
-       ended_at = coalesce(s.ended_at, d.alive), lapses_at = coalesce(s.ended_at, d.alive)
+       ended_at = coalesce(s.ended_at, d.alive), lapses_at = coalesce(s.ended_at, d.alive) + $5::interval
   from unnest($1::uuid[], $2::timestamptz[]) d (node, alive), unnest($3::text[], $4::uuid[]) k (tenant, user_id)
  where s.node_id = d.node and s.tenant = k.tenant and s.user_id = k.user_id`
 		tenants, users := keyColumns(held)
-		b.Queue(leave, nodes, alive, tenants, users)
+		b.Queue(leave, nodes, alive, tenants, users, s.w.rules.Grace+writeMargin)
 	}
 	b.Queue(`delete from realtime.sessions where node_id = any($1)`, nodes)
 	t.write(b)
@@ -127,13 +127,29 @@ delete from realtime.departed d
 	}
 }
 
-// sweepLapsed ends HTTP-only sessions whose client has gone silent.
+// sweepLapsed ends HTTP-only sessions whose client has gone silent: all of them, for those
+// that stay, as of whom another transaction holds, are not to be before the others each time.
 func (s *Service) sweepLapsed(ctx context.Context) error {
+	for after := uuid.Nil; ; {
+		last, more, err := s.endLapsed(ctx, after)
+		if err != nil {
+			return fmt.Errorf("ending lapsed sessions: %w", err)
+		}
+		if !more {
+			return nil
+		}
+		after = last
+	}
+}
+
+// endLapsed ends a page of them, those after an id; more: there are others after its last.
+func (s *Service) endLapsed(ctx context.Context, after uuid.UUID) (last uuid.UUID, more bool, err error) {
 	w := s.w
 	var t touched
-	err := postgres.Quietly(ctx, w.vital, func(tx pgx.Tx) error {
-		ids, found, err := w.findLapsed(ctx, tx)
-		if t = found; err != nil || len(ids) == 0 {
+	err = postgres.Quietly(ctx, w.vital, func(tx pgx.Tx) error {
+		found, err := w.findLapsed(ctx, tx, after)
+		ids := found.ids
+		if t, last, more = found.touched, found.last, found.rows == lapsedMost; err != nil || len(ids) == 0 {
 			return err
 		}
 		if _, err := t.hold(ctx, tx); err != nil {
@@ -144,42 +160,50 @@ func (s *Service) sweepLapsed(ctx context.Context) error {
 		t.write(b)
 		return tx.SendBatch(ctx, b).Close()
 	})
-	if err != nil {
-		return fmt.Errorf("ending lapsed sessions: %w", err)
-	}
-	if len(t.users) > 0 {
+	if err == nil && len(t.users) > 0 {
 		w.ring(t.keys()...)
 	}
-	return nil
+	return last, more, err
+}
+
+// lapsed are sessions that have lapsed, with whose they are, and how far was looked for them.
+type lapsed struct {
+	touched
+	ids  []uuid.UUID
+	last uuid.UUID
+	rows int
 }
 
 // findLapsed locks sessions that have lapsed, by this node's clock and by the database's: the
 // machine's own may just have been set.
-func (w *world) findLapsed(ctx context.Context, tx pgx.Tx) (ids []uuid.UUID, t touched, err error) {
+func (w *world) findLapsed(ctx context.Context, tx pgx.Tx, after uuid.UUID) (found lapsed, err error) {
 	const q = `
 select id, tenant, user_id, lapses_at, ended_at from realtime.sessions
- where node_id is null and lapses_at <= least($1::timestamptz, (select clock_timestamp())) order by id limit $2 for update skip locked`
+ where node_id is null and lapses_at <= least($1::timestamptz, (select clock_timestamp())) and id > $3
+ order by id limit $2 for update skip locked`
 	now, o := w.now(), w.outage()
-	rows, err := tx.Query(ctx, q, now, lapsedMost)
+	rows, err := tx.Query(ctx, q, now, lapsedMost, after)
 	if err != nil {
-		return nil, t, err
+		return found, err
 	}
 	var id uuid.UUID
 	var k Key
 	var at time.Time
 	var ended *time.Time
 	_, err = pgx.ForEachRow(rows, []any{&id, &k.Tenant, &k.User, &at, &ended}, func() error {
-		lapsed := session{LapsesAt: &at, EndedAt: ended}
+		found.last = id
+		found.rows++
+		s := session{LapsesAt: &at, EndedAt: ended}
 		// What could not be reported while Postgres was away is no absence.
-		if end, _ := lapsed.end(w.rules, o); now.Before(end) {
+		if end, _ := s.end(w.rules, o); now.Before(end) {
 			return nil
 		}
-		seen := lapsed.seen(w.rules)
-		ids = append(ids, id)
-		t.add(k, &seen)
+		seen := s.seen(w.rules)
+		found.ids = append(found.ids, id)
+		found.add(k, &seen)
 		return nil
 	})
-	return ids, t, err
+	return found, err
 }
 
 // sweepOrphans ends those whose sessions a crash of Postgres took and nobody
