@@ -95,7 +95,7 @@ select coalesce(string_agg(p.proname, ' ') filter (where not h.handed and p.pros
 	if pinned != "" {
 		t.Errorf("an app's triggers do not find their tables in what these write: %s", pinned)
 	}
-	if handed != "follow hide_legacy send_message set_notifications show_legacy unmute" {
+	if handed != "follow hide_legacy send_message set_notifications tell_legacy unmute" {
 		t.Errorf("one is not tried here: %s", handed)
 	}
 	const thread = "00000000-0000-4000-a000-000000000001"
@@ -123,7 +123,7 @@ select coalesce(string_agg(p.proname, ' ') filter (where not h.handed and p.pros
 		`follow('primary', '` + demo.Bob.String() + `', '` + thread + `', true)`,
 		`follow('primary', '` + demo.Bob.String() + `', '` + thread + `', false)`,
 		`set_notifications('primary', '` + demo.Team.String() + `', '` + demo.Bob.String() + `', 'mentions', true, now() + pg_catalog.make_interval(hours => 1))`,
-		`unmute(10)`, `show_legacy('{1,2}')`, `hide_legacy(10)`,
+		`unmute(10)`, `tell_legacy('{1,2}')`, `hide_legacy(10)`,
 	} {
 		var got string
 		if err := tx.QueryRow(t.Context(), `select (x.*)::pg_catalog.text from realtime.`+call+` x`).Scan(&got); err != nil {

@@ -120,7 +120,7 @@ with fresh as (
          where s.legacy_due <= now() and not exists (table fresh) and exists (select from realtime.showing h where h.node = $1)
          order by s.legacy_due, s.version limit $2)),
      told as materialized (
-       select x.versions, realtime.show_legacy(x.versions) as held from (select array_agg(n.version) as versions from next n) x where x.versions is not null),
+       select x.versions, realtime.tell_legacy(x.versions) as held from (select array_agg(n.version) as versions from next n) x where x.versions is not null),
      noted as (
        update realtime.public_presence s set legacy_due = case when s.version = any (t.held) then now() + $3::interval end
          from told t where s.version = any (t.versions) and (s.version = any (t.held) or s.legacy_due is not null)),

@@ -1,9 +1,9 @@
--- show_legacy tells nchat's own tables, where they are there, of users by their versions in
+-- tell_legacy tells nchat's own tables, where they are there, of users by their versions in
 -- realtime.public_presence, and answers whom not: another transaction holds a row of theirs
 -- there, or makes it, and nobody else waits for that.
 -- What nchat's clients had written there themselves gives way to it. path is its caller's: the
 -- app's triggers find their tables by it, and what runs so names everything with its schema.
-create or replace function realtime.show_legacy(versions bigint[], path text default current_setting('search_path')) returns bigint[]
+create or replace function realtime.tell_legacy(versions bigint[], path text default current_setting('search_path')) returns bigint[]
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   held bigint[] := '{}';
@@ -84,7 +84,7 @@ end $$;
 
 -- hide_legacy takes back what nchat's own tables say of users of whom there is
 -- nothing to see, some at a time, and answers of how many: those whose rows another
--- transaction holds wait for the next time. path as in show_legacy.
+-- transaction holds wait for the next time. path as in tell_legacy.
 create or replace function realtime.hide_legacy(most integer, path text default current_setting('search_path')) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
