@@ -57,7 +57,7 @@ var shows = map[string]map[string]string{
 		"readable()": "internal/feed internal/presence internal/receipt", "readers()": "internal/feed internal/presence internal/push internal/receipt",
 		"may_read()": "internal/message", "moderates()": "internal/message", "write_role()": "internal/feed internal/message",
 		"nchat_blocks()": "internal/presence internal/push", "nchat_channels()": "internal/feed internal/message internal/push", "nchat_contacts()": "internal/presence",
-		"direct_since()": "internal/presence", "hide_legacy()": "internal/presence", "show_legacy()": "internal/presence", "nchat_dm_contacts()": "internal/presence", "nchat_members()": "internal/feed", "nchat_messages()": "internal/feed internal/message internal/push internal/receipt",
+		"direct_since()": "internal/presence", "hide_legacy()": "internal/presence", "tell_legacy()": "internal/presence", "nchat_dm_contacts()": "internal/presence", "nchat_members()": "internal/feed", "nchat_messages()": "internal/feed internal/message internal/push internal/receipt",
 		"told_mentions()":  "internal/message internal/push",
 		"nchat_switches()": "internal/presence", "nchat_threads()": "internal/receipt", "nchat_thread_members()": "internal/receipt", "nchat_users()": "internal/auth internal/presence internal/push",
 		"public.nchat_channels": "internal/feed internal/presence internal/receipt", "public.nchat_threads": "internal/receipt", "public.nchat_users": "internal/auth internal/feed internal/presence",

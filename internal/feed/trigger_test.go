@@ -95,7 +95,7 @@ select coalesce(string_agg(p.proname, ' ') filter (where not h.handed and p.pros
 	if pinned != "" {
 		t.Errorf("an app's triggers do not find their tables in what these write: %s", pinned)
 	}
-	if handed != "follow hide_legacy send_message set_notifications show_legacy unmute" {
+	if handed != "follow hide_legacy send_message set_notifications tell_legacy unmute" {
 		t.Errorf("one is not tried here: %s", handed)
 	}
 	const thread = "00000000-0000-4000-a000-000000000001"
@@ -112,9 +112,9 @@ select coalesce(string_agg(p.proname, ' ') filter (where not h.handed and p.pros
 	}
 	do(`create schema evil`)
 	hostile(do)
-	do(`insert into realtime.public_presence (tenant, user_id, version, status) values ('primary', '` + demo.Bob.String() + `', 1, 'online')`)
+	do(`insert into realtime.public_presence (tenant, user_id, version, status) values ('primary', '` + demo.Bob.String() + `', 1, 'online'), ('primary', '` + demo.Carol.String() + `', 2, 'online')`)
 	do(`update public.nchat_users set last_seen_at = now()`)
-	do(`insert into public.nchat_presence (user_id, status) select id, 'online' from public.nchat_users`)
+	do(`insert into public.nchat_presence (user_id, status) select id, 'online' from public.nchat_users where id <> '` + demo.Carol.String() + `'`) // hers is made
 	do(`update public.nchat_channel_members set is_muted = true`)
 	do(`insert into realtime.notifications (channel_id, user_id, muted_until) values ('` + demo.Team.String() + `', '` + demo.Alice.String() + `', now() - interval '1 minute')`)
 	do(`set local search_path = evil, pg_catalog`)
@@ -123,7 +123,7 @@ select coalesce(string_agg(p.proname, ' ') filter (where not h.handed and p.pros
 		`follow('primary', '` + demo.Bob.String() + `', '` + thread + `', true)`,
 		`follow('primary', '` + demo.Bob.String() + `', '` + thread + `', false)`,
 		`set_notifications('primary', '` + demo.Team.String() + `', '` + demo.Bob.String() + `', 'mentions', true, now() + pg_catalog.make_interval(hours => 1))`,
-		`unmute(10)`, `show_legacy(0, 10)`, `hide_legacy(10)`,
+		`unmute(10)`, `tell_legacy('{1,2}')`, `hide_legacy(10)`,
 	} {
 		var got string
 		if err := tx.QueryRow(t.Context(), `select (x.*)::pg_catalog.text from realtime.`+call+` x`).Scan(&got); err != nil {

@@ -100,6 +100,9 @@ func (k *keeper) hide(ctx context.Context) error {
 		if err := k.s.w.pool.QueryRow(ctx, `select realtime.hide_legacy($1)`, 10*showAtOnce).Scan(&n); err != nil {
 			return err
 		}
+		if n < 0 { // the next turn has another look
+			return nil
+		}
 		k.passed = n > 0
 		if holds, err := k.hold(ctx); err != nil || !holds {
 			return err
@@ -108,15 +111,31 @@ func (k *keeper) hide(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// tellLegacy tells of those after the version that was told, and whenever there is nobody,
+// of those whom it could not: another transaction held their rows. They are noted
+// with what was told, and so are not lost with this node.
 const tellLegacy = `
-with next as (select realtime.show_legacy(h.legacy, $2) as upto from realtime.showing h where h.node = $1)
-update realtime.showing h set legacy = n.upto from next n where n.upto is not null and h.node = $1`
+with fresh as (
+       select s.version from realtime.public_presence s where s.version > (select h.legacy from realtime.showing h where h.node = $1) order by s.version limit $2),
+     next as materialized (
+       table fresh union all
+       (select s.version from realtime.public_presence s
+         where s.legacy_due <= now() and not exists (table fresh) and exists (select from realtime.showing h where h.node = $1)
+         order by s.legacy_due, s.version limit $2)),
+     told as materialized (
+       select x.versions, realtime.tell_legacy(x.versions) as held from (select array_agg(n.version) as versions from next n) x where x.versions is not null),
+     noted as (
+       update realtime.public_presence s set legacy_due = case when s.version = any (t.held) then now() + $3::interval end
+         from told t where s.version = any (t.versions) and (s.version = any (t.held) or s.legacy_due is not null)),
+     moved as (
+       update realtime.showing h set legacy = (select max(f.version) from fresh f) from told where h.node = $1 and exists (table fresh))
+select exists (table fresh) or exists (select from told t where cardinality(t.versions) > cardinality(t.held))`
 
 func (k *keeper) tellLegacy(ctx context.Context, most int) (told bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	tag, err := k.s.w.pool.Exec(ctx, tellLegacy, k.s.node, most)
-	return tag.RowsAffected() > 0, err
+	err = k.s.w.pool.QueryRow(ctx, tellLegacy, k.s.node, most, lateAgain).Scan(&told)
+	return told, err
 }
 
 // refusal is what nchat's own tables, or an app's triggers there, say of a value or a
@@ -141,13 +160,19 @@ func (k *keeper) oneByOne(ctx context.Context) (told bool, err error) {
 			return told, err
 		}
 		k.s.w.log.WarnContext(ctx, "nchat's own presence refuses a user", "code", e.Code, "constraint", e.ConstraintName)
-		const pass = `
-update realtime.showing h set legacy = n.version
-  from (select min(s.version) as version from realtime.public_presence s, realtime.showing o where s.version > o.legacy) n
- where h.node = $1 and n.version is not null`
-		if _, err := k.s.w.pool.Exec(ctx, pass, k.s.node); err != nil {
+		if _, err := k.s.w.pool.Exec(ctx, passLegacy, k.s.node); err != nil {
 			return false, err
 		}
 	}
 	return true, nil
 }
+
+// passLegacy passes by whom tellLegacy tells next.
+const passLegacy = `
+with n as (select min(s.version) as version from realtime.public_presence s where s.version > (select h.legacy from realtime.showing h where h.node = $1)),
+     late as (
+       update realtime.public_presence s set legacy_due = null
+        where s.legacy_due is not null and exists (select from realtime.showing h where h.node = $1)
+          and s.version = coalesce((select n.version from n), (select l.version from realtime.public_presence l
+                                                                where l.legacy_due is not null order by l.legacy_due, l.version limit 1)))
+update realtime.showing h set legacy = n.version from n where h.node = $1 and n.version is not null`

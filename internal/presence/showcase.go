@@ -38,6 +38,7 @@ const (
 	showAtOnce = 500             // users in one statement
 	showPass   = 5 * time.Minute // between passes, and at least showShare times as long as one takes
 	showShare  = 20
+	lateAgain  = time.Second // after which nchat's own tables are told again of whom another transaction held
 )
 
 func newShowcase(w *world, on, also bool) *Showcase {

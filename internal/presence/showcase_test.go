@@ -193,10 +193,7 @@ func TestOneNodeKeepsIt(t *testing.T) {
 func TestNchatsOwnPresence(t *testing.T) { //nolint:tparallel // its parts are steps on one database
 	t.Parallel()
 	r := newRig(t)
-	r.exec(`create type public.presence_status as enum ('online', 'away', 'dnd', 'offline', 'invisible')`)
-	r.exec(`create table public.nchat_presence (id uuid primary key default gen_random_uuid(), user_id uuid unique not null references public.nchat_users (id),
-  status public.presence_status not null default 'offline', custom_message varchar(255), last_heartbeat_at timestamptz not null default now(), current_channel_id uuid,
-  device_info jsonb not null default '{}', is_mobile boolean default false, source_account_id text not null default 'primary', check (custom_message <> 'refused'))`)
+	r.nchatPresence()
 	r.exec(`insert into public.nchat_presence (user_id, status, current_channel_id, device_info, is_mobile) select id, 'online', $1, '{"os": "x"}', true from public.nchat_users`, demo.Team)
 	r.exec(`update public.nchat_users set last_seen_at = now()`)
 	pgtest.Migrate(t, r.pool)
@@ -253,8 +250,8 @@ func TestNchatsOwnPresence(t *testing.T) { //nolint:tparallel // its parts are s
 	t.Run("who could only not be told now is not passed by", func(t *testing.T) { toldLater(t, r) })
 }
 
-// toldLater: of two users nchat's own tables refuse one, and the other's row is somebody's
-// just then.
+// toldLater: of two users nchat's own tables refuse one, and for the other an app's trigger
+// waits just then.
 func toldLater(t *testing.T, r *rig) {
 	const next = `
 with h as (update realtime.showing set version = version + 2 returning version)
@@ -279,7 +276,8 @@ update realtime.public_presence s set version = h.version - case s.user_id when 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), `select from public.nchat_presence where user_id = $1 for update`, demo.Alice); err != nil {
+	r.exec(`create or replace function public.picky() returns trigger language plpgsql as $$ begin if new.custom_message = 'told' then perform pg_advisory_xact_lock(7); end if; return new; end $$`)
+	if _, err := tx.Exec(t.Context(), `select pg_advisory_xact_lock(7)`); err != nil {
 		t.Fatal(err)
 	}
 	if told, err := k.oneByOne(t.Context()); err == nil {
