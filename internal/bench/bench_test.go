@@ -27,9 +27,9 @@ func TestScenariosRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts whole servers")
 	}
-	s := sizes{sockets: 20, changes: 2, rounds: 1, idle: 10, signals: 20, probes: 3, seconds: 1, load: 1, proxied: 10}
+	s := sizes{sockets: 20, changes: 2, rounds: 1, idle: 10, signals: 20, probes: 3, seconds: 1, load: 1, proxied: 10, members: 20}
 	t.Setenv("TEST_DATABASE_URL", pgtest.NewURL(t)) // each scenario makes databases of its own beside it
-	for _, scenario := range []string{"rooms"} {
+	for _, scenario := range []string{"rooms", "messages"} {
 		if err := run(t.Context(), s, scenario); err != nil {
 			t.Errorf("%s: %v", scenario, err)
 		}

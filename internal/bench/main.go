@@ -28,6 +28,7 @@ type sizes struct {
 	seconds int // of inserting, or of messages to rooms, a round
 	load    int // of messages to rooms: only this one, counted from 1
 	proxied int // sockets through the one endpoint
+	members int // of a large channel
 }
 
 func main() {
@@ -41,6 +42,7 @@ func main() {
 	flag.IntVar(&s.seconds, "seconds", 2, "seconds of inserting messages a round; three times as many rounds")
 	flag.IntVar(&s.load, "load", 0, "only this line of the messages to rooms, counted from 1")
 	flag.IntVar(&s.proxied, "proxied", 5000, "sockets through the one endpoint, a live query each")
+	flag.IntVar(&s.members, "members", 10_000, "members of the large channel")
 	only := flag.String("only", "", "one of the scenarios: door, presence, rooms, typing, inserts, messages")
 	kind := flag.String("serve", "", "be one of the servers (what this program starts itself with)")
 	flag.Parse()
@@ -50,7 +52,7 @@ func main() {
 	switch {
 	case *kind != "":
 		err = serve(ctx, *kind)
-	case min(s.sockets, s.changes, s.rounds, s.idle, s.signals, s.probes, s.seconds, s.proxied) > 0:
+	case min(s.sockets, s.changes, s.rounds, s.idle, s.signals, s.probes, s.seconds, s.proxied, s.members-1) > 0:
 		err = run(ctx, s, *only)
 	}
 	if err != nil {
