@@ -30,9 +30,9 @@ func newLooking() looking {
 	return looking{part: 100_000, during: time.Second, counts: 2 * time.Second}
 }
 
-// wider is how much larger a part may become; what passes a microsecond each is two
-// seconds' worth then, a fifth of what a statement may take.
-const wider = 16
+// wider is how much larger a part may become: a statement may take ten seconds, which is
+// then 25 µs for each that it passes, of which most take one.
+const wider = 4
 
 // after is how large the part after one may be that took so long.
 func (l looking) after(part int64, took time.Duration) int64 {

@@ -54,7 +54,9 @@ begin
            'user_id', s.user_id, 'status', case s.status when 'busy' then 'dnd' else s.status end, 'source_account_id', s.tenant,
            'custom_message', left(nullif(concat_ws(' ', s.custom_emoji, s.custom_text), ''), 255),
            'last_heartbeat_at', coalesce(s.last_seen_at, 'epoch'))) r
-   where s.version = any (versions) and s.version <> all (held);
+   where s.version = any (versions)
+     and (s.version <> all (held)
+          or s.status = 'offline' and exists (select from public.nchat_presence p where p.user_id = s.user_id and p.status <> 'offline')); -- it is hidden where it can be
   with free as (select p.user_id from public.nchat_presence p where p.user_id in (select x.user_id from unnest(rows) x) for no key update of p skip locked)
   select array_agg(x) filter (where f.user_id is not null), coalesce(array_agg(x) filter (where p.user_id is null), '{}'),
          array_agg(x.user_id) filter (where f.user_id is null and p.user_id is not null)
@@ -77,7 +79,8 @@ begin
     end;
   end loop;
   perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-  held := held || array(select s.version from realtime.public_presence s where s.version = any (versions) and s.user_id = any (late));
+  held := held || array(select s.version from realtime.public_presence s
+                         where s.version = any (versions) and s.user_id = any (late) and s.version <> all (held));
 {{- end}}
   return held;
 end $$;
