@@ -54,10 +54,7 @@ func Presenter(log *slog.Logger) graphql.ErrorPresenterFunc {
 // database took a value for wrong, which is named by the caller's own, or where an
 // app's constraint did, else ours.
 func refused(ctx context.Context, err error) *fault.Error {
-	pg, ok := errors.AsType[interface {
-		error
-		SQLState() string
-	}](err)
+	pg, ok := errors.AsType[sqlError](err)
 	if isFault(err) || !ok {
 		return fault.From(err)
 	}
@@ -163,10 +160,7 @@ func withoutValues(err error) string {
 		err = g.Err // its own text has the path in the caller's aliases
 	}
 	text := err.Error()
-	if pg, ok := errors.AsType[interface {
-		error
-		SQLState() string
-	}](err); ok && strings.HasPrefix(pg.SQLState(), "22") {
+	if pg, ok := errors.AsType[sqlError](err); ok && strings.HasPrefix(pg.SQLState(), "22") {
 		text = strings.ReplaceAll(text, pg.Error(), "SQLSTATE "+pg.SQLState())
 	}
 	return text
@@ -178,4 +172,10 @@ func Recover(log *slog.Logger) graphql.RecoverFunc {
 		log.ErrorContext(ctx, "panic in an operation", "field", fieldOf(ctx), "panic", readable(fmt.Sprint(p)), "stack", string(debug.Stack()))
 		return fault.From(errors.New("panic"))
 	}
+}
+
+// sqlError is an error of Postgres', whatever asked it.
+type sqlError interface {
+	error
+	SQLState() string
 }

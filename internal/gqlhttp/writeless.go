@@ -40,10 +40,7 @@ func tryAfter(lasted time.Duration) time.Duration {
 // refuses is what the caller of a write that was refused is told; nil: err is another
 // error. It is said once in ten minutes while it lasts, which is until no write was refused for one.
 func (w *writeless) refuses(ctx context.Context, err error) *fault.Error {
-	pg, ok := errors.AsType[interface {
-		error
-		SQLState() string
-	}](err)
+	pg, ok := errors.AsType[sqlError](err)
 	if !ok || pg.SQLState() != readOnly || isFault(err) {
 		return nil
 	}

@@ -62,7 +62,7 @@ func answers(in Tree) map[string]string {
 func foreign(types, ours Tree) string {
 	for _, l := range typeLists {
 		for _, x := range list(types, l.key) {
-			if text(x, "name") == text(ours, "name") && !isOurType(x) && (l.key != "objects" || !sameFields(x, ours)) {
+			if text(x, "name") == text(ours, "name") && !isOurType(x) && (l.key != "objects" || !covers(x["fields"], ours["fields"], "")) {
 				return l.what + " " + text(ours, "name")
 			}
 		}
@@ -77,5 +77,3 @@ func served(types, ours Tree) bool {
 		return text(x, "name") == text(ours, "name") && !isOurType(x)
 	})
 }
-
-func sameFields(x, ours Tree) bool { return covers(x["fields"], ours["fields"], "") }

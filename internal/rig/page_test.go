@@ -149,16 +149,8 @@ func (p *page) all(rows []Row, last map[string]int64) bool {
 // write has the page's queue take a message every so often until ctx ends. It does not
 // wait for answers: what is queued meanwhile goes together.
 func (p *page) write(ctx context.Context, pace time.Duration) {
-	t := time.NewTimer(time.Duration(p.rand.Int64N(int64(pace))))
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
+	for range paced(ctx, p.rand, pace) {
 		mine, key := p.r.channelsOf(0), p.r.key()
 		p.r.pages.send(p, mine[p.rand.IntN(len(mine))], key)
-		t.Reset(pace/2 + time.Duration(p.rand.Int64N(int64(pace))))
 	}
 }

@@ -3,8 +3,11 @@ package rig
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/nself-org/nchat-realtime/internal/wait"
 )
 
 const (
@@ -17,16 +20,18 @@ const (
 // write has the client write every so often until ctx ends; what has begun then is
 // still seen through.
 func (c *client) write(ctx context.Context, pace time.Duration) {
-	t := time.NewTimer(time.Duration(c.rand.Int64N(int64(pace))))
-	defer t.Stop()
-	for n := 0; ; n++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
+	for range paced(ctx, c.rand, pace) {
 		c.step(context.WithoutCancel(ctx))
-		t.Reset(pace/2 + time.Duration(c.rand.Int64N(int64(pace))))
+	}
+}
+
+// paced is when a writer writes, until ctx ends: at first within its pace, and then each
+// time after half of it to one and a half.
+func paced(ctx context.Context, by *rand.Rand, pace time.Duration) func(yield func() bool) {
+	return func(yield func() bool) {
+		for least := time.Duration(0); wait.For(ctx, least+time.Duration(by.Int64N(int64(pace)))) && yield(); {
+			least = pace / 2
+		}
 	}
 }
 
